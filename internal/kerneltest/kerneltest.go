@@ -1,0 +1,119 @@
+// Package kerneltest prepares tests that load BPF programs into the running
+// kernel.
+//
+// Each function asks for one thing that a test needs, brings it about where
+// that is possible, and skips the test where it is not. The reason of a skip
+// begins with "needs", which is how a run of all tests tells the skips of a
+// machine that lacks something from those that hide a failure.
+package kerneltest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/rlimit"
+	"golang.org/x/sys/unix"
+)
+
+// BPF skips t unless this process may create BPF maps.
+func BPF(t testing.TB) {
+	t.Helper()
+	// Kernels before 5.11 account maps to RLIMIT_MEMLOCK; where raising it is
+	// not allowed, creating the map says so.
+	_ = rlimit.RemoveMemlock()
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1})
+	if errors.Is(err, unix.EPERM) {
+		t.Skipf("needs the right to use BPF (uid is %d, want 0): %v", os.Getuid(), err)
+	}
+	if err != nil {
+		t.Fatalf("create a BPF map: %v", err)
+	}
+	m.Close()
+}
+
+// Tracefs is BPF for tests that attach to tracepoints or probes: it mounts
+// tracefs as well.
+func Tracefs(t testing.TB) {
+	t.Helper()
+	BPF(t)
+	mount(t, "tracefs", "/sys/kernel/tracing", unix.TRACEFS_MAGIC)
+}
+
+// BPFFS is BPF for tests that pin: it mounts bpffs as well.
+func BPFFS(t testing.TB) {
+	t.Helper()
+	BPF(t)
+	mount(t, "bpf", "/sys/fs/bpf", unix.BPF_FS_MAGIC)
+}
+
+// mount mounts a file system that is mounted on most systems at boot, and
+// leaves it mounted: other tests may be using it by the time t ends.
+func mount(t testing.TB, fstype, dir string, magic int64) {
+	t.Helper()
+	mounted := func() bool {
+		var st unix.Statfs_t
+		return unix.Statfs(dir, &st) == nil && int64(st.Type) == magic
+	}
+	if mounted() {
+		return
+	}
+	err := unix.Mount(fstype, dir, fstype, 0, "")
+	// EBUSY: another test was faster.
+	if err != nil && !mounted() {
+		t.Skipf("needs %s on %s, which is not mounted and cannot be: %v", fstype, dir, err)
+	}
+}
+
+// Kprobes is Tracefs for tests that attach kprobes.
+func Kprobes(t testing.TB) {
+	t.Helper()
+	Tracefs(t)
+	if _, err := os.Stat("/sys/bus/event_source/devices/kprobe"); err != nil {
+		t.Skipf("needs a kernel with CONFIG_KPROBE_EVENTS: %v", err)
+	}
+}
+
+// Refused skips t when err says that the kernel refuses this kind of program
+// as such, as hardened kernels do for fentry and fexit.
+func Refused(t testing.TB, kind string, err error) {
+	t.Helper()
+	if errors.Is(err, unix.EPERM) && os.Getuid() == 0 {
+		t.Skipf("needs a kernel that lets root attach %s: %v", kind, err)
+	}
+}
+
+// MapCount returns the number of memory mappings of this process.
+func MapCount(t testing.TB) int {
+	t.Helper()
+	data, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, b := range data {
+		if b == '\n' {
+			n++
+		}
+	}
+	return n
+}
+
+// FDs returns the open file descriptors of this process and what they refer to.
+func FDs(t testing.TB) map[string]string {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fds := make(map[string]string, len(entries))
+	for _, e := range entries {
+		// The descriptor that read the folder is gone by now.
+		if target, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%s", e.Name())); err == nil {
+			fds[e.Name()] = target
+		}
+	}
+	return fds
+}

@@ -1,0 +1,350 @@
+package skeleton
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"weak"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/rlimit"
+)
+
+var (
+	// ErrClosed is returned by operations on a closed skeleton.
+	ErrClosed = errors.New("skeleton is closed")
+	// ErrLoaded is returned by Load when the skeleton is loaded already.
+	ErrLoaded = errors.New("skeleton is loaded already")
+	// ErrNotLoaded is returned by Attach before Load.
+	ErrNotLoaded = errors.New("skeleton is not loaded: call Load first")
+)
+
+// Desc is what generated code tells the runtime of its object.
+type Desc struct {
+	// Name is the object's name, used in errors.
+	Name string
+	// ELF is the object file.
+	ELF string
+	// Maps, Progs and Sections are in the order of the object; programs are
+	// attached in this order.
+	Maps     []MapDesc
+	Progs    []ProgDesc
+	Sections []SectionDesc
+}
+
+type state int
+
+const (
+	opened state = iota
+	loaded
+	closed
+)
+
+// Object is the part of a skeleton that is the same for all: generated
+// skeletons embed it. Its methods may be called from several goroutines; fields
+// of the skeleton (link slots, section pointers) are written by Load, Attach,
+// Detach and Close, and reading these at the same time is up to the caller.
+// Pointers into sections may be used at any time.
+type Object struct {
+	name string
+
+	mu       sync.Mutex
+	state    state
+	spec     *ebpf.CollectionSpec
+	coll     *ebpf.Collection
+	maps     []*UntypedMap
+	progs    []*Program
+	sections []section
+}
+
+// Open parses the object and fills the fields that desc names. It is called by
+// the Open function of generated code.
+func Open(desc Desc) (*Object, error) {
+	o, err := open(desc)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", desc.Name, err)
+	}
+	return o, nil
+}
+
+func open(desc Desc) (*Object, error) {
+	spec, err := ebpf.LoadCollectionSpecFromReader(strings.NewReader(desc.ELF))
+	if err != nil {
+		return nil, err
+	}
+	if err := checkByteOrder(spec); err != nil {
+		return nil, err
+	}
+	// Load takes the contents of data sections from the section structs.
+	// Variables would overwrite them with the values of the ELF and map the
+	// sections a second time.
+	spec.Variables = nil
+
+	o := &Object{name: desc.Name, spec: spec}
+	for _, d := range desc.Maps {
+		ms := spec.Maps[d.Name]
+		if ms == nil {
+			return nil, fmt.Errorf("map %s: not in the object: generate the code again", d.Name)
+		}
+		m := &UntypedMap{name: d.Name, spec: ms}
+		o.maps = append(o.maps, m)
+		*d.Map = m
+	}
+	for _, d := range desc.Progs {
+		ps := spec.Programs[d.Name]
+		if ps == nil {
+			return nil, fmt.Errorf("program %s: not in the object: generate the code again", d.Name)
+		}
+		p := newProgram(d, ps)
+		o.progs = append(o.progs, p)
+		*d.Prog = p
+	}
+	pageSize := os.Getpagesize()
+	for _, d := range desc.Sections {
+		ms := spec.Maps[d.name]
+		if ms == nil {
+			return nil, fmt.Errorf("section %s: not in the object: generate the code again", d.name)
+		}
+		var contents []byte
+		if len(ms.Contents) == 1 {
+			contents, _ = ms.Contents[0].Value.([]byte)
+		}
+		s, err := openSection(d, contents, pageSize)
+		if err != nil {
+			return nil, err
+		}
+		o.sections = append(o.sections, s)
+	}
+	return o, nil
+}
+
+// checkByteOrder rejects an object for the other byte order: its section
+// structs would hold swapped values.
+func checkByteOrder(spec *ebpf.CollectionSpec) error {
+	probe := [2]byte{1, 0}
+	if order := spec.ByteOrder; order != nil && order.Uint16(probe[:]) != binary.NativeEndian.Uint16(probe[:]) {
+		return fmt.Errorf("object is %s, this machine is not: compile it for the target platform", order)
+	}
+	return nil
+}
+
+// Load creates the maps and loads the programs that are to be loaded, with the
+// present values of the section structs.
+//
+// On success the section structs are the memory of their maps. A field of the
+// skeleton that points to a section becomes nil when its map cannot be mapped:
+// on kernels before 5.5, and for sections that hold a spin lock, a timer or a
+// kptr. Pointers taken before then point to memory that nobody else sees.
+//
+// On error nothing stays in the kernel, and Load may be called again. A
+// rejected program's *[ebpf.VerifierError] is reachable through [errors.As].
+func (o *Object) Load() error {
+	return o.LoadWithOptions(ebpf.CollectionOptions{})
+}
+
+// LoadWithOptions is Load with options for the loader, for example the
+// verifier's log level, pin paths or maps to use instead of new ones.
+//
+// When opts has no Cache, loads share the decoded BTF of the kernel with each
+// other for as long as the garbage collector leaves it in memory.
+func (o *Object) LoadWithOptions(opts ebpf.CollectionOptions) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if err := o.load(opts); err != nil {
+		return fmt.Errorf("load %s: %w", o.name, err)
+	}
+	return nil
+}
+
+func (o *Object) load(opts ebpf.CollectionOptions) error {
+	switch o.state {
+	case loaded:
+		return ErrLoaded
+	case closed:
+		return ErrClosed
+	}
+	// Before 5.11 the memory of maps counts against RLIMIT_MEMLOCK, whose
+	// default is too low for most objects. As libbpf does since 1.0. Without the
+	// right to raise it, loading may still succeed, and otherwise says why not.
+	_ = rlimit.RemoveMemlock()
+
+	if opts.Cache == nil {
+		opts.Cache = sharedBTF.get()
+	}
+
+	spec := *o.spec
+	for _, s := range o.sections {
+		o.spec.Maps[s.name].Contents = []ebpf.MapKV{{Key: uint32(0), Value: s.region.bytes()}}
+	}
+	spec.Programs = make(map[string]*ebpf.ProgramSpec, len(o.progs))
+	for _, p := range o.progs {
+		if p.autoload {
+			spec.Programs[p.name] = p.spec
+		}
+	}
+	coll, err := ebpf.NewCollectionWithOptions(&spec, opts)
+	if err != nil {
+		return err
+	}
+
+	// From here on each section either is mapped or has no struct; undo both
+	// when one of them fails.
+	for i, s := range o.sections {
+		m := coll.Maps[s.name]
+		// The loader has filled and frozen the constant sections by now.
+		err := s.region.mapOver(m.FD(), isReadOnlySection(s.name))
+		if errors.Is(err, errNotMappable) {
+			s.set(nil)
+			continue
+		}
+		if err != nil {
+			for _, s := range o.sections[:i] {
+				err = errors.Join(err, s.region.release())
+				s.set(s.region.pointer())
+			}
+			coll.Close()
+			return fmt.Errorf("section %s: %w", s.name, err)
+		}
+	}
+
+	for _, m := range o.maps {
+		m.loaded.Store(coll.Maps[m.name])
+	}
+	for _, p := range o.progs {
+		p.loaded.Store(coll.Programs[p.name])
+	}
+	o.coll = coll
+	o.state = loaded
+	return nil
+}
+
+// isReadOnlySection says whether the kernel's map of the section is frozen, as
+// libbpf and cilium/ebpf do for constants.
+func isReadOnlySection(name string) bool {
+	return strings.HasPrefix(name, ".rodata")
+}
+
+// Attach attaches every loaded program that is to be attached automatically,
+// whose section name gives the whole target and whose link slot is empty, and
+// puts the links into the slots.
+//
+// On error the programs that this call attached are detached again, and the
+// error names the program at fault. Links that were there before stay.
+func (o *Object) Attach() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if err := o.attach(); err != nil {
+		return fmt.Errorf("attach %s: %w", o.name, err)
+	}
+	return nil
+}
+
+func (o *Object) attach() error {
+	switch o.state {
+	case opened:
+		return ErrNotLoaded
+	case closed:
+		return ErrClosed
+	}
+	var done []*link.Link
+	for _, p := range o.progs {
+		if !p.autoattach || p.Program() == nil || *p.link != nil {
+			continue
+		}
+		l, err := attachProgram(p)
+		if err != nil {
+			err = fmt.Errorf("program %s, SEC(%q): %w", p.name, p.spec.SectionName, err)
+			return errors.Join(err, closeLinks(done))
+		}
+		if l != nil {
+			*p.link = l
+			done = append(done, p.link)
+		}
+	}
+	return nil
+}
+
+// Detach closes every link of the skeleton, those that the user put into a slot
+// too, and empties the slots. The programs stay loaded, and Attach may be
+// called again. Closing a link that is pinned does not detach its program.
+func (o *Object) Detach() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if err := o.detach(); err != nil {
+		return fmt.Errorf("detach %s: %w", o.name, err)
+	}
+	return nil
+}
+
+func (o *Object) detach() error {
+	var slots []*link.Link
+	for _, p := range o.progs {
+		if *p.link != nil {
+			slots = append(slots, p.link)
+		}
+	}
+	return closeLinks(slots)
+}
+
+// closeLinks closes the links in reverse order, as they may depend on each
+// other, and empties their slots.
+func closeLinks(slots []*link.Link) error {
+	var errs []error
+	for i := len(slots) - 1; i >= 0; i-- {
+		errs = append(errs, (*slots[i]).Close())
+		*slots[i] = nil
+	}
+	return errors.Join(errs...)
+}
+
+// Close detaches all programs and frees all that the skeleton holds in the
+// kernel. It may be called in any state and more than once. Section structs
+// remain readable and hold the last values; pinned maps and links stay in the
+// kernel.
+func (o *Object) Close() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.state == closed {
+		return nil
+	}
+	o.state = closed
+	errs := []error{o.detach()}
+	for _, s := range o.sections {
+		if err := s.region.release(); err != nil {
+			errs = append(errs, fmt.Errorf("section %s: %w", s.name, err))
+		}
+	}
+	if o.coll != nil {
+		o.coll.Close()
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("close %s: %w", o.name, err)
+	}
+	return nil
+}
+
+// sharedBTF holds the decoded BTF of the running kernel, which costs many
+// times what loading a program does. It is held weakly: a process that loads
+// once at its start does not keep it forever.
+var sharedBTF btfCache
+
+type btfCache struct {
+	mu    sync.Mutex
+	cache weak.Pointer[btf.Cache]
+}
+
+func (c *btfCache) get() *btf.Cache {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if cache := c.cache.Value(); cache != nil {
+		return cache
+	}
+	cache := btf.NewCache()
+	c.cache = weak.Make(cache)
+	return cache
+}
