@@ -80,10 +80,11 @@ type section struct {
 // openSection copies contents, the section's initial values in the ELF, to
 // memory and points the field at it.
 func openSection(desc SectionDesc, contents []byte, pageSize int) (section, error) {
-	if uintptr(len(contents)) != desc.size {
+	s := section{desc, newRegion(contents, pageSize)}
+	// The struct may be longer by the padding that its alignment asks for.
+	if desc.size < uintptr(len(contents)) || desc.size > uintptr(s.region.pages) {
 		return section{}, fmt.Errorf("section %s: has %d bytes in the object and %d in the generated code: generate it again", desc.name, len(contents), desc.size)
 	}
-	s := section{desc, newRegion(contents, pageSize)}
 	s.set(s.region.pointer())
 	return s, nil
 }

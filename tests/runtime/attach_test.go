@@ -1,0 +1,150 @@
+package runtime_test
+
+import (
+	"errors"
+	"io/fs"
+	"os/exec"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/cilium/ebpf/link"
+
+	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
+	"github.com/rules-bpf/rules_bpf/tests/runtime/progs/attach"
+)
+
+// countingLink stands for a link that the user made.
+type countingLink struct {
+	link.Link
+	closed int
+}
+
+func (l *countingLink) Close() error {
+	l.closed++
+	return nil
+}
+
+// loadOne loads the program that choose returns, alone.
+func loadOne(t *testing.T, kind string, choose func(*attach.Progs) *skeleton.Program) *attach.Skeleton {
+	t.Helper()
+	kerneltest.Tracefs(t)
+	skel, err := attach.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := skel.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	choose(&skel.Progs).SetAutoload(true)
+	if err := skel.Load(); err != nil {
+		kerneltest.Refused(t, kind, err)
+		t.Fatal(err)
+	}
+	return skel
+}
+
+func TestAttachKinds(t *testing.T) {
+	for _, tc := range []struct {
+		kind  string
+		prog  func(*attach.Progs) *skeleton.Program
+		needs func(testing.TB)
+	}{
+		{"tp", func(p *attach.Progs) *skeleton.Program { return p.Tp }, nil},
+		{"tracepoint", func(p *attach.Progs) *skeleton.Program { return p.Tracepoint }, nil},
+		{"raw_tp", func(p *attach.Progs) *skeleton.Program { return p.RawTp }, nil},
+		{"raw_tracepoint", func(p *attach.Progs) *skeleton.Program { return p.RawTracepoint }, nil},
+		{"tp_btf", func(p *attach.Progs) *skeleton.Program { return p.TpBtf }, nil},
+		{"kprobe", func(p *attach.Progs) *skeleton.Program { return p.Kprobe }, kerneltest.Kprobes},
+		{"kprobe+offset", func(p *attach.Progs) *skeleton.Program { return p.KprobeOffset }, kerneltest.Kprobes},
+		{"kretprobe", func(p *attach.Progs) *skeleton.Program { return p.Kretprobe }, kerneltest.Kprobes},
+		{"fentry", func(p *attach.Progs) *skeleton.Program { return p.Fentry }, nil},
+		{"fexit", func(p *attach.Progs) *skeleton.Program { return p.Fexit }, nil},
+		{"uprobe", func(p *attach.Progs) *skeleton.Program { return p.Uprobe }, nil},
+		{"uprobe.s", func(p *attach.Progs) *skeleton.Program { return p.UprobeS }, nil},
+		{"uretprobe", func(p *attach.Progs) *skeleton.Program { return p.Uretprobe }, nil},
+	} {
+		t.Run(tc.kind, func(t *testing.T) {
+			if tc.needs != nil {
+				tc.needs(t)
+			}
+			skel := loadOne(t, tc.kind, tc.prog)
+			if err := skel.Attach(); err != nil {
+				kerneltest.Refused(t, tc.kind, err)
+				t.Fatal(err)
+			}
+			if forks(t, skel) == 0 {
+				t.Error("does not fire")
+			}
+			if err := skel.Detach(); err != nil {
+				t.Fatal(err)
+			}
+			if n := forks(t, skel); n != 0 {
+				t.Errorf("fires %d times after Detach", n)
+			}
+		})
+	}
+}
+
+// forks starts a process that uses libc, and returns how often the program ran.
+func forks(t *testing.T, skel *attach.Skeleton) uint64 {
+	t.Helper()
+	before := atomic.LoadUint64(&skel.Bss.Hits)
+	if err := exec.Command("/bin/ls", "/").Run(); err != nil {
+		t.Fatal(err)
+	}
+	return atomic.LoadUint64(&skel.Bss.Hits) - before
+}
+
+func TestAttachWithoutTarget(t *testing.T) {
+	for name, prog := range map[string]func(*attach.Progs) *skeleton.Program{
+		"kprobe": func(p *attach.Progs) *skeleton.Program { return p.BareKprobe },
+		"uprobe": func(p *attach.Progs) *skeleton.Program { return p.BareUprobe },
+		"tp":     func(p *attach.Progs) *skeleton.Program { return p.BareTp },
+		"raw_tp": func(p *attach.Progs) *skeleton.Program { return p.BareRawTp },
+	} {
+		t.Run(name, func(t *testing.T) {
+			skel := loadOne(t, name, prog)
+			if err := skel.Attach(); err != nil {
+				t.Fatal(err)
+			}
+			if skel.Links != (attach.Links{}) {
+				t.Errorf("attached to something: %+v", skel.Links)
+			}
+		})
+	}
+}
+
+func TestAttachErrors(t *testing.T) {
+	for _, tc := range []struct {
+		prog func(*attach.Progs) *skeleton.Program
+		want []string
+		is   error
+	}{
+		{func(p *attach.Progs) *skeleton.Program { return p.TpWithoutCategory }, []string{"<category>/<name>"}, nil},
+		{func(p *attach.Progs) *skeleton.Program { return p.KprobeNowhere }, []string{"no_such_function_in_any_kernel"}, nil},
+		{func(p *attach.Progs) *skeleton.Program { return p.KprobeBadOffset }, []string{`"four" is not a number`}, nil},
+		{func(p *attach.Progs) *skeleton.Program { return p.KretprobeOffset }, []string{"takes no offset"}, nil},
+		{func(p *attach.Progs) *skeleton.Program { return p.UprobeNowhere }, []string{"/no/such/file"}, fs.ErrNotExist},
+		{func(p *attach.Progs) *skeleton.Program { return p.UprobeRelative }, []string{"not absolute"}, nil},
+		{func(p *attach.Progs) *skeleton.Program { return p.RawTpNowhere }, []string{"no_such_tracepoint"}, nil},
+	} {
+		var name string
+		skel := loadOne(t, "", func(p *attach.Progs) *skeleton.Program {
+			name = tc.prog(p).Name()
+			return tc.prog(p)
+		})
+		err := skel.Attach()
+		for _, want := range append(tc.want, "attach attach", "program "+name, "SEC(") {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: error %v does not contain %q", name, err, want)
+			}
+		}
+		if tc.is != nil && !errors.Is(err, tc.is) {
+			t.Errorf("%s: %v is not %v", name, err, tc.is)
+		}
+	}
+}

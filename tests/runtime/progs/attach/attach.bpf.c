@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// One program for each kind of section that attaches by itself. All are
+// optional, so that a test loads just the one that it looks at.
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+__u64 hits;
+
+static int hit(void)
+{
+	__sync_fetch_and_add(&hits, 1);
+	return 0;
+}
+
+SEC("?tp/sched/sched_process_fork")
+int tp(void *ctx) { return hit(); }
+
+SEC("?tracepoint/sched/sched_process_fork")
+int tracepoint(void *ctx) { return hit(); }
+
+SEC("?raw_tp/sched_process_fork")
+int raw_tp(void *ctx) { return hit(); }
+
+SEC("?raw_tracepoint/sched_process_fork")
+int raw_tracepoint(void *ctx) { return hit(); }
+
+SEC("?tp_btf/sched_process_fork")
+int tp_btf(void *ctx) { return hit(); }
+
+SEC("?kprobe/wake_up_new_task")
+int kprobe(void *ctx) { return hit(); }
+
+SEC("?kprobe/wake_up_new_task+0x0")
+int kprobe_offset(void *ctx) { return hit(); }
+
+SEC("?kretprobe/wake_up_new_task")
+int kretprobe(void *ctx) { return hit(); }
+
+SEC("?fentry/wake_up_new_task")
+int fentry(void *ctx) { return hit(); }
+
+SEC("?fexit/wake_up_new_task")
+int fexit(void *ctx) { return hit(); }
+
+SEC("?uprobe/" LIBC ":malloc")
+int uprobe(void *ctx) { return hit(); }
+
+SEC("?uprobe.s/" LIBC ":malloc")
+int uprobe_s(void *ctx) { return hit(); }
+
+SEC("?uretprobe/" LIBC ":malloc")
+int uretprobe(void *ctx) { return hit(); }
+
+// Without a target: these are left to the user.
+SEC("?kprobe")
+int bare_kprobe(void *ctx) { return hit(); }
+
+SEC("?uprobe")
+int bare_uprobe(void *ctx) { return hit(); }
+
+SEC("?tp")
+int bare_tp(void *ctx) { return hit(); }
+
+SEC("?raw_tp")
+int bare_raw_tp(void *ctx) { return hit(); }
+
+// With a target that is wrong.
+SEC("?tp/sched_process_fork")
+int tp_without_category(void *ctx) { return hit(); }
+
+SEC("?kprobe/no_such_function_in_any_kernel")
+int kprobe_nowhere(void *ctx) { return hit(); }
+
+SEC("?kprobe/wake_up_new_task+four")
+int kprobe_bad_offset(void *ctx) { return hit(); }
+
+SEC("?kretprobe/wake_up_new_task+4")
+int kretprobe_offset(void *ctx) { return hit(); }
+
+SEC("?uprobe//no/such/file:main")
+int uprobe_nowhere(void *ctx) { return hit(); }
+
+SEC("?uprobe/libc.so.6:malloc")
+int uprobe_relative(void *ctx) { return hit(); }
+
+SEC("?raw_tp/no_such_tracepoint")
+int raw_tp_nowhere(void *ctx) { return hit(); }
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
