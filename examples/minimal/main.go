@@ -59,15 +59,16 @@ func run(ctx context.Context, w io.Writer, interval time.Duration) error {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	fmt.Fprintf(w, "%10s %8s %8s  %s\n", "SWITCHES", "FORKS", "EXECS", "LAST EXEC")
-	for {
+	for done := false; !done; {
 		select {
-		case <-ctx.Done():
-			return nil
 		case <-tick.C:
+		case <-ctx.Done():
+			done = true
 		}
 		comm, _, _ := bytes.Cut(vars.LastExec.Comm[:], []byte{0})
 		fmt.Fprintf(w, "%10d %8d %8d  %s (pid %d)\n",
 			atomic.LoadUint64(&vars.Switches), atomic.LoadUint64(&vars.Forks), atomic.LoadUint64(&vars.Execs),
 			comm, vars.LastExec.Pid)
 	}
+	return nil
 }

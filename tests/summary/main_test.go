@@ -1,0 +1,95 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const (
+	passes = `<testsuites><testsuite name="a"><testcase name="TestA"/><testcase name="TestB"/></testsuite></testsuites>`
+	fails  = `<testsuites><testsuite name="a"><testcase name="TestC"><failure message="no"/></testcase></testsuite></testsuites>`
+	errs   = `<testsuites><testsuite name="a"><testcase name="TestC"><error message="no"/></testcase></testsuite></testsuites>`
+	skips  = `<testsuites><testsuite name="a"><testcase name="TestD/x+y"><skipped>needs a moon</skipped></testcase></testsuite></testsuites>`
+)
+
+func TestRun(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		reports []string
+		skips   string
+		ok      bool
+		last    string
+		contain string
+	}{
+		{"passes", []string{passes, passes}, "", true, "4 passed, 0 failed, 0 skipped", ""},
+		{"nothing ran", nil, "", false, "0 passed, 0 failed, 0 skipped", ""},
+		{"fails", []string{passes, fails}, "", false, "2 passed, 1 failed, 0 skipped", "failed: "},
+		{"errors", []string{passes, errs}, "", false, "2 passed, 1 failed, 0 skipped", "failed: "},
+		{"skip not listed", []string{passes, skips}, "", false, "2 passed, 0 failed, 1 skipped", "needs a moon"},
+		{"skip listed", []string{passes, skips}, "# why\nTestD/x\\+y\tneeds a moon\n", true, "2 passed, 0 failed, 1 skipped", ""},
+		{"other reason", []string{passes, skips}, "TestD/.*\tneeds a sun\n", false, "2 passed, 0 failed, 1 skipped", ""},
+		{"other name", []string{passes, skips}, "TestD\tneeds a moon\n", false, "2 passed, 0 failed, 1 skipped", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			dir := t.TempDir()
+			for i, r := range tc.reports {
+				sub := filepath.Join(dir, "logs", string(rune('a'+i)))
+				if err := os.MkdirAll(sub, 0o777); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(filepath.Join(sub, "test.xml"), []byte(r), 0o666); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.MkdirAll(filepath.Join(dir, "logs"), 0o777); err != nil {
+				t.Fatal(err)
+			}
+			// As bazel-testlogs is.
+			link := filepath.Join(dir, "link")
+			if err := os.Symlink(filepath.Join(dir, "logs"), link); err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join(dir, "skips")
+			if err := os.WriteFile(file, []byte(tc.skips), 0o666); err != nil {
+				t.Fatal(err)
+			}
+			var out bytes.Buffer
+			ok, err := run(&out, file, []string{link})
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+			if ok != tc.ok || lines[len(lines)-1] != tc.last || !strings.Contains(out.String(), tc.contain) {
+				t.Errorf("ok is %v, want %v; printed\n%s", ok, tc.ok, out.String())
+			}
+		})
+	}
+}
+
+func TestBadInput(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for _, tc := range []struct{ skips, folder, want string }{
+		{write("noreason", "TestA\n"), dir, "noreason:1: want a name, a tab and a reason"},
+		{write("badre", "\n(\tx\n"), dir, "badre:2: error parsing regexp"},
+		{filepath.Join(dir, "missing"), dir, "missing"},
+		{"", filepath.Join(dir, "missing"), "missing"},
+		{"", filepath.Dir(write("bad/test.xml", "<testsuites>")), "test.xml: XML syntax error"},
+	} {
+		if _, err := run(&bytes.Buffer{}, tc.skips, []string{tc.folder}); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("error is %v, want one with %q", err, tc.want)
+		}
+	}
+}
