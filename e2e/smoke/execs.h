@@ -1,0 +1,6 @@
+#pragma once
+
+struct last_exec {
+	int pid;
+	unsigned long long time;
+};

@@ -1,0 +1,16 @@
+"""Public rules and providers. Everything outside this file, extensions.bzl and
+toolchain.bzl is private and may change without notice.
+"""
+
+load("//rules:providers.bzl", _BpfObjectInfo = "BpfObjectInfo")
+load("//rules:toolchain.bzl", _bpf_toolchain = "bpf_toolchain")
+load("//rules/private:bpf_skeleton.bzl", _bpf_skeleton = "bpf_skeleton")
+
+# The Go package of a BPF object.
+bpf_skeleton = _bpf_skeleton
+
+# A clang with what it needs to compile for BPF.
+bpf_toolchain = _bpf_toolchain
+
+# What a target that makes a BPF object provides.
+BpfObjectInfo = _BpfObjectInfo

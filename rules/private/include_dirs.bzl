@@ -1,0 +1,106 @@
+"""Folders that the C compiler searches for headers."""
+
+def include_dir(path, witness = None):
+    """Describes a folder.
+
+    With path mapping, Bazel rewrites the configuration's part of the paths of
+    files (`bazel-out/k8-fastbuild/bin`), but leaves strings as they are. The
+    folder of generated headers is therefore told by a file below the same root.
+
+    Args:
+      path: the folder. Relative to the witness's root when there is one.
+      witness: a generated file, when the folder is for generated headers.
+
+    Returns:
+      A struct for `add_include_dirs`.
+    """
+    return struct(path = path, witness = witness)
+
+def package_dirs(label, paths, output):
+    """Returns folders of a package, once for its sources and once for its outputs.
+
+    Args:
+      label: a target in the package.
+      paths: folders relative to the package.
+      output: a file that a target of the package makes.
+
+    Returns:
+      A list for `add_include_dirs`.
+    """
+    dirs = []
+    for path in paths:
+        path = normalize("/".join([p for p in [label.workspace_root, label.package, path] if p]))
+        dirs.append(include_dir(path))
+        dirs.append(include_dir(path, output))
+    return dirs
+
+def normalize(path):
+    """Resolves `.` and `..` in a relative path, as far as they can be.
+
+    Args:
+      path: the path.
+
+    Returns:
+      The path, `.` for the folder it is relative to. Begins with `..` when it
+      leads out of that folder.
+    """
+    parts = []
+    for part in path.split("/"):
+        if part in ("", "."):
+            continue
+        if part == ".." and parts and parts[-1] != "..":
+            parts.pop()
+        else:
+            parts.append(part)
+    return "/".join(parts) or "."
+
+def context_dirs(context_paths, headers):
+    """Describes the folders that a CompilationContext lists.
+
+    Args:
+      context_paths: the folders, as paths in the execution root.
+      headers: list of File, the headers of the same context.
+
+    Returns:
+      A list for `add_include_dirs`. Output folders in which none of the headers
+      can be are left out.
+    """
+    witnesses = {h.root.path: h for h in headers if not h.is_source}
+    dirs = []
+    for path in context_paths:
+        if not path.startswith("bazel-out/"):
+            dirs.append(include_dir(path))
+            continue
+        for root, witness in witnesses.items():
+            if path == root:
+                dirs.append(include_dir(".", witness))
+            elif path.startswith(root + "/"):
+                dirs.append(include_dir(path[len(root) + 1:], witness))
+    return dirs
+
+def _root(file):
+    return file.root.path
+
+def add_include_dirs(args, flag, dirs):
+    """Adds a flag for each folder.
+
+    Args:
+      args: the Args to add to.
+      flag: `-I`, `-iquote` or `-isystem`.
+      dirs: list of include_dir.
+    """
+    for dir in dirs:
+        if not dir.witness:
+            args.add(dir.path, format = flag + "%s")
+            continue
+        suffix = "" if dir.path == "." else "/" + dir.path.replace("%", "%%")
+        args.add_all([dir.witness], map_each = _root, format_each = flag + "%s" + suffix)
+
+def add_prefix_maps(args, witnesses):
+    """Keeps the configuration's part of paths out of what the compiler writes.
+
+    Args:
+      args: the Args to add to.
+      witnesses: generated files, at least one of each root.
+    """
+    args.add_all(witnesses, map_each = _root, format_each = "-ffile-prefix-map=%s/=", uniquify = True)

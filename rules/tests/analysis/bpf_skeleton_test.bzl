@@ -1,0 +1,303 @@
+"""Tests of what bpf_skeleton declares: actions, providers, errors."""
+
+load("@bazel_skylib//lib:unittest.bzl", "analysistest", "asserts")
+load("@rules_go//go:def.bzl", "GoArchive", "GoInfo")
+load("//rules:providers.bzl", "BpfObjectInfo")
+
+_PLATFORMS = "//command_line_option:platforms"
+_EXTRA_TOOLCHAINS = "//command_line_option:extra_toolchains"
+
+def _platform(name):
+    return {_PLATFORMS: str(Label(name))}
+
+def _toolchain(name):
+    return {_EXTRA_TOOLCHAINS: str(Label(name))}
+
+def _action(env, mnemonic):
+    actions = [a for a in analysistest.target_actions(env) if a.mnemonic == mnemonic]
+    asserts.equals(env, 1, len(actions), "actions with mnemonic " + mnemonic)
+    return actions[0]
+
+def _short_paths(files):
+    return [file.short_path for file in files.to_list()]
+
+def _assert_in_order(env, want, argv):
+    """Asserts that the arguments `want` are in argv, in this order."""
+    rest = argv
+    for arg in want:
+        asserts.true(env, arg in rest, "{} comes after what is before it in {}: {}".format(arg, want, argv))
+        if arg not in rest:
+            return
+        rest = rest[rest.index(arg) + 1:]
+
+# The actions of a target with all attributes.
+
+def _actions_test_impl(ctx):
+    # Arrange
+    env = analysistest.begin(ctx)
+
+    # Act
+    compile = _action(env, "BpfCompile")
+    skeleton = _action(env, "BpfSkeleton")
+
+    # Assert: compile
+    argv = compile.argv
+    bin = analysistest.target_bin_dir_path(env)
+    package = analysistest.target_under_test(env).label.package
+    _assert_in_order(env, [
+        "compile",
+        "--",
+        "-target",
+        "bpfel",
+        "-c",
+        package + "/prog.bpf.c",
+        "-fdebug-compilation-dir=.",
+        "-ffile-prefix-map={}/=".format(bin),
+        "-g",
+        "-O2",
+        "-mcpu=v3",
+        "-Wall",
+        "-nostdinc",
+        "-D__TARGET_ARCH_x86",
+        "-DFROM_DEP=1",
+        "-DOWN=2",
+        "-iquote" + package,
+        "-iquote{}/{}".format(bin, package),
+        "-iquote.",
+        "-iquote" + bin,
+        "-I{}/include".format(package),
+        "-I{}/{}/include".format(bin, package),
+        "-isystem{}/dep_include".format(package),
+        "-O3",
+    ], argv)
+
+    # Assert: declared inputs. Where the kernel's headers are depends on the
+    # machine, or on it that there are stubs for them.
+    inputs = _short_paths(compile.inputs)
+    for name in ["prog.bpf.c", "prog.h", "dep_include/dep.h", "generated.h"]:
+        asserts.true(env, package + "/" + name in inputs, name)
+    for suffix in ["/bpf/bpf_helpers.h", "/builtin/stddef.h", "/uapi/linux/types.h", "/asm_x86/asm/types.h", "/bin/clang"]:
+        asserts.true(env, [i for i in inputs if i.endswith(suffix)], suffix)
+    asserts.false(env, [i for i in inputs if "/asm_arm64/" in i], "headers of another cpu")
+
+    # Assert: skeleton
+    object = "{}/{}/full.bpf.o".format(bin, package)
+    source = "{}/{}/full_/full.go".format(bin, package)
+    asserts.equals(env, ["skeleton", "-package", "pkgname", "-o", source, object], skeleton.argv[1:])
+    asserts.equals(env, [source], [f.path for f in skeleton.outputs.to_list()])
+    return analysistest.end(env)
+
+_actions_test = analysistest.make(
+    _actions_test_impl,
+    config_settings = _platform("//rules/tests/analysis:linux_x86_64"),
+)
+
+# The cpu of the target platform.
+
+def _cpu_test_impl(ctx):
+    # Arrange
+    env = analysistest.begin(ctx)
+
+    # Act
+    argv = _action(env, "BpfCompile").argv
+
+    # Assert
+    asserts.equals(env, ctx.attr.target, argv[argv.index("-target") + 1])
+    asserts.equals(
+        env,
+        ["-D__TARGET_ARCH_" + ctx.attr.arch],
+        [arg for arg in argv if arg.startswith("-D__TARGET_ARCH_")],
+    )
+    asserts.equals(
+        env,
+        1,
+        len([arg for arg in argv if arg.startswith("-isystem") and arg.endswith("/asm_" + ctx.attr.arch)]),
+    )
+    return analysistest.end(env)
+
+_CPU_ATTRS = {"arch": attr.string(mandatory = True), "target": attr.string(mandatory = True)}
+
+_cpu_x86_64_test = analysistest.make(
+    _cpu_test_impl,
+    attrs = _CPU_ATTRS,
+    config_settings = _platform("//rules/tests/analysis:linux_x86_64"),
+)
+
+_cpu_aarch64_test = analysistest.make(
+    _cpu_test_impl,
+    attrs = _CPU_ATTRS,
+    config_settings = _platform("//rules/tests/analysis:linux_aarch64"),
+)
+
+_cpu_s390x_test = analysistest.make(
+    _cpu_test_impl,
+    attrs = _CPU_ATTRS,
+    config_settings = _platform("//rules/tests/analysis:linux_s390x"),
+)
+
+_cpu_mips64le_test = analysistest.make(
+    _cpu_test_impl,
+    attrs = _CPU_ATTRS,
+    config_settings = _platform("@rules_go//go/toolchain:linux_mips64le"),
+)
+
+# Programs for Linux may be built into a binary for another system, that only
+# looks at them.
+_cpu_darwin_test = analysistest.make(
+    _cpu_test_impl,
+    attrs = _CPU_ATTRS,
+    config_settings = _platform("@rules_go//go/toolchain:darwin_arm64"),
+)
+
+# What the target provides.
+
+def _providers_test_impl(ctx):
+    # Arrange
+    env = analysistest.begin(ctx)
+    target = analysistest.target_under_test(env)
+    package = target.label.package
+
+    # Act
+    object = target[BpfObjectInfo].object
+    groups = target[OutputGroupInfo]
+    go_info = target[GoInfo]
+    archive = target[GoArchive]
+
+    # Assert
+    asserts.equals(env, package + "/full.bpf.o", object.short_path)
+    asserts.equals(env, [object.short_path], _short_paths(groups.bpf_object))
+    asserts.equals(env, [package + "/full_/full.go"], _short_paths(groups.go_srcs))
+    asserts.equals(env, _short_paths(groups.go_srcs), [f.short_path for f in go_info.srcs])
+    asserts.equals(env, "example.com/full", go_info.importpath)
+    asserts.equals(
+        env,
+        ["github.com/cilium/ebpf/link", "github.com/rules-bpf/rules_bpf/runtime/skeleton"],
+        sorted([dep.data.importpath for dep in archive.direct]),
+    )
+    asserts.equals(env, [archive.data.export_file], target[DefaultInfo].files.to_list())
+    return analysistest.end(env)
+
+_providers_test = analysistest.make(_providers_test_impl)
+
+# A source that is an object already.
+
+def _object_test_impl(ctx):
+    # Arrange
+    env = analysistest.begin(ctx)
+    target = analysistest.target_under_test(env)
+    package = target.label.package
+
+    # Act
+    skeleton = _action(env, "BpfSkeleton")
+
+    # Assert
+    asserts.equals(env, [], [a for a in analysistest.target_actions(env) if a.mnemonic == "BpfCompile"])
+    asserts.equals(env, package + "/full.bpf.o", target[BpfObjectInfo].object.short_path)
+    asserts.equals(env, target[BpfObjectInfo].object.path, skeleton.argv[-1])
+    return analysistest.end(env)
+
+_object_test = analysistest.make(_object_test_impl)
+
+# The toolchain that is registered first.
+
+def _own_toolchain_test_impl(ctx):
+    # Arrange
+    env = analysistest.begin(ctx)
+
+    # Act
+    compile = _action(env, "BpfCompile")
+
+    # Assert
+    argv = compile.argv
+    package = Label("//rules/tests/analysis").package
+    asserts.equals(env, package + "/own_clang", argv[argv.index("--") + 1])
+    _assert_in_order(env, ["-Wall", "-DOWN_TOOLCHAIN", "-isystem" + package, "-O3"], argv)
+    inputs = _short_paths(compile.inputs)
+    for name in ["own_clang", "own_library"]:
+        asserts.true(env, "{}/{}".format(package, name) in inputs, name)
+    asserts.false(env, [i for i in inputs if i.endswith("/bin/clang")])
+    return analysistest.end(env)
+
+_own_toolchain_test = analysistest.make(
+    _own_toolchain_test_impl,
+    config_settings = _toolchain("//rules/tests/analysis:own"),
+)
+
+# Errors.
+
+def _error_test_impl(ctx):
+    # Arrange
+    env = analysistest.begin(ctx)
+
+    # Act: the target under test fails.
+
+    # Assert
+    for message in ctx.attr.messages:
+        asserts.expect_failure(env, message)
+    return analysistest.end(env)
+
+_ERROR_ATTRS = {"messages": attr.string_list(mandatory = True)}
+
+_error_test = analysistest.make(_error_test_impl, attrs = _ERROR_ATTRS, expect_failure = True)
+
+_no_clang_test = analysistest.make(
+    _error_test_impl,
+    attrs = _ERROR_ATTRS,
+    config_settings = _toolchain("//rules/tests/analysis:no_clang"),
+    expect_failure = True,
+)
+
+_unknown_cpu_test = analysistest.make(
+    _error_test_impl,
+    attrs = _ERROR_ATTRS,
+    # The one cpu that rules_go has a toolchain for and BPF does not know.
+    config_settings = _platform("@rules_go//go/toolchain:js_wasm"),
+    expect_failure = True,
+)
+
+def bpf_skeleton_test_suite(name, full, of_object, errors):
+    """Declares the tests.
+
+    Args:
+      name: the suite's name.
+      full: a bpf_skeleton with all attributes set.
+      of_object: a bpf_skeleton with `full` as its source.
+      errors: by bpf_skeleton, parts of the message with which it fails.
+    """
+    _actions_test(name = "actions_test", target_under_test = full)
+    _providers_test(name = "providers_test", target_under_test = full)
+    _object_test(name = "object_test", target_under_test = of_object)
+    _own_toolchain_test(name = "own_toolchain_test", target_under_test = full)
+    tests = [":actions_test", ":providers_test", ":object_test", ":own_toolchain_test"]
+
+    for cpu, test, arch, target in [
+        ("x86_64", _cpu_x86_64_test, "x86", "bpfel"),
+        ("aarch64", _cpu_aarch64_test, "arm64", "bpfel"),
+        ("s390x", _cpu_s390x_test, "s390", "bpfeb"),
+        ("mips64le", _cpu_mips64le_test, "mips", "bpfel"),
+        ("darwin_aarch64", _cpu_darwin_test, "arm64", "bpfel"),
+    ]:
+        test(name = "cpu_{}_test".format(cpu), arch = arch, target = target, target_under_test = full)
+        tests.append(":cpu_{}_test".format(cpu))
+
+    _no_clang_test(
+        name = "no_clang_test",
+        messages = ["//rules/tests/analysis:full: no clang, says the test"],
+        target_under_test = full,
+    )
+    _unknown_cpu_test(
+        name = "unknown_cpu_test",
+        messages = [
+            "//rules/tests/analysis:full: the cpu of the target platform ",
+            "//go/toolchain:wasm, which has no BPF. Known architectures: arm, arm64, ",
+        ],
+        target_under_test = full,
+    )
+    tests += [":no_clang_test", ":unknown_cpu_test"]
+
+    for target, messages in errors.items():
+        test = target.lstrip(":") + "_test"
+        _error_test(name = test, messages = messages, target_under_test = target)
+        tests.append(":" + test)
+
+    native.test_suite(name = name, tests = tests)

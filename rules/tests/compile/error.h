@@ -1,0 +1,2 @@
+#pragma once
+struct no_such_struct by_value;

@@ -1,0 +1,2 @@
+#include <linux/bpf.h>
+#include "error.h"

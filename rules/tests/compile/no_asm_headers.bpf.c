@@ -1,0 +1,3 @@
+#include "stub/asm/types.h"
+
+__u32 not_reported;

@@ -1,0 +1,3 @@
+#include "stub/linux/bpf.h"
+
+__u32 not_reported;

@@ -1,0 +1,1 @@
+#define UNDECLARED 1

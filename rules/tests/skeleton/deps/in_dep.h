@@ -1,0 +1,1 @@
+#define IN_DEP 8

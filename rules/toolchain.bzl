@@ -1,0 +1,117 @@
+"""The toolchain that compiles C for BPF.
+
+A clang found on PATH is registered by default. To use another one, declare it
+and register it in MODULE.bazel; a root module's registrations come first:
+
+```starlark
+load("@rules_bpf//rules:defs.bzl", "bpf_toolchain")
+
+bpf_toolchain(
+    name = "my_clang",
+    builtin_headers = "@my_llvm//:builtin_headers",
+    clang = "@my_llvm//:bin/clang",
+    clang_files = ["@my_llvm//:clang_libs"],
+    uapi_headers = ["@my_linux_headers//:include"],
+)
+
+toolchain(
+    name = "my_clang_toolchain",
+    toolchain = ":my_clang",
+    toolchain_type = "@rules_bpf//rules:toolchain_type",
+)
+```
+"""
+
+load("@bazel_skylib//rules/directory:providers.bzl", "DirectoryInfo")
+load("@rules_cc//cc/common:cc_info.bzl", "CcInfo")
+
+BpfToolchainInfo = provider(
+    doc = "Field `bpf` of the ToolchainInfo of a `bpf_toolchain`.",
+    fields = {
+        "bpfgen": "FilesToRunProvider: the tool whose subcommands are the actions of the rules.",
+        "builtin_headers": "DirectoryInfo: clang's own headers (`stddef.h`, `stdarg.h`, ...), None without clang.",
+        "clang": "File: the compiler, None when `error` is set.",
+        "clang_files": "depset of File: what clang needs beside its executable.",
+        "copts": "list of str: flags for every compile, after those of the rules and before those of a target.",
+        "error": "str: why there is no compiler, in words for the user. Empty when there is one.",
+        "libbpf": "CompilationContext: libbpf's headers (`bpf/bpf_helpers.h`, ...).",
+        "uapi_headers": "list of DirectoryInfo: the kernel's UAPI headers (`linux/`, `asm-generic/`, `asm/` of the target's cpu), in search order.",
+    },
+)
+
+def _bpf_toolchain_impl(ctx):
+    if bool(ctx.attr.error) == bool(ctx.file.clang):
+        fail("{}: set either clang, or error to say why there is none".format(ctx.label))
+    if ctx.file.clang and not ctx.attr.builtin_headers:
+        fail("{}: clang needs builtin_headers, a directory with its own stddef.h, stdarg.h and so on".format(ctx.label))
+    return [platform_common.ToolchainInfo(
+        bpf = BpfToolchainInfo(
+            bpfgen = ctx.attr.bpfgen[DefaultInfo].files_to_run,
+            builtin_headers = ctx.attr.builtin_headers[DirectoryInfo] if ctx.attr.builtin_headers else None,
+            clang = ctx.file.clang,
+            clang_files = depset(transitive = [t[DefaultInfo].files for t in ctx.attr.clang_files]),
+            copts = ctx.attr.copts,
+            error = ctx.attr.error,
+            libbpf = ctx.attr.libbpf[CcInfo].compilation_context,
+            uapi_headers = [t[DirectoryInfo] for t in ctx.attr.uapi_headers],
+        ),
+    )]
+
+bpf_toolchain = rule(
+    implementation = _bpf_toolchain_impl,
+    doc = "A clang that compiles for BPF, and the headers that programs include.",
+    attrs = {
+        "bpfgen": attr.label(
+            doc = "The tool that the actions run. Not meant to be set outside of rules_bpf.",
+            default = Label("//rules/private:bpfgen"),
+            executable = True,
+            cfg = "exec",
+        ),
+        "builtin_headers": attr.label(
+            doc = """
+            The folder `include` of clang's resource directory (`clang -print-resource-dir`),
+            as a `directory` or `subdirectory` of bazel_skylib. Compiles get `-nostdinc` and this.
+            """,
+            providers = [DirectoryInfo],
+            cfg = "exec",
+        ),
+        "clang": attr.label(
+            doc = "clang 14 or newer with the BPF target.",
+            allow_single_file = True,
+            cfg = "exec",
+        ),
+        "clang_files": attr.label_list(
+            doc = "Files that clang opens when it runs, as shared libraries. Headers have attributes of their own.",
+            allow_files = True,
+            cfg = "exec",
+        ),
+        "copts": attr.string_list(
+            doc = "Flags for every compile. A target's `copts` come after them.",
+        ),
+        "error": attr.string(
+            doc = """
+            Instead of `clang`: what a user reads who builds a BPF target with this toolchain.
+            Targets without BPF are not affected.
+            """,
+        ),
+        # In the exec configuration because a cc_library needs a C++ toolchain
+        # for the configuration that it is in. There is one for the machine that
+        # builds, rarely one for the machine that a program is for, and headers
+        # are the same in both.
+        "libbpf": attr.label(
+            doc = "libbpf, of which only the headers are used.",
+            default = Label("@libbpf//:bpf"),
+            providers = [CcInfo],
+            cfg = "exec",
+        ),
+        "uapi_headers": attr.label_list(
+            doc = """
+            Folders that hold the kernel's UAPI headers, as bazel_skylib `directory` or
+            `subdirectory`: `linux/` and `asm-generic/`, and `asm/` of the target platform's
+            cpu (use `select`).
+            """,
+            providers = [DirectoryInfo],
+        ),
+    },
+    provides = [platform_common.ToolchainInfo],
+)
