@@ -77,8 +77,9 @@ def _bpf_skeleton_impl(ctx):
         toolchain = toolchain,
         object = object,
         package = package,
-        # Apart from the sources of the package, whose names it must not take.
-        output = go.declare_file(go, path = ctx.label.name + ".go"),
+        # Apart from the sources of the package, whose names it must not take. Go
+        # leaves out files that end in _test.go, _linux.go and the like.
+        output = go.declare_file(go, path = ctx.label.name + "_skel.go"),
     )
     go_info = new_go_info(
         go,

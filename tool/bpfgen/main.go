@@ -1,0 +1,161 @@
+// Bpfgen is the build-time tool of rules_bpf: each action of the build is one of
+// its subcommands. It works without Bazel too, from go generate or make.
+//
+//	bpfgen skeleton -package minimal -o minimal.go minimal.bpf.o
+//	bpfgen compile -o minimal.bpf.o -- clang -target bpfel -g -O2 -c minimal.bpf.c
+//
+// An argument @file stands for the lines of the file, one argument each, as
+// Bazel writes them for long command lines.
+//
+// The exit status is 0 or 1 (compile: clang's), and errors are on stderr as
+// "file: symbol: what, and what to do". An output is written when all of it is
+// there, and never in part.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+)
+
+// command is a subcommand.
+type command struct {
+	name string
+	// usage is the command line after the name.
+	usage string
+	short string
+	// run defines its flags in the set, parses the arguments and does the work.
+	run func(fs *flag.FlagSet, args []string, std streams) error
+}
+
+func commands() []command {
+	return []command{
+		{"skeleton", "-package NAME -o OUT.go OBJECT", "write the Go package of a BPF object", skeleton},
+		{"compile", "-o OUT.o [-inputs FILE -unused FILE] -- CLANG ARGUMENT...", "run clang, and list the headers that it did not read", compile},
+	}
+}
+
+// streams are where a program that a subcommand runs writes to.
+type streams struct {
+	stdout, stderr io.Writer
+}
+
+// exitError ends the process with a status other than 1, and without a message:
+// the program that had the status has written its own.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+func main() {
+	os.Exit(run(os.Args[1:], streams{os.Stdout, os.Stderr}))
+}
+
+// run is main with everything handed in, and the exit status handed out.
+func run(args []string, std streams) int {
+	err := dispatch(args, std)
+	var exit exitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		return int(exit)
+	}
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintf(std.stderr, "bpfgen: %s\n", strings.TrimSuffix(line, "\n"))
+	}
+	return 1
+}
+
+func dispatch(args []string, std streams) error {
+	args, err := expandParams(args)
+	if err != nil {
+		return err
+	}
+	if len(args) == 0 {
+		return errors.New("no subcommand given: see bpfgen help")
+	}
+	name, args := args[0], args[1:]
+	switch name {
+	case "help", "-h", "-help", "--help":
+		_, err := io.WriteString(std.stdout, help())
+		return err
+	}
+	for _, cmd := range commands() {
+		if cmd.name == name {
+			return runCommand(cmd, args, std)
+		}
+	}
+	return fmt.Errorf("%s: is not a subcommand: see bpfgen help", name)
+}
+
+func runCommand(cmd command, args []string, std streams) error {
+	fs := flag.NewFlagSet(cmd.name, flag.ContinueOnError)
+	// The flag package would print its own messages in its own form.
+	fs.SetOutput(io.Discard)
+	err := cmd.run(fs, args, std)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprintf(std.stdout, "usage: bpfgen %s %s\n\nflags:\n", cmd.name, cmd.usage)
+		fs.SetOutput(std.stdout)
+		fs.PrintDefaults()
+		return nil
+	case errors.As(err, &usageError{}):
+		return fmt.Errorf("%s: %w: usage: bpfgen %s %s", cmd.name, err, cmd.name, cmd.usage)
+	}
+	return err
+}
+
+// usageError is a command line that is not right.
+type usageError struct{ error }
+
+func help() string {
+	var b strings.Builder
+	b.WriteString("Bpfgen generates Go packages from BPF objects.\n\nusage:\n")
+	for _, cmd := range commands() {
+		fmt.Fprintf(&b, "\n  bpfgen %s %s\n      %s\n", cmd.name, cmd.usage, cmd.short)
+	}
+	b.WriteString("\nbpfgen SUBCOMMAND -h lists the flags. An argument @FILE stands for the lines of FILE.\n")
+	return b.String()
+}
+
+// parse parses the flags of a subcommand, of which required must be given.
+func parse(fs *flag.FlagSet, args []string, required ...string) error {
+	if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return err
+	} else if err != nil {
+		return usageError{err}
+	}
+	for _, name := range required {
+		if fs.Lookup(name).Value.String() == "" {
+			return usageError{fmt.Errorf("flag -%s is missing", name)}
+		}
+	}
+	return nil
+}
+
+// expandParams replaces each argument @file with the lines of the file. Arguments
+// from a file are final: one that starts with @ is not a file.
+func expandParams(args []string) ([]string, error) {
+	var expanded []string
+	for i, arg := range args {
+		// What comes after -- belongs to another program, which may have its own
+		// use for @.
+		if arg == "--" {
+			return append(expanded, args[i:]...), nil
+		}
+		file, ok := strings.CutPrefix(arg, "@")
+		if !ok {
+			expanded = append(expanded, arg)
+			continue
+		}
+		lines, err := readLines(file)
+		if err != nil {
+			return nil, inFile(file, err)
+		}
+		expanded = append(expanded, lines...)
+	}
+	return expanded, nil
+}

@@ -1,0 +1,285 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rules-bpf/rules_bpf/tool/internal/objtest"
+)
+
+// TestMain makes the test binary double as a compiler, so that the tests need
+// none: FAKE_CLANG says what it does.
+func TestMain(m *testing.M) {
+	if mode := os.Getenv("FAKE_CLANG"); mode != "" {
+		os.Exit(fakeClang(mode, os.Args[1:]))
+	}
+	os.Exit(m.Run())
+}
+
+func fakeClang(mode string, args []string) int {
+	var out, dep string
+	for i, arg := range args {
+		switch arg {
+		case "-o":
+			out = args[i+1]
+		case "-MF":
+			dep = args[i+1]
+		}
+	}
+	fmt.Println("on stdout")
+	fmt.Fprintln(os.Stderr, "main.bpf.c:3:1: error: no")
+	switch mode {
+	case "fail":
+		// A compiler that leaves half an object behind.
+		os.WriteFile(out, []byte("half"), 0o666)
+		return 7
+	case "nothing":
+		return 0
+	case "bad depfile":
+		os.WriteFile(dep, []byte("not a rule\n"), 0o666)
+	case "ok":
+		if dep != "" {
+			os.WriteFile(dep, []byte("x.o: main.bpf.c \\\n  lib/a.h lib/with\\ space.h\n"), 0o666)
+		}
+	}
+	os.WriteFile(out, []byte("object of "+strings.Join(args[len(args)-2:], " ")), 0o666)
+	return 0
+}
+
+// bpfgen runs the tool.
+func bpfgen(args ...string) (stdout, stderr string, status int) {
+	var out, err bytes.Buffer
+	status = run(args, streams{&out, &err})
+	return out.String(), err.String(), status
+}
+
+func write(t *testing.T, name, data string) string {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte(data), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// files returns the names of what is in the current folder.
+func files(t *testing.T) string {
+	t.Helper()
+	entries, err := os.ReadDir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return strings.Join(names, " ")
+}
+
+func object() string {
+	return string((&objtest.File{
+		License:  "GPL",
+		Programs: []objtest.Program{{Name: "p", Section: "xdp", Refs: []string{"counter"}}},
+		Vars:     []objtest.Var{{Section: ".bss", Name: "counter", Type: objtest.U64}},
+	}).Build())
+}
+
+func TestHelp(t *testing.T) {
+	for _, args := range [][]string{{"help"}, {"-h"}, {"--help"}} {
+		out, errs, status := bpfgen(args...)
+		if status != 0 || errs != "" || !strings.Contains(out, "bpfgen skeleton -package NAME -o OUT.go OBJECT") {
+			t.Errorf("%q: status %d, stdout %q, stderr %q", args, status, out, errs)
+		}
+	}
+	for _, cmd := range commands() {
+		out, errs, status := bpfgen(cmd.name, "-h")
+		if status != 0 || errs != "" || !strings.Contains(out, "usage: bpfgen "+cmd.name+" "+cmd.usage) || !strings.Contains(out, "  -o ") {
+			t.Errorf("%s -h: status %d, stdout %q, stderr %q", cmd.name, status, out, errs)
+		}
+	}
+}
+
+func TestErrors(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, "x.bpf.o", object())
+	write(t, "text.o", "hello")
+	write(t, "two.bpf.o", string((&objtest.File{Vars: []objtest.Var{
+		{Section: ".bss", Name: "a", Type: objtest.Ptr(objtest.U64)},
+		{Section: ".bss", Name: "b", Type: objtest.Ptr(objtest.U64)},
+	}}).Build()))
+	const remedy = ": change its type, or declare the variable static or __hidden, which keeps it out of the Go code"
+	for _, tt := range []struct {
+		args string
+		want string
+	}{
+		{"", "bpfgen: no subcommand given: see bpfgen help\n"},
+		{"frobnicate", "bpfgen: frobnicate: is not a subcommand: see bpfgen help\n"},
+		{"skeleton", "bpfgen: skeleton: flag -package is missing: usage: bpfgen skeleton -package NAME -o OUT.go OBJECT\n"},
+		{"skeleton -package x", "bpfgen: skeleton: flag -o is missing: usage: bpfgen skeleton -package NAME -o OUT.go OBJECT\n"},
+		{"skeleton -package x -o x.go", "bpfgen: skeleton: 0 objects given, want 1: usage: bpfgen skeleton -package NAME -o OUT.go OBJECT\n"},
+		{"skeleton -package x -o x.go a.o b.o", "bpfgen: skeleton: 2 objects given, want 1: usage: bpfgen skeleton -package NAME -o OUT.go OBJECT\n"},
+		{"skeleton -frob", "bpfgen: skeleton: flag provided but not defined: -frob: usage: bpfgen skeleton -package NAME -o OUT.go OBJECT\n"},
+		{"skeleton -package func -o x.go x.bpf.o", "bpfgen: -package \"func\": is not a name for a Go package: use letters, digits and underscores, starting with a letter, and no Go keyword\n"},
+		{"skeleton -package _ -o x.go x.bpf.o", "bpfgen: -package \"_\": is not a name for a Go package: use letters, digits and underscores, starting with a letter, and no Go keyword\n"},
+		{"skeleton -package a/b -o x.go x.bpf.o", "bpfgen: -package \"a/b\": is not a name for a Go package: use letters, digits and underscores, starting with a letter, and no Go keyword\n"},
+		{"skeleton -package x -o x.go missing.o", "bpfgen: missing.o: no such file or directory\n"},
+		{"skeleton -package x -o none/x.go x.bpf.o", "bpfgen: none/x.go: no such file or directory\n"},
+		{"skeleton -package x -o x.go text.o", "bpfgen: text.o: not an ELF file: give an object file that clang made with -target bpf\n"},
+		{"skeleton -package x -o x.go ./two.bpf.o", "bpfgen: ./two.bpf.o: a: unsigned long long *: a pointer is not supported" + remedy + "\nbpfgen: ./two.bpf.o: b: unsigned long long *: a pointer is not supported" + remedy + "\n"},
+		{"@missing", "bpfgen: missing: no such file or directory\n"},
+		{"compile", "bpfgen: compile: flag -o is missing: usage: bpfgen compile -o OUT.o [-inputs FILE -unused FILE] -- CLANG ARGUMENT...\n"},
+		{"compile -o x.o", "bpfgen: compile: no compiler given after --: usage: bpfgen compile -o OUT.o [-inputs FILE -unused FILE] -- CLANG ARGUMENT...\n"},
+		{"compile -o x.o -inputs in -- clang", "bpfgen: compile: flags -inputs and -unused belong together: usage: bpfgen compile -o OUT.o [-inputs FILE -unused FILE] -- CLANG ARGUMENT...\n"},
+		{"compile -o x.o -- no-such-clang -c x.c", "bpfgen: no-such-clang: there is no such compiler: install clang 14 or newer, or give the path of one\n"},
+		{"compile -o x.o -- ./no/such/clang -c x.c", "bpfgen: ./no/such/clang: there is no such compiler: install clang 14 or newer, or give the path of one\n"},
+		{"compile -o x.o -- ./text.o -c x.c", "bpfgen: ./text.o: cannot be run: permission denied: give the path of clang 14 or newer\n"},
+		{"compile -o none/x.o -- clang -c x.c", "bpfgen: none/x.o: no such file or directory\n"},
+	} {
+		t.Run(tt.args, func(t *testing.T) {
+			out, errs, status := bpfgen(strings.Fields(tt.args)...)
+			if status != 1 || out != "" || errs != tt.want {
+				t.Errorf("status %d, stdout %q, stderr\n%q, want\n%q", status, out, errs, tt.want)
+			}
+			if got, want := files(t), "text.o two.bpf.o x.bpf.o"; got != want {
+				t.Errorf("the folder has %s, want %s", got, want)
+			}
+		})
+	}
+}
+
+func TestSkeleton(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, "x.bpf.o", object())
+	write(t, "deep/er/x.bpf.o", object())
+	write(t, "old.go", "old")
+	write(t, "params", "-package\nminimal\r\n-o\nold.go\nx.bpf.o\n")
+	for _, args := range [][]string{
+		{"skeleton", "-package", "minimal", "-o", "new.go", "x.bpf.o"},
+		{"skeleton", "-package=minimal", "-o=deep/new.go", "deep/er/x.bpf.o"},
+		{"skeleton", "@params"},
+	} {
+		if out, errs, status := bpfgen(args...); status != 0 || out != "" || errs != "" {
+			t.Fatalf("%q: status %d, stdout %q, stderr %q", args, status, out, errs)
+		}
+	}
+	var first []byte
+	for _, name := range []string{"new.go", "deep/new.go", "old.go"} {
+		src, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first == nil {
+			first = src
+		}
+		// The same object gives the same bytes, wherever it is.
+		if !bytes.Equal(src, first) {
+			t.Errorf("%s differs", name)
+		}
+		if info, err := os.Stat(name); err != nil || info.Mode().Perm()&0o444 != 0o444 {
+			t.Errorf("%s: mode %v, error %v", name, info.Mode(), err)
+		}
+	}
+	if header, _, _ := bytes.Cut(first, []byte("\n")); string(header) != "// Code generated by bpfgen skeleton from x.bpf.o. DO NOT EDIT." {
+		t.Errorf("first line is %s", header)
+	}
+	if got, want := files(t), "deep new.go old.go params x.bpf.o"; got != want {
+		t.Errorf("the folder has %s, want %s", got, want)
+	}
+}
+
+func TestSkeletonKeepsOutputOnError(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, "x.bpf.o", "damaged")
+	write(t, "x.go", "package x")
+	if _, _, status := bpfgen("skeleton", "-package", "x", "-o", "x.go", "x.bpf.o"); status != 1 {
+		t.Errorf("status %d", status)
+	}
+	if src, err := os.ReadFile("x.go"); err != nil || string(src) != "package x" {
+		t.Errorf("got %q, %v", src, err)
+	}
+}
+
+func TestCompile(t *testing.T) {
+	clang, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const output = "main.bpf.c:3:1: error: no\n"
+	for _, tt := range []struct {
+		name, mode string
+		args       []string
+		status     int
+		stderr     string // beside the compiler's own
+		files      string
+	}{
+		{"plain", "ok", []string{"-o", "x.o"}, 0, "", "inputs x.o"},
+		{"with inputs", "ok", []string{"-o", "x.o", "-inputs", "inputs", "-unused", "unused"}, 0, "", "inputs unused x.o"},
+		{"error", "fail", []string{"-o", "x.o", "-inputs", "inputs", "-unused", "unused"}, 7, "", "inputs"},
+		{"no object", "nothing", []string{"-o", "x.o"}, 1, "bpfgen: x.o: CLANG wrote no object: give it -c and a source, and leave -o to bpfgen\n", "inputs"},
+		{"bad depfile", "bad depfile", []string{"-o", "x.o", "-inputs", "inputs", "-unused", "unused"}, 1, "bpfgen: x.o: the dependency file that CLANG wrote: has a line without a target\n", "inputs"},
+		{"no depfile", "no depfile", []string{"-o", "x.o", "-inputs", "inputs", "-unused", "unused"}, 1, "bpfgen: x.o: the dependency file that CLANG wrote: no such file or directory\n", "inputs"},
+		{"no inputs", "ok", []string{"-o", "x.o", "-inputs", "missing", "-unused", "unused"}, 1, "bpfgen: missing: no such file or directory\n", "inputs"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			t.Setenv("FAKE_CLANG", tt.mode)
+			write(t, "inputs", "lib/b.h\nlib/a.h\nlib/with space.h\nc$d.h\n")
+			args := append([]string{"compile"}, tt.args...)
+			args = append(args, "--", clang, "-c", "@main.bpf.c")
+			out, errs, status := bpfgen(args...)
+			if status != tt.status {
+				t.Errorf("status %d, want %d", status, tt.status)
+			}
+			errs = strings.ReplaceAll(errs, clang, "CLANG")
+			if out != "on stdout\n" || errs != output+tt.stderr {
+				t.Errorf("stdout %q, stderr %q, want %q", out, errs, output+tt.stderr)
+			}
+			if got := files(t); got != tt.files {
+				t.Errorf("the folder has %s, want %s", got, tt.files)
+			}
+			if status != 0 {
+				return
+			}
+			// Arguments after -- reach the compiler as they are.
+			if got, err := os.ReadFile("x.o"); err != nil || string(got) != "object of -c @main.bpf.c" {
+				t.Errorf("x.o has %q, %v", got, err)
+			}
+			if got, err := os.ReadFile("unused"); err == nil && string(got) != "lib/b.h\nc$d.h\n" {
+				t.Errorf("unused has %q", got)
+			}
+		})
+	}
+}
+
+// The temporary name that clang writes to must not be in the object.
+func TestCompileIsReproducible(t *testing.T) {
+	clang, err := exec.LookPath("clang")
+	if err != nil {
+		t.Skip("needs clang on PATH")
+	}
+	t.Chdir(t.TempDir())
+	write(t, "main.bpf.c", "int counter; __attribute__((section(\"xdp\"))) int prog(void *ctx) { return counter++; }\n")
+	var first []byte
+	for _, name := range []string{"a.o", "b.o", "deep.o"} {
+		if _, errs, status := bpfgen("compile", "-o", name, "--", clang, "-target", "bpfel", "-g", "-O2", "-fdebug-compilation-dir=.", "-c", "main.bpf.c"); status != 0 {
+			t.Fatal(errs)
+		}
+		object, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first == nil {
+			first = object
+		}
+		if !bytes.Equal(object, first) {
+			t.Errorf("%s differs", name)
+		}
+	}
+}

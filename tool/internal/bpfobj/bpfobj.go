@@ -1,0 +1,120 @@
+// Package bpfobj reads a BPF object file into a plain model.
+//
+// An object file as clang or a BPF linker writes it is an ELF file. Three of its
+// parts say together what is in it, and none of them alone:
+//
+//   - The section headers: which sections hold programs (executable ones), data
+//     (.data, .rodata, .bss and their .data.x relatives) and maps (.maps).
+//   - The symbol table: which names are where, how long they are, whether other
+//     files see them (binding) and whether loaders show them (visibility).
+//   - BTF: the type of each name. Per section it has a DATASEC, a list of the
+//     variables in the section. Clang leaves the offsets in it zero, and the
+//     symbols have them; a linker fills them in, and then both must agree.
+//
+// [Read] puts them together, and refuses an object in which they contradict each
+// other. What it returns needs no more checks: names are unique where they must
+// be, variables lie within their sections, and only types are left to look at.
+//
+// Nothing in here knows about Go code or about Bazel.
+package bpfobj
+
+import (
+	"encoding/binary"
+	"strings"
+
+	"github.com/cilium/ebpf/btf"
+)
+
+// Object is a BPF object file.
+type Object struct {
+	// Name is the file's base name.
+	Name string
+	// ByteOrder is that of the BPF target: bpfel or bpfeb.
+	ByteOrder binary.ByteOrder
+	// License is the contents of section license, without the closing NUL.
+	License string
+	// Maps are the maps declared in section .maps, in order of their addresses,
+	// which is the order of their C definitions in one file.
+	Maps []Map
+	// Programs are in order of sections, then of addresses.
+	Programs []Program
+	// Sections are the data sections, in the order of the file.
+	Sections []Section
+}
+
+// Map is a map declared in C.
+type Map struct {
+	Name string
+	// Type is the struct that declares the map.
+	Type btf.Type
+}
+
+// Program is a function that is loaded on its own: not one of section .text,
+// which holds what programs call.
+type Program struct {
+	Name string
+	// Section is the argument of SEC(), "?" included.
+	Section string
+}
+
+// Kind tells data sections apart by what programs may do with them.
+type Kind int
+
+const (
+	// Data is memory with initial values: .data and .data.*.
+	Data Kind = iota
+	// Rodata is memory that programs only read: .rodata and .rodata.*.
+	Rodata
+	// Bss is memory that starts as zeros: .bss and .bss.*.
+	Bss
+)
+
+// KindOf returns the kind of the data section called name, and whether it is the
+// name of a data section at all.
+func KindOf(name string) (Kind, bool) {
+	for _, k := range []struct {
+		base string
+		kind Kind
+	}{{".data", Data}, {".rodata", Rodata}, {".bss", Bss}} {
+		if rest, ok := strings.CutPrefix(name, k.base); ok && (rest == "" || rest[0] == '.') {
+			return k.kind, true
+		}
+	}
+	return 0, false
+}
+
+// Section is a data section.
+type Section struct {
+	Name string
+	Kind Kind
+	// Size is the size in bytes.
+	Size uint64
+	// HasMap says that loaders make a map for the section. They do unless nothing
+	// refers to it and it has no symbols: a compiler's leftover.
+	HasMap bool
+	// Variables are in order of offsets. Variables without global linkage are not
+	// among them.
+	Variables []Variable
+}
+
+// Exposed returns the variables that a skeleton shows: those that are not hidden.
+func (s *Section) Exposed() []Variable {
+	var exposed []Variable
+	for _, v := range s.Variables {
+		if !v.Hidden {
+			exposed = append(exposed, v)
+		}
+	}
+	return exposed
+}
+
+// Variable is a global variable.
+type Variable struct {
+	Name string
+	// Offset and Size are in bytes, from the start of the section.
+	Offset, Size uint64
+	Type         btf.Type
+	// Hidden says that the variable is for the object's own files only: its ELF
+	// visibility is hidden or internal. BTF shows it like any other.
+	Hidden bool
+}

@@ -1,0 +1,292 @@
+package bpfobj
+
+import (
+	"bytes"
+	"cmp"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/cilium/ebpf/btf"
+)
+
+// Read reads an object file. name is its base name, data its contents.
+//
+// Errors have the form "symbol: what, and what to do", without the file's name.
+// An error can be a list, in the sense of errors.Join, of all that is wrong.
+func Read(name string, data []byte) (obj *Object, err error) {
+	// A net under debug/elf and btf, which index into what a damaged file tells
+	// them: debug/elf has panicked on such files before, and does not promise that
+	// it will not. The file is the user's, so it must end in an error. This is the
+	// one place where those packages see its bytes.
+	defer func() {
+		if r := recover(); r != nil {
+			obj, err = nil, fmt.Errorf("the file is damaged (%s): build it again", oneLine(fmt.Sprint(r)))
+		}
+	}()
+
+	r, err := newReader(name, data)
+	if err != nil {
+		return nil, err
+	}
+	return r.read()
+}
+
+// maxSection is the largest value that an array map can hold, which is what a
+// data section becomes: the kernel wants it to fit an int with the map's header.
+const maxSection = math.MaxInt32 - 4096
+
+// reader holds what reading the parts of a file needs.
+type reader struct {
+	obj  *Object
+	data []byte
+	file *elf.File
+	btf  *btf.Spec
+	// symbols is the symbol table without its placeholder, which is symbol 0.
+	symbols []elf.Symbol
+	// bySection are the symbols of each section, in order of the symbol table.
+	bySection [][]elf.Symbol
+	// referenced says, per section, whether a relocation of a section that loaders
+	// look at points into it.
+	referenced []bool
+	// programs are the names of the programs so far.
+	programs map[string]bool
+}
+
+func newReader(name string, data []byte) (*reader, error) {
+	if len(data) == 0 {
+		return nil, errors.New("the file is empty: build it again")
+	}
+	if !bytes.HasPrefix(data, []byte(elf.ELFMAG)) {
+		return nil, errors.New("not an ELF file: give an object file that clang made with -target bpf")
+	}
+	file, err := elf.NewFile(bytes.NewReader(data))
+	if err != nil {
+		return nil, fmt.Errorf("the ELF file is damaged or cut short: %s: build it again", oneLine(err.Error()))
+	}
+	switch {
+	case file.Machine != elf.EM_BPF:
+		return nil, fmt.Errorf("an ELF file for %s, not for BPF: compile with clang -target bpfel or -target bpfeb", machine(file.Machine))
+	case file.Class != elf.ELFCLASS64:
+		return nil, fmt.Errorf("a BPF file of class %s: only 64-bit ELF is defined for BPF: compile with clang -target bpfel or -target bpfeb", file.Class)
+	case file.Type != elf.ET_REL:
+		return nil, fmt.Errorf("an ELF file of type %s, not an object file: compile with clang -c, without linking", file.Type)
+	}
+	r := &reader{
+		obj:      &Object{Name: name, ByteOrder: file.ByteOrder},
+		data:     data,
+		file:     file,
+		programs: make(map[string]bool),
+	}
+	return r, r.checkSections()
+}
+
+// machine is m for people: debug/elf spells the common ones EM_X86_64.
+func machine(m elf.Machine) string {
+	return strings.TrimPrefix(m.String(), "EM_")
+}
+
+// checkSections makes sure that the bytes of every section are in the file.
+func (r *reader) checkSections() error {
+	names := make(map[string]bool)
+	for _, sec := range r.file.Sections {
+		// Not a section: the other fields mean nothing.
+		if sec.Type == elf.SHT_NULL {
+			continue
+		}
+		if sec.Type != elf.SHT_NOBITS && (sec.Offset > uint64(len(r.data)) || sec.FileSize > uint64(len(r.data))-sec.Offset) {
+			return fmt.Errorf("section %s: reaches beyond the end of the file: the file is cut short: build it again", quote(sec.Name))
+		}
+		if !isInput(sec) {
+			continue
+		}
+		if sec.Flags&elf.SHF_COMPRESSED != 0 {
+			return fmt.Errorf("section %s: is compressed, which BPF loaders do not read: compile without compression", quote(sec.Name))
+		}
+		// Program sections can repeat in a file before it is linked, and loaders
+		// take them. The others are looked up by name.
+		if sec.Flags&elf.SHF_EXECINSTR == 0 {
+			if names[sec.Name] {
+				return fmt.Errorf("section %s: stands in the file twice: link the object again", quote(sec.Name))
+			}
+			names[sec.Name] = true
+		}
+	}
+	return nil
+}
+
+// isInput says whether the contents of the section matter here.
+func isInput(sec *elf.Section) bool {
+	_, data := KindOf(sec.Name)
+	return data || sec.Name == ".BTF" || sec.Name == ".maps" || sec.Name == "license" ||
+		sec.Type == elf.SHT_SYMTAB || sec.Flags&elf.SHF_EXECINSTR != 0
+}
+
+// contents returns the bytes of a section that checkSections has seen.
+func (r *reader) contents(sec *elf.Section) []byte {
+	return r.data[sec.Offset : sec.Offset+sec.FileSize]
+}
+
+func (r *reader) read() (*Object, error) {
+	if err := r.readSymbols(); err != nil {
+		return nil, err
+	}
+	if err := r.readBTF(); err != nil {
+		return nil, err
+	}
+	if err := r.readReferences(); err != nil {
+		return nil, err
+	}
+	if sec := r.file.Section("license"); sec != nil && sec.Type == elf.SHT_PROGBITS {
+		license, _, _ := bytes.Cut(r.contents(sec), []byte{0})
+		r.obj.License = string(license)
+	}
+	var errs []error
+	for i, sec := range r.file.Sections {
+		var err error
+		switch kind, data := KindOf(sec.Name); {
+		case sec.Type != elf.SHT_PROGBITS && sec.Type != elf.SHT_NOBITS:
+		case sec.Flags&elf.SHF_EXECINSTR != 0:
+			err = r.readPrograms(i)
+		case data:
+			err = r.readData(i, kind)
+		case sec.Name == ".maps":
+			err = r.readMaps(i)
+		case sec.Name == "maps" || strings.HasPrefix(sec.Name, "maps/"):
+			err = fmt.Errorf("section %s: declares maps in the form that loaders dropped: declare them as a struct with SEC(\".maps\")", quote(sec.Name))
+		}
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return r.obj, nil
+}
+
+func (r *reader) readSymbols() error {
+	symbols, err := r.file.Symbols()
+	if errors.Is(err, elf.ErrNoSymbols) || err == nil && len(symbols) == 0 {
+		return errors.New("has no symbol table: use the object as clang wrote it, not stripped")
+	}
+	if err != nil {
+		return fmt.Errorf("the symbol table is damaged: %s: build the file again", oneLine(err.Error()))
+	}
+	r.symbols = symbols
+	r.bySection = make([][]elf.Symbol, len(r.file.Sections))
+	for _, sym := range symbols {
+		if int(sym.Section) < len(r.bySection) {
+			r.bySection[sym.Section] = append(r.bySection[sym.Section], sym)
+		} else if sym.Section < elf.SHN_LORESERVE {
+			return fmt.Errorf("symbol %s: is in section %d, which does not exist: the file is damaged: build it again", quote(sym.Name), int(sym.Section))
+		}
+	}
+	return nil
+}
+
+// readReferences finds out which data sections are used, the way loaders do: by
+// the relocations of programs, maps and data. Relocations of debug information
+// do not count.
+func (r *reader) readReferences() error {
+	r.referenced = make([]bool, len(r.file.Sections))
+	for _, rel := range r.file.Sections {
+		if rel.Type != elf.SHT_REL || int(rel.Info) >= len(r.file.Sections) {
+			continue
+		}
+		target := r.file.Sections[rel.Info]
+		_, data := KindOf(target.Name)
+		if !data && target.Name != ".maps" && target.Name != ".struct_ops.link" && target.Flags&elf.SHF_EXECINSTR == 0 {
+			continue
+		}
+		// Elf64_Rel: offset and info, 8 bytes each.
+		const size = 16
+		table := r.contents(rel)
+		for ; len(table) >= size; table = table[size:] {
+			index := elf.R_SYM64(r.obj.ByteOrder.Uint64(table[8:]))
+			if index == 0 || uint64(index) > uint64(len(r.symbols)) {
+				return fmt.Errorf("section %s: refers to symbol %d, which does not exist: the file is damaged: build it again", quote(rel.Name), index)
+			}
+			if i := int(r.symbols[index-1].Section); i < len(r.referenced) {
+				r.referenced[i] = true
+			}
+		}
+	}
+	return nil
+}
+
+func (r *reader) readPrograms(index int) error {
+	sec := r.file.Sections[index]
+	// .text holds functions that programs call, never a program.
+	if sec.Name == ".text" || sec.Size == 0 || sec.Type == elf.SHT_NOBITS {
+		return nil
+	}
+	var functions []elf.Symbol
+	for _, sym := range r.bySection[index] {
+		if elf.ST_TYPE(sym.Info) == elf.STT_FUNC && elf.ST_BIND(sym.Info) != elf.STB_LOCAL {
+			functions = append(functions, sym)
+		}
+	}
+	slices.SortStableFunc(functions, func(a, b elf.Symbol) int { return cmp.Compare(a.Value, b.Value) })
+	for _, sym := range functions {
+		if sym.Name == "" {
+			return fmt.Errorf("section %s: has a program without a name: the file is damaged: build it again", quote(sec.Name))
+		}
+		if sym.Value > sec.Size || sym.Size > sec.Size-sym.Value {
+			return fmt.Errorf("program %s: reaches beyond the end of section %s: the file is damaged: build it again", quote(sym.Name), quote(sec.Name))
+		}
+		if r.programs[sym.Name] {
+			return fmt.Errorf("program %s: is defined twice: link the object again", quote(sym.Name))
+		}
+		r.programs[sym.Name] = true
+		r.obj.Programs = append(r.obj.Programs, Program{Name: sym.Name, Section: sec.Name})
+	}
+	return nil
+}
+
+func (r *reader) readMaps(index int) error {
+	sec := r.file.Sections[index]
+	vars, err := r.variables(index)
+	if err != nil {
+		return err
+	}
+	for _, v := range vars {
+		r.obj.Maps = append(r.obj.Maps, Map{Name: v.Name, Type: v.Type})
+	}
+	if len(vars) == 0 && sec.Size > 0 {
+		return errors.New("section .maps: declares no map in BTF: compile with clang -g")
+	}
+	return nil
+}
+
+func (r *reader) readData(index int, kind Kind) error {
+	sec := r.file.Sections[index]
+	if sec.Size > maxSection {
+		return fmt.Errorf("section %s: has %d bytes, and a data section can have %d: keep large data in a map", quote(sec.Name), sec.Size, maxSection)
+	}
+	vars, err := r.variables(index)
+	if err != nil {
+		return err
+	}
+	r.obj.Sections = append(r.obj.Sections, Section{
+		Name:      sec.Name,
+		Kind:      kind,
+		Size:      sec.Size,
+		HasMap:    r.referenced[index] || r.hasSymbols(index),
+		Variables: vars,
+	})
+	return nil
+}
+
+// hasSymbols says whether something in the section has a name.
+func (r *reader) hasSymbols(index int) bool {
+	return slices.ContainsFunc(r.bySection[index], isObject)
+}
+
+// isObject says whether the symbol is that of a variable or map. Clang before
+// version 8 left out their type.
+func isObject(sym elf.Symbol) bool {
+	typ := elf.ST_TYPE(sym.Info)
+	return sym.Name != "" && (typ == elf.STT_OBJECT || typ == elf.STT_NOTYPE)
+}

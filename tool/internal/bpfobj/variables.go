@@ -1,0 +1,136 @@
+package bpfobj
+
+import (
+	"cmp"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/cilium/ebpf/btf"
+)
+
+// variables returns the global variables of a section, in order of offsets:
+// name, place and visibility from the symbol table, type from BTF.
+func (r *reader) variables(index int) ([]Variable, error) {
+	sec := r.file.Sections[index]
+	symbols := make(map[string]elf.Symbol)
+	for _, sym := range r.bySection[index] {
+		// Static variables are nobody's business but their file's, and in a linked
+		// object several can have one name.
+		if !isObject(sym) || elf.ST_BIND(sym.Info) == elf.STB_LOCAL {
+			continue
+		}
+		if _, ok := symbols[sym.Name]; ok {
+			return nil, fmt.Errorf("%s: is defined twice in section %s: link the object again", quote(sym.Name), quote(sec.Name))
+		}
+		symbols[sym.Name] = sym
+	}
+
+	ds, err := r.datasec(sec.Name)
+	if err != nil {
+		return nil, err
+	}
+	if ds == nil {
+		ds = new(btf.Datasec)
+	}
+	// Clang leaves the size and the offsets of a DATASEC zero, for loaders to fill
+	// in. A linker has filled them in, and then they are held against the symbols.
+	linked := ds.Size != 0
+	if linked && uint64(ds.Size) != sec.Size {
+		return nil, fmt.Errorf("section %s: has %d bytes in the file and %d in BTF: link the object again", quote(sec.Name), sec.Size, ds.Size)
+	}
+
+	var vars []Variable
+	var errs []error
+	for _, info := range ds.Vars {
+		v, ok := info.Type.(*btf.Var)
+		if !ok {
+			return nil, fmt.Errorf("section %s: BTF lists a %T as its variable: the file is damaged: build it again", quote(sec.Name), info.Type)
+		}
+		if sec.Name == ".maps" && v.Linkage != btf.GlobalVar {
+			delete(symbols, v.Name)
+			if v.Linkage == btf.StaticVar {
+				errs = append(errs, fmt.Errorf("%s: is a static map, which loaders do not make: remove the word static", quote(v.Name)))
+			} else {
+				errs = append(errs, fmt.Errorf("%s: is declared extern and defined nowhere: link the object with the file that defines the map", quote(v.Name)))
+			}
+			continue
+		}
+		if v.Linkage != btf.GlobalVar {
+			continue
+		}
+		sym, ok := symbols[v.Name]
+		if !ok {
+			errs = append(errs, fmt.Errorf("%s: is in section %s according to BTF, but the symbol table has no such symbol there: build the object again, and do not strip it", quote(v.Name), quote(sec.Name)))
+			continue
+		}
+		delete(symbols, v.Name)
+		if linked && uint64(info.Offset) != sym.Value {
+			errs = append(errs, fmt.Errorf("%s: is at offset %d of section %s according to BTF, and at %d according to the symbol table: link the object again", quote(v.Name), info.Offset, quote(sec.Name), sym.Value))
+			continue
+		}
+		if uint64(info.Size) != sym.Size {
+			errs = append(errs, fmt.Errorf("%s: has %d bytes according to BTF, and %d according to the symbol table: build the object again", quote(v.Name), info.Size, sym.Size))
+			continue
+		}
+		if sym.Value > sec.Size || sym.Size > sec.Size-sym.Value {
+			errs = append(errs, fmt.Errorf("%s: reaches beyond the end of section %s: the file is damaged: build it again", quote(v.Name), quote(sec.Name)))
+			continue
+		}
+		visibility := elf.ST_VISIBILITY(sym.Other)
+		vars = append(vars, Variable{
+			Name:   v.Name,
+			Offset: sym.Value,
+			Size:   sym.Size,
+			Type:   v.Type,
+			Hidden: visibility == elf.STV_HIDDEN || visibility == elf.STV_INTERNAL,
+		})
+	}
+
+	// What is left has a symbol and no type. Names with a dot in front are the
+	// compiler's own.
+	for _, sym := range r.bySection[index] {
+		if _, ok := symbols[sym.Name]; ok && isObject(sym) && sym.Name[0] != '.' {
+			delete(symbols, sym.Name)
+			if v := elf.ST_VISIBILITY(sym.Other); v != elf.STV_HIDDEN && v != elf.STV_INTERNAL {
+				errs = append(errs, fmt.Errorf("%s: BTF does not have its type: compile the file that defines it with clang -g", quote(sym.Name)))
+			}
+		}
+	}
+
+	slices.SortStableFunc(vars, func(a, b Variable) int { return cmp.Compare(a.Offset, b.Offset) })
+	for i := 1; i < len(vars); i++ {
+		if a, b := vars[i-1], vars[i]; a.Offset+a.Size > b.Offset {
+			errs = append(errs, fmt.Errorf("%s: overlaps %s in section %s: the file is damaged: build it again", quote(b.Name), quote(a.Name), quote(sec.Name)))
+		}
+	}
+	return vars, errors.Join(errs...)
+}
+
+// quote returns a name of the file for an error message, which must stay one
+// line: names that C allows as they are, others quoted.
+func quote(name string) string {
+	for _, r := range name {
+		if !strconv.IsPrint(r) || r == ' ' || r == '"' || r == '\ufffd' {
+			return strconv.Quote(name)
+		}
+	}
+	if name == "" {
+		return `""`
+	}
+	return name
+}
+
+// oneLine makes the message of another package's error fit for a line of ours: it
+// can have names of the file in it, as they are.
+func oneLine(message string) string {
+	return strings.Map(func(r rune) rune {
+		if !strconv.IsPrint(r) || r == '\ufffd' {
+			return '?'
+		}
+		return r
+	}, message)
+}

@@ -1,0 +1,108 @@
+package gotype
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+
+	"github.com/cilium/ebpf/btf"
+)
+
+// enumType is a declared enum: a defined integer type and its constants.
+type enumType struct {
+	name   string
+	doc    string
+	under  basicType
+	values []enumValue
+}
+
+type enumValue struct {
+	name string
+	c    string
+	// value is spelled as Go spells it.
+	value string
+}
+
+func (t *enumType) Size() uint64   { return t.under.Size() }
+func (t *enumType) align() uint64  { return t.under.align() }
+func (t *enumType) String() string { return t.name }
+
+func (t *enumType) appendDecl(b []byte) []byte {
+	b = fmt.Appendf(b, "\n// %s is %s.\ntype %s %s\n", t.name, t.doc, t.name, t.under)
+	if len(t.values) == 0 {
+		return b
+	}
+	b = fmt.Appendf(b, "\n// Values of %s.\nconst (\n", t.name)
+	for _, v := range t.values {
+		b = fmt.Appendf(b, "\t%s %s = %s // %s\n", v.name, t.name, v.value, Comment(v.c))
+	}
+	return append(b, ")\n"...)
+}
+
+// appendAsserts has nothing to add: an enum's size is that of its Go type.
+func (t *enumType) appendAsserts(b []byte) []byte { return b }
+
+func (d *Decls) convertEnum(c *btf.Enum, at place) (Type, error) {
+	if t, ok := d.types[c]; ok {
+		return t, nil
+	}
+	neg := isSigned(c)
+	kind := unsigned
+	if neg {
+		kind = signed
+	}
+	under, ok := kind[c.Size]
+	if !ok {
+		return nil, fail(c, fmt.Sprintf("an enum of %d bytes is not supported", c.Size))
+	}
+	t := &enumType{
+		name:   d.declName(c.Name, at),
+		doc:    docOf("enum", c.Name, at),
+		under:  under,
+		values: make([]enumValue, 0, len(c.Values)),
+	}
+	for _, v := range c.Values {
+		value, ok := enumConstant(c, neg, v.Value)
+		if !ok {
+			return nil, fail(c, fmt.Sprintf("%s does not fit its %d bytes", Comment(v.Name), c.Size))
+		}
+		t.values = append(t.values, enumValue{d.names.Export(v.Name), v.Name, value})
+	}
+	d.types[c] = t
+	d.list = append(d.list, t)
+	return t, nil
+}
+
+// isSigned says whether an enum has negative values. Clang before version 16
+// does not mark such enums; when their values have fewer bytes than BTF's 4,
+// it shows nevertheless, as no other value is that large.
+func isSigned(c *btf.Enum) bool {
+	if c.Signed {
+		return true
+	}
+	if c.Size >= 4 {
+		return false
+	}
+	for _, v := range c.Values {
+		if v.Value > math.MaxInt32 {
+			return true
+		}
+	}
+	return false
+}
+
+// enumConstant returns the value of an enum's constant as Go spells it, and
+// whether it fits the enum's type. BTF keeps values of 4 bytes and fewer in 32
+// bits.
+func enumConstant(c *btf.Enum, signed bool, value uint64) (string, bool) {
+	bits := 8 * c.Size
+	if !signed {
+		return strconv.FormatUint(value, 10), bits >= 64 || value>>bits == 0
+	}
+	v := int64(value)
+	if !c.Signed {
+		v = int64(int32(uint32(value)))
+	}
+	least, most := int64(-1)<<(bits-1), int64(1)<<(bits-1)-1
+	return strconv.FormatInt(v, 10), v >= least && v <= most
+}

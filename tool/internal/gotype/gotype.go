@@ -1,0 +1,105 @@
+// Package gotype turns C types, as BTF describes them, into Go declarations. It
+// knows nothing of ELF files or of what the declarations are for.
+//
+// The model has two halves. A [Type] is what stands at the right of a field's
+// name: a predeclared Go type, an array of types, or the name of a declaration.
+// A declaration is a struct or an enum; [Decls] collects those of one Go package
+// and gives each C type one, however often it is used. Declarations are in
+// order of first use, depth first, which makes the names deterministic.
+//
+// # Layout
+//
+// A Go struct must have each field exactly where C has it, on every GOARCH. The
+// rules for that are few:
+//
+//   - Every gap is a field of bytes, at the end of the struct too. Nothing is left
+//     to Go's own padding, which differs: uint64 is aligned to 8 bytes on amd64
+//     and to 4 on 386.
+//   - A field stands where all of Go's alignments allow it: at a multiple of the
+//     largest one. C types for which that is not so (packed structs, most of
+//     them) are refused.
+//   - structs.HostLayout is the first field, for the day on which Go reorders.
+//   - The size of each struct and the offset of each field are asserted in the
+//     generated code, so that a mistake here does not compile there.
+//
+// A C type that has no Go form is an [Error]; there is no fallback and no guess.
+package gotype
+
+import (
+	"github.com/cilium/ebpf/btf"
+
+	"github.com/rules-bpf/rules_bpf/tool/internal/gonames"
+)
+
+// Type is a Go type with the layout of a C type.
+type Type interface {
+	// Size is the size in bytes, the same in C and on every GOARCH.
+	Size() uint64
+	// align is the largest alignment that any GOARCH gives the type.
+	align() uint64
+	// String is the type as Go spells it.
+	String() string
+}
+
+// decl is a type that the generated code declares.
+type decl interface {
+	Type
+	appendDecl(b []byte) []byte
+	appendAsserts(b []byte) []byte
+}
+
+// Decls are the type declarations of one Go package.
+type Decls struct {
+	names *gonames.Scope
+	// types has an entry per C struct and enum; it is nil while a struct is being
+	// laid out.
+	types map[btf.Type]Type
+	list  []decl
+}
+
+// NewDecls returns an empty set of declarations, which take their names and
+// those of their constants from names.
+func NewDecls(names *gonames.Scope) *Decls {
+	return &Decls{names: names, types: make(map[btf.Type]Type)}
+}
+
+// HasStructs says whether the declarations import structs and unsafe.
+func (d *Decls) HasStructs() bool {
+	for _, decl := range d.list {
+		if _, ok := decl.(*structType); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// Append appends the declarations as Go source.
+func (d *Decls) Append(b []byte) []byte {
+	for _, decl := range d.list {
+		b = decl.appendDecl(b)
+	}
+	return b
+}
+
+// AppendAsserts appends the assertions of all sizes and offsets, the lines of a
+// var declaration.
+func (d *Decls) AppendAsserts(b []byte) []byte {
+	for _, decl := range d.list {
+		b = decl.appendAsserts(b)
+	}
+	return b
+}
+
+// Error is a C type that has no Go form.
+type Error struct {
+	// Path leads from the variable to the type: cfg.rules[].key
+	Path string
+	// C is the type as C spells it.
+	C string
+	// Why says what is the matter with it.
+	Why string
+}
+
+func (e *Error) Error() string {
+	return e.Path + ": " + e.C + ": " + e.Why
+}

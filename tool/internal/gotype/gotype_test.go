@@ -1,0 +1,339 @@
+package gotype
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf/btf"
+
+	"github.com/rules-bpf/rules_bpf/tool/internal/gonames"
+	. "github.com/rules-bpf/rules_bpf/tool/internal/objtest"
+)
+
+// declare lays out one variable called v as the section Bss, and returns the
+// declarations.
+func declare(t btf.Type) (string, error) {
+	size, err := btf.Sizeof(t)
+	if err != nil {
+		size = 8
+	}
+	d := NewDecls(gonames.NewScope("Bss"))
+	errs := d.Section("Bss", "a section", uint64(size), []Variable{{"v", 0, uint64(size), t}})
+	return string(d.Append(nil)), errors.Join(errs...)
+}
+
+func TestTypes(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		typ  btf.Type
+		want string
+	}{
+		{"bool", Bool, "bool"},
+		{"char", Char, "int8"},
+		{"char of old BTF", &btf.Int{Name: "char", Size: 1, Encoding: btf.Char}, "int8"},
+		{"signed char", S8, "int8"},
+		{"unsigned char", U8, "uint8"},
+		{"short", S16, "int16"},
+		{"unsigned short", U16, "uint16"},
+		{"int", S32, "int32"},
+		{"unsigned int", U32, "uint32"},
+		{"long long", S64, "int64"},
+		{"unsigned long long", U64, "uint64"},
+		{"float", F32, "float32"},
+		{"double", F64, "float64"},
+		{"const", Const(U32), "uint32"},
+		{"volatile", Volatile(Const(U32)), "uint32"},
+		{"restrict", &btf.Restrict{Type: U32}, "uint32"},
+		{"type tag", &btf.TypeTag{Type: U32, Value: "user"}, "uint32"},
+		{"typedef", Typedef("__u32", U32), "uint32"},
+		{"typedef of typedef", Typedef("pid_t", Const(Typedef("__kernel_pid_t", S32))), "int32"},
+
+		{"array", Array(U32, 3), "[3]uint32"},
+		{"array of arrays", Array(Array(U16, 3), 2), "[2][3]uint16"},
+		{"array of constants", Array(Const(U32), 3), "[3]uint32"},
+		{"array of bools", Array(Bool, 2), "[2]bool"},
+		{"typedef of an array", Typedef("triple", Array(U32, 3)), "[3]uint32"},
+		{"array of typedefs of arrays", Array(Typedef("triple", Array(U32, 3)), 2), "[2][3]uint32"},
+		{"text", Array(Char, 16), "[16]byte"},
+		{"constant text", Array(Const(Volatile(Char)), 16), "[16]byte"},
+		{"lines of text", Array(Array(Char, 16), 2), "[2][16]byte"},
+		{"text with a type of its own", Array(Typedef("letter", Char), 4), "[4]byte"},
+		{"tagged text", Array(&btf.TypeTag{Type: Char}, 4), "[4]byte"},
+		{"bytes", Array(U8, 16), "[16]uint8"},
+		{"signed bytes", Array(S8, 16), "[16]int8"},
+
+		{"enum", Enum("mode"), "Mode"},
+		{"anonymous enum", Enum(""), "BssV"},
+		{"typedef of an anonymous enum", Typedef("mode_t", Enum("")), "ModeT"},
+		{"struct", Struct("point", M("x", U32)), "Point"},
+		{"anonymous struct", Struct("", M("x", U32)), "BssV"},
+		{"array of anonymous structs", Array(Struct("", M("x", U32)), 2), "[2]BssV"},
+		{"typedef of an anonymous struct", Typedef("point_t", Struct("", M("x", U32))), "PointT"},
+		{"typedef of a struct", Typedef("point_t", Struct("point", M("x", U32))), "Point"},
+		{"typedef of a typedef of an anonymous struct", Typedef("outer", Typedef("inner", Struct("", M("x", U32)))), "Inner"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := declare(tt.typ)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := "\tV " + tt.want + " // v\n"; !strings.Contains(got, want) {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		})
+	}
+}
+
+func TestStructs(t *testing.T) {
+	point := Struct("point", M("x", U16), M("y", U64))
+	for _, tt := range []struct {
+		name string
+		typ  btf.Type
+		want []string // the fields of the declared struct
+	}{
+		{"gap between", point, []string{"X uint16 // x", "_ [6]byte", "Y uint64 // y"}},
+		{"gap at the end", Struct("s", M("x", U64), M("y", U8)), []string{"X uint64 // x", "Y uint8 // y", "_ [7]byte"}},
+		{"no gap", Struct("s", M("x", U32), M("y", U32)), []string{"X uint32 // x", "Y uint32 // y"}},
+		{"bytes do not align", Struct("s", M("a", U8), M("b", Array(Char, 3)), M("c", U32)), []string{"A uint8 // a", "B [3]byte // b", "C uint32 // c"}},
+		{"nested", Struct("s", M("a", U8), M("p", point)), []string{"A uint8 // a", "_ [7]byte", "P Point // p"}},
+		{"anonymous inside", Struct("s", M("in", Struct("", M("a", U8)))), []string{"In SIn // in"}},
+		{"over-aligned", &btf.Struct{Name: "s", Size: 64, Members: []btf.Member{M("a", U8)}}, []string{"A uint8 // a", "_ [63]byte"}},
+		{"over-aligned member", &btf.Struct{Name: "s", Size: 32, Members: []btf.Member{M("a", U8), {Name: "b", Type: U64, Offset: 128}}}, []string{"A uint8 // a", "_ [15]byte", "B uint64 // b", "_ [8]byte"}},
+		{"packed, but as Go has it", &btf.Struct{Name: "s", Size: 3, Members: []btf.Member{M("a", U8), {Name: "b", Type: Array(U8, 2), Offset: 8}}}, []string{"A uint8 // a", "B [2]uint8 // b"}},
+		{"members in any order", &btf.Struct{Name: "s", Size: 8, Members: []btf.Member{{Name: "b", Type: U32, Offset: 32}, M("a", U32)}}, []string{"A uint32 // a", "B uint32 // b"}},
+		{"equal names", Struct("s", M("a_b", U32), M("aB", U32), M("A_B", U32)), []string{"AB uint32 // a_b", "AB_ uint32 // aB", "AB__ uint32 // A_B"}},
+		{"nothing but a gap", &btf.Struct{Name: "s", Size: 4}, []string{"_ [4]byte"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := declare(tt.typ)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := "struct {\n\t_ structs.HostLayout\n\t" + strings.Join(tt.want, "\n\t") + "\n}\n"
+			if !strings.Contains(got, want) {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		})
+	}
+}
+
+func TestEnums(t *testing.T) {
+	enum := func(size uint32, signed bool, values ...uint64) btf.Type {
+		e := &btf.Enum{Name: "e", Size: size, Signed: signed}
+		for i, v := range values {
+			e.Values = append(e.Values, V(string(rune('A'+i)), v))
+		}
+		return e
+	}
+	const minus1 = 1<<64 - 1
+	for _, tt := range []struct {
+		name  string
+		typ   btf.Type
+		under string
+		want  []string
+	}{
+		{"plain", enum(4, false, 0, 1), "uint32", []string{"0", "1"}},
+		{"signed", enum(4, true, minus1, 1<<31-1), "int32", []string{"-1", "2147483647"}},
+		{"largest", enum(4, false, 1<<32-1), "uint32", []string{"4294967295"}},
+		{"of 8 bytes", enum(8, false, minus1), "uint64", []string{"18446744073709551615"}},
+		{"signed, of 8 bytes", enum(8, true, minus1, 1<<63), "int64", []string{"-1", "-9223372036854775808"}},
+		{"of 1 byte", enum(1, false, 255), "uint8", []string{"255"}},
+		{"of 2 bytes", enum(2, false, 65535), "uint16", []string{"65535"}},
+		{"signed, of 1 byte", enum(1, true, minus1, 127), "int8", []string{"-1", "127"}},
+		// Clang before version 16 does not say that an enum is signed.
+		{"not marked as signed, of 1 byte", enum(1, false, 1<<32-1, 127), "int8", []string{"-1", "127"}},
+		{"not marked as signed, of 2 bytes", enum(2, false, 1<<32-2), "int16", []string{"-2"}},
+		{"empty", enum(4, false), "uint32", nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := declare(tt.typ)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := "type E " + tt.under + "\n"
+			if len(tt.want) > 0 {
+				want += "\n// Values of E.\nconst (\n"
+			}
+			for i, v := range tt.want {
+				c := string(rune('A' + i))
+				want += "\t" + c + " E = " + v + " // " + c + "\n"
+			}
+			if !strings.Contains(got, want) {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		})
+	}
+}
+
+func TestErrors(t *testing.T) {
+	loop := &btf.Struct{Name: "loop", Size: 8}
+	loop.Members = []btf.Member{M("again", Array(loop, 1))}
+	qualifiers := &btf.Const{}
+	qualifiers.Type = &btf.Volatile{Type: qualifiers}
+	typedefs := &btf.Typedef{Name: "again"}
+	typedefs.Type = typedefs
+	arrays := &btf.Array{Nelems: 1}
+	arrays.Type = arrays
+	var deep btf.Type = U32
+	for range 100 {
+		deep = Struct("", M("a", deep))
+	}
+	for _, tt := range []struct {
+		name string
+		typ  btf.Type
+		want string
+	}{
+		{"pointer", Ptr(U32), "v: unsigned int *: a pointer is not supported"},
+		{"pointer to a constant", Ptr(Const(Struct("sk", M("a", U32)))), "v: const struct sk *: a pointer"},
+		{"function pointer", Ptr(&btf.FuncProto{Return: U32}), "v: function *: a pointer"},
+		{"union", &btf.Union{Name: "u", Size: 4}, "v: union u: a union is not supported"},
+		{"anonymous union", &btf.Union{Size: 4}, "v: union {...}: a union is not supported"},
+		{"__int128", S128, "v: __int128: an integer of 16 bytes is not supported"},
+		{"long double", &btf.Float{Name: "long double", Size: 16}, "v: long double: a floating-point number of 16 bytes"},
+		{"half", &btf.Float{Name: "_Float16", Size: 2}, "v: _Float16: a floating-point number of 2 bytes"},
+		{"large bool", &btf.Int{Name: "_Bool", Size: 4, Encoding: btf.Bool}, "v: _Bool: a bool of 4 bytes"},
+		{"unknown encoding", &btf.Int{Name: "i", Size: 4, Encoding: 7}, "v: i: has the encoding 7"},
+		{"odd integer", &btf.Int{Name: "i", Size: 3}, "v: i: an integer of 3 bytes"},
+		{"odd enum", &btf.Enum{Name: "e", Size: 3}, "v: enum e: an enum of 3 bytes"},
+		{"enum value too large", &btf.Enum{Name: "e", Size: 1, Values: []btf.EnumValue{V("A", 300)}}, "v: enum e: A does not fit its 1 bytes"},
+		{"enum value too small", &btf.Enum{Name: "e", Size: 1, Signed: true, Values: []btf.EnumValue{V("A", 1<<64-200)}}, "v: enum e: A does not fit"},
+		{"flexible array", Struct("s", M("n", U32), M("rest", Array(U32, 0))), "v.rest: unsigned int[0]: an array without a length"},
+		{"huge array", Array(Array(U64, 1<<31), 1<<31), "v[]: unsigned long long[2147483648]: is larger than memory can be"},
+		{"forward declaration", &btf.Fwd{Name: "f"}, "v: struct f: is declared and never defined"},
+		{"forward declaration of a union", &btf.Fwd{Name: "f", Kind: btf.FwdUnion}, "v: union f: is declared"},
+		{"void", (*btf.Void)(nil), "v: void: is not the type of a variable"},
+		{"function", &btf.Func{Name: "f"}, "v: f: is not the type of a variable"},
+		{"empty struct", &btf.Struct{Name: "s"}, "v: struct s: a struct without size"},
+		{"bit-field", &btf.Struct{Name: "s", Size: 4, Members: []btf.Member{{Name: "b", Type: U32, BitfieldSize: 3}}}, "v.b: unsigned int: a bit-field is not supported"},
+		{"bit-field by its offset", &btf.Struct{Name: "s", Size: 4, Members: []btf.Member{{Name: "b", Type: U32, Offset: 3}}}, "v.b: unsigned int: a bit-field is not supported"},
+		{"anonymous member", Struct("s", M("", Struct("", M("a", U32)))), "v.(anonymous): struct {...}: a member without a name"},
+		{"packed member", &btf.Struct{Name: "s", Size: 5, Members: []btf.Member{M("a", U8), {Name: "b", Type: U32, Offset: 8}}}, "v.b: unsigned int: is at offset 1, where Go cannot have it: a packed struct"},
+		{"packed size", &btf.Struct{Name: "s", Size: 5, Members: []btf.Member{M("a", U32), {Name: "b", Type: U8, Offset: 32}}}, "v: struct s: has 5 bytes, and Go makes it larger: a packed struct"},
+		{"member aligned less than Go would", &btf.Struct{Name: "s", Size: 12, Members: []btf.Member{M("a", U32), {Name: "b", Type: U64, Offset: 32}}}, "v.b: unsigned long long: is at offset 4, where Go cannot have it"},
+		{"overlapping members", &btf.Struct{Name: "s", Size: 8, Members: []btf.Member{M("a", U64), {Name: "b", Type: U8, Offset: 8}}}, "v.b: unsigned char: is at offset 1, within what comes before it"},
+		{"members beyond the struct", &btf.Struct{Name: "s", Size: 4, Members: []btf.Member{M("a", U64)}}, "v: struct s: has 4 bytes, fewer than its members"},
+		{"deep inside", Struct("s", M("a", Array(Struct("t", M("b", Array(Ptr(U8), 2))), 3))), "v.a[].b[]: unsigned char *: a pointer"},
+		{"struct in itself", loop, "v.again[]: struct loop: contains itself"},
+		{"endless qualifiers", qualifiers, "is nested too deep"},
+		{"endless typedef", typedefs, "is nested too deep"},
+		{"endless array", arrays, "is nested too deep"},
+		{"deep", deep, "is nested too deep"},
+		{"name of many lines", &btf.Union{Name: "a\nb"}, `v: union "a\nb": a union`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			src, err := declare(tt.typ)
+			if err == nil {
+				t.Fatalf("no error: %s", src)
+			}
+			if !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %q, want %q", err, tt.want)
+			}
+			var e *Error
+			if !errors.As(err, &e) {
+				t.Errorf("%T is no *Error", err)
+			}
+			if len(err.Error()) > 1000 || strings.Contains(err.Error(), "\n") {
+				t.Errorf("is not a line to read: %q", err)
+			}
+		})
+	}
+}
+
+func TestSectionErrors(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		size uint64
+		vars []Variable
+		want string
+	}{
+		{"size", 8, []Variable{{"v", 0, 8, U32}}, "v: unsigned int: has 4 bytes, and the variable has 8"},
+		{"overlap", 8, []Variable{{"a", 0, 4, U32}, {"v", 2, 4, U32}}, "v: unsigned int: is at offset 2, within what comes before it"},
+		{"place", 8, []Variable{{"v", 2, 4, U32}}, "v: unsigned int: is at offset 2, where Go cannot have it"},
+		{"all of them", 16, []Variable{{"v", 0, 8, Ptr(U32)}, {"w", 8, 8, Ptr(U32)}}, "v: unsigned int *: a pointer is not supported\nw: unsigned int *: a pointer is not supported"},
+		{"the same again", 16, []Variable{{"v", 0, 4, bad}, {"w", 4, 4, bad}}, "v.b: union u: a union is not supported\nw.b: union u: a union is not supported"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d := NewDecls(gonames.NewScope())
+			err := errors.Join(d.Section("Bss", "a section", tt.size, tt.vars)...)
+			if err == nil || err.Error() != tt.want && !strings.HasPrefix(err.Error(), tt.want) {
+				t.Errorf("got %v, want %s", err, tt.want)
+			}
+		})
+	}
+}
+
+var bad = &btf.Struct{Name: "bad", Size: 4, Members: []btf.Member{M("b", &btf.Union{Name: "u", Size: 4})}}
+
+// A section ends with its last variable, and its struct where Go ends it.
+func TestSectionSize(t *testing.T) {
+	for _, tt := range []struct {
+		size uint64
+		vars []Variable
+		want uint64
+	}{
+		{8, []Variable{{"v", 0, 8, U64}}, 8},
+		{12, []Variable{{"v", 0, 8, U64}, {"w", 8, 4, U32}}, 16},
+		{9, []Variable{{"v", 0, 8, U64}, {"w", 8, 1, U8}}, 16},
+		{5, []Variable{{"v", 0, 4, U32}, {"w", 4, 1, U8}}, 8},
+		{3, []Variable{{"v", 0, 3, Array(U8, 3)}}, 3},
+		{20, []Variable{{"v", 8, 4, U32}}, 20},
+		{1 << 30, []Variable{{"v", 0, 1 << 30, Array(U64, 1<<27)}}, 1 << 30},
+	} {
+		d := NewDecls(gonames.NewScope())
+		if errs := d.Section("Bss", "a section", tt.size, tt.vars); errs != nil {
+			t.Error(errs)
+		}
+		if got := d.list[0].Size(); got != tt.want {
+			t.Errorf("section of %d bytes with %v: got %d, want %d", tt.size, tt.vars, got, tt.want)
+		}
+	}
+}
+
+// A C type has one declaration, and one that is used first comes first.
+func TestDeclsShareTypes(t *testing.T) {
+	mode := Enum("mode", V("OFF", 0))
+	point := Struct("point", M("x", U32), M("mode", mode))
+	anonymous := Struct("", M("p", point))
+	other := Struct("point", M("y", U64))
+	d := NewDecls(gonames.NewScope("Data", "Bss"))
+	for _, section := range []string{"Data", "Bss"} {
+		if errs := d.Section(section, "a section", 40, []Variable{
+			{"a", 0, 8, anonymous},
+			{"b", 8, 8, anonymous},
+			{"p", 16, 8, Const(point)},
+			{"other", 24, 8, other},
+			{"mode", 32, 4, mode},
+		}); errs != nil {
+			t.Fatal(errs)
+		}
+	}
+	var got []string
+	for _, decl := range d.list {
+		got = append(got, decl.String())
+	}
+	if got, want := strings.Join(got, " "), "Data DataA Point Mode Point_ Bss"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestComment(t *testing.T) {
+	for _, tt := range []struct{ c, want string }{
+		{"counter", "counter"},
+		{"größe", "größe"},
+		{".data.x", ".data.x"},
+		{"", ""},
+		{"a b", "a b"},
+		{"a\nb", `"a\nb"`},
+		{"a\rb", `"a\rb"`},
+		{"*/", "*/"},
+		{"\ufeff", `"\ufeff"`},
+		{"\u2028", `"\u2028"`},
+		{"a\xffb", `"a\xffb"`},
+		{"\x00", `"\x00"`},
+	} {
+		if got := Comment(tt.c); got != tt.want {
+			t.Errorf("Comment(%q) = %s, want %s", tt.c, got, tt.want)
+		}
+	}
+}

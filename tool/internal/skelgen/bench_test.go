@@ -1,0 +1,105 @@
+package skelgen_test
+
+import (
+	"debug/elf"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf/btf"
+
+	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
+	. "github.com/rules-bpf/rules_bpf/tool/internal/objtest"
+	"github.com/rules-bpf/rules_bpf/tool/internal/skelgen"
+)
+
+// large is an object with 1,050 variables, 200 programs and 60 maps.
+func large() *File {
+	f := &File{License: "GPL"}
+	sections := []string{".data", ".bss", ".rodata"}
+	mode := Enum("mode", V("MODE_OFF", 0), V("MODE_ON", 1))
+	types := []btf.Type{U64, U32, Array(Char, 16), mode, Array(U64, 8)}
+	for i := range 20 {
+		types = append(types, Struct(fmt.Sprintf("stats_%d", i), M("packets", U64), M("bytes", U64), M("name", Array(Char, 16)), M("mode", mode)))
+	}
+	for i := range 1050 {
+		f.Vars = append(f.Vars, Var{Section: sections[i%3], Name: fmt.Sprintf("variable_number_%d", i), Type: types[i%len(types)]})
+	}
+	for i := range 60 {
+		f.Vars = append(f.Vars, Var{Section: ".maps", Name: fmt.Sprintf("map_number_%d", i), Type: Map(1, 1024, U32, types[i%len(types)])})
+	}
+	for i := range 200 {
+		var refs []string
+		for j := range 10 {
+			refs = append(refs, fmt.Sprintf("variable_number_%d", (i*10+j)%1050))
+		}
+		f.Programs = append(f.Programs, Program{Name: fmt.Sprintf("program_number_%d", i), Section: fmt.Sprintf("kprobe/function_%d", i), Refs: refs})
+	}
+	return f
+}
+
+func benchmark(b *testing.B, data []byte) {
+	b.ReportAllocs()
+	b.SetBytes(int64(len(data)))
+	for b.Loop() {
+		obj, err := bpfobj.Read("large.bpf.o", data)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := skelgen.Skeleton("large", obj, data); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkSmall(b *testing.B) { benchmark(b, minimalFile.Build()) }
+func BenchmarkLarge(b *testing.B) { benchmark(b, large().Build()) }
+
+// BenchmarkEqualNames is the worst that names can do.
+func BenchmarkEqualNames(b *testing.B) {
+	f := large()
+	for i := range f.Vars {
+		f.Vars[i].Name = strings.Repeat("_", i+1)
+	}
+	for i := range f.Programs {
+		f.Programs[i].Refs = nil
+	}
+	benchmark(b, f.Build())
+}
+
+// BenchmarkMegabytes is an object that is large for its data.
+func BenchmarkMegabytes(b *testing.B) {
+	f := large()
+	f.Sections = []Section{{Name: ".debug_info", Type: elf.SHT_PROGBITS, Data: make([]byte, 2<<20)}}
+	benchmark(b, f.Build())
+}
+
+func TestLarge(t *testing.T) {
+	data := large().Build()
+	src := generate(t, "large", "large.bpf.o", data)
+	for _, arch := range arches {
+		if err := typeCheck(src, arch); err != nil {
+			t.Errorf("%s: %v", arch, err)
+		}
+	}
+}
+
+// The object's lines are few however large it is, and hold it byte for byte.
+func TestObjectLines(t *testing.T) {
+	for _, size := range []int{0, 1, 1000, 2 << 20} {
+		f := *minimalFile
+		f.Sections = []Section{{Name: ".debug_info", Type: elf.SHT_PROGBITS, Data: make([]byte, size)}}
+		for i := range f.Sections[0].Data {
+			f.Sections[0].Data[i] = byte(i * 7)
+		}
+		data := f.Build()
+		src := generate(t, "minimal", "minimal.bpf.o", data)
+		lines := strings.Split(strings.TrimSuffix(string(src[len(withoutObject(src)):]), "\n"), "\n")[3:]
+		if len(lines) > 500 {
+			t.Errorf("%d bytes: %d lines", len(data), len(lines))
+		}
+		if got := objectOf(t, src); got != string(data) {
+			t.Errorf("%d bytes: the source holds %d, or others", len(data), len(got))
+		}
+	}
+}

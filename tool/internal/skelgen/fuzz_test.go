@@ -1,0 +1,100 @@
+package skelgen_test
+
+import (
+	"bytes"
+	"debug/elf"
+	"encoding/binary"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
+	"github.com/rules-bpf/rules_bpf/tool/internal/objtest"
+	"github.com/rules-bpf/rules_bpf/tool/internal/skelgen"
+)
+
+// FuzzSkeleton reads any bytes as an object. There must be an error of readable
+// lines, or Go code that compiles.
+func FuzzSkeleton(f *testing.F) {
+	for _, name := range slices.Sorted(maps.Keys(golden)) {
+		file := *golden[name]
+		f.Add(file.Build())
+		file.Linked = true
+		f.Add(file.Build())
+		file.Order = binary.BigEndian
+		f.Add(file.Build())
+	}
+	f.Fuzz(checkSkeleton)
+}
+
+// FuzzBTF reads any bytes as the BTF of an object that is right otherwise, which
+// gets deeper into types than damage all over a file.
+func FuzzBTF(f *testing.F) {
+	for _, name := range slices.Sorted(maps.Keys(golden)) {
+		file := *golden[name]
+		f.Add(name, section(f, file.Build(), ".BTF"))
+		file.Linked = true
+		f.Add(name, section(f, file.Build(), ".BTF"))
+	}
+	f.Fuzz(func(t *testing.T, name string, raw []byte) {
+		file, ok := golden[name]
+		if !ok {
+			return
+		}
+		object := *file
+		object.NoBTF = true
+		object.Sections = []objtest.Section{{Name: ".BTF", Type: elf.SHT_PROGBITS, Data: raw}}
+		checkSkeleton(t, object.Build())
+	})
+}
+
+// section returns the contents of a section of an object.
+func section(f *testing.F, object []byte, name string) []byte {
+	file, err := elf.NewFile(bytes.NewReader(object))
+	if err != nil {
+		f.Fatal(err)
+	}
+	data, err := file.Section(name).Data()
+	if err != nil {
+		f.Fatal(err)
+	}
+	return data
+}
+
+func checkSkeleton(t *testing.T, data []byte) {
+	obj, err := bpfobj.Read("fuzz.bpf.o", data)
+	if err != nil {
+		checkError(t, err)
+		return
+	}
+	src, err := skelgen.Skeleton("fuzz", obj, data)
+	if err != nil {
+		checkError(t, err)
+		if strings.Contains(err.Error(), "defect of bpfgen") {
+			t.Error(err)
+		}
+		return
+	}
+	// Two that differ in everything that matters to a layout.
+	for _, arch := range []string{"amd64", "386"} {
+		if err := typeCheck(src, arch); err != nil {
+			t.Errorf("%s: %v\n%s", arch, err, withoutObject(src))
+		}
+	}
+}
+
+// checkError makes sure that an error is one that people can read.
+func checkError(t *testing.T, err error) {
+	for line := range strings.Lines(err.Error()) {
+		line = strings.TrimSuffix(line, "\n")
+		if line == "" || strings.ContainsFunc(line, func(r rune) bool { return r < ' ' || r == '\ufffd' }) {
+			t.Errorf("error with a line that is not readable: %q", line)
+		}
+		// The net under the packages that read the file: nothing falls into it that
+		// is known.
+		if strings.Contains(line, "runtime error") {
+			t.Errorf("a panic was caught: %s", line)
+		}
+	}
+}

@@ -1,0 +1,144 @@
+// Package skelgen writes the Go file of a skeleton: it puts the model of an
+// object (package bpfobj) and the Go types of its variables (package gotype)
+// into the shape that package runtime/skeleton works with.
+//
+// The file is thin on purpose. It has the names and types of one object, and a
+// description of it for the runtime, which does all the work; what is the same
+// for every object belongs there.
+package skelgen
+
+import (
+	"errors"
+	"fmt"
+	"go/format"
+	"go/token"
+
+	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
+	"github.com/rules-bpf/rules_bpf/tool/internal/gonames"
+	"github.com/rules-bpf/rules_bpf/tool/internal/gotype"
+)
+
+// contract is the version of the contract between generated code and
+// runtime/skeleton that the code is written for. See version.go there.
+const contract = 1
+
+// The names of the API that every skeleton has or may get. All of them are taken
+// before the first name of C, present or not, so that a type keeps its name when
+// the object gets its first variable in .data.
+var (
+	apiNames     = []string{"Skeleton", "Maps", "Progs", "Links", "Open", "StructOps"}
+	sectionNames = []string{"Data", "Rodata", "Bss", "Kconfig", "Arena"}
+)
+
+// Skeleton returns the Go file of package pkg for the object, gofmt-clean. elf is
+// the object file that obj was read from, which the file carries.
+func Skeleton(pkg string, obj *bpfobj.Object, elf []byte) ([]byte, error) {
+	if err := CheckPackage(pkg); err != nil {
+		return nil, err
+	}
+	s, err := newSkeleton(pkg, obj)
+	if err != nil {
+		return nil, err
+	}
+	src, err := format.Source(s.declarations())
+	if err != nil {
+		return nil, fmt.Errorf("the generated code is not Go, which is a defect of bpfgen: %w", err)
+	}
+	// The rest is in gofmt's form as it is written. It has nothing to align, and
+	// most of the lines: formatting them would take most of the time.
+	src = s.appendAsserts(src)
+	src = s.appendOpen(src)
+	return appendObject(src, obj.Name, elf), nil
+}
+
+// CheckPackage says whether a Go package can have the name.
+func CheckPackage(pkg string) error {
+	if !token.IsIdentifier(pkg) || pkg == "_" {
+		return fmt.Errorf("%q: is not a name for a Go package: use letters, digits and underscores, starting with a letter, and no Go keyword", pkg)
+	}
+	return nil
+}
+
+// skeleton is what the file is written from: C names with their Go names.
+type skeleton struct {
+	pkg      string
+	object   string
+	maps     []named
+	progs    []prog
+	sections []section
+	types    *gotype.Decls
+}
+
+type named struct {
+	goName, c string
+}
+
+type prog struct {
+	named
+	section string
+}
+
+type section struct {
+	named
+	kind bpfobj.Kind
+}
+
+func newSkeleton(pkg string, obj *bpfobj.Object) (*skeleton, error) {
+	names := gonames.NewScope(apiNames...)
+	s := &skeleton{pkg: pkg, object: obj.Name, types: gotype.NewDecls(names)}
+	s.nameMaps(obj)
+	scope := gonames.NewScope()
+	for _, p := range obj.Programs {
+		s.progs = append(s.progs, prog{named{scope.Export(p.Name), p.Name}, p.Section})
+	}
+	var errs []error
+	for _, err := range s.addSections(obj, names) {
+		errs = append(errs, fmt.Errorf("%w: change its type, or declare the variable static or __hidden, which keeps it out of the Go code", err))
+	}
+	return s, errors.Join(errs...)
+}
+
+// nameMaps gives each map its field: the object's own maps, then those that the
+// loader makes for data sections.
+func (s *skeleton) nameMaps(obj *bpfobj.Object) {
+	scope := gonames.NewScope()
+	add := func(c string) {
+		s.maps = append(s.maps, named{scope.Export(c), c})
+	}
+	for _, m := range obj.Maps {
+		add(m.Name)
+	}
+	for _, sec := range obj.Sections {
+		if sec.HasMap {
+			add(sec.Name)
+		}
+	}
+}
+
+// addSections declares a struct for each data section that exposes a variable.
+// All sections have their names before any type of C does.
+func (s *skeleton) addSections(obj *bpfobj.Object, names *gonames.Scope) []error {
+	variables := make([][]bpfobj.Variable, len(obj.Sections))
+	goNames := make([]string, len(obj.Sections))
+	for i, sec := range obj.Sections {
+		variables[i] = sec.Exposed()
+		if len(variables[i]) > 0 {
+			goNames[i] = names.Export(sec.Name)
+			s.sections = append(s.sections, section{named{goNames[i], sec.Name}, sec.Kind})
+		}
+	}
+	names.Reserve(sectionNames...)
+	var errs []error
+	for i, sec := range obj.Sections {
+		if goNames[i] == "" {
+			continue
+		}
+		doc := fmt.Sprintf("section %s: %d bytes", gotype.Comment(sec.Name), sec.Size)
+		var vars []gotype.Variable
+		for _, v := range variables[i] {
+			vars = append(vars, gotype.Variable{Name: v.Name, Offset: v.Offset, Size: v.Size, Type: v.Type})
+		}
+		errs = append(errs, s.types.Section(goNames[i], doc, sec.Size, vars)...)
+	}
+	return errs
+}
