@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 	"sync"
@@ -87,13 +88,14 @@ func open(desc Desc) (*Object, error) {
 
 	o := &Object{name: desc.Name, spec: spec}
 	for _, d := range desc.Maps {
-		ms := spec.Maps[d.Name]
+		ms := spec.Maps[d.name]
 		if ms == nil {
-			return nil, fmt.Errorf("map %s: not in the object: generate the code again", d.Name)
+			return nil, fmt.Errorf("map %s: not in the object: generate the code again", d.name)
 		}
-		m := &UntypedMap{name: d.Name, spec: ms}
+		handle, m := d.open()
+		m.init(handle, d.name)
+		m.spec = ms
 		o.maps = append(o.maps, m)
-		*d.Map = m
 	}
 	for _, d := range desc.Progs {
 		ps := spec.Programs[d.Name]
@@ -141,8 +143,9 @@ func checkByteOrder(spec *ebpf.CollectionSpec) error {
 // on kernels before 5.5, and for sections that hold a spin lock, a timer or a
 // kptr. Pointers taken before then point to memory that nobody else sees.
 //
-// On error nothing stays in the kernel, and Load may be called again. A
-// rejected program's *[ebpf.VerifierError] is reachable through [errors.As].
+// On error nothing stays in the kernel, and Load may be called again. For a
+// rejected program it is a [*VerifierError]; the loader's own, a
+// [*ebpf.VerifierError], is reachable through [errors.As] as well.
 func (o *Object) Load() error {
 	return o.LoadWithOptions(ebpf.CollectionOptions{})
 }
@@ -179,6 +182,11 @@ func (o *Object) load(opts ebpf.CollectionOptions) error {
 
 	spec := *o.spec
 	for _, s := range o.sections {
+		if s.kconfig != nil {
+			if err := fillKconfig(s.region.bytes(), s.kconfig); err != nil {
+				return err
+			}
+		}
 		o.spec.Maps[s.name].Contents = []ebpf.MapKV{{Key: uint32(0), Value: s.region.bytes()}}
 	}
 	spec.Programs = make(map[string]*ebpf.ProgramSpec, len(o.progs))
@@ -187,9 +195,20 @@ func (o *Object) load(opts ebpf.CollectionOptions) error {
 			spec.Programs[p.name] = p.spec
 		}
 	}
+	reused := make(map[string]*ebpf.Map)
+	maps.Copy(reused, opts.MapReplacements)
+	for _, m := range o.maps {
+		if err := m.checkSizes(m.spec.KeySize, m.spec.ValueSize); err != nil {
+			return err
+		}
+		if m.reuse != nil {
+			reused[m.name] = m.reuse
+		}
+	}
+	opts.MapReplacements = reused
 	coll, err := ebpf.NewCollectionWithOptions(&spec, opts)
 	if err != nil {
-		return err
+		return o.explainLoad(err)
 	}
 
 	// From here on each section either is mapped or has no struct; undo both

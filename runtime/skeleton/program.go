@@ -1,6 +1,7 @@
 package skeleton
 
 import (
+	"fmt"
 	"strings"
 	"sync/atomic"
 
@@ -65,3 +66,42 @@ func (p *Program) SetAutoattach(autoattach bool) { p.autoattach = autoattach }
 // program was not to be loaded. It belongs to the skeleton: Close closes it.
 // Clone it to keep it longer.
 func (p *Program) Program() *ebpf.Program { return p.loaded.Load() }
+
+// Test runs the program once in the kernel on in, the input of a program that
+// works on packets, and returns its result and what it made of the input
+// (BPF_PROG_TEST_RUN). It fails with [ErrNotLoaded] when the program is not
+// loaded. See [ebpf.Program.Test].
+func (p *Program) Test(in []byte) (result uint32, out []byte, err error) {
+	prog, err := p.get()
+	if err != nil {
+		return 0, nil, err
+	}
+	result, out, err = prog.Test(in)
+	return result, out, p.fail(err)
+}
+
+// Run runs the program in the kernel with any input that its type takes, and
+// returns its result. See [ebpf.Program.Run].
+func (p *Program) Run(opts *ebpf.RunOptions) (uint32, error) {
+	prog, err := p.get()
+	if err != nil {
+		return 0, err
+	}
+	result, err := prog.Run(opts)
+	return result, p.fail(err)
+}
+
+func (p *Program) get() (*ebpf.Program, error) {
+	if prog := p.loaded.Load(); prog != nil {
+		return prog, nil
+	}
+	return nil, p.fail(ErrNotLoaded)
+}
+
+// fail adds the program's name to an error, nil included.
+func (p *Program) fail(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("program %s: %w", p.name, err)
+}

@@ -58,6 +58,8 @@ type SectionDesc struct {
 	name string
 	size uintptr
 	set  func(unsafe.Pointer)
+	// kconfig are the __kconfig variables of a section that holds them.
+	kconfig []KconfigVar
 }
 
 // Section describes the section called name, whose contents are laid out as T

@@ -116,7 +116,7 @@ func Open() (*Skeleton, error) {
 	if len(s.maps) > 0 {
 		b = append(b, "\t\tMaps: []skeleton.MapDesc{\n"...)
 		for _, m := range s.maps {
-			b = fmt.Appendf(b, "\t\t\t{Name: %q, Map: &s.Maps.%s},\n", m.c, m.goName)
+			b = fmt.Appendf(b, "\t\t\tskeleton.MapField(%q, &s.Maps.%s),\n", m.c, m.goName)
 		}
 		b = append(b, "\t\t},\n"...)
 	}

@@ -40,7 +40,8 @@ func (*Object) Detach() error
 func (*Object) Close() error
 type UntypedMap struct{}
 type Program struct{}
-type MapDesc struct { Name string; Map **UntypedMap }
+type MapDesc struct{}
+func MapField[M any](name string, field **M) MapDesc { panic("") }
 type ProgDesc struct { Name string; Prog **Program; Link *link.Link }
 type SectionDesc struct{}
 func Section[T any](name string, field **T) SectionDesc { panic("") }
