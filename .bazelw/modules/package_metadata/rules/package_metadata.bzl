@@ -1,13 +1,12 @@
 """The macro that Gazelle calls in the repository of every Go module."""
 
-def package_metadata(name, purl = None, attributes = [], visibility = None, **_kwargs):
+def package_metadata(name, visibility = None, **_kwargs):
     """Declares a target without metadata, to be the repository's default.
 
     Args:
       name: name of the target.
-      purl: where the package comes from; not kept.
-      attributes: further metadata; not kept.
       visibility: visibility of the target.
+      **_kwargs: the metadata, which is not kept.
     """
     native.filegroup(
         name = name,
