@@ -22,7 +22,7 @@ mkdir "$new/run"
 
 for path in /*; do
   case $path in
-    /usr | /etc | /var | /bin | /sbin | /lib* | /run | /boot | /lost+found) continue ;;
+    /usr | /etc | /var | /bin | /sbin | /lib* | /run | /lost+found) continue ;;
   esac
   if [[ -L $path ]]; then
     cp -P -- "$path" "$new$path"

@@ -3,59 +3,47 @@
 #
 # A Bazel server lives in a mount namespace of its own, in which the root's /usr,
 # /etc and /var stand in the places of the host's and all else is the host's.
-# Calls enter the namespace of their workspace's running server: Bazel takes the
-# same folder in another namespace for a moved one, and starts a new server.
+# Calls enter the namespace of their workspace's running server: that takes no
+# time, and what tests have mounted is there for `bazel run` too.
 
 run_bazel() {
-  local output_base server
+  local output_base server path
   output_base=$(output_base_of "$@")
   describe_namespace "$output_base"
 
   # What may name files of the host's /usr, which are not there any more.
   unset JAVA_HOME LD_LIBRARY_PATH LD_PRELOAD BASH_ENV
-  # The same for all callers: Bazel fetches again what depends on PATH.
-  PATH=$GO_ROOT/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-  # Go modules come out of the caller's cache, which bazelw has filled already.
+  # Gazelle's rules then fetch Go modules into the caller's cache, once for all
+  # workspaces.
   export GO_REPOSITORY_USE_HOST_MODCACHE=1 GOMODCACHE=$GO_MODCACHE
-  local -a command=(env -C "$CWD" bazel "--bazelrc=$MODULES/bazelrc" "$@")
+  # The same for all callers: Bazel runs again what depends on PATH.
+  path=$GO_ROOT/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+  local -a bazel=(env -C "$CWD" "PATH=$path" bazel "--bazelrc=$MODULES/bazelrc")
 
-  if server=$(live_server "$output_base"); then
-    exec nsenter --mount="/proc/$server/ns/mnt" -- "${command[@]}"
+  if server=$(server_of "$output_base"); then
+    if [[ $(cat -- "/proc/$server/root/.bazelw" 2>/dev/null) == "$NAMESPACE" ]]; then
+      exec nsenter --mount="/proc/$server/ns/mnt" -- "${bazel[@]}" "$@"
+    fi
+    # The client would go on with it, among files that are not the ones of now.
+    # This waits for the command that it may be running.
+    say "restarting the Bazel server: Go, bazelw or the cache folder has changed"
+    nsenter --mount="/proc/$server/ns/mnt" -- "${bazel[@]}" --output_base="$output_base" shutdown >&2
   fi
 
-  # Two first calls must not make two namespaces: the second server would end
-  # the first one, in the middle of its command.
-  mkdir -p -- "$output_base"
-  exec {LOCK}>"$output_base.lock"
-  flock "$LOCK"
-  if server=$(live_server "$output_base"); then
-    exec {LOCK}>&-
-    exec nsenter --mount="/proc/$server/ns/mnt" -- "${command[@]}"
-  fi
-  (hold_lock "$$" "$output_base" </dev/null >/dev/null 2>&1 &)
-  exec {LOCK}>&-
+  need_namespaces
   mkdir -p -- "$CACHE/mount"
+  # Keeps both from being dropped as unused.
+  touch "$ROOT" "$MODULES"
   exec unshare --mount --propagation slave -- \
-    "$BAZELW_PARTS/enter.sh" "$ROOT" "$CACHE/mount" "$NAMESPACE" "${VISIBLE[@]}" -- "${command[@]}"
+    "$BAZELW_PARTS/enter.sh" "$ROOT" "$CACHE/mount" "$NAMESPACE" "${VISIBLE[@]}" -- "${bazel[@]}" "$@"
 }
 
-# Keeps the lock until the server runs or Bazel has ended without one.
-hold_lock() {
-  local client=$1 output_base=$2 tries=0
-  while kill -0 "$client" && ((tries++ < 300)); do
-    ! live_server "$output_base" || return 0
-    sleep 0.1
-  done
-}
-
-# The process of the server that has the output base, when its namespace is one
-# that this call would make.
-live_server() {
-  local output_base=$1 pid
-  pid=$(cat -- "$output_base/server/server.pid.txt" 2>/dev/null) || return 1
+# server_of OUTPUT_BASE: the process of the Bazel server that has it.
+server_of() {
+  local pid
+  pid=$(cat -- "$1/server/server.pid.txt" 2>/dev/null) || return 1
   # After a crash the number may be another process's.
-  grep -qzxFe "--output_base=$output_base" "/proc/$pid/cmdline" 2>/dev/null || return 1
-  [[ $(cat -- "/proc/$pid/root/.bazelw" 2>/dev/null) == "$NAMESPACE" ]] || return 1
+  grep -qzxFe "--output_base=$1" "/proc/$pid/cmdline" 2>/dev/null || return 1
   printf '%s' "$pid"
 }
 
@@ -67,10 +55,14 @@ output_base_of() {
     case $1 in
       --output_base=*) base=${1#*=} ;;
       --output_user_root=*) user_root=${1#*=} ;;
-      --output_base) base=${2:-}; shift ;;
-      --output_user_root) user_root=${2:-}; shift ;;
+      --output_base) base=${2:-} ;;
+      --output_user_root) user_root=${2:-} ;;
     esac
-    shift
+    case $1 in
+      # The value is an argument of its own.
+      --output_base | --output_user_root | --bazelrc | --host_jvm_args | --max_idle_secs) shift ;;
+    esac
+    shift || break
   done
   [[ -n $base ]] || base=$user_root/$(printf '%s' "$WORKSPACE" | md5sum | cut -d' ' -f1)
   realpath -m -- "$base"
@@ -85,12 +77,13 @@ describe_namespace() {
   { read -r GO_ROOT && read -r GO_MODCACHE; } < <(cd -- "$path" && go env GOROOT GOMODCACHE) ||
     die "'go env GOROOT' fails in $path: run it there to see why"
 
-  VISIBLE=(/etc/hosts /etc/resolv.conf)
+  # The network's settings, and what kernel tests read about the kernel.
+  VISIBLE=(/etc/hosts /etc/resolv.conf /usr/lib/modules)
   # The certificates, and where the links among them lead.
   VISIBLE+=(/etc/ssl/certs /usr/share/ca-certificates /usr/local/share/ca-certificates)
-  for path in "$WORKSPACE" "$CWD" "$BAZELW_REPO" "$CACHE" "$1" "${HOME:-}" "${TMPDIR:-}" \
+  for path in "${WORKSPACE:-$CWD}" "$BAZELW_REPO" "$CACHE" "$1" "${HOME:-}" "${TMPDIR:-}" \
     "$GO_ROOT" "$GO_MODCACHE" "${SSL_CERT_FILE:-}" "${SSL_CERT_DIR:-}"; do
-    ! hidden "$path" || VISIBLE+=("$path")
+    if hidden "$path"; then VISIBLE+=("$path"); fi
   done
   # Distributions make a GOROOT out of links.
   for path in "$GO_ROOT"/*; do

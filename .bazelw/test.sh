@@ -1,0 +1,187 @@
+#!/usr/bin/env bash
+# Tests of bazelw, as far as they are quick once it is set up: about a minute.
+# Usage: .bazelw/test.sh
+set -euo pipefail
+
+repo=$(cd -P -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+bazelw=$repo/bazelw
+scratch=$(mktemp -d)
+passed=0 failed=0
+
+cleanup() {
+  (cd -- "$scratch/ws" && "$bazelw" shutdown) >/dev/null 2>&1 || true
+  rm -rf -- "$scratch"
+}
+trap cleanup EXIT
+
+# check NAME WANT GOT: WANT is a pattern.
+check() {
+  # shellcheck disable=SC2053
+  if [[ $3 == $2 ]]; then
+    passed=$((passed + 1))
+  else
+    failed=$((failed + 1))
+    printf 'FAILED %s\n  want: %s\n  got:  %s\n' "$1" "$2" "$3"
+  fi
+}
+
+# status COMMAND...: its exit status, with its output in $scratch/output.
+status() {
+  local status=0
+  "$@" >"$scratch/output" 2>&1 || status=$?
+  echo "$status"
+}
+
+make_workspace() {
+  mkdir -p -- "$scratch/ws/sub"
+  cd -- "$scratch/ws"
+  cat >MODULE.bazel <<EOF
+module(name = "bazelw_test")
+bazel_dep(name = "rules_bpf")
+local_path_override(
+    module_name = "rules_bpf",
+    path = "$repo",
+)
+EOF
+  # Rules of its own, so that no toolchain has to be built.
+  cat >defs.bzl <<'EOF'
+def _impl(ctx):
+    script = ctx.actions.declare_file(ctx.label.name + ".sh")
+    ctx.actions.write(script, "#!/bin/bash\n" + ctx.attr.code, is_executable = True)
+    return [DefaultInfo(executable = script)]
+
+script = rule(implementation = _impl, attrs = {"code": attr.string()}, executable = True)
+script_test = rule(implementation = _impl, attrs = {"code": attr.string()}, test = True)
+EOF
+  touch BUILD.bazel
+  cat >sub/BUILD.bazel <<'EOF'
+load("//:defs.bzl", "script", "script_test")
+
+script(name = "run", code = "echo got $(cat) in $BUILD_WORKING_DIRECTORY with $#; exit 7")
+script(name = "terminal", code = "test -t 0 && echo terminal")
+script_test(name = "pass", code = "exit 0")
+script_test(name = "fail", code = "exit 1")
+genrule(name = "broken", outs = ["broken.txt"], cmd = "exit 1")
+genrule(name = "slow", outs = ["slow.txt"], cmd = "touch /tmp/bazelw_test_slow; sleep 600", tags = ["no-sandbox"])
+EOF
+  cd sub
+}
+
+test_running() {
+  local mounts pid
+  make_workspace
+  mounts=$(wc -l </proc/mounts)
+  check "a test that passes" 0 "$(status "$bazelw" test :pass)"
+  pid=$("$bazelw" info server_pid 2>/dev/null)
+  check "a test that fails" 3 "$(status "$bazelw" test :fail)"
+  check "a build that fails" 1 "$(status "$bazelw" build :broken)"
+  check "an unknown command" 2 "$(status "$bazelw" no-such-command)"
+  check "status of what is run" 7 "$(status "$bazelw" run :run -- a b <<<"input")"
+  check "stdin, folder and arguments" "*got input in $scratch/ws/sub with 2*" "$(<"$scratch/output")"
+  check "the terminal" "*terminal*" "$(script -qec "$bazelw run :terminal" /dev/null </dev/null)"
+  check "the dependency by path" 0 "$(status "$bazelw" mod graph)"
+  check "the dependency by path" "*rules_bpf@_*" "$(<"$scratch/output")"
+  check "the server stays" "$pid" "$("$bazelw" info server_pid 2>/dev/null)"
+  check "mounts on the host" "$mounts" "$(wc -l </proc/mounts)"
+  test_signal INT
+  test_signal TERM
+}
+
+# test_signal NAME: it ends a build, which leaves the server running.
+test_signal() {
+  local pid status=0 tries=0
+  rm -f /tmp/bazelw_test_slow
+  # A background process of a script ignores SIGINT, unless told otherwise.
+  python3 -c 'import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])' "$bazelw" build :slow >"$scratch/output" 2>&1 &
+  pid=$!
+  while [[ ! -e /tmp/bazelw_test_slow ]] && ((tries++ < 300)); do sleep 0.1; done
+  kill "-$1" "$pid"
+  wait "$pid" || status=$?
+  check "SIG$1" 8 "$status"
+  rm -f /tmp/bazelw_test_slow
+}
+
+# The messages for what is missing. No Bazel on PATH here, so that they count.
+test_messages() {
+  local bare=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin go
+  go=$(dirname -- "$(type -P go)")
+  check "no home" 1 "$(status env -u HOME -u XDG_CACHE_HOME -u RULES_BPF_BAZELW_CACHE "$bazelw" version)"
+  check "no home" "bazelw: *set RULES_BPF_BAZELW_CACHE*" "$(<"$scratch/output")"
+  check "a space" 1 "$(status env RULES_BPF_BAZELW_CACHE="$scratch/a b" "$bazelw" version)"
+  check "a space" "bazelw: *has a space*" "$(<"$scratch/output")"
+  if [[ -n $(PATH=$bare type -P bazel || PATH=$bare type -P bazelisk) ]]; then
+    echo "SKIPPED messages of set-up: there is a Bazel in the folders of every PATH"
+    return
+  fi
+  export RULES_BPF_BAZELW_CACHE=$scratch/cache
+  check "no Go" 1 "$(status env PATH="$bare" "$bazelw" version)"
+  check "no Go" "bazelw: go is not on PATH: install *" "$(<"$scratch/output")"
+  chmod 755 "$scratch"
+  check "no root" 1 "$(PATH=$bare:$go status setpriv --reuid=65534 --regid=65534 --clear-groups "$bazelw" version)"
+  check "no root" "bazelw: *needs root*" "$(<"$scratch/output")"
+  check "no mounts" 1 "$(PATH=$bare:$go status setpriv --bounding-set -all --inh-caps -all "$bazelw" version)"
+  check "no mounts" "bazelw: *CAP_SYS_ADMIN*" "$(<"$scratch/output")"
+  mkdir -p -- "$scratch/cache"
+  check "no disk space" 1 "$(PATH=$bare:$go status unshare --mount sh -c \
+    "mount -t tmpfs -o size=9m none '$scratch/cache' && exec '$bazelw' version")"
+  check "no disk space" "bazelw: $scratch/cache has 9 MB of free disk space*" "$(<"$scratch/output")"
+  unset RULES_BPF_BAZELW_CACHE
+}
+
+# A stand-in for Bazel, whose registry answers when the file `online` is there.
+test_probe() {
+  mkdir -p -- "$scratch/bin" "$scratch/probe"
+  cat >"$scratch/bin/bazel" <<EOF
+#!/bin/sh
+echo called >>"$scratch/calls"
+case "\$*" in
+*"mod graph") test -e "$scratch/online" ;;
+*) echo "bazel got: \$*"; exit 5 ;;
+esac
+EOF
+  chmod +x "$scratch/bin/bazel"
+  local -a env=(env "PATH=$scratch/bin:$PATH" "RULES_BPF_BAZELW_CACHE=$scratch/probe")
+  touch "$scratch/online"
+  check "a Bazel with a registry" 5 "$(status "${env[@]}" "$bazelw" build //a --b)"
+  check "a Bazel with a registry" "*bazel got: build //a --b" "$(<"$scratch/output")"
+  rm -- "$scratch/online" "$scratch/calls"
+  check "the answer is kept" 5 "$(status "${env[@]}" "$bazelw" test)"
+  check "the answer is kept" "called" "$(<"$scratch/calls")"
+  rm -- "$scratch"/probe/*
+  check "a Bazel without a registry" 1 "$(status "${env[@]}" setpriv --reuid=65534 --regid=65534 --clear-groups "$bazelw" version)"
+  ln -sf -- "$bazelw" "$scratch/bin/bazel"
+  check "a link to bazelw itself" 1 "$(status "${env[@]}" setpriv --reuid=65534 --regid=65534 --clear-groups "$bazelw" version)"
+  check "a link to bazelw itself" "bazelw: *needs root*" "$(<"$scratch/output")"
+}
+
+# The reading of module files.
+test_calls() {
+  local got
+  got=$(
+    # shellcheck source=.bazelw/registry.sh
+    source "$repo/.bazelw/registry.sh"
+    calls 'bazel_dep|single_version_override' 'name|module_name' version <<'EOF'
+module(name = "a", version = "9")
+bazel_dep(name = "one", version = "1.0")
+# bazel_dep(name = "no", version = "0")
+bazel_dep(
+    name = "two",  # why (it is)
+    dev_dependency = True,
+    repo_name = "other",
+    version = "2.0-rc1",
+)
+bazel_dep(name = "bare")
+single_version_override(module_name = "three", patch_version = "8", version = "3")
+EOF
+  )
+  check "reading module files" $'one 1.0\ntwo 2.0-rc1\nbare \nthree 3' "$got"
+}
+
+test_calls
+test_probe
+test_messages
+test_running
+echo "$passed passed, $failed failed"
+((failed == 0))
