@@ -74,8 +74,10 @@ func run(w io.Writer, skipFile string, folders []string) (bool, error) {
 		if err := xml.Unmarshal(data, &r); err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
+		cases := 0
 		for _, s := range r.Suites {
 			for _, c := range s.Cases {
+				cases++
 				switch {
 				case c.Failure != nil || c.Error != nil:
 					failed++
@@ -90,6 +92,9 @@ func run(w io.Writer, skipFile string, folders []string) (bool, error) {
 					passed++
 				}
 			}
+		}
+		if cases == 0 {
+			return fmt.Errorf("%s: reports no test case: Go tests do with --test_env=GO_TEST_WRAP_TESTV=1", path)
 		}
 		return nil
 	}

@@ -86,6 +86,7 @@ func TestBadInput(t *testing.T) {
 		{write("badre", "\n(\tx\n"), dir, "badre:2: error parsing regexp"},
 		{filepath.Join(dir, "missing"), dir, "missing"},
 		{"", filepath.Join(dir, "missing"), "missing"},
+		{"", filepath.Dir(write("empty/test.xml", "<testsuites></testsuites>")), "reports no test case"},
 		{"", filepath.Dir(write("bad/test.xml", "<testsuites>")), "test.xml: XML syntax error"},
 	} {
 		if _, err := run(&bytes.Buffer{}, tc.skips, []string{tc.folder}); err == nil || !strings.Contains(err.Error(), tc.want) {

@@ -82,7 +82,7 @@ def _actions_test_impl(ctx):
 
     # Assert: skeleton
     object = "{}/{}/full.bpf.o".format(bin, package)
-    source = "{}/{}/full_/full.go".format(bin, package)
+    source = "{}/{}/full_/full_skel.go".format(bin, package)
     asserts.equals(env, ["skeleton", "-package", "pkgname", "-o", source, object], skeleton.argv[1:])
     asserts.equals(env, [source], [f.path for f in skeleton.outputs.to_list()])
     return analysistest.end(env)
@@ -166,7 +166,7 @@ def _providers_test_impl(ctx):
     # Assert
     asserts.equals(env, package + "/full.bpf.o", object.short_path)
     asserts.equals(env, [object.short_path], _short_paths(groups.bpf_object))
-    asserts.equals(env, [package + "/full_/full.go"], _short_paths(groups.go_srcs))
+    asserts.equals(env, [package + "/full_/full_skel.go"], _short_paths(groups.go_srcs))
     asserts.equals(env, _short_paths(groups.go_srcs), [f.short_path for f in go_info.srcs])
     asserts.equals(env, "example.com/full", go_info.importpath)
     asserts.equals(
