@@ -12,6 +12,7 @@ const (
 	passes = `<testsuites><testsuite name="a"><testcase name="TestA"/><testcase name="TestB"/></testsuite></testsuites>`
 	fails  = `<testsuites><testsuite name="a"><testcase name="TestC"><failure message="no"/></testcase></testsuite></testsuites>`
 	errs   = `<testsuites><testsuite name="a"><testcase name="TestC"><error message="no"/></testcase></testsuite></testsuites>`
+	bench  = `<testsuites><testsuite name="a"><testcase name="BenchmarkE/x"><error message="no result"/></testcase></testsuite></testsuites>`
 	skips  = `<testsuites><testsuite name="a"><testcase name="TestD/x+y"><skipped>needs a moon</skipped></testcase></testsuite></testsuites>`
 )
 
@@ -28,6 +29,7 @@ func TestRun(t *testing.T) {
 		{"nothing ran", nil, "", false, "0 passed, 0 failed, 0 skipped", ""},
 		{"fails", []string{passes, fails}, "", false, "2 passed, 1 failed, 0 skipped", "failed: "},
 		{"errors", []string{passes, errs}, "", false, "2 passed, 1 failed, 0 skipped", "failed: "},
+		{"benchmark", []string{passes, bench}, "", true, "2 passed, 0 failed, 0 skipped", ""},
 		{"skip not listed", []string{passes, skips}, "", false, "2 passed, 0 failed, 1 skipped", "needs a moon"},
 		{"skip listed", []string{passes, skips}, "# why\nTestD/x\\+y\tneeds a moon\n", true, "2 passed, 0 failed, 1 skipped", ""},
 		{"other reason", []string{passes, skips}, "TestD/.*\tneeds a sun\n", false, "2 passed, 0 failed, 1 skipped", ""},
