@@ -77,6 +77,7 @@ def _bpf_skeleton_impl(ctx):
         toolchain = toolchain,
         object = object,
         package = package,
+        types = ctx.attr.types,
         # Apart from the sources of the package, whose names it must not take. Go
         # leaves out files that end in _test.go, _linux.go and the like.
         output = go.declare_file(go, path = ctx.label.name + "_skel.go"),
@@ -126,7 +127,10 @@ Programs can include `bpf/bpf_helpers.h` and the rest of libbpf's headers, the
 kernel's UAPI headers (`linux/`, `asm/`) and the compiler's own (`stddef.h`), and
 no other header of the machine that builds.
 
-The output group `bpf_object` has the object file, `go_srcs` the Go file.
+The output group `bpf_object` has the object file, as the compiler or the linker
+wrote it; `go_srcs` has the Go file. That carries the object in the form that
+cilium/ebpf loads, without debug information: what libbpf takes and cilium/ebpf does
+not (weak `__kconfig` variables and maps, sections `.bss.x`) works in a skeleton.
 """,
     attrs = {
         # rules_go's aspect for editors walks the attributes deps, embed,
@@ -175,6 +179,13 @@ The output group `bpf_object` has the object file, `go_srcs` the Go file.
             doc = "A C file, or a target that provides BpfObjectInfo.",
             mandatory = True,
             allow_files = True,
+        ),
+        "types": attr.string_list(
+            doc = """
+            C types to declare in Go although no map and no global variable has them, such as the records of
+            a ring buffer: `types = ["event"]` for `struct event`. The object's BTF must have the type, and has it
+            only when something in it uses the type: `struct event *unused __hidden;` is enough.
+            """,
         ),
         "_go_context_data": attr.label(default = Label("@rules_go//:go_context_data")),
         "_target_cpu": attr.label(

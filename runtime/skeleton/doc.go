@@ -27,6 +27,34 @@
 // The kernel and other CPUs write concurrently. Use the atomic functions of
 // sync/atomic on fields that BPF programs update, as with any shared memory.
 //
+// # C types in generated code
+//
+// Every type of C has a Go type with the same layout, which the generated code
+// asserts where it is compiled. Integers, floats, arrays, enums and structs are
+// what one expects. The others:
+//
+//	pointer                 [Pointer], whatever it points to
+//	__int128                [Int128], [Uint128]
+//	long double, _Float16   an array of bytes
+//	char[N]                 [N]byte; [String] ends it at the NUL
+//	enum                    a type with its constants and a String method
+//	typedef of a number     a type, except for plain ones such as __u32
+//	union with member foo   a struct with a method AsFoo, the address of foo;
+//	                        a write through it reaches the kernel
+//	anonymous struct        its fields are fields of the struct around it
+//	anonymous union         its AsFoo methods are methods of the struct around it
+//	bit-field foo           methods Foo and SetFoo
+//	member foo that is not  methods Foo and SetFoo, which copy it; for an array
+//	aligned (packed)        or a struct, get it, change it, and set it
+//	flexible array foo[]    a method Foo(n), which returns a slice of the n
+//	                        elements that follow the struct in memory
+//	struct bpf_spin_lock    a type of the same size without fields, as for all
+//	                        that the kernel keeps to itself
+//	member without bytes    left out
+//
+// SetFoo on a bit-field reads and writes back whole bytes, so another thread or
+// a program must not write the bit-fields next to it at the same time.
+//
 // # Rules followed
 //
 // Order of operations, optional programs ("?" in SEC), reuse of link slots and

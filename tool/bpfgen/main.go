@@ -3,6 +3,7 @@
 //
 //	bpfgen skeleton -package minimal -o minimal.go minimal.bpf.o
 //	bpfgen compile -o minimal.bpf.o -- clang -target bpfel -g -O2 -c minimal.bpf.c
+//	bpfgen vmlinux -o vmlinux.h /sys/kernel/btf/vmlinux
 //
 // An argument @file stands for the lines of the file, one argument each, as
 // Bazel writes them for long command lines.
@@ -35,6 +36,7 @@ func commands() []command {
 	return []command{
 		{"skeleton", "-package NAME -o OUT.go OBJECT", "write the Go package of a BPF object", skeleton},
 		{"compile", "-o OUT.o [-inputs FILE -unused FILE] -- CLANG ARGUMENT...", "run clang, and list the headers that it did not read", compile},
+		{"vmlinux", "-o OUT.h [-types NAME,...] [-btf] [-base KERNEL] BTF", "write a C header, or a part, of the types that a kernel has", vmlinux},
 	}
 }
 

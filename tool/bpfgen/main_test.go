@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cilium/ebpf/btf"
+
 	"github.com/rules-bpf/rules_bpf/tool/internal/objtest"
 )
 
@@ -111,8 +113,8 @@ func TestErrors(t *testing.T) {
 	write(t, "x.bpf.o", object())
 	write(t, "text.o", "hello")
 	write(t, "two.bpf.o", string((&objtest.File{Vars: []objtest.Var{
-		{Section: ".bss", Name: "a", Type: objtest.Ptr(objtest.U64)},
-		{Section: ".bss", Name: "b", Type: objtest.Ptr(objtest.U64)},
+		{Section: ".bss", Name: "a", Type: &btf.Int{Name: "odd", Size: 3}},
+		{Section: ".bss", Name: "b", Type: &btf.Int{Name: "odd", Size: 3}},
 	}}).Build()))
 	const remedy = ": change its type, or declare the variable static or __hidden, which keeps it out of the Go code"
 	for _, tt := range []struct {
@@ -132,7 +134,8 @@ func TestErrors(t *testing.T) {
 		{"skeleton -package x -o x.go missing.o", "bpfgen: missing.o: no such file or directory\n"},
 		{"skeleton -package x -o none/x.go x.bpf.o", "bpfgen: none/x.go: no such file or directory\n"},
 		{"skeleton -package x -o x.go text.o", "bpfgen: text.o: not an ELF file: give an object file that clang made with -target bpf\n"},
-		{"skeleton -package x -o x.go ./two.bpf.o", "bpfgen: ./two.bpf.o: a: unsigned long long *: a pointer is not supported" + remedy + "\nbpfgen: ./two.bpf.o: b: unsigned long long *: a pointer is not supported" + remedy + "\n"},
+		{"skeleton -package x -o x.go ./two.bpf.o", "bpfgen: ./two.bpf.o: a: odd: an integer of 3 bytes is not supported" + remedy + "\nbpfgen: ./two.bpf.o: b: odd: an integer of 3 bytes is not supported" + remedy + "\n"},
+		{"skeleton -package x -type a -type b -o x.go x.bpf.o", missingType("a") + missingType("b")},
 		{"@missing", "bpfgen: missing: no such file or directory\n"},
 		{"compile", "bpfgen: compile: flag -o is missing: usage: bpfgen compile -o OUT.o [-inputs FILE -unused FILE] -- CLANG ARGUMENT...\n"},
 		{"compile -o x.o", "bpfgen: compile: no compiler given after --: usage: bpfgen compile -o OUT.o [-inputs FILE -unused FILE] -- CLANG ARGUMENT...\n"},
@@ -152,6 +155,10 @@ func TestErrors(t *testing.T) {
 			}
 		})
 	}
+}
+
+func missingType(name string) string {
+	return "bpfgen: x.bpf.o: type " + name + ": is not in the object's BTF, which has a type only if a map, a global variable or a function uses it: declare \"struct " + name + " *unused __hidden;\", or correct the name (without struct, union or enum)\n"
 }
 
 func TestSkeleton(t *testing.T) {

@@ -7,12 +7,18 @@ import (
 	"path/filepath"
 
 	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
+	"github.com/rules-bpf/rules_bpf/tool/internal/normalise"
 	"github.com/rules-bpf/rules_bpf/tool/internal/skelgen"
 )
 
 func skeleton(fs *flag.FlagSet, args []string, _ streams) error {
 	pkg := fs.String("package", "", "name of the Go `package`")
 	out := fs.String("o", "", "`file` to write")
+	var types []string
+	fs.Func("type", "C `type` to declare besides those of maps and variables; may be repeated", func(name string) error {
+		types = append(types, name)
+		return nil
+	})
 	if err := parse(fs, args, "package", "o"); err != nil {
 		return err
 	}
@@ -32,7 +38,11 @@ func skeleton(fs *flag.FlagSet, args []string, _ streams) error {
 	if err != nil {
 		return inFile(in, err)
 	}
-	src, err := skelgen.Skeleton(*pkg, obj, elf)
+	loaded, err := normalise.Bytes(elf)
+	if err != nil {
+		return inFile(in, err)
+	}
+	src, err := skelgen.Skeleton(obj, loaded, skelgen.Options{Package: *pkg, Types: types})
 	if err != nil {
 		return inFile(in, err)
 	}

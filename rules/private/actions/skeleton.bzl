@@ -1,6 +1,6 @@
 """The action BpfSkeleton: from a BPF object to a Go file."""
 
-def generate_skeleton(actions, *, label, toolchain, object, package, output):
+def generate_skeleton(actions, *, label, toolchain, object, package, types, output):
     """Generates the Go file of an object.
 
     Args:
@@ -9,6 +9,7 @@ def generate_skeleton(actions, *, label, toolchain, object, package, output):
       toolchain: BpfToolchainInfo.
       object: File, the final object.
       package: name of the Go package.
+      types: names of C types to declare in Go besides those of maps and variables.
       output: File, the Go file to write.
 
     Returns:
@@ -17,6 +18,7 @@ def generate_skeleton(actions, *, label, toolchain, object, package, output):
     args = actions.args()
     args.add("skeleton")
     args.add("-package", package)
+    args.add_all(types, before_each = "-type")
     args.add("-o", output)
     args.add(object)
     actions.run(

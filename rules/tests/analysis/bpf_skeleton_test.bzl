@@ -83,7 +83,7 @@ def _actions_test_impl(ctx):
     # Assert: skeleton
     object = "{}/{}/full.bpf.o".format(bin, package)
     source = "{}/{}/full_/full_skel.go".format(bin, package)
-    asserts.equals(env, ["skeleton", "-package", "pkgname", "-o", source, object], skeleton.argv[1:])
+    asserts.equals(env, ["skeleton", "-package", "pkgname", "-type", "event", "-type", "config", "-o", source, object], skeleton.argv[1:])
     asserts.equals(env, [source], [f.path for f in skeleton.outputs.to_list()])
     return analysistest.end(env)
 

@@ -40,13 +40,10 @@ type Object struct {
 	Programs []Program
 	// Sections are the data sections, in the order of the file.
 	Sections []Section
-}
+	// Kconfig are the __kconfig variables, in the order in which BTF lists them.
+	Kconfig []KconfigVariable
 
-// Map is a map declared in C.
-type Map struct {
-	Name string
-	// Type is the struct that declares the map.
-	Type btf.Type
+	btf *btf.Spec
 }
 
 // Program is a function that is loaded on its own: not one of section .text,
@@ -117,4 +114,15 @@ type Variable struct {
 	// Hidden says that the variable is for the object's own files only: its ELF
 	// visibility is hidden or internal. BTF shows it like any other.
 	Hidden bool
+}
+
+// KconfigVariable is a variable that has no place in the object: a loader makes
+// one, and sets the variable to what the kernel says.
+type KconfigVariable struct {
+	Name string
+	// Size is in bytes.
+	Size uint64
+	Type btf.Type
+	// Weak says that the kernel may know nothing of it.
+	Weak bool
 }

@@ -34,7 +34,40 @@ func (r *reader) readBTF() error {
 		return fmt.Errorf("section .BTF: is damaged: %s: build the object again", oneLine(err.Error()))
 	}
 	r.btf = spec
+	r.obj.btf = spec
 	return nil
+}
+
+// TypeByName returns the struct, union, enum or typedef called name. A typedef
+// that shares its name with one of the others stands back.
+func (o *Object) TypeByName(name string) (btf.Type, error) {
+	candidates, err := o.btf.AnyTypesByName(name)
+	if err != nil && !errors.Is(err, btf.ErrNotFound) {
+		return nil, fmt.Errorf("type %s: BTF is damaged: %s: build the object again", quote(name), oneLine(err.Error()))
+	}
+	var typedef, tagged []btf.Type
+	for _, t := range candidates {
+		// The lookup ignores what follows three underscores.
+		if t.TypeName() != name {
+			continue
+		}
+		switch t.(type) {
+		case *btf.Typedef:
+			typedef = append(typedef, t)
+		case *btf.Struct, *btf.Union, *btf.Enum:
+			tagged = append(tagged, t)
+		}
+	}
+	if len(tagged) == 0 {
+		tagged = typedef
+	}
+	switch len(tagged) {
+	case 1:
+		return tagged[0], nil
+	case 0:
+		return nil, fmt.Errorf("type %s: is not in the object's BTF, which has a type only if a map, a global variable or a function uses it: declare \"struct %s *unused __hidden;\", or correct the name (without struct, union or enum)", quote(name), name)
+	}
+	return nil, fmt.Errorf("type %s: the object's BTF has %d types of this name: give the one that is meant a name of its own", quote(name), len(tagged))
 }
 
 // datasec returns the list of variables of a section, nil when BTF has none.

@@ -160,6 +160,7 @@ func (r *reader) read() (*Object, error) {
 		}
 		errs = append(errs, err)
 	}
+	errs = append(errs, r.readKconfig())
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}

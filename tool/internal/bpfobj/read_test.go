@@ -107,9 +107,7 @@ section .rodata.cst16 kind=1 size=16 map=false
 // must be the same, as generated code asks the loader for each by name.
 func TestReadAgreesWithLoader(t *testing.T) {
 	kconfig := sample()
-	kconfig.Types = []btf.Type{&btf.Datasec{Name: ".kconfig", Vars: []btf.VarSecinfo{
-		{Type: &btf.Var{Name: "CONFIG_HZ", Type: S32, Linkage: btf.ExternVar}},
-	}}}
+	kconfig.Vars = append(kconfig.Vars, Var{Section: ".kconfig", Name: "CONFIG_HZ", Type: S32, Extern: true})
 	unused := &File{
 		Programs: []Program{{Name: "p", Section: "xdp"}},
 		Vars: []Var{

@@ -110,6 +110,39 @@ func (r *reader) variables(index int) ([]Variable, error) {
 	return vars, errors.Join(errs...)
 }
 
+// readKconfig reads the __kconfig variables. There is no such section in the file:
+// the symbols are undefined, and BTF says where they belong.
+func (r *reader) readKconfig() error {
+	ds, err := r.datasec(".kconfig")
+	if ds == nil || err != nil {
+		return err
+	}
+	undefined := make(map[string]elf.Symbol)
+	for _, sym := range r.bySection[elf.SHN_UNDEF] {
+		undefined[sym.Name] = sym
+	}
+	var errs []error
+	for _, info := range ds.Vars {
+		v, ok := info.Type.(*btf.Var)
+		if !ok {
+			return fmt.Errorf("section .kconfig: BTF lists a %T as its variable: the file is damaged: build it again", info.Type)
+		}
+		sym, ok := undefined[v.Name]
+		if !ok || v.Linkage != btf.ExternVar {
+			errs = append(errs, fmt.Errorf("%s: is a __kconfig variable and not declared extern: declare it extern, without a value", quote(v.Name)))
+			continue
+		}
+		delete(undefined, v.Name)
+		r.obj.Kconfig = append(r.obj.Kconfig, KconfigVariable{
+			Name: v.Name,
+			Size: uint64(info.Size),
+			Type: v.Type,
+			Weak: elf.ST_BIND(sym.Info) == elf.STB_WEAK,
+		})
+	}
+	return errors.Join(errs...)
+}
+
 // quote returns a name of the file for an error message, which must stay one
 // line: names that C allows as they are, others quoted.
 func quote(name string) string {

@@ -28,6 +28,7 @@ func (d *Decls) convert(t btf.Type, at place, depth int) (Type, error) {
 	if depth > maxDepth {
 		return nil, fail(t, "is nested too deep")
 	}
+	typedef := ""
 	for range maxDepth {
 		switch c := t.(type) {
 		case *btf.Const:
@@ -39,23 +40,33 @@ func (d *Decls) convert(t btf.Type, at place, depth int) (Type, error) {
 		case *btf.TypeTag:
 			t = c.Type
 		case *btf.Typedef:
+			// Of several names, the first is what the variable was declared with.
+			if typedef == "" && !wellKnown[c.Name] {
+				typedef = c.Name
+			}
 			// typedef struct { ... } name_t: the type's only name.
 			at = place{gonames.Export(c.Name), "the C type " + Comment(c.Name)}
 			t = c.Type
 		case *btf.Int:
-			return convertInt(c)
+			basic, err := convertInt(c)
+			return d.scalar(typedef, basic), err
 		case *btf.Float:
-			return convertFloat(c)
+			basic, ok := floats[c.Size]
+			if !ok {
+				// long double, _Float16: Go has no arithmetic for them.
+				return arrayType{byteType, c.Size}, nil
+			}
+			return d.scalar(typedef, basic), nil
+		case *btf.Pointer:
+			return pointerType, nil
 		case *btf.Enum:
 			return d.convertEnum(c, at)
 		case *btf.Array:
 			return d.convertArray(c, at, depth)
 		case *btf.Struct:
-			return d.convertStruct(c, at, depth)
+			return d.convertStruct(c, c.Size, "struct", c.Name, at, depth)
 		case *btf.Union:
-			return nil, fail(t, "a union is not supported")
-		case *btf.Pointer:
-			return nil, fail(t, "a pointer is not supported")
+			return d.convertStruct(c, c.Size, "union", c.Name, at, depth)
 		case *btf.Fwd:
 			return nil, fail(t, "is declared and never defined")
 		default:
@@ -65,52 +76,115 @@ func (d *Decls) convert(t btf.Type, at place, depth int) (Type, error) {
 	return nil, fail(t, "is nested too deep")
 }
 
-// basicType is a predeclared Go type.
+// underlying returns t without qualifiers, tags and typedefs, nil when there is
+// no end of them.
+func underlying(t btf.Type) btf.Type {
+	for range maxDepth {
+		switch c := t.(type) {
+		case *btf.Const:
+			t = c.Type
+		case *btf.Volatile:
+			t = c.Type
+		case *btf.Restrict:
+			t = c.Type
+		case *btf.TypeTag:
+			t = c.Type
+		case *btf.Typedef:
+			t = c.Type
+		default:
+			return t
+		}
+	}
+	return nil
+}
+
+// basicType is a Go type that needs no declaration.
 type basicType struct {
-	name string
-	size uint64
+	name      string
+	size      uint64
+	alignment uint64
 }
 
 func (t basicType) Size() uint64   { return t.size }
-func (t basicType) align() uint64  { return t.size }
+func (t basicType) align() uint64  { return t.alignment }
 func (t basicType) String() string { return t.name }
 
+func (t basicType) signed() bool { return t.name[0] == 'i' }
+
 var (
-	signed   = map[uint32]basicType{1: {"int8", 1}, 2: {"int16", 2}, 4: {"int32", 4}, 8: {"int64", 8}}
-	unsigned = map[uint32]basicType{1: {"uint8", 1}, 2: {"uint16", 2}, 4: {"uint32", 4}, 8: {"uint64", 8}}
-	floats   = map[uint32]basicType{4: {"float32", 4}, 8: {"float64", 8}}
-	boolType = basicType{"bool", 1}
-	byteType = basicType{"byte", 1}
+	signed = map[uint32]basicType{
+		1: {"int8", 1, 1}, 2: {"int16", 2, 2}, 4: {"int32", 4, 4}, 8: {"int64", 8, 8},
+		16: {"skeleton.Int128", 16, 8},
+	}
+	unsigned = map[uint32]basicType{
+		1: {"uint8", 1, 1}, 2: {"uint16", 2, 2}, 4: {"uint32", 4, 4}, 8: {"uint64", 8, 8},
+		16: {"skeleton.Uint128", 16, 8},
+	}
+	floats      = map[uint32]basicType{4: {"float32", 4, 4}, 8: {"float64", 8, 8}}
+	boolType    = basicType{"bool", 1, 1}
+	byteType    = basicType{"byte", 1, 1}
+	pointerType = basicType{"skeleton.Pointer", 8, 8}
 )
 
-func convertInt(c *btf.Int) (Type, error) {
+func convertInt(c *btf.Int) (basicType, error) {
 	kind := unsigned
 	switch c.Encoding {
 	case btf.Bool:
-		if uint64(c.Size) != boolType.size {
-			return nil, fail(c, fmt.Sprintf("a bool of %d bytes is not supported", c.Size))
+		// A wider one is a number that happens to be 0 or 1.
+		if c.Size == 1 {
+			return boolType, nil
 		}
-		return boolType, nil
 	case btf.Signed, btf.Char:
 		// BPF's char is signed.
 		kind = signed
 	case btf.Unsigned:
 	default:
-		return nil, fail(c, fmt.Sprintf("has the encoding %d, which is unknown", byte(c.Encoding)))
+		return basicType{}, fail(c, fmt.Sprintf("has the encoding %d, which is unknown", byte(c.Encoding)))
 	}
 	t, ok := kind[c.Size]
 	if !ok {
-		return nil, fail(c, fmt.Sprintf("an integer of %d bytes is not supported", c.Size))
+		return basicType{}, fail(c, fmt.Sprintf("an integer of %d bytes is not supported", c.Size))
 	}
 	return t, nil
 }
 
-func convertFloat(c *btf.Float) (Type, error) {
-	t, ok := floats[c.Size]
-	if !ok {
-		return nil, fail(c, fmt.Sprintf("a floating-point number of %d bytes is not supported", c.Size))
+// scalarType is a declared number: typedef __u32 my_id_t.
+type scalarType struct {
+	name  string
+	c     string
+	under basicType
+}
+
+func (t *scalarType) Size() uint64   { return t.under.Size() }
+func (t *scalarType) align() uint64  { return t.under.align() }
+func (t *scalarType) String() string { return t.name }
+
+func (t *scalarType) appendDecl(b []byte) []byte {
+	return fmt.Appendf(b, "\n// %s is the C type %s.\ntype %s %s\n", t.name, Comment(t.c), t.name, t.under)
+}
+
+// appendAsserts has nothing to add: the size is that of the Go type.
+func (t *scalarType) appendAsserts(b []byte) []byte { return b }
+
+// scalarKey identifies a typedef of a number.
+type scalarKey struct {
+	typedef string
+	under   basicType
+}
+
+// scalar returns the type of that typedef, or the number itself without one.
+func (d *Decls) scalar(typedef string, under basicType) Type {
+	if typedef == "" || under == boolType || under.size > 8 {
+		return under
 	}
-	return t, nil
+	key := scalarKey{typedef, under}
+	if t, ok := d.scalars[key]; ok {
+		return t
+	}
+	t := &scalarType{d.names.Export(typedef), typedef, under}
+	d.scalars[key] = t
+	d.list = append(d.list, t)
+	return t
 }
 
 // arrayType is an array.
@@ -126,44 +200,27 @@ func (t arrayType) String() string {
 }
 
 func (d *Decls) convertArray(c *btf.Array, at place, depth int) (Type, error) {
-	if c.Nelems == 0 {
-		return nil, fail(c, "an array without a length is not supported")
+	elem, err := d.element(c, at, depth)
+	if err != nil {
+		return nil, err
 	}
-	// char is a number on its own and text in an array.
-	var elem Type = byteType
-	if !isChar(c.Type) {
-		var err error
-		elem, err = d.convert(c.Type, at, depth+1)
-		if err != nil {
-			return nil, inside("[]", err)
-		}
-	}
-	t := arrayType{elem, c.Nelems}
-	if elem.Size() > maxSize/uint64(c.Nelems) {
+	if c.Nelems > 0 && elem.Size() > maxSize/uint64(c.Nelems) {
 		return nil, fail(c, "is larger than memory can be")
 	}
-	return t, nil
+	return arrayType{elem, c.Nelems}, nil
 }
 
-// isChar says whether t is C's plain char, under any name.
-func isChar(t btf.Type) bool {
-	for range maxDepth {
-		switch c := t.(type) {
-		case *btf.Const:
-			t = c.Type
-		case *btf.Volatile:
-			t = c.Type
-		case *btf.TypeTag:
-			t = c.Type
-		case *btf.Typedef:
-			t = c.Type
-		case *btf.Int:
-			return c.Size == 1 && (c.Name == "char" || c.Encoding == btf.Char)
-		default:
-			return false
-		}
+// element returns the type of an array's elements.
+func (d *Decls) element(c *btf.Array, at place, depth int) (Type, error) {
+	// char is a number on its own and text in an array.
+	if i, ok := underlying(c.Type).(*btf.Int); ok && i.Size == 1 && (i.Name == "char" || i.Encoding == btf.Char) {
+		return byteType, nil
 	}
-	return false
+	elem, err := d.convert(c.Type, at, depth+1)
+	if err != nil {
+		return nil, inside("[]", err)
+	}
+	return elem, nil
 }
 
 // fail returns the error for the C type t.

@@ -36,7 +36,21 @@ func (t *enumType) appendDecl(b []byte) []byte {
 	for _, v := range t.values {
 		b = fmt.Appendf(b, "\t%s %s = %s // %s\n", v.name, t.name, v.value, Comment(v.c))
 	}
-	return append(b, ")\n"...)
+	b = fmt.Appendf(b, `)
+
+// String returns the name of the constant in C.
+func (e %s) String() string {
+	switch e {
+`, t.name)
+	seen := make(map[string]bool, len(t.values))
+	for _, v := range t.values {
+		// Of several names for one value, the first is as good as any.
+		if !seen[v.value] {
+			seen[v.value] = true
+			b = fmt.Appendf(b, "\tcase %s:\n\t\treturn %q\n", v.name, v.c)
+		}
+	}
+	return fmt.Appendf(b, "\t}\n\treturn skeleton.UnknownEnum(%q, e)\n}\n", t.name)
 }
 
 // appendAsserts has nothing to add: an enum's size is that of its Go type.
@@ -52,7 +66,7 @@ func (d *Decls) convertEnum(c *btf.Enum, at place) (Type, error) {
 		kind = signed
 	}
 	under, ok := kind[c.Size]
-	if !ok {
+	if !ok || c.Size > 8 {
 		return nil, fail(c, fmt.Sprintf("an enum of %d bytes is not supported", c.Size))
 	}
 	t := &enumType{

@@ -3,7 +3,7 @@
 //
 // The model has two halves. A [Type] is what stands at the right of a field's
 // name: a predeclared Go type, an array of types, or the name of a declaration.
-// A declaration is a struct or an enum; [Decls] collects those of one Go package
+// A declaration is a struct, an enum or a number with a name; [Decls] collects those of one Go package
 // and gives each C type one, however often it is used. Declarations are in
 // order of first use, depth first, which makes the names deterministic.
 //
@@ -15,17 +15,33 @@
 //   - Every gap is a field of bytes, at the end of the struct too. Nothing is left
 //     to Go's own padding, which differs: uint64 is aligned to 8 bytes on amd64
 //     and to 4 on 386.
-//   - A field stands where all of Go's alignments allow it: at a multiple of the
-//     largest one. C types for which that is not so (packed structs, most of
-//     them) are refused.
+//   - A member is a field where all of Go's alignments allow it: at a multiple of
+//     the largest one, in a struct whose size is such a multiple too.
+//   - Any other member is bytes with methods: packed ones and bit-fields are read
+//     and written by value (X and SetX), the members of a union, which share
+//     bytes, by address (AsX).
 //   - structs.HostLayout is the first field, for the day on which Go reorders.
 //   - The size of each struct and the offset of each field are asserted in the
 //     generated code, so that a mistake here does not compile there.
+//
+// # C types
+//
+//   - Pointers of all kinds are the runtime's Pointer, which breaks recursion: what
+//     only a pointer leads to is not declared.
+//   - A struct or union is a Go struct of its name. Members of an anonymous one
+//     are those of the struct around it, as in C.
+//   - A flexible array is a method that returns a slice: Go has no place for it.
+//   - A typedef of a number is a type, unless its name is an integer's well-known
+//     other name (__u32). An array of char is text, [N]byte.
+//   - What the kernel keeps to itself (struct bpf_spin_lock) has no fields.
+//   - A member without bytes is left out.
 //
 // A C type that has no Go form is an [Error]; there is no fallback and no guess.
 package gotype
 
 import (
+	"maps"
+
 	"github.com/cilium/ebpf/btf"
 
 	"github.com/rules-bpf/rules_bpf/tool/internal/gonames"
@@ -51,16 +67,53 @@ type decl interface {
 // Decls are the type declarations of one Go package.
 type Decls struct {
 	names *gonames.Scope
-	// types has an entry per C struct and enum; it is nil while a struct is being
+	// types has an entry per C struct, union and enum; it is nil while a struct is being
 	// laid out.
-	types map[btf.Type]Type
-	list  []decl
+	types   map[btf.Type]Type
+	scalars map[scalarKey]Type
+	list    []decl
+	// BigEndian says that the object is for big-endian machines: bit-fields start
+	// at the other end of a byte there.
+	BigEndian bool
 }
 
 // NewDecls returns an empty set of declarations, which take their names and
 // those of their constants from names.
 func NewDecls(names *gonames.Scope) *Decls {
-	return &Decls{names: names, types: make(map[btf.Type]Type)}
+	return &Decls{names: names, types: make(map[btf.Type]Type), scalars: make(map[scalarKey]Type)}
+}
+
+// Convert returns the Go type for the C type t, and declares what it needs. A type
+// without a name is called hint, and its doc comment says that it is c: "the key
+// of map counts".
+//
+// When there is an error, nothing was declared.
+func (d *Decls) Convert(t btf.Type, hint, c string) (Type, error) {
+	declared := len(d.list)
+	typ, err := d.convert(t, place{hint, c}, 0)
+	if err != nil {
+		d.forget(declared)
+		return nil, err
+	}
+	return typ, nil
+}
+
+// forget drops the declarations after the first n.
+func (d *Decls) forget(n int) {
+	dropped := make(map[Type]bool)
+	for _, decl := range d.list[n:] {
+		dropped[decl] = true
+	}
+	maps.DeleteFunc(d.types, func(_ btf.Type, t Type) bool { return dropped[t] })
+	maps.DeleteFunc(d.scalars, func(_ scalarKey, t Type) bool { return dropped[t] })
+	d.list = d.list[:n]
+}
+
+// Declares says whether the type is one of the declarations, and not one that Go
+// has already.
+func (d *Decls) Declares(t Type) bool {
+	_, ok := t.(decl)
+	return ok
 }
 
 // HasStructs says whether the declarations import structs and unsafe.

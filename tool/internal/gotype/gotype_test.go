@@ -47,7 +47,27 @@ func TestTypes(t *testing.T) {
 		{"restrict", &btf.Restrict{Type: U32}, "uint32"},
 		{"type tag", &btf.TypeTag{Type: U32, Value: "user"}, "uint32"},
 		{"typedef", Typedef("__u32", U32), "uint32"},
-		{"typedef of typedef", Typedef("pid_t", Const(Typedef("__kernel_pid_t", S32))), "int32"},
+		{"typedef of typedef", Typedef("pid_t", Const(Typedef("__kernel_pid_t", S32))), "PidT"},
+		{"typedef with a name of its own", Typedef("__u32", Typedef("id_t", U32)), "IdT"},
+		{"typedef of a float", Typedef("meters", F64), "Meters"},
+		{"typedef of a bool", Typedef("flag", Bool), "bool"},
+		{"array of typedefs", Array(Typedef("id_t", U32), 2), "[2]IdT"},
+
+		{"pointer", Ptr(U32), "skeleton.Pointer"},
+		{"pointer to nothing", Ptr((*btf.Void)(nil)), "skeleton.Pointer"},
+		{"function pointer", Ptr(&btf.FuncProto{Return: U32}), "skeleton.Pointer"},
+		{"typedef of a pointer", Typedef("handler", Ptr(&btf.FuncProto{Return: U32})), "skeleton.Pointer"},
+		{"array of pointers", Array(Ptr(&btf.Fwd{Name: "f"}), 2), "[2]skeleton.Pointer"},
+		{"__int128", S128, "skeleton.Int128"},
+		{"unsigned __int128", &btf.Int{Name: "unsigned __int128", Size: 16}, "skeleton.Uint128"},
+		{"typedef of __int128", Typedef("wide", S128), "skeleton.Int128"},
+		{"long double", &btf.Float{Name: "long double", Size: 16}, "[16]byte"},
+		{"half", &btf.Float{Name: "_Float16", Size: 2}, "[2]byte"},
+		{"large bool", &btf.Int{Name: "_Bool", Size: 4, Encoding: btf.Bool}, "uint32"},
+		{"union", Union("u", M("a", U32)), "U"},
+		{"anonymous union", Union("", M("a", U32)), "BssV"},
+		{"typedef of an anonymous union", Typedef("value_t", Union("", M("a", U32))), "ValueT"},
+		{"spin lock", Struct("bpf_spin_lock", M("val", U32)), "BpfSpinLock"},
 
 		{"array", Array(U32, 3), "[3]uint32"},
 		{"array of arrays", Array(Array(U16, 3), 2), "[2][3]uint16"},
@@ -175,6 +195,13 @@ func TestErrors(t *testing.T) {
 	typedefs.Type = typedefs
 	arrays := &btf.Array{Nelems: 1}
 	arrays.Type = arrays
+	odd := &btf.Int{Name: "i", Size: 3}
+	anonymousLoop := &btf.Struct{Size: 8}
+	anonymousLoop.Members = []btf.Member{M("", anonymousLoop), M("", anonymousLoop)}
+	many := Struct("")
+	for range 63 {
+		many = &btf.Struct{Members: []btf.Member{M("", many), M("", many)}}
+	}
 	var deep btf.Type = U32
 	for range 100 {
 		deep = Struct("", M("a", deep))
@@ -184,42 +211,38 @@ func TestErrors(t *testing.T) {
 		typ  btf.Type
 		want string
 	}{
-		{"pointer", Ptr(U32), "v: unsigned int *: a pointer is not supported"},
-		{"pointer to a constant", Ptr(Const(Struct("sk", M("a", U32)))), "v: const struct sk *: a pointer"},
-		{"function pointer", Ptr(&btf.FuncProto{Return: U32}), "v: function *: a pointer"},
-		{"union", &btf.Union{Name: "u", Size: 4}, "v: union u: a union is not supported"},
-		{"anonymous union", &btf.Union{Size: 4}, "v: union {...}: a union is not supported"},
-		{"__int128", S128, "v: __int128: an integer of 16 bytes is not supported"},
-		{"long double", &btf.Float{Name: "long double", Size: 16}, "v: long double: a floating-point number of 16 bytes"},
-		{"half", &btf.Float{Name: "_Float16", Size: 2}, "v: _Float16: a floating-point number of 2 bytes"},
-		{"large bool", &btf.Int{Name: "_Bool", Size: 4, Encoding: btf.Bool}, "v: _Bool: a bool of 4 bytes"},
 		{"unknown encoding", &btf.Int{Name: "i", Size: 4, Encoding: 7}, "v: i: has the encoding 7"},
 		{"odd integer", &btf.Int{Name: "i", Size: 3}, "v: i: an integer of 3 bytes"},
 		{"odd enum", &btf.Enum{Name: "e", Size: 3}, "v: enum e: an enum of 3 bytes"},
 		{"enum value too large", &btf.Enum{Name: "e", Size: 1, Values: []btf.EnumValue{V("A", 300)}}, "v: enum e: A does not fit its 1 bytes"},
 		{"enum value too small", &btf.Enum{Name: "e", Size: 1, Signed: true, Values: []btf.EnumValue{V("A", 1<<64-200)}}, "v: enum e: A does not fit"},
-		{"flexible array", Struct("s", M("n", U32), M("rest", Array(U32, 0))), "v.rest: unsigned int[0]: an array without a length"},
 		{"huge array", Array(Array(U64, 1<<31), 1<<31), "v[]: unsigned long long[2147483648]: is larger than memory can be"},
 		{"forward declaration", &btf.Fwd{Name: "f"}, "v: struct f: is declared and never defined"},
 		{"forward declaration of a union", &btf.Fwd{Name: "f", Kind: btf.FwdUnion}, "v: union f: is declared"},
 		{"void", (*btf.Void)(nil), "v: void: is not the type of a variable"},
 		{"function", &btf.Func{Name: "f"}, "v: f: is not the type of a variable"},
-		{"empty struct", &btf.Struct{Name: "s"}, "v: struct s: a struct without size"},
-		{"bit-field", &btf.Struct{Name: "s", Size: 4, Members: []btf.Member{{Name: "b", Type: U32, BitfieldSize: 3}}}, "v.b: unsigned int: a bit-field is not supported"},
-		{"bit-field by its offset", &btf.Struct{Name: "s", Size: 4, Members: []btf.Member{{Name: "b", Type: U32, Offset: 3}}}, "v.b: unsigned int: a bit-field is not supported"},
-		{"anonymous member", Struct("s", M("", Struct("", M("a", U32)))), "v.(anonymous): struct {...}: a member without a name"},
-		{"packed member", &btf.Struct{Name: "s", Size: 5, Members: []btf.Member{M("a", U8), {Name: "b", Type: U32, Offset: 8}}}, "v.b: unsigned int: is at offset 1, where Go cannot have it: a packed struct"},
-		{"packed size", &btf.Struct{Name: "s", Size: 5, Members: []btf.Member{M("a", U32), {Name: "b", Type: U8, Offset: 32}}}, "v: struct s: has 5 bytes, and Go makes it larger: a packed struct"},
-		{"member aligned less than Go would", &btf.Struct{Name: "s", Size: 12, Members: []btf.Member{M("a", U32), {Name: "b", Type: U64, Offset: 32}}}, "v.b: unsigned long long: is at offset 4, where Go cannot have it"},
+		{"bit-field by its offset", &btf.Struct{Name: "s", Size: 4, Members: []btf.Member{{Name: "b", Type: U32, Offset: 3}}}, "v.b: unsigned int: does not start at a byte"},
 		{"overlapping members", &btf.Struct{Name: "s", Size: 8, Members: []btf.Member{M("a", U64), {Name: "b", Type: U8, Offset: 8}}}, "v.b: unsigned char: is at offset 1, within what comes before it"},
 		{"members beyond the struct", &btf.Struct{Name: "s", Size: 4, Members: []btf.Member{M("a", U64)}}, "v: struct s: has 4 bytes, fewer than its members"},
-		{"deep inside", Struct("s", M("a", Array(Struct("t", M("b", Array(Ptr(U8), 2))), 3))), "v.a[].b[]: unsigned char *: a pointer"},
+		{"deep inside", Struct("s", M("a", Array(Struct("t", M("b", Array(odd, 2))), 3))), "v.a[].b[]: i: an integer of 3 bytes"},
+		{"inside an anonymous struct", Struct("s", M("", Struct("", M("", Union("", M("b", odd)))))), "v.b: i: an integer of 3 bytes"},
+		{"anonymous member that is no struct", Struct("s", M("", U32)), "v.(anonymous): unsigned int: a member without a name"},
+		{"struct in itself without a name", anonymousLoop, "is nested too deep"},
+		{"many members", many, "is nested too deep"},
+		{"member beyond the union", &btf.Union{Name: "u", Size: 4, Members: []btf.Member{M("a", U64)}}, "v.a: unsigned long long: lies beyond the end of its union"},
+		{"member beyond the anonymous union", &btf.Struct{Name: "s", Size: 8, Members: []btf.Member{M("", &btf.Union{Size: 4, Members: []btf.Member{M("a", U64)}})}}, "v.a: unsigned long long: lies beyond the end of its union"},
+		{"overlapping unions", &btf.Struct{Name: "s", Size: 8, Members: []btf.Member{M("a", U32), M("", &btf.Union{Size: 4})}}, "v.(anonymous): struct s: is at offset 0, within what comes before it"},
+		{"overlapping bit-fields", &btf.Struct{Name: "s", Size: 4, Members: []btf.Member{{Name: "a", Type: U32, BitfieldSize: 3}, {Name: "b", Type: U32, Offset: 2, BitfieldSize: 3}}}, "v.b: unsigned int: is at offset 0, within"},
+		{"bit-field of a pointer", &btf.Struct{Name: "s", Size: 8, Members: []btf.Member{{Name: "b", Type: Ptr(U8), BitfieldSize: 3}}}, "v.b: unsigned char *: is not the type of a bit-field of 3 bits"},
+		{"bit-field of a float", &btf.Struct{Name: "s", Size: 8, Members: []btf.Member{{Name: "b", Type: Typedef("f", F64), BitfieldSize: 3}}}, "v.b: f: is not the type of a bit-field"},
+		{"bit-field that is too wide", &btf.Struct{Name: "s", Size: 8, Members: []btf.Member{{Name: "b", Type: U32, BitfieldSize: 33}}}, "v.b: unsigned int: is not the type of a bit-field of 33 bits"},
+		{"bit-field beyond the struct", &btf.Struct{Name: "s", Size: 4, Members: []btf.Member{{Name: "b", Type: U32, Offset: 24, BitfieldSize: 9}}}, "v: struct s: has 4 bytes, fewer than its members"},
 		{"struct in itself", loop, "v.again[]: struct loop: contains itself"},
 		{"endless qualifiers", qualifiers, "is nested too deep"},
 		{"endless typedef", typedefs, "is nested too deep"},
 		{"endless array", arrays, "is nested too deep"},
 		{"deep", deep, "is nested too deep"},
-		{"name of many lines", &btf.Union{Name: "a\nb"}, `v: union "a\nb": a union`},
+		{"name of many lines", &btf.Fwd{Name: "a\nb"}, `v: struct "a\nb": is declared`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			src, err := declare(tt.typ)
@@ -249,9 +272,10 @@ func TestSectionErrors(t *testing.T) {
 	}{
 		{"size", 8, []Variable{{"v", 0, 8, U32}}, "v: unsigned int: has 4 bytes, and the variable has 8"},
 		{"overlap", 8, []Variable{{"a", 0, 4, U32}, {"v", 2, 4, U32}}, "v: unsigned int: is at offset 2, within what comes before it"},
-		{"place", 8, []Variable{{"v", 2, 4, U32}}, "v: unsigned int: is at offset 2, where Go cannot have it"},
-		{"all of them", 16, []Variable{{"v", 0, 8, Ptr(U32)}, {"w", 8, 8, Ptr(U32)}}, "v: unsigned int *: a pointer is not supported\nw: unsigned int *: a pointer is not supported"},
-		{"the same again", 16, []Variable{{"v", 0, 4, bad}, {"w", 4, 4, bad}}, "v.b: union u: a union is not supported\nw.b: union u: a union is not supported"},
+		{"size without a variable", 8, []Variable{{"v", 0, 0, U32}}, "v: unsigned int: has 4 bytes, and the variable has 0"},
+		{"end", 4, []Variable{{"v", 0, 8, U64}}, "Bss: section: has 4 bytes, fewer than its variables"},
+		{"all of them", 16, []Variable{{"v", 0, 4, fwd}, {"w", 8, 4, fwd}}, "v: struct f: is declared and never defined\nw: struct f: is declared and never defined"},
+		{"the same again", 16, []Variable{{"v", 0, 4, bad}, {"w", 4, 4, bad}}, "v.b: struct f: is declared and never defined\nw.b: struct f: is declared and never defined"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			d := NewDecls(gonames.NewScope())
@@ -263,7 +287,10 @@ func TestSectionErrors(t *testing.T) {
 	}
 }
 
-var bad = &btf.Struct{Name: "bad", Size: 4, Members: []btf.Member{M("b", &btf.Union{Name: "u", Size: 4})}}
+var (
+	fwd = &btf.Fwd{Name: "f"}
+	bad = &btf.Struct{Name: "bad", Size: 4, Members: []btf.Member{M("b", fwd)}}
+)
 
 // A section ends with its last variable, and its struct where Go ends it.
 func TestSectionSize(t *testing.T) {

@@ -1,17 +1,13 @@
 package gotype
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"strconv"
 
 	"github.com/cilium/ebpf/btf"
-
-	"github.com/rules-bpf/rules_bpf/tool/internal/gonames"
 )
 
-// structType is a declared struct.
+// structType is a declared struct or union.
 type structType struct {
 	name string
 	doc  string // what the type is, after "Name is "
@@ -19,14 +15,15 @@ type structType struct {
 	// alignment is the largest that any GOARCH gives the struct.
 	alignment uint64
 	fields    []field
+	methods   []method
 }
 
 // field is a field of a struct; without a name it is a gap.
 type field struct {
-	name   string
-	c      string
-	offset uint64
-	typ    Type
+	name    string
+	comment string
+	offset  uint64
+	typ     Type
 }
 
 func (t *structType) Size() uint64   { return t.size }
@@ -39,10 +36,14 @@ func (t *structType) appendDecl(b []byte) []byte {
 		if f.name == "" {
 			b = fmt.Appendf(b, "\t_ %s\n", f.typ)
 		} else {
-			b = fmt.Appendf(b, "\t%s %s // %s\n", f.name, f.typ, Comment(f.c))
+			b = fmt.Appendf(b, "\t%s %s // %s\n", f.name, f.typ, f.comment)
 		}
 	}
-	return append(b, "}\n"...)
+	b = append(b, "}\n"...)
+	for _, m := range t.methods {
+		b = m.append(b, t.name)
+	}
+	return b
 }
 
 func (t *structType) appendAsserts(b []byte) []byte {
@@ -74,40 +75,32 @@ type Variable struct {
 func (d *Decls) Section(goName, doc string, size uint64, variables []Variable) []error {
 	t := &structType{name: goName, doc: doc}
 	d.list = append(d.list, t)
-	l := newLayout(t)
-	var errs []error
+	l := newLayout(d, t)
 	for _, v := range variables {
-		name := l.names.Export(v.Name)
-		typ, err := d.convert(v.Type, place{goName + name, "the type of " + Comment(v.Name)}, 0)
-		if err == nil && typ.Size() != v.Size {
-			err = fail(v.Type, fmt.Sprintf("has %d bytes, and the variable has %d", typ.Size(), v.Size))
-		}
-		if err == nil {
-			err = l.add(field{name, v.Name, v.Offset, typ}, v.Type)
-		}
-		if err != nil {
-			errs = append(errs, inside(Comment(v.Name), err))
-		}
+		start := v.Offset * 8
+		l.slots = append(l.slots, slot{
+			start:   start,
+			members: []member{{c: v.Name, typ: v.Type, start: start, size: v.Size, variable: true}},
+		})
 	}
-	if len(errs) == 0 {
-		l.finish((size + l.align - 1) / l.align * l.align)
-	}
-	return errs
+	return l.finish(size, nil, 0)
 }
 
-func (d *Decls) convertStruct(c *btf.Struct, at place, depth int) (Type, error) {
+// convertStruct returns the Go struct for a struct or a union.
+func (d *Decls) convertStruct(c btf.Type, size uint32, keyword, tag string, at place, depth int) (Type, error) {
 	if t, ok := d.types[c]; ok {
 		if t == nil {
 			return nil, fail(c, "contains itself")
 		}
 		return t, nil
 	}
-	if c.Size == 0 {
-		return nil, fail(c, "a struct without size is not supported")
+	if size > maxSize {
+		return nil, fail(c, "is larger than memory can be")
 	}
 	d.types[c] = nil
-	t, err := d.layOut(c, at, depth)
-	if err != nil {
+	t := &structType{name: d.declName(tag, at), doc: docOf(keyword, tag, at)}
+	d.list = append(d.list, t)
+	if err := d.layOut(t, c, uint64(size), depth); err != nil {
 		delete(d.types, c)
 		return nil, err
 	}
@@ -115,49 +108,36 @@ func (d *Decls) convertStruct(c *btf.Struct, at place, depth int) (Type, error) 
 	return t, nil
 }
 
-func (d *Decls) layOut(c *btf.Struct, at place, depth int) (*structType, error) {
-	t := &structType{name: d.declName(c.Name, at), doc: docOf("struct", c.Name, at)}
-	d.list = append(d.list, t)
-	l := newLayout(t)
-	// BTF does not promise an order.
-	members := slices.Clone(c.Members)
-	slices.SortStableFunc(members, func(a, b btf.Member) int { return cmp.Compare(a.Offset, b.Offset) })
-	for _, m := range members {
-		if err := d.addMember(&l, m, depth); err != nil {
-			return nil, inside("."+memberName(m), err)
+func (d *Decls) layOut(t *structType, c btf.Type, size uint64, depth int) error {
+	l := newLayout(d, t)
+	switch s := c.(type) {
+	case *btf.Struct:
+		if kernelOwned[s.Name] && size > 0 {
+			l.hide(size)
+			return nil
+		}
+		if err := l.flatten(s.Members, 0, depth); err != nil {
+			return err
+		}
+	case *btf.Union:
+		if err := l.flattenUnion(s, 0, depth); err != nil {
+			return err
 		}
 	}
-	size := uint64(c.Size)
-	switch {
-	case l.end > size:
-		return nil, fail(c, fmt.Sprintf("has %d bytes, fewer than its members", size))
-	case size%l.align != 0:
-		return nil, fail(c, fmt.Sprintf("has %d bytes, and Go makes it larger: a packed struct is not supported", size))
+	if errs := l.finish(size, c, depth); len(errs) > 0 {
+		return errs[0]
 	}
-	l.finish(size)
-	return t, nil
+	if _, ok := c.(*btf.Union); ok && size > 0 {
+		t.doc += fmt.Sprintf(". Its members share %s", bytesOf(size))
+	}
+	return nil
 }
 
-func memberName(m btf.Member) string {
-	if m.Name == "" {
-		return "(anonymous)"
+func bytesOf(n uint64) string {
+	if n == 1 {
+		return "1 byte"
 	}
-	return Comment(m.Name)
-}
-
-func (d *Decls) addMember(l *layout, m btf.Member, depth int) error {
-	if m.BitfieldSize != 0 || m.Offset%8 != 0 {
-		return fail(m.Type, "a bit-field is not supported")
-	}
-	if m.Name == "" {
-		return fail(m.Type, "a member without a name is not supported")
-	}
-	name := l.names.Export(m.Name)
-	typ, err := d.convert(m.Type, place{l.t.name + name, "the type of " + Comment(m.Name) + " in " + l.t.name}, depth+1)
-	if err != nil {
-		return err
-	}
-	return l.add(field{name, m.Name, uint64(m.Offset.Bytes()), typ}, m.Type)
+	return strconv.FormatUint(n, 10) + " bytes"
 }
 
 // declName takes the name for the declaration of a C type called tag.
@@ -174,47 +154,6 @@ func docOf(keyword, tag string, at place) string {
 		return at.c
 	}
 	return keyword + " " + Comment(tag)
-}
-
-// layout places the fields of a struct one after the other.
-type layout struct {
-	t     *structType
-	names *gonames.Scope
-	end   uint64 // of the last field
-	align uint64
-}
-
-func newLayout(t *structType) layout {
-	return layout{t: t, names: gonames.NewScope(), align: 1}
-}
-
-// add places the next field, whose C type is c.
-func (l *layout) add(f field, c btf.Type) error {
-	switch {
-	case f.offset < l.end:
-		return fail(c, fmt.Sprintf("is at offset %d, within what comes before it", f.offset))
-	case f.offset%f.typ.align() != 0:
-		return fail(c, fmt.Sprintf("is at offset %d, where Go cannot have it: a packed struct is not supported", f.offset))
-	}
-	l.pad(f.offset)
-	l.align = max(l.align, f.typ.align())
-	l.t.fields = append(l.t.fields, f)
-	l.end = f.offset + f.typ.Size()
-	return nil
-}
-
-// pad fills the gap up to offset.
-func (l *layout) pad(offset uint64) {
-	if n := offset - l.end; n > 0 {
-		l.t.fields = append(l.t.fields, field{typ: arrayType{byteType, uint32(n)}})
-	}
-}
-
-func (l *layout) finish(size uint64) {
-	l.pad(size)
-	l.end = size
-	l.t.size = size
-	l.t.alignment = l.align
 }
 
 // Comment returns a name of C fit for a comment in Go source, and for a message

@@ -41,7 +41,8 @@ type File struct {
 	Types []btf.Type
 }
 
-// Var is a variable, or a map when its section is .maps.
+// Var is a variable, or a map when its section is .maps. The sections .kconfig and
+// .ksyms are in BTF only, as for clang.
 type Var struct {
 	Section string
 	Name    string
@@ -109,7 +110,9 @@ type builder struct {
 	*File
 	order    binary.ByteOrder
 	sections []*section
-	symbols  []symbol
+	// virtual are the sections that are in BTF only.
+	virtual []*section
+	symbols []symbol
 }
 
 type symbol struct {
@@ -205,7 +208,7 @@ func (b *builder) addVar(v Var) {
 	if strings.HasPrefix(v.Section, ".bss") {
 		typ = elf.SHT_NOBITS
 	}
-	sec, i := b.get(Section{Name: v.Section, Type: typ, Flags: elf.SHF_ALLOC | elf.SHF_WRITE})
+	sec, i := b.sectionOf(v, typ)
 	size := uint64(sizeof(v.Type))
 	align := uint64(cmp.Or(v.Align, alignof(v.Type)))
 	offset := (sec.size + align - 1) / align * align
@@ -241,9 +244,24 @@ func (b *builder) addVar(v Var) {
 	b.symbols = append(b.symbols, symbol{sym, v.Name})
 }
 
+// sectionOf returns the section of a variable, and its number in the file.
+func (b *builder) sectionOf(v Var, typ elf.SectionType) (*section, int) {
+	if v.Section != ".kconfig" && v.Section != ".ksyms" {
+		return b.get(Section{Name: v.Section, Type: typ, Flags: elf.SHF_ALLOC | elf.SHF_WRITE})
+	}
+	for _, sec := range b.virtual {
+		if sec.Name == v.Section {
+			return sec, 0
+		}
+	}
+	sec := &section{Section: Section{Name: v.Section}}
+	b.virtual = append(b.virtual, sec)
+	return sec, 0
+}
+
 func (b *builder) btf() []byte {
 	types := slices.Clone(b.Types)
-	for _, sec := range b.sections {
+	for _, sec := range slices.Concat(b.sections, b.virtual) {
 		ds := &btf.Datasec{Name: sec.Name}
 		if b.Linked {
 			ds.Size = uint32(sec.size)

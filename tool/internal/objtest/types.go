@@ -53,6 +53,18 @@ func Struct(name string, members ...btf.Member) *btf.Struct {
 	return s
 }
 
+// Union returns a union with C's usual layout.
+func Union(name string, members ...btf.Member) *btf.Union {
+	u := &btf.Union{Name: name, Members: members}
+	align := uint32(1)
+	for _, m := range members {
+		align = max(align, alignof(m.Type))
+		u.Size = max(u.Size, sizeof(m.Type))
+	}
+	u.Size = (u.Size + align - 1) / align * align
+	return u
+}
+
 // V returns a value of an enum.
 func V(name string, value uint64) btf.EnumValue { return btf.EnumValue{Name: name, Value: value} }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 
 	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
+	"github.com/rules-bpf/rules_bpf/tool/internal/normalise"
 	. "github.com/rules-bpf/rules_bpf/tool/internal/objtest"
 	"github.com/rules-bpf/rules_bpf/tool/internal/skelgen"
 )
@@ -46,7 +47,11 @@ func benchmark(b *testing.B, data []byte) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if _, err := skelgen.Skeleton("large", obj, data); err != nil {
+		loaded, err := normalise.Bytes(data)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := skelgen.Skeleton(obj, loaded, skelgen.Options{Package: "large"}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -70,7 +75,7 @@ func BenchmarkEqualNames(b *testing.B) {
 // BenchmarkMegabytes is an object that is large for its data.
 func BenchmarkMegabytes(b *testing.B) {
 	f := large()
-	f.Sections = []Section{{Name: ".debug_info", Type: elf.SHT_PROGBITS, Data: make([]byte, 2<<20)}}
+	f.Sections = []Section{{Name: "payload", Type: elf.SHT_PROGBITS, Flags: elf.SHF_ALLOC, Data: make([]byte, 2<<20)}}
 	benchmark(b, f.Build())
 }
 
@@ -88,7 +93,7 @@ func TestLarge(t *testing.T) {
 func TestObjectLines(t *testing.T) {
 	for _, size := range []int{0, 1, 1000, 2 << 20} {
 		f := *minimalFile
-		f.Sections = []Section{{Name: ".debug_info", Type: elf.SHT_PROGBITS, Data: make([]byte, size)}}
+		f.Sections = []Section{{Name: "payload", Type: elf.SHT_PROGBITS, Flags: elf.SHF_ALLOC, Data: make([]byte, size)}}
 		for i := range f.Sections[0].Data {
 			f.Sections[0].Data[i] = byte(i * 7)
 		}
@@ -98,8 +103,12 @@ func TestObjectLines(t *testing.T) {
 		if len(lines) > 500 {
 			t.Errorf("%d bytes: %d lines", len(data), len(lines))
 		}
-		if got := objectOf(t, src); got != string(data) {
-			t.Errorf("%d bytes: the source holds %d, or others", len(data), len(got))
+		want, err := normalise.Bytes(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := objectOf(t, src); got != string(want.ELF) {
+			t.Errorf("%d bytes: the source holds %d, or others", len(want.ELF), len(got))
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
+	"github.com/rules-bpf/rules_bpf/tool/internal/normalise"
 	"github.com/rules-bpf/rules_bpf/tool/internal/objtest"
 	"github.com/rules-bpf/rules_bpf/tool/internal/skelgen"
 )
@@ -40,7 +41,8 @@ func FuzzBTF(f *testing.F) {
 	f.Fuzz(func(t *testing.T, name string, raw []byte) {
 		file, ok := golden[name]
 		if !ok {
-			return
+			// Most names that fuzzing makes up are none.
+			file = constructsFile
 		}
 		object := *file
 		object.NoBTF = true
@@ -68,7 +70,12 @@ func checkSkeleton(t *testing.T, data []byte) {
 		checkError(t, err)
 		return
 	}
-	src, err := skelgen.Skeleton("fuzz", obj, data)
+	loaded, err := normalise.Bytes(data)
+	if err != nil {
+		checkError(t, err)
+		return
+	}
+	src, err := skelgen.Skeleton(obj, loaded, skelgen.Options{Package: "fuzz"})
 	if err != nil {
 		checkError(t, err)
 		if strings.Contains(err.Error(), "defect of bpfgen") {

@@ -5,14 +5,18 @@ import (
 	"debug/elf"
 	"encoding/binary"
 	"flag"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf/btf"
 
 	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
+	"github.com/rules-bpf/rules_bpf/tool/internal/normalise"
 	. "github.com/rules-bpf/rules_bpf/tool/internal/objtest"
 	"github.com/rules-bpf/rules_bpf/tool/internal/skelgen"
 )
@@ -22,11 +26,14 @@ var update = flag.Bool("update", false, "write the golden files")
 // The files are what clang makes of the C files in testdata, name for name: read
 // these first.
 var golden = map[string]*File{
-	"minimal":  minimalFile,
-	"types":    typesFile,
-	"names":    namesFile,
-	"sections": sectionsFile,
-	"empty":    {Programs: []Program{{Name: "pass", Section: "xdp"}}},
+	"minimal":    minimalFile,
+	"types":      typesFile,
+	"constructs": constructsFile,
+	"names":      namesFile,
+	"sections":   sectionsFile,
+	"maps":       mapsFile,
+	"kconfig":    kconfigFile,
+	"empty":      {Programs: []Program{{Name: "pass", Section: "xdp"}}},
 }
 
 var minimalFile = &File{
@@ -95,6 +102,41 @@ var (
 		},
 	}
 
+	id    = Typedef("id_t", U32)
+	node  = Struct("node", M("next", Ptr(U8)), M("visit", Ptr(&btf.FuncProto{Return: S32})), M("id", id))
+	level = &btf.Enum{Name: "level", Size: 4, Signed: true, Values: []btf.EnumValue{V("LEVEL_LOW", 1<<64-2), V("LEVEL_HIGH", 1)}}
+
+	constructsFile = &File{
+		Programs: []Program{{Name: "prog", Section: "xdp", Refs: []string{"id"}}},
+		Vars: []Var{
+			{Section: ".data", Name: "id", Type: id, Value: le(uint32(1))},
+			{Section: ".data", Name: "pointer", Type: Ptr((*btf.Void)(nil)), Value: le(uint64(1))},
+			{Section: ".data", Name: "node", Type: node, Value: le(uint64(1))},
+			{Section: ".data", Name: "value", Value: le(uint64(1)), Type: Union("value",
+				M("byte", Char), M("number", S64), M("pair", Struct("", M("low", S16), M("high", S16))))},
+			{Section: ".data", Name: "endpoint", Value: le(uint8(1)), Type: Struct("endpoint",
+				M("version", Char),
+				M("", Union("", M("v4", U32), M("", Struct("", M("prefix", U64), M("host", U64))))),
+				M("", Struct("", M("port", U16))),
+			)},
+			{Section: ".data", Name: "bits", Value: le(int32(1)), Type: &btf.Struct{Name: "bits", Size: 12, Members: []btf.Member{
+				M("before", S32),
+				{Name: "one", Type: U32, Offset: 32, BitfieldSize: 1},
+				{Name: "number", Type: S32, Offset: 33, BitfieldSize: 9},
+				{Name: "level", Type: level, Offset: 42, BitfieldSize: 3},
+				{Name: "on", Type: Bool, Offset: 45, BitfieldSize: 1},
+				{Name: "after", Type: S32, Offset: 64},
+			}}},
+			{Section: ".data", Name: "wires", Align: 1, Value: le(uint8(1)), Type: Array(&btf.Struct{Name: "wire", Size: 5, Members: []btf.Member{
+				M("kind", Char), {Name: "length", Type: U32, Offset: 8},
+			}}, 2)},
+			{Section: ".data", Name: "list", Type: Struct("list", M("len", S32), M("items", Array(U32, 0))), Value: le(int32(1))},
+			{Section: ".data", Name: "guarded", Type: Struct("guarded",
+				M("lock", Struct("bpf_spin_lock", M("val", U32))), M("nothing", Struct("")), M("id", id)), Value: le(uint32(0), uint32(1))},
+			{Section: ".data", Name: "wide", Align: 16, Type: S128, Value: le(uint64(1))},
+		},
+	}
+
 	apiMaps = Enum("maps", V("OPEN", 0), V("SKELETON", 1), V("DATA_COUNTERS", 2))
 
 	namesFile = &File{
@@ -144,6 +186,150 @@ var (
 	}
 )
 
+// number and mapDecl are what the macros __uint and the braces around them are.
+func number(name string, n uint32) btf.Member   { return M(name, Ptr(Array(S32, n))) }
+func mapDecl(members ...btf.Member) *btf.Struct { return Struct("", members...) }
+
+var (
+	mapKey   = Struct("key", M("cpu", u32), M("pid", u32))
+	stats    = Struct("stats", M("packets", u64), M("bytes", u64))
+	event    = Struct("event", M("when", u64), M("comm", Array(Char, 16)))
+	innerMap = Struct("inner", number("type", 2), number("max_entries", 1), M("key", Ptr(u32)), M("value", Ptr(stats)))
+
+	mapsFile = &File{
+		Programs: []Program{{Name: "prog", Section: "xdp"}},
+		Vars: []Var{
+			{Section: ".bss", Name: "unused", Type: Ptr(Const(event)), Visibility: elf.STV_HIDDEN},
+			{Section: ".maps", Name: "by_key", Type: Map(1, 16, mapKey, stats)},
+			{Section: ".maps", Name: "anonymous", Type: Map(2, 16, u32, Struct("", M("sum", u64), M("count", u64)))},
+			{Section: ".maps", Name: "per_cpu", Type: Map(6, 1, u32, u64)},
+			{Section: ".maps", Name: "queue", Type: Map(22, 16, nil, stats)},
+			{Section: ".maps", Name: "events", Type: Map(27, 4096, nil, nil)},
+			{Section: ".maps", Name: "perf", Type: mapDecl(number("type", 4), number("key_size", 4), number("value_size", 4))},
+			{Section: ".maps", Name: "tail_calls", Type: mapDecl(number("type", 3), number("max_entries", 2), number("key_size", 4), number("value_size", 4))},
+			{Section: ".maps", Name: "sizes", Type: mapDecl(number("type", 1), number("max_entries", 2), number("key_size", 4), number("value_size", 8))},
+			{Section: ".maps", Name: "stacks", Type: mapDecl(number("type", 7), number("max_entries", 2), number("key_size", 4), number("value_size", 80))},
+			{Section: ".maps", Name: "of_maps", Type: mapDecl(number("type", 13), number("max_entries", 4), M("key", Ptr(mapKey)), M("values", Array(Ptr(innerMap), 0)))},
+			{Section: ".maps", Name: "of_any", Type: Map(12, 4, u32, u32)},
+			{Section: ".maps", Name: "future", Type: Map(99, 4, u32, u32)},
+		},
+	}
+)
+
+var tristate = Enum("libbpf_tristate", V("TRI_NO", 0), V("TRI_YES", 1), V("TRI_MODULE", 2))
+
+var kconfigFile = &File{
+	Programs: []Program{{Name: "prog", Section: "xdp", Refs: []string{
+		"LINUX_KERNEL_VERSION", "CONFIG_HZ", "CONFIG_BPF", "CONFIG_NET", "CONFIG_LETTER", "CONFIG_LOCALVERSION", "CONFIG_ABSENT", "CONFIG_BASE_SMALL",
+	}}},
+	Vars: []Var{
+		{Section: ".kconfig", Extern: true, Name: "LINUX_KERNEL_VERSION", Type: U32},
+		{Section: ".kconfig", Extern: true, Name: "CONFIG_HZ", Type: Typedef("u64", U64)},
+		{Section: ".kconfig", Extern: true, Name: "CONFIG_BPF", Type: Bool},
+		{Section: ".kconfig", Extern: true, Name: "CONFIG_NET", Type: tristate, Weak: true},
+		{Section: ".kconfig", Extern: true, Name: "CONFIG_LETTER", Type: Char, Weak: true},
+		{Section: ".kconfig", Extern: true, Name: "CONFIG_LOCALVERSION", Type: Array(Char, 20)},
+		{Section: ".kconfig", Extern: true, Name: "CONFIG_ABSENT", Type: S32, Weak: true},
+		{Section: ".kconfig", Extern: true, Name: "CONFIG_BASE_SMALL", Type: S16},
+	},
+}
+
+func TestKconfigTypes(t *testing.T) {
+	file := &File{Programs: []Program{{Name: "prog", Section: "xdp"}}}
+	wrong := map[string]btf.Type{
+		"CONFIG_WIDE":   S128,
+		"CONFIG_ENUM":   Enum("other", V("OTHER", 0)),
+		"CONFIG_STRUCT": Struct("pair", M("a", S32)),
+		"CONFIG_INTS":   Array(S32, 4),
+		"CONFIG_FLOAT":  F64,
+	}
+	for _, name := range slices.Sorted(maps.Keys(wrong)) {
+		file.Vars = append(file.Vars, Var{Section: ".kconfig", Extern: true, Name: name, Type: wrong[name]})
+	}
+	data := file.Build()
+	obj, err := bpfobj.Read("kconfig.bpf.o", data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded, err := normalise.Bytes(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = skelgen.Skeleton(obj, loaded, skelgen.Options{Package: "kconfig"})
+	for name := range wrong {
+		want := name + ": is not of a type that a setting of the kernel can have: declare it as bool, enum libbpf_tristate"
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in the error %v", want, err)
+		}
+	}
+}
+
+// A map whose types have no Go form is reachable as bytes, and the other maps are
+// typed; what was declared on the way is gone.
+func TestMapWithoutGoForm(t *testing.T) {
+	broken := Struct("broken", M("stats", Struct("only_here", M("a", u32))), M("odd", &btf.Int{Name: "odd", Size: 3}))
+	file := &File{
+		Programs: []Program{{Name: "prog", Section: "xdp"}},
+		Vars: []Var{
+			{Section: ".maps", Name: "refused", Type: Map(1, 16, u32, broken)},
+			{Section: ".maps", Name: "no_struct", Type: S32},
+			{Section: ".maps", Name: "typed", Type: Map(1, 16, u32, u64)},
+		},
+	}
+	src := string(generate(t, "maps", "maps.bpf.o", file.Build()))
+	for _, want := range []string{
+		"// refused, BPF_MAP_TYPE_HASH, untyped: value: .odd: odd: ",
+		"// no_struct, untyped: no_struct: is not a struct of __uint, __type and __array members",
+		"*skeleton.Map[uint32, uint64] // typed, BPF_MAP_TYPE_HASH\n",
+	} {
+		if !strings.Contains(src, want) {
+			t.Errorf("%q is not in\n%s", want, withoutObject([]byte(src)))
+		}
+	}
+	if strings.Contains(src, "OnlyHere") || strings.Contains(src, "type Broken") {
+		t.Errorf("declares a type that nothing uses:\n%s", withoutObject([]byte(src)))
+	}
+	if err := typeCheck([]byte(src), "amd64"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTypes(t *testing.T) {
+	data := mapsFile.Build()
+	obj, err := bpfobj.Read("maps.bpf.o", data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded, err := normalise.Bytes(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	src, err := skelgen.Skeleton(obj, loaded, skelgen.Options{Package: "maps", Types: []string{"event", "stats"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := typeCheck(src, "amd64"); err != nil {
+		t.Error(err)
+	}
+	if n := strings.Count(string(src), "type Event struct"); n != 1 {
+		t.Errorf("Event is declared %d times", n)
+	}
+	if n := strings.Count(string(src), "type Stats struct"); n != 1 {
+		t.Errorf("Stats is declared %d times", n)
+	}
+	_, err = skelgen.Skeleton(obj, loaded, skelgen.Options{Package: "maps", Types: []string{"evnet", "u32", "struct event"}})
+	for _, want := range []string{
+		"type evnet: is not in the object's BTF, which has a type only if a map, a global variable or a function uses it: declare \"struct evnet *unused __hidden;\", or correct the name",
+		"type u32: is uint32 in Go, which needs no declaration: leave it out",
+		`type "struct event": is not in the object's BTF`,
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in the error %v", want, err)
+		}
+	}
+}
+func init() { node.Members[0].Type = Ptr(node) }
+
 // generate returns the skeleton of an object file.
 func generate(t testing.TB, pkg, name string, data []byte) []byte {
 	t.Helper()
@@ -151,7 +337,11 @@ func generate(t testing.TB, pkg, name string, data []byte) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	src, err := skelgen.Skeleton(pkg, obj, data)
+	loaded, err := normalise.Bytes(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	src, err := skelgen.Skeleton(obj, loaded, skelgen.Options{Package: pkg})
 	if err != nil {
 		t.Fatal(err)
 	}

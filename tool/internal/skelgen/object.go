@@ -18,7 +18,7 @@ const (
 // appendObject appends the object as a constant. It is a string so that it lies
 // in read-only memory, shared by all that open it.
 func appendObject(b []byte, name string, elf []byte) []byte {
-	b = fmt.Appendf(b, "\n// object is %s.\nconst object = \"\"", gotype.Comment(name))
+	b = fmt.Appendf(b, "\n// object is %s in the form that the loader takes, without debug information.\nconst object = \"\"", gotype.Comment(name))
 	line := max(minLine, (len(elf)+maxLines-1)/maxLines)
 	for len(elf) > 0 {
 		n := min(line, len(elf))

@@ -8,6 +8,7 @@
 package skelgen
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"go/format"
@@ -16,6 +17,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
 	"github.com/rules-bpf/rules_bpf/tool/internal/gonames"
 	"github.com/rules-bpf/rules_bpf/tool/internal/gotype"
+	"github.com/rules-bpf/rules_bpf/tool/internal/normalise"
 )
 
 // contract is the version of the contract between generated code and
@@ -30,13 +32,22 @@ var (
 	sectionNames = []string{"Data", "Rodata", "Bss", "Kconfig", "Arena"}
 )
 
-// Skeleton returns the Go file of package pkg for the object, gofmt-clean. elf is
-// the object file that obj was read from, which the file carries.
-func Skeleton(pkg string, obj *bpfobj.Object, elf []byte) ([]byte, error) {
-	if err := CheckPackage(pkg); err != nil {
+// Options are what the user chooses.
+type Options struct {
+	// Package is the name of the Go package.
+	Package string
+	// Types are the C types to declare besides those of maps and variables, by
+	// their names without struct, union or enum.
+	Types []string
+}
+
+// Skeleton returns the Go file for the object, gofmt-clean. loaded is the object in
+// the form that the loader takes, which the file carries.
+func Skeleton(obj *bpfobj.Object, loaded *normalise.Object, opts Options) ([]byte, error) {
+	if err := CheckPackage(opts.Package); err != nil {
 		return nil, err
 	}
-	s, err := newSkeleton(pkg, obj)
+	s, err := newSkeleton(obj, loaded, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +59,7 @@ func Skeleton(pkg string, obj *bpfobj.Object, elf []byte) ([]byte, error) {
 	// most of the lines: formatting them would take most of the time.
 	src = s.appendAsserts(src)
 	src = s.appendOpen(src)
-	return appendObject(src, obj.Name, elf), nil
+	return appendObject(src, obj.Name, loaded.ELF), nil
 }
 
 // CheckPackage says whether a Go package can have the name.
@@ -63,9 +74,11 @@ func CheckPackage(pkg string) error {
 type skeleton struct {
 	pkg      string
 	object   string
-	maps     []named
+	loaded   *normalise.Object
+	maps     []mapField
 	progs    []prog
 	sections []section
+	kconfig  *kconfig
 	types    *gotype.Decls
 }
 
@@ -83,9 +96,10 @@ type section struct {
 	kind bpfobj.Kind
 }
 
-func newSkeleton(pkg string, obj *bpfobj.Object) (*skeleton, error) {
+func newSkeleton(obj *bpfobj.Object, loaded *normalise.Object, opts Options) (*skeleton, error) {
 	names := gonames.NewScope(apiNames...)
-	s := &skeleton{pkg: pkg, object: obj.Name, types: gotype.NewDecls(names)}
+	s := &skeleton{pkg: opts.Package, object: obj.Name, loaded: loaded, types: gotype.NewDecls(names)}
+	s.types.BigEndian = obj.ByteOrder == binary.BigEndian
 	s.nameMaps(obj)
 	scope := gonames.NewScope()
 	for _, p := range obj.Programs {
@@ -95,24 +109,10 @@ func newSkeleton(pkg string, obj *bpfobj.Object) (*skeleton, error) {
 	for _, err := range s.addSections(obj, names) {
 		errs = append(errs, fmt.Errorf("%w: change its type, or declare the variable static or __hidden, which keeps it out of the Go code", err))
 	}
+	errs = append(errs, s.addKconfig(obj)...)
+	s.typeMaps(obj)
+	errs = append(errs, s.declareTypes(obj, opts.Types)...)
 	return s, errors.Join(errs...)
-}
-
-// nameMaps gives each map its field: the object's own maps, then those that the
-// loader makes for data sections.
-func (s *skeleton) nameMaps(obj *bpfobj.Object) {
-	scope := gonames.NewScope()
-	add := func(c string) {
-		s.maps = append(s.maps, named{scope.Export(c), c})
-	}
-	for _, m := range obj.Maps {
-		add(m.Name)
-	}
-	for _, sec := range obj.Sections {
-		if sec.HasMap {
-			add(sec.Name)
-		}
-	}
 }
 
 // addSections declares a struct for each data section that exposes a variable.
@@ -126,6 +126,9 @@ func (s *skeleton) addSections(obj *bpfobj.Object, names *gonames.Scope) []error
 			goNames[i] = names.Export(sec.Name)
 			s.sections = append(s.sections, section{named{goNames[i], sec.Name}, sec.Kind})
 		}
+	}
+	if len(obj.Kconfig) > 0 {
+		s.kconfig = &kconfig{named: named{names.Export(kconfigSection), kconfigSection}}
 	}
 	names.Reserve(sectionNames...)
 	var errs []error

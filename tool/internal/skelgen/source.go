@@ -77,6 +77,11 @@ func (s *skeleton) appendSkeleton(b []byte, object string) []byte {
 		b = appendComment(b, "\t", doc)
 		b = fmt.Appendf(b, "\t%[1]s *%[1]s\n", sec.goName)
 	}
+	if s.kconfig != nil {
+		b = append(b, '\n')
+		b = appendComment(b, "\t", fmt.Sprintf("%s holds the settings of the running kernel that the programs ask for. They are zero before Load, and read-only after it: a write is a fault that ends the process. The field is nil after Load when the kernel cannot map the section.", s.kconfig.goName))
+		b = fmt.Appendf(b, "\t%[1]s *%[1]s\n", s.kconfig.goName)
+	}
 	return append(b, "}\n"...)
 }
 
@@ -84,7 +89,11 @@ func (s *skeleton) appendSkeleton(b []byte, object string) []byte {
 func (s *skeleton) appendHandles(b []byte) []byte {
 	b = append(b, "\n// Maps are the maps of the object, with those that hold its data sections.\ntype Maps struct {\n"...)
 	for _, m := range s.maps {
-		b = fmt.Appendf(b, "\t%s *skeleton.UntypedMap // %s\n", m.goName, gotype.Comment(m.c))
+		b = fmt.Appendf(b, "\t%s *skeleton.%s // %s", m.goName, m.handle, gotype.Comment(m.c))
+		if m.note != "" {
+			b = append(append(b, ", "...), m.note...)
+		}
+		b = append(b, '\n')
 	}
 	b = append(b, "}\n\n// Progs are the programs of the object.\ntype Progs struct {\n"...)
 	for _, p := range s.progs {
@@ -116,7 +125,7 @@ func Open() (*Skeleton, error) {
 	if len(s.maps) > 0 {
 		b = append(b, "\t\tMaps: []skeleton.MapDesc{\n"...)
 		for _, m := range s.maps {
-			b = fmt.Appendf(b, "\t\t\tskeleton.MapField(%q, &s.Maps.%s),\n", m.c, m.goName)
+			b = fmt.Appendf(b, "\t\t\tskeleton.MapField(%q, &s.Maps.%s),\n", s.loaded.Section(m.c), m.goName)
 		}
 		b = append(b, "\t\t},\n"...)
 	}
@@ -127,11 +136,12 @@ func Open() (*Skeleton, error) {
 		}
 		b = append(b, "\t\t},\n"...)
 	}
-	if len(s.sections) > 0 {
+	if len(s.sections) > 0 || s.kconfig != nil {
 		b = append(b, "\t\tSections: []skeleton.SectionDesc{\n"...)
 		for _, sec := range s.sections {
-			b = fmt.Appendf(b, "\t\t\tskeleton.Section(%q, &s.%s),\n", sec.c, sec.goName)
+			b = fmt.Appendf(b, "\t\t\tskeleton.Section(%q, &s.%s),\n", s.loaded.Section(sec.c), sec.goName)
 		}
+		b = s.appendKconfig(b)
 		b = append(b, "\t\t},\n"...)
 	}
 	return append(b, `	})

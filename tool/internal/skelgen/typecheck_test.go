@@ -39,12 +39,27 @@ func (*Object) Attach() error
 func (*Object) Detach() error
 func (*Object) Close() error
 type UntypedMap struct{}
+type Pointer uint64
+type Int128 struct{ words [2]uint64 }
+type Uint128 struct{ words [2]uint64 }
+func UnknownEnum[T ~int8 | ~int16 | ~int32 | ~int64 | ~uint8 | ~uint16 | ~uint32 | ~uint64](name string, value T) string { panic("") }
+func (m *UntypedMap) handle() *UntypedMap { return m }
+type Map[K, V any] struct{ UntypedMap }
+type PerCPUMap[K, V any] struct{ UntypedMap }
+type Queue[V any] struct{ UntypedMap }
+type MapOfMaps[K, M any] struct{ UntypedMap }
+type RingBuffer struct{ UntypedMap }
+type PerfEventArray struct{ UntypedMap }
 type Program struct{}
 type MapDesc struct{}
-func MapField[M any](name string, field **M) MapDesc { panic("") }
+func MapField[M any, P interface{ *M; handle() *UntypedMap }](name string, field **M) MapDesc { panic("") }
 type ProgDesc struct { Name string; Prog **Program; Link *link.Link }
 type SectionDesc struct{}
 func Section[T any](name string, field **T) SectionDesc { panic("") }
+type KconfigKind int
+const ( KconfigInt KconfigKind = iota + 1; KconfigBool; KconfigTristate; KconfigChar; KconfigString )
+type KconfigVar struct { Name string; Offset, Size int; Kind KconfigKind; Signed, Weak bool }
+func Kconfig[T any](name string, field **T, vars []KconfigVar) SectionDesc { panic("") }
 type Desc struct { Name, ELF string; Maps []MapDesc; Progs []ProgDesc; Sections []SectionDesc }
 func Open(Desc) (*Object, error)
 `,

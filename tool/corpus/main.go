@@ -1,0 +1,280 @@
+// Command corpus generates a skeleton for every BPF object in a folder, and says
+// for how many that worked: a check of the generator against objects that its
+// authors did not think of, such as the kernel's selftests.
+//
+//	go run ./tool/corpus -dir FOLDER
+//
+// The generated code is type-checked for each architecture whose Go compiler
+// aligns things in its own way, so all assertions of sizes and offsets are
+// evaluated. With -build it also goes through go build and go vet. With bpftool
+// on PATH, its skeletons are counted too, and an object for which only bpftool
+// makes one is an exception. Every exception is printed with its reason, and
+// makes the exit status 1.
+//
+// The command must run in this repository, whose runtime the generated code is
+// compiled against.
+package main
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"go/ast"
+	"go/importer"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
+	"github.com/rules-bpf/rules_bpf/tool/internal/normalise"
+	"github.com/rules-bpf/rules_bpf/tool/internal/skelgen"
+)
+
+var arches = []string{"amd64", "arm64", "386", "arm", "s390x", "riscv64"}
+
+func main() {
+	dir := flag.String("dir", "", "folder of BPF objects (*.o), searched with its subfolders")
+	bpftool := flag.String("bpftool", "bpftool", "bpftool to compare with, by name or path; none when empty")
+	build := flag.Bool("build", false, "run go build and go vet on the generated packages too")
+	flag.Parse()
+	// Under bazel run, names are relative to where the user is.
+	if wd := os.Getenv("BUILD_WORKING_DIRECTORY"); wd != "" {
+		if err := os.Chdir(wd); err != nil {
+			fatal(err)
+		}
+	}
+	if *dir == "" || flag.NArg() > 0 {
+		fatal(errors.New("usage: corpus -dir FOLDER [-build] [-bpftool NAME]"))
+	}
+	c := &corpus{fset: token.NewFileSet()}
+	c.importer = &cache{importer.ForCompiler(c.fset, "source", nil), make(map[string]*types.Package)}
+	if path, err := exec.LookPath(*bpftool); err == nil {
+		c.bpftool = path
+	}
+	if *build {
+		module, err := newModule()
+		if err != nil {
+			fatal(err)
+		}
+		defer os.RemoveAll(module)
+		c.module = module
+	}
+	if err := c.run(*dir); err != nil {
+		fatal(err)
+	}
+	if !c.report(os.Stdout) {
+		os.Exit(1)
+	}
+}
+
+func fatal(err error) {
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
+}
+
+// cache is an importer that remembers: finding a package's folder takes a run of
+// the go command each time.
+type cache struct {
+	types.Importer
+	packages map[string]*types.Package
+}
+
+func (c *cache) Import(path string) (*types.Package, error) {
+	if pkg := c.packages[path]; pkg != nil {
+		return pkg, nil
+	}
+	pkg, err := c.Importer.Import(path)
+	if err == nil {
+		c.packages[path] = pkg
+	}
+	return pkg, err
+}
+
+// corpus is a run over all objects.
+type corpus struct {
+	fset     *token.FileSet
+	importer types.Importer
+	bpftool  string // path, empty when there is none
+	module   string // folder of the module to build, empty when there is none
+
+	objects, bpftoolMade, made, checked int
+
+	// exceptions are the objects that only bpftool has a skeleton for, and those
+	// whose generated code is wrong; neither has what no tool takes.
+	exceptions, neither []exception
+	buildOutput         string
+}
+
+type exception struct {
+	object string
+	err    error
+}
+
+func (c *corpus) run(dir string) error {
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || filepath.Ext(path) != ".o" {
+			return err
+		}
+		return c.object(path)
+	})
+	if err != nil {
+		return err
+	}
+	if c.objects == 0 {
+		return fmt.Errorf("%s: has no file *.o", dir)
+	}
+	if c.module != "" {
+		c.buildOutput = c.build()
+	}
+	return nil
+}
+
+func (c *corpus) object(path string) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	pkg := fmt.Sprintf("p%d", c.objects)
+	c.objects++
+	byBpftool := false
+	if c.bpftool != "" {
+		byBpftool = exec.Command(c.bpftool, "gen", "skeleton", path, "name", "obj").Run() == nil
+	}
+	if byBpftool {
+		c.bpftoolMade++
+	}
+	src, err := generate(pkg, filepath.Base(path), data)
+	if err != nil {
+		if byBpftool || c.bpftool == "" {
+			c.exceptions = append(c.exceptions, exception{path, err})
+		} else {
+			c.neither = append(c.neither, exception{path, err})
+		}
+		return nil
+	}
+	c.made++
+	if err := c.check(src); err != nil {
+		c.exceptions = append(c.exceptions, exception{path, err})
+		return nil
+	}
+	c.checked++
+	if c.module == "" {
+		return nil
+	}
+	folder := filepath.Join(c.module, pkg)
+	if err := os.Mkdir(folder, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(folder, pkg+".go"), src, 0o644)
+}
+
+func generate(pkg, name string, data []byte) ([]byte, error) {
+	obj, err := bpfobj.Read(name, data)
+	if err != nil {
+		return nil, err
+	}
+	loaded, err := normalise.Bytes(data)
+	if err != nil {
+		return nil, err
+	}
+	return skelgen.Skeleton(obj, loaded, skelgen.Options{Package: pkg})
+}
+
+// check type-checks a file for every architecture.
+func (c *corpus) check(src []byte) error {
+	file, err := parser.ParseFile(c.fset, "skeleton.go", src, parser.SkipObjectResolution)
+	if err != nil {
+		return err
+	}
+	for _, arch := range arches {
+		var errs []error
+		conf := types.Config{
+			Importer: c.importer,
+			Sizes:    types.SizesFor("gc", arch),
+			Error:    func(err error) { errs = append(errs, fmt.Errorf("%s: %w", arch, err)) },
+		}
+		// The errors are those that were collected.
+		_, _ = conf.Check("skeleton", c.fset, []*ast.File{file}, nil)
+		if len(errs) > 0 {
+			return errors.Join(errs...)
+		}
+	}
+	return nil
+}
+
+// newModule makes a module for the generated packages, with the dependencies of
+// the one that this runs in.
+func newModule() (string, error) {
+	gomod, err := exec.Command("go", "env", "GOMOD").Output()
+	if err != nil {
+		return "", fmt.Errorf("go env GOMOD: %w", err)
+	}
+	root := filepath.Dir(strings.TrimSpace(string(gomod)))
+	mod, err := os.ReadFile(filepath.Join(root, "go.mod"))
+	if err != nil {
+		return "", err
+	}
+	sum, err := os.ReadFile(filepath.Join(root, "go.sum"))
+	if err != nil {
+		return "", err
+	}
+	dir, err := os.MkdirTemp("", "corpus")
+	if err != nil {
+		return "", err
+	}
+	const own = "github.com/rules-bpf/rules_bpf"
+	mod = bytes.Replace(mod, []byte("module "+own), []byte("module corpus"), 1)
+	mod = fmt.Appendf(mod, "\nrequire %[1]s v0.0.0\nreplace %[1]s => %[2]s\n", own, root)
+	return dir, errors.Join(
+		os.WriteFile(filepath.Join(dir, "go.mod"), mod, 0o644),
+		os.WriteFile(filepath.Join(dir, "go.sum"), sum, 0o644),
+	)
+}
+
+// build returns what go build and go vet have to say.
+func (c *corpus) build() string {
+	var output strings.Builder
+	for _, verb := range []string{"build", "vet"} {
+		cmd := exec.Command("go", verb, "-mod=mod", "./...")
+		cmd.Dir = c.module
+		if out, err := cmd.CombinedOutput(); err != nil {
+			fmt.Fprintf(&output, "go %s: %v\n%s", verb, err, out)
+		}
+	}
+	return output.String()
+}
+
+// report prints the counts, and says whether there was no exception.
+func (c *corpus) report(w io.Writer) bool {
+	fmt.Fprintf(w, "%5d objects\n", c.objects)
+	if c.bpftool != "" {
+		fmt.Fprintf(w, "%5d skeletons made by bpftool\n", c.bpftoolMade)
+	}
+	fmt.Fprintf(w, "%5d skeletons made by bpfgen\n", c.made)
+	fmt.Fprintf(w, "%5d of them type-check for %s\n", c.checked, strings.Join(arches, ", "))
+	if c.module != "" && c.buildOutput == "" {
+		fmt.Fprintf(w, "%5d of them pass go build and go vet\n", c.checked)
+	}
+	list := func(title string, exceptions []exception) {
+		if len(exceptions) == 0 {
+			return
+		}
+		fmt.Fprintf(w, "\n%d %s:\n", len(exceptions), title)
+		for _, e := range exceptions {
+			fmt.Fprintf(w, "%s: %v\n", e.object, e.err)
+		}
+	}
+	list("exceptions", c.exceptions)
+	list("objects that bpftool does not take either", c.neither)
+	if c.buildOutput != "" {
+		fmt.Fprintf(w, "\n%s", c.buildOutput)
+	}
+	return len(c.exceptions) == 0 && c.buildOutput == ""
+}

@@ -1,0 +1,114 @@
+// Package cheader writes C headers from BTF, as BPF programs include them in the
+// place of the kernel's own headers: with every type where it has to be for C,
+// and every member at the offset that BTF says.
+package cheader
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cilium/ebpf/btf"
+)
+
+// What follows is bounded because a damaged file could ask for more than there
+// is: deep nesting for stack, and types that are written where they are used for
+// output that doubles with each of them.
+const (
+	maxNesting    = 5_000
+	maxDeclarator = 64 << 10
+	maxHeader     = 256 << 20
+)
+
+// The typedefs of UAPI headers that libbpf's headers use and do not declare.
+var always = []string{
+	"__u8", "__u16", "__u32", "__u64", "__s8", "__s16", "__s32", "__s64",
+	"__be16", "__be32", "__wsum",
+}
+
+const prologue = `/* Written by bpfgen vmlinux from BTF. Do not edit. */
+
+#ifndef __VMLINUX_H__
+#define __VMLINUX_H__
+
+#ifndef BPF_NO_PRESERVE_ACCESS_INDEX
+#pragma clang attribute push (__attribute__((preserve_access_index)), apply_to = record)
+#endif
+`
+
+const epilogue = `
+#ifndef BPF_NO_PRESERVE_ACCESS_INDEX
+#pragma clang attribute pop
+#endif
+
+#endif /* __VMLINUX_H__ */
+`
+
+// Header returns a C header with the types of the names, and what they need to
+// be complete. No names stand for all types.
+func (t *Types) Header(names []string) ([]byte, error) {
+	g, err := t.generate(names)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat([]byte(prologue), g.out, []byte(epilogue)), nil
+}
+
+// generate goes through the types that the names stand for.
+func (t *Types) generate(names []string) (*generator, error) {
+	roots, err := t.find(names)
+	if err != nil {
+		return nil, err
+	}
+	g := newGenerator(t.ptrSize)
+	for _, typ := range roots {
+		g.need(typ, true)
+		if e, ok := typ.(*btf.Enum); ok && e.Name == "" {
+			g.emitEnum(e)
+		}
+		if g.err != nil {
+			return nil, fmt.Errorf("type %s: %w", oneLine(typ.TypeName()), g.err)
+		}
+	}
+	return g, nil
+}
+
+// find returns the types of the names, all types when there are none.
+func (t *Types) find(names []string) ([]btf.Type, error) {
+	if len(names) == 0 {
+		return t.named, nil
+	}
+	wanted := make(map[string]bool)
+	for _, name := range always {
+		wanted[name] = true
+	}
+	missing := make(map[string]bool)
+	for _, name := range names {
+		wanted[name] = true
+		missing[name] = true
+	}
+	var roots []btf.Type
+	for _, typ := range t.named {
+		name := typ.TypeName()
+		found := name != "" && wanted[name]
+		delete(missing, name)
+		if e, ok := typ.(*btf.Enum); ok {
+			for _, v := range e.Values {
+				found = found || wanted[v.Name]
+				delete(missing, v.Name)
+			}
+		}
+		if found {
+			roots = append(roots, typ)
+		}
+	}
+	if len(missing) > 0 {
+		var all []string
+		for name := range missing {
+			all = append(all, fmt.Sprintf("%q", name))
+		}
+		slices.Sort(all)
+		return nil, fmt.Errorf("has no struct, union, enum, typedef or value of an enum with the name %s: check how they are written, without struct, union or enum before them", strings.Join(all, ", "))
+	}
+	return roots, nil
+}
