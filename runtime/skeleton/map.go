@@ -2,6 +2,7 @@ package skeleton
 
 import (
 	"fmt"
+	"reflect"
 	"sync/atomic"
 	"unsafe"
 
@@ -37,9 +38,11 @@ type UntypedMap struct {
 	name string
 	spec *ebpf.MapSpec
 	// typed is the handle that this is a part of, if it has Go types.
-	typed  typedMap
-	reuse  *ebpf.Map
-	loaded atomic.Pointer[ebpf.Map]
+	typed typedMap
+	// keyGaps is where the padding of its keys is.
+	keyGaps []span
+	reuse   *ebpf.Map
+	loaded  atomic.Pointer[ebpf.Map]
 }
 
 func (m *UntypedMap) handle() *UntypedMap { return m }
@@ -48,6 +51,9 @@ func (m *UntypedMap) handle() *UntypedMap { return m }
 func (m *UntypedMap) init(handle any, name string) {
 	m.name = name
 	m.typed, _ = handle.(typedMap)
+	if m.typed != nil {
+		m.keyGaps = gaps(nil, m.typed.keyType(), 0)
+	}
 }
 
 // Name returns the map's name in the object.
@@ -90,6 +96,45 @@ func (m *UntypedMap) fail(op string, err error) error {
 type typedMap interface {
 	// sizes returns the sizes in bytes, 0 for a map without keys.
 	sizes() (key, value uintptr)
+	// keyType returns the type of the keys; it has no bytes in a map without keys.
+	keyType() reflect.Type
+}
+
+// span is the bytes from start up to end.
+type span struct{ start, end uintptr }
+
+// gaps appends where the blank fields of t are, which lies at offset. In the types
+// of generated code these are all of the padding.
+func gaps(spans []span, t reflect.Type, offset uintptr) []span {
+	switch t.Kind() {
+	case reflect.Array:
+		if len(gaps(nil, t.Elem(), 0)) == 0 {
+			return spans // mostly: text and the like, of any length
+		}
+		for i := range t.Len() {
+			spans = gaps(spans, t.Elem(), offset+uintptr(i)*t.Elem().Size())
+		}
+	case reflect.Struct:
+		for i := range t.NumField() {
+			f := t.Field(i)
+			switch start := offset + f.Offset; {
+			case f.Name != "_":
+				spans = gaps(spans, f.Type, start)
+			case f.Type.Size() > 0:
+				spans = append(spans, span{start, start + f.Type.Size()})
+			}
+		}
+	}
+	return spans
+}
+
+// setKey sets *dst, which the kernel reads, to key. Hashes compare all bytes of a
+// key, and Go does not promise to copy those of blank fields: they become zero.
+func setKey[K any](m *UntypedMap, dst *K, key K) {
+	*dst = key
+	for _, gap := range m.keyGaps {
+		clear(bytesOf(dst)[gap.start:gap.end])
+	}
 }
 
 // checkSizes compares the sizes of a typed handle with those of the map that it

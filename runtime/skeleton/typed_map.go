@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"reflect"
 	"sync"
 	"unsafe"
 
@@ -14,13 +15,15 @@ import (
 // trie, a storage map (whose keys are file descriptors) and the like.
 //
 // Its methods may be called from several goroutines. They fail before Load, with
-// [ErrNotLoaded], and after Close.
+// [ErrNotLoaded], and after Close. Padding in keys is zero, as it must be in the
+// keys that programs use.
 type Map[K, V any] struct {
 	UntypedMap
 	scratch pool[entryBuffer[K, V]]
 }
 
 func (m *Map[K, V]) sizes() (key, value uintptr) { return sizeOf[K](), sizeOf[V]() }
+func (m *Map[K, V]) keyType() reflect.Type       { return reflect.TypeFor[K]() }
 
 // entryBuffer is memory that the kernel reads keys and values from and writes
 // them to. It comes from a pool, as the compiler cannot see that the kernel does
@@ -57,7 +60,7 @@ func (m *Map[K, V]) LookupWithFlags(key K, flags ebpf.MapLookupFlags) (value V, 
 	}
 	buf := m.scratch.get()
 	defer m.scratch.put(buf)
-	buf.key = key
+	setKey(&m.UntypedMap, &buf.key, key)
 	if err := km.LookupWithFlags(unsafe.Pointer(&buf.key), unsafe.Pointer(&buf.value), flags); err != nil {
 		return value, m.fail("lookup", err)
 	}
@@ -74,7 +77,7 @@ func (m *Map[K, V]) LookupAndDelete(key K) (value V, err error) {
 	}
 	buf := m.scratch.get()
 	defer m.scratch.put(buf)
-	buf.key = key
+	setKey(&m.UntypedMap, &buf.key, key)
 	if err := km.LookupAndDelete(unsafe.Pointer(&buf.key), unsafe.Pointer(&buf.value)); err != nil {
 		return value, m.fail("lookup and delete", err)
 	}
@@ -96,7 +99,8 @@ func (m *Map[K, V]) Update(key K, value V, flags ebpf.MapUpdateFlags) error {
 	}
 	buf := m.scratch.get()
 	defer m.scratch.put(buf)
-	buf.key, buf.value = key, value
+	setKey(&m.UntypedMap, &buf.key, key)
+	buf.value = value
 	return m.fail("update", km.Update(unsafe.Pointer(&buf.key), unsafe.Pointer(&buf.value), flags))
 }
 
@@ -109,7 +113,7 @@ func (m *Map[K, V]) Delete(key K) error {
 	}
 	buf := m.scratch.get()
 	defer m.scratch.put(buf)
-	buf.key = key
+	setKey(&m.UntypedMap, &buf.key, key)
 	return m.fail("delete", km.Delete(unsafe.Pointer(&buf.key)))
 }
 
@@ -197,6 +201,7 @@ type PerCPUMap[K, V any] struct {
 }
 
 func (m *PerCPUMap[K, V]) sizes() (key, value uintptr) { return sizeOf[K](), sizeOf[V]() }
+func (m *PerCPUMap[K, V]) keyType() reflect.Type       { return reflect.TypeFor[K]() }
 
 // stride returns the distance between the values of two CPUs, in bytes: the
 // kernel rounds it up to 8.
@@ -212,7 +217,7 @@ func (m *PerCPUMap[K, V]) Lookup(key K) ([]V, error) {
 	}
 	buf := m.scratch.get()
 	defer m.scratch.put(buf)
-	*buf = key
+	setKey(&m.UntypedMap, buf, key)
 	values, err := m.lookup(km, buf)
 	return values, m.fail("lookup", err)
 }
@@ -251,7 +256,7 @@ func (m *PerCPUMap[K, V]) Update(key K, values []V, flags ebpf.MapUpdateFlags) e
 	}
 	buf := m.scratch.get()
 	defer m.scratch.put(buf)
-	*buf = key
+	setKey(&m.UntypedMap, buf, key)
 	return m.fail("update", km.Update(unsafe.Pointer(buf), raw, flags))
 }
 
@@ -264,7 +269,7 @@ func (m *PerCPUMap[K, V]) Delete(key K) error {
 	}
 	buf := m.scratch.get()
 	defer m.scratch.put(buf)
-	*buf = key
+	setKey(&m.UntypedMap, buf, key)
 	return m.fail("delete", km.Delete(unsafe.Pointer(buf)))
 }
 
@@ -306,6 +311,7 @@ type Queue[V any] struct {
 }
 
 func (q *Queue[V]) sizes() (key, value uintptr) { return 0, sizeOf[V]() }
+func (q *Queue[V]) keyType() reflect.Type       { return reflect.TypeFor[struct{}]() }
 
 // Push adds a value. A full map fails with E2BIG, unless flags has BPF_EXIST,
 // which [ebpf.UpdateExist] is: then the oldest value makes room.
@@ -359,6 +365,7 @@ type MapOfMaps[K, M any] struct {
 
 // The kernel's values are the numbers of inner maps, 4 bytes each.
 func (m *MapOfMaps[K, M]) sizes() (key, value uintptr) { return sizeOf[K](), 4 }
+func (m *MapOfMaps[K, M]) keyType() reflect.Type       { return reflect.TypeFor[K]() }
 
 // Put stores a map under key; the kernel keeps it alive from now on. Its type and
 // sizes must be those of the inner map in Spec.
@@ -374,7 +381,7 @@ func (m *MapOfMaps[K, M]) Update(key K, inner *ebpf.Map, flags ebpf.MapUpdateFla
 	}
 	buf := m.scratch.get()
 	defer m.scratch.put(buf)
-	*buf = key
+	setKey(&m.UntypedMap, buf, key)
 	return m.fail("update", km.Update(unsafe.Pointer(buf), inner, flags))
 }
 
@@ -388,7 +395,7 @@ func (m *MapOfMaps[K, M]) Lookup(key K) (*M, error) {
 	}
 	buf := m.scratch.get()
 	defer m.scratch.put(buf)
-	*buf = key
+	setKey(&m.UntypedMap, buf, key)
 	var inner *ebpf.Map
 	if err := km.Lookup(unsafe.Pointer(buf), &inner); err != nil {
 		return nil, m.fail("lookup", err)
@@ -418,7 +425,7 @@ func (m *MapOfMaps[K, M]) Delete(key K) error {
 	}
 	buf := m.scratch.get()
 	defer m.scratch.put(buf)
-	*buf = key
+	setKey(&m.UntypedMap, buf, key)
 	return m.fail("delete", km.Delete(unsafe.Pointer(buf)))
 }
 

@@ -257,6 +257,60 @@ func TestMapOfMaps(t *testing.T) {
 	}
 }
 
+// flow is a key with padding in the middle, in an array and at the end.
+type flow struct {
+	_     structs.HostLayout
+	Proto uint8
+	_     [3]byte
+	Ports [2]port
+	Addr  uint32
+	_     [4]byte
+}
+
+type port struct {
+	_      structs.HostLayout
+	Number uint16
+	_      [2]byte
+}
+
+// Padding in keys is zero, whatever was in the memory before.
+func TestKeyPadding(t *testing.T) {
+	m := inKernel[Map[flow, uint64]](t, &ebpf.MapSpec{Type: ebpf.Hash, KeySize: 20, ValueSize: 8, MaxEntries: 10})
+	key := flow{Proto: 6, Ports: [2]port{{Number: 80}, {Number: 443}}, Addr: 0x01020304}
+	want := []byte{6, 0, 0, 0, 80, 0, 0, 0, 443 & 0xff, 443 >> 8, 0, 0, 4, 3, 2, 1, 0, 0, 0, 0}
+	dirty := func() {
+		for range 10 {
+			buf := new(entryBuffer[flow, uint64])
+			b := bytesOf(&buf.key)
+			for i := range b {
+				b[i] = 0xee
+			}
+			m.scratch.put(buf)
+		}
+		b := bytesOf(&key)
+		for _, gap := range m.keyGaps {
+			for i := gap.start; i < gap.end; i++ {
+				b[i] = 0xdd
+			}
+		}
+	}
+	dirty()
+	if err := m.Put(key, 7); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := m.Map().NextKeyBytes(nil); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("the kernel has the key %v, want %v; %v", got, want, err)
+	}
+	dirty()
+	if v, err := m.Lookup(key); err != nil || v != 7 {
+		t.Errorf("Lookup: %d, %v", v, err)
+	}
+	dirty()
+	if err := m.Delete(key); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestSizesAreChecked(t *testing.T) {
 	m := new(Map[uint32, counts])
 	m.init(m, "events")
