@@ -76,9 +76,9 @@ func (d *Decls) convert(t btf.Type, at place, depth int) (Type, error) {
 	return nil, fail(t, "is nested too deep")
 }
 
-// underlying returns t without qualifiers, tags and typedefs, nil when there is
+// Underlying returns t without qualifiers, tags and typedefs, nil when there is
 // no end of them.
-func underlying(t btf.Type) btf.Type {
+func Underlying(t btf.Type) btf.Type {
 	for range maxDepth {
 		switch c := t.(type) {
 		case *btf.Const:
@@ -213,7 +213,7 @@ func (d *Decls) convertArray(c *btf.Array, at place, depth int) (Type, error) {
 // element returns the type of an array's elements.
 func (d *Decls) element(c *btf.Array, at place, depth int) (Type, error) {
 	// char is a number on its own and text in an array.
-	if i, ok := underlying(c.Type).(*btf.Int); ok && i.Size == 1 && (i.Name == "char" || i.Encoding == btf.Char) {
+	if i, ok := Underlying(c.Type).(*btf.Int); ok && i.Size == 1 && (i.Name == "char" || i.Encoding == btf.Char) {
 		return byteType, nil
 	}
 	elem, err := d.convert(c.Type, at, depth+1)

@@ -100,7 +100,7 @@ func (l *layout) flatten(members []btf.Member, base uint64, depth int) error {
 			continue
 		}
 		var err error
-		switch c := underlying(m.Type).(type) {
+		switch c := Underlying(m.Type).(type) {
 		case *btf.Struct:
 			err = l.flatten(c.Members, start, depth+1)
 		case *btf.Union:
@@ -226,7 +226,7 @@ func (l *layout) convert(m *member, union bool, limit uint64, depth int) (uint64
 	if m.variable {
 		at.c = "the type of " + Comment(m.c)
 	}
-	if a, ok := underlying(m.typ).(*btf.Array); ok && a.Nelems == 0 && !m.variable {
+	if a, ok := Underlying(m.typ).(*btf.Array); ok && a.Nelems == 0 && !m.variable {
 		elem, err := l.d.element(a, at, depth)
 		if err != nil {
 			return 0, err
@@ -288,7 +288,7 @@ func (l *layout) convert(m *member, union bool, limit uint64, depth int) (uint64
 // open says whether a type ends in an array without a length.
 func open(t btf.Type) bool {
 	for range maxDepth {
-		switch c := underlying(t).(type) {
+		switch c := Underlying(t).(type) {
 		case *btf.Array:
 			if c.Nelems == 0 {
 				return true
@@ -301,7 +301,7 @@ func open(t btf.Type) bool {
 			t = c.Members[len(c.Members)-1].Type
 		case *btf.Union:
 			return slices.ContainsFunc(c.Members, func(m btf.Member) bool {
-				a, ok := underlying(m.Type).(*btf.Array)
+				a, ok := Underlying(m.Type).(*btf.Array)
 				return ok && a.Nelems == 0
 			})
 		default:

@@ -56,37 +56,20 @@ func (s *skeleton) addKconfig(obj *bpfobj.Object) []error {
 	return append(errs, s.types.Section(s.kconfig.goName, doc, layout.Size, vars)...)
 }
 
-// maxModifiers bounds how many names and qualifiers a type can have, as hostile BTF
-// can make cycles.
-const maxModifiers = 64
-
 // kconfigKind returns how the runtime reads a setting into a variable of the type,
 // and whether it can. The rules are libbpf's.
 func kconfigKind(t btf.Type) (kind string, signed, ok bool) {
-	for range maxModifiers {
-		switch c := t.(type) {
-		case *btf.Const:
-			t = c.Type
-		case *btf.Volatile:
-			t = c.Type
-		case *btf.Restrict:
-			t = c.Type
-		case *btf.TypeTag:
-			t = c.Type
-		case *btf.Typedef:
-			t = c.Type
-		case *btf.Int:
-			return kconfigInt(c)
-		case *btf.Enum:
-			return "KconfigTristate", false, c.Name == "libbpf_tristate" && c.Size == 4
-		case *btf.Array:
-			kind, _, ok := kconfigKind(c.Type)
-			return "KconfigString", false, ok && kind == "KconfigChar" && c.Nelems > 0
-		default:
-			return "", false, false
-		}
+	switch c := gotype.Underlying(t).(type) {
+	case *btf.Int:
+		return kconfigInt(c)
+	case *btf.Enum:
+		return "KconfigTristate", false, c.Name == "libbpf_tristate" && c.Size == 4
+	case *btf.Array:
+		kind, _, ok := kconfigKind(c.Type)
+		return "KconfigString", false, ok && kind == "KconfigChar" && c.Nelems > 0
+	default:
+		return "", false, false
 	}
-	return "", false, false
 }
 
 func kconfigInt(c *btf.Int) (kind string, signed, ok bool) {
