@@ -60,11 +60,10 @@ func Kconfig[T any](name string, field **T, vars []KconfigVar) SectionDesc {
 // The rules are those of libbpf: every variable that is not weak must have a
 // setting, and its value must fit.
 func fillKconfig(data []byte, vars []KconfigVar) error {
-	var missing []string
-	wanted := make(map[string]KconfigVar)
+	wanted := make(map[string]bool)
 	for _, v := range vars {
 		if strings.HasPrefix(v.Name, "CONFIG_") {
-			wanted[v.Name] = v
+			wanted[v.Name] = true
 			continue
 		}
 		value, err := virtualKconfig(v.Name)
@@ -84,15 +83,16 @@ func fillKconfig(data []byte, vars []KconfigVar) error {
 	settings, err := kernelConfig(wanted)
 	if err != nil {
 		// All that depends on it may be optional.
-		for _, v := range wanted {
-			if !v.Weak {
+		for _, v := range vars {
+			if wanted[v.Name] && !v.Weak {
 				return fmt.Errorf("kconfig %s: %w", v.Name, err)
 			}
 		}
 		return nil
 	}
+	var missing []string
 	for _, v := range vars {
-		if wanted[v.Name].Name == "" {
+		if !wanted[v.Name] {
 			continue
 		}
 		text, ok := settings[v.Name]
@@ -117,7 +117,7 @@ func fillKconfig(data []byte, vars []KconfigVar) error {
 var kernelConfigFiles = []string{"/boot/config-%s", "/proc/config.gz"}
 
 // kernelConfig returns the settings of the running kernel that are wanted.
-func kernelConfig(wanted map[string]KconfigVar) (map[string]string, error) {
+func kernelConfig(wanted map[string]bool) (map[string]string, error) {
 	release, err := kernelRelease()
 	if err != nil {
 		return nil, err
@@ -150,7 +150,7 @@ func kernelConfig(wanted map[string]KconfigVar) (map[string]string, error) {
 }
 
 // parseKernelConfig returns the wanted settings among the lines "NAME=value".
-func parseKernelConfig(r io.Reader, wanted map[string]KconfigVar) (map[string]string, error) {
+func parseKernelConfig(r io.Reader, wanted map[string]bool) (map[string]string, error) {
 	settings := make(map[string]string, len(wanted))
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
@@ -162,7 +162,7 @@ func parseKernelConfig(r io.Reader, wanted map[string]KconfigVar) (map[string]st
 		if !ok {
 			continue
 		}
-		if _, ok := wanted[string(name)]; ok {
+		if wanted[string(name)] {
 			settings[string(name)] = string(value)
 		}
 	}

@@ -263,14 +263,7 @@ func (m *PerCPUMap[K, V]) Update(key K, values []V, flags ebpf.MapUpdateFlags) e
 // Delete removes a key with its values. It fails with [ebpf.ErrKeyNotExist] when
 // the map does not hold it.
 func (m *PerCPUMap[K, V]) Delete(key K) error {
-	km, err := m.get()
-	if err != nil {
-		return m.fail("delete", err)
-	}
-	buf := m.scratch.get()
-	defer m.scratch.put(buf)
-	setKey(&m.UntypedMap, buf, key)
-	return m.fail("delete", km.Delete(unsafe.Pointer(buf)))
+	return deleteKey(&m.UntypedMap, &m.scratch, key)
 }
 
 // All ranges over the entries of the map, as [Map.All] does.
@@ -419,13 +412,18 @@ func (m *MapOfMaps[K, M]) Lookup(key K) (*M, error) {
 // Delete removes what is stored under key. It fails with [ebpf.ErrKeyNotExist]
 // when that is nothing.
 func (m *MapOfMaps[K, M]) Delete(key K) error {
+	return deleteKey(&m.UntypedMap, &m.scratch, key)
+}
+
+// deleteKey removes a key from a map whose buffers hold keys only.
+func deleteKey[K any](m *UntypedMap, scratch *pool[K], key K) error {
 	km, err := m.get()
 	if err != nil {
 		return m.fail("delete", err)
 	}
-	buf := m.scratch.get()
-	defer m.scratch.put(buf)
-	setKey(&m.UntypedMap, buf, key)
+	buf := scratch.get()
+	defer scratch.put(buf)
+	setKey(m, buf, key)
 	return m.fail("delete", km.Delete(unsafe.Pointer(buf)))
 }
 
