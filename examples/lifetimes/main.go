@@ -75,6 +75,6 @@ func run(ctx context.Context, w io.Writer, atLeast time.Duration, atMost uint64)
 	}
 	fmt.Fprintf(w, "%d processes, %d of them within a tick of the clock (%d per second), the longest %s\n",
 		atomic.LoadUint64(lib.Bss.LifetimesCount), atomic.LoadUint64(lib.Bss.LifetimesWithinTick),
-		*lib.Kconfig.CONFIGHZ, time.Duration(atomic.LoadUint64(lib.Bss.LifetimesLongestNsec)))
+		*lib.Kconfig.ConfigHz, time.Duration(atomic.LoadUint64(lib.Bss.LifetimesLongestNsec)))
 	return nil
 }

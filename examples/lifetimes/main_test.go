@@ -77,8 +77,8 @@ func TestShared(t *testing.T) {
 	if *lib.Links.LifetimesExec == nil || *lib.Links.LifetimesExit == nil {
 		t.Error("Attach of the skeleton left the library's programs alone")
 	}
-	if *lib.Kconfig.CONFIGHZ == 0 || *lib.Kconfig.CONFIGHZ != skel.Kconfig.CONFIGHZ {
-		t.Errorf("CONFIG_HZ is %d for the library, %d for the object", *lib.Kconfig.CONFIGHZ, skel.Kconfig.CONFIGHZ)
+	if *lib.Kconfig.ConfigHz == 0 || *lib.Kconfig.ConfigHz != skel.Kconfig.ConfigHz {
+		t.Errorf("CONFIG_HZ is %d for the library, %d for the object", *lib.Kconfig.ConfigHz, skel.Kconfig.ConfigHz)
 	}
 	// Opened once more, after load, it is the same.
 	again, err := lifetimes.Open(skel)
