@@ -5,6 +5,8 @@ import (
 	"strconv"
 
 	"github.com/cilium/ebpf/btf"
+
+	"github.com/rules-bpf/rules_bpf/tool/internal/elfobj"
 )
 
 // MapKind is a type of BPF maps, by the kernel's number.
@@ -116,7 +118,7 @@ type MapDef struct {
 func (m *Map) Def() (*MapDef, error) {
 	def, err := mapDef(m.Type, false)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", quote(m.Name), err)
+		return nil, fmt.Errorf("%s: %w", elfobj.Quote(m.Name), err)
 	}
 	return def, nil
 }
@@ -149,7 +151,7 @@ func mapDef(t btf.Type, inner bool) (*MapDef, error) {
 			}
 		}
 		if err != nil {
-			return nil, fmt.Errorf("member %s of the declaration %w", quote(m.Name), err)
+			return nil, fmt.Errorf("member %s of the declaration %w", elfobj.Quote(m.Name), err)
 		}
 	}
 	return def, nil
