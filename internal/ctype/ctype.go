@@ -6,6 +6,7 @@ package ctype
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/cilium/ebpf/btf"
 )
@@ -71,7 +72,11 @@ func name(t btf.Type, depth int) string {
 	case *btf.Fwd:
 		return tagged(c.Kind.String(), c.Name)
 	case *btf.FuncProto:
-		return "function"
+		params := make([]string, len(c.Params))
+		for i, p := range c.Params {
+			params[i] = name(p.Type, depth)
+		}
+		return name(c.Return, depth) + "(" + strings.Join(params, ", ") + ")"
 	}
 	if name := t.TypeName(); name != "" {
 		return Printable(name)

@@ -39,6 +39,7 @@ const (
 	kindTypeTag  = 18
 	kindEnum64   = 19
 
+	linkageStatic = 0
 	linkageGlobal = 1
 )
 
@@ -161,6 +162,7 @@ func (b *rawBTF) setName(id uint32, name string) {
 func (b *rawBTF) ref(id uint32) uint32        { return b.order.Uint32(b.at(id)[8:]) }
 func (b *rawBTF) setRef(id, to uint32)        { b.order.PutUint32(b.at(id)[8:], to) }
 func (b *rawBTF) setSize(id, size uint32)     { b.order.PutUint32(b.at(id)[8:], size) }
+func (b *rawBTF) linkage(id uint32) uint32    { return b.order.Uint32(b.at(id)[typeSize:]) }
 func (b *rawBTF) setLinkage(id, value uint32) { b.order.PutUint32(b.at(id)[typeSize:], value) }
 
 // datasecs returns the lists of variables of the sections called name.

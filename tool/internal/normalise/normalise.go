@@ -43,6 +43,9 @@
 // functions by their names. BTF, from which the kernel has the names that it shows,
 // keeps the name.
 //
+// A static variable whose name a global one has gets a suffix in BTF: v_1. The reader
+// takes the list of a section's variables for one of global ones.
+//
 // Left as they are, for there is no other form: sections .struct_ops and
 // ?.struct_ops, .ksyms variables with a type, and .addr_space.1.
 package normalise
@@ -100,6 +103,7 @@ func Bytes(data []byte) (*Object, error) {
 			return nil, fmt.Errorf("section .BTF: %w", err)
 		}
 		n.renameBss()
+		n.uniqueVariables()
 		n.untypedKsyms()
 		if err := n.kconfig(); err != nil {
 			return nil, err
@@ -218,6 +222,32 @@ func (n *normaliser) renameBss() {
 	for _, sec := range n.file.Sections {
 		if strings.HasPrefix(sec.Name, ".bss.") {
 			sec.Name = n.rename(sec.Name, ".data"+sec.Name)
+		}
+	}
+}
+
+func (n *normaliser) uniqueVariables() {
+	taken := make(map[string]bool)
+	var static []uint32
+	for id := range uint32(len(n.btf.offsets)) {
+		switch {
+		case n.btf.kind(id) != kindVar:
+		case n.btf.linkage(id) == linkageStatic:
+			static = append(static, id)
+		default:
+			taken[n.btf.name(id)] = true
+		}
+	}
+	next := make(map[string]int)
+	for _, id := range static {
+		name := n.btf.name(id)
+		unique := name
+		for taken[unique] {
+			next[name]++
+			unique = fmt.Sprintf("%s_%d", name, next[name])
+		}
+		if unique != name {
+			n.btf.setName(id, unique)
 		}
 	}
 }
