@@ -10,6 +10,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/internal/bpflib"
 	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
 	"github.com/rules-bpf/rules_bpf/tool/internal/libdesc"
+	"github.com/rules-bpf/rules_bpf/tool/internal/linker"
 	"github.com/rules-bpf/rules_bpf/tool/internal/skelgen"
 )
 
@@ -39,14 +40,18 @@ func subskeleton(fs *flag.FlagSet, args []string, _ streams) error {
 
 // readLibrary reads the object files of a library as one.
 func readLibrary(files []string) (*bpfobj.Object, error) {
-	if len(files) > 1 {
-		return nil, fmt.Errorf("%s: a library of several objects must be linked first: give the linked object", files[1])
-	}
-	elf, err := os.ReadFile(files[0])
+	inputs, err := readInputs(files)
 	if err != nil {
-		return nil, inFile(files[0], err)
+		return nil, err
 	}
-	lib, err := bpfobj.ReadLibrary(filepath.Base(files[0]), elf)
+	// The base names only: the output is the same whatever the folder.
+	name, elf := filepath.Base(files[0]), inputs[0].Data
+	if len(files) > 1 {
+		if elf, err = linker.Link(inputs, linker.Options{Partial: true}); err != nil {
+			return nil, err
+		}
+	}
+	lib, err := bpfobj.ReadLibrary(name, elf)
 	if err != nil {
 		return nil, inFile(files[0], err)
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 
 	"github.com/rules-bpf/rules_bpf/internal/bpflib"
+	"github.com/rules-bpf/rules_bpf/tool/internal/elfobj"
 )
 
 // MapKind is a type of BPF maps, by the kernel's number.
@@ -80,7 +81,7 @@ type MapDef struct {
 func (m *Map) Def() (*MapDef, error) {
 	def, err := mapDef(m.Type, false)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", quote(m.Name), err)
+		return nil, fmt.Errorf("%s: %w", elfobj.Quote(m.Name), err)
 	}
 	return def, nil
 }
@@ -113,7 +114,7 @@ func mapDef(t btf.Type, inner bool) (*MapDef, error) {
 			}
 		}
 		if err != nil {
-			return nil, fmt.Errorf("member %s of the declaration %w", quote(m.Name), err)
+			return nil, fmt.Errorf("member %s of the declaration %w", elfobj.Quote(m.Name), err)
 		}
 	}
 	return def, nil
