@@ -26,7 +26,8 @@ func Library(lib *bpfobj.Object) *bpflib.Library {
 		}
 	}
 	for _, v := range lib.Kconfig {
-		variable(v.Name, bpflib.Kconfig, v.Size, v.Type, v.Weak)
+		// Weak is for the kernel, which may not have it. The object does.
+		variable(v.Name, bpflib.Kconfig, v.Size, v.Type, false)
 	}
 	for _, v := range lib.Externs {
 		variable(v.Name, bpflib.Extern, v.Size, v.Type, v.Weak)

@@ -98,7 +98,8 @@ type variable struct {
 	name string
 	size uint64
 	typ  btf.Type
-	weak bool
+	// note is what the comment says after the name.
+	note string
 }
 
 // addGroups declares a struct for each section that exposes a variable, one for the
@@ -113,7 +114,7 @@ func (s *subskeleton) addGroups(lib *bpfobj.Object, names *gonames.Scope) []erro
 	for _, sec := range lib.Sections {
 		var vars []variable
 		for _, v := range sec.Exposed() {
-			vars = append(vars, variable{v.Name, v.Size, v.Type, false})
+			vars = append(vars, variable{v.Name, v.Size, v.Type, ""})
 		}
 		if len(vars) > 0 {
 			doc := fmt.Sprintf("the variables that the library has in section %s", gotype.Comment(sec.Name))
@@ -130,7 +131,11 @@ func (s *subskeleton) addGroups(lib *bpfobj.Object, names *gonames.Scope) []erro
 			if _, _, ok := kconfigKind(v.Type); !ok {
 				errs = append(errs, kconfigError(v.Name))
 			}
-			vars = append(vars, variable{v.Name, v.Size, v.Type, v.Weak})
+			note := ""
+			if v.Weak {
+				note = ", weak: zero where the kernel does not have it"
+			}
+			vars = append(vars, variable{v.Name, v.Size, v.Type, note})
 		}
 		if errs != nil {
 			return errs
@@ -140,7 +145,11 @@ func (s *subskeleton) addGroups(lib *bpfobj.Object, names *gonames.Scope) []erro
 	if len(lib.Externs) > 0 {
 		var vars []variable
 		for _, v := range lib.Externs {
-			vars = append(vars, variable{v.Name, v.Size, v.Type, v.Weak})
+			note := ""
+			if v.Weak {
+				note = ", weak: nil where the object does not have it"
+			}
+			vars = append(vars, variable{v.Name, v.Size, v.Type, note})
 		}
 		// The name is taken already.
 		add(gonames.Export(externSection), externSection, "the variables that the library uses and another file of the object defines. One that is const is read-only after Load: a write is a fault that ends the process", vars)
@@ -166,11 +175,7 @@ func (s *subskeleton) addPointers(g *group, vars []variable) []error {
 		if typ == nil {
 			continue
 		}
-		note := ""
-		if v.weak {
-			note = ", weak: nil where the object does not have it"
-		}
-		g.vars = append(g.vars, pointer{named{goName, v.name}, typ, note})
+		g.vars = append(g.vars, pointer{named{goName, v.name}, typ, v.note})
 	}
 	return errs
 }
