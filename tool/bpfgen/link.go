@@ -17,17 +17,25 @@ func link(fs *flag.FlagSet, args []string, _ streams) error {
 	if fs.NArg() == 0 {
 		return usageError{errors.New("no objects given")}
 	}
-	var inputs []linker.Input
-	for _, name := range fs.Args() {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			return inFile(name, err)
-		}
-		inputs = append(inputs, linker.Input{Name: name, Data: data})
+	inputs, err := readInputs(fs.Args())
+	if err != nil {
+		return err
 	}
 	linked, err := linker.Link(inputs, linker.Options{Partial: *partial})
 	if err != nil {
 		return err
 	}
 	return writeFile(*out, linked)
+}
+
+func readInputs(files []string) ([]linker.Input, error) {
+	var inputs []linker.Input
+	for _, name := range files {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return nil, inFile(name, err)
+		}
+		inputs = append(inputs, linker.Input{Name: name, Data: data})
+	}
+	return inputs, nil
 }

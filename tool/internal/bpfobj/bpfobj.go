@@ -45,6 +45,9 @@ type Object struct {
 	Sections []Section
 	// Kconfig are the __kconfig variables, in the order in which BTF lists them.
 	Kconfig []KconfigVariable
+	// Externs are the variables that a library declares and does not define, in the
+	// order of BTF. [Read] leaves them out, as it does extern maps.
+	Externs []ExternVariable
 
 	btf *btf.Spec
 }
@@ -142,5 +145,15 @@ type KconfigVariable struct {
 	Size uint64
 	Type btf.Type
 	// Weak says that the kernel may know nothing of it.
+	Weak bool
+}
+
+// ExternVariable is a variable that another file defines.
+type ExternVariable struct {
+	Name string
+	// Size is in bytes.
+	Size uint64
+	Type btf.Type
+	// Weak says that no file needs to define it.
 	Weak bool
 }

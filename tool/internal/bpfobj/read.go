@@ -20,6 +20,16 @@ import (
 // Errors have the form "symbol: what, and what to do", without the file's name.
 // An error can be a list, in the sense of errors.Join, of all that is wrong.
 func Read(name string, data []byte) (obj *Object, err error) {
+	return read(name, data, false)
+}
+
+// ReadLibrary is Read for an object that is to be linked into others, and so may
+// declare variables and maps that it does not define.
+func ReadLibrary(name string, data []byte) (*Object, error) {
+	return read(name, data, true)
+}
+
+func read(name string, data []byte, library bool) (obj *Object, err error) {
 	// A net under debug/elf and btf, which index into what a damaged file tells
 	// them: debug/elf has panicked on such files before, and does not promise that
 	// it will not. The file is the user's, so it must end in an error. This is the
@@ -34,6 +44,7 @@ func Read(name string, data []byte) (obj *Object, err error) {
 	if err != nil {
 		return nil, err
 	}
+	r.library = library
 	return r.read()
 }
 
@@ -47,6 +58,8 @@ type reader struct {
 	data []byte
 	file *elf.File
 	btf  *btf.Spec
+	// library says that extern maps and variables are wanted.
+	library bool
 	// symbols is the symbol table without its placeholder, which is symbol 0.
 	symbols []elf.Symbol
 	// bySection are the symbols of each section, in order of the symbol table.
@@ -162,7 +175,7 @@ func (r *reader) read() (*Object, error) {
 		}
 		errs = append(errs, err)
 	}
-	errs = append(errs, r.readKconfig())
+	errs = append(errs, r.readKconfig(), r.readExterns())
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
@@ -255,7 +268,7 @@ func (r *reader) readMaps(index int) error {
 		return err
 	}
 	for _, v := range vars {
-		r.obj.Maps = append(r.obj.Maps, Map{Name: v.Name, Type: v.Type})
+		r.obj.Maps = append(r.obj.Maps, Map{Name: v.Name, Type: v.Type, Hidden: v.Hidden})
 	}
 	if len(vars) == 0 && sec.Size > 0 {
 		return errors.New("section .maps: declares no map in BTF: compile with clang -g")

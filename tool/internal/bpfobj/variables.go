@@ -54,9 +54,10 @@ func (r *reader) variables(index int) ([]Variable, error) {
 		}
 		if sec.Name == ".maps" && v.Linkage != btf.GlobalVar {
 			delete(symbols, v.Name)
-			if v.Linkage == btf.StaticVar {
+			switch {
+			case v.Linkage == btf.StaticVar:
 				errs = append(errs, fmt.Errorf("%s: is a static map, which loaders do not make: remove the word static", elfobj.Quote(v.Name)))
-			} else {
+			case !r.library:
 				errs = append(errs, fmt.Errorf("%s: is declared extern and defined nowhere: link the object with the file that defines the map", elfobj.Quote(v.Name)))
 			}
 			continue
@@ -143,6 +144,64 @@ func (r *reader) readKconfig() error {
 		})
 	}
 	return errors.Join(errs...)
+}
+
+// readExterns reads the variables and maps that a library declares and does not
+// define. Clang gives those without a section no place in BTF but that of their type.
+func (r *reader) readExterns() error {
+	if !r.library {
+		return nil
+	}
+	// Sections that loaders fill in, and that no file defines.
+	elsewhere := make(map[*btf.Var]bool)
+	maps := make(map[*btf.Var]bool)
+	for _, name := range []string{".kconfig", ".ksyms", ".maps"} {
+		ds, err := r.datasec(name)
+		if err != nil {
+			return err
+		}
+		if ds == nil {
+			continue
+		}
+		for _, info := range ds.Vars {
+			if v, ok := info.Type.(*btf.Var); ok {
+				elsewhere[v] = name != ".maps"
+				maps[v] = name == ".maps"
+			}
+		}
+	}
+	undefined := make(map[string]elf.Symbol)
+	for _, sym := range r.bySection[elf.SHN_UNDEF] {
+		undefined[sym.Name] = sym
+	}
+	for t, err := range r.btf.All() {
+		if err != nil {
+			return fmt.Errorf("section .BTF: is damaged: %s: build the object again", oneLine(err.Error()))
+		}
+		v, ok := t.(*btf.Var)
+		if !ok || v.Linkage != btf.ExternVar || elsewhere[v] {
+			continue
+		}
+		sym, ok := undefined[v.Name]
+		if !ok || v.Name == "" {
+			continue
+		}
+		delete(undefined, v.Name)
+		// For the object's own files only, like a definition.
+		hidden := elf.ST_VISIBILITY(sym.Other) == elf.STV_HIDDEN || elf.ST_VISIBILITY(sym.Other) == elf.STV_INTERNAL
+		weak := elf.ST_BIND(sym.Info) == elf.STB_WEAK
+		if maps[v] {
+			r.obj.Maps = append(r.obj.Maps, Map{Name: v.Name, Type: v.Type, Hidden: hidden, Extern: true, Weak: weak})
+			continue
+		}
+		// Without a length, as in extern int list[], there is nothing to show.
+		size, err := btf.Sizeof(v.Type)
+		if err != nil || size == 0 || hidden {
+			continue
+		}
+		r.obj.Externs = append(r.obj.Externs, ExternVariable{Name: v.Name, Size: uint64(size), Type: v.Type, Weak: weak})
+	}
+	return nil
 }
 
 // oneLine makes the message of another package's error fit for a line of ours: it

@@ -43,9 +43,8 @@
 // functions by their names. BTF, from which the kernel has the names that it shows,
 // keeps the name.
 //
-// A static variable whose name a global one has gets a suffix in BTF: v__1. The reader
-// knows the global ones by name, and takes every variable in BTF that has the name
-// for it.
+// A static variable whose name a global one has gets a suffix in BTF: v_1. The reader
+// takes the list of a section's variables for one of global ones.
 //
 // Left as they are, for there is no other form: sections .struct_ops and
 // ?.struct_ops, .ksyms variables with a type, and .addr_space.1.
@@ -213,54 +212,30 @@ func (n *normaliser) renameBss() {
 	}
 }
 
-// uniqueVariables renames static variables whose names global ones have.
 func (n *normaliser) uniqueVariables() {
 	taken := make(map[string]bool)
-	global := make(map[string]bool)
 	var static []uint32
-	for _, v := range n.variables() {
-		name := n.btf.Name(v)
-		taken[name] = true
-		if n.btf.Linkage(v) == rawbtf.Static {
-			static = append(static, v)
-		} else {
-			global[name] = true
+	for id := range n.btf.Len() {
+		switch {
+		case n.btf.Kind(id) != rawbtf.Var:
+		case n.btf.Linkage(id) == rawbtf.Static:
+			static = append(static, id)
+		default:
+			taken[n.btf.Name(id)] = true
 		}
 	}
 	next := make(map[string]int)
-	for _, v := range static {
-		// It may be listed in two sections, and have its new name.
-		old := n.btf.Name(v)
-		if !global[old] {
-			continue
+	for _, id := range static {
+		name := n.btf.Name(id)
+		unique := name
+		for taken[unique] {
+			next[name]++
+			unique = fmt.Sprintf("%s_%d", name, next[name])
 		}
-		name := old
-		for taken[name] {
-			next[old]++
-			// Older kernels want identifiers.
-			name = fmt.Sprintf("%s__%d", old, next[old])
-		}
-		taken[name] = true
-		n.btf.SetName(v, name)
-	}
-}
-
-// variables returns the variables that BTF lists in data sections.
-func (n *normaliser) variables() []uint32 {
-	var all []uint32
-	for _, sec := range n.file.Sections {
-		if _, data := bpfobj.KindOf(sec.Name); !data {
-			continue
-		}
-		for _, id := range n.btf.Datasecs(sec.Name) {
-			for i := range n.btf.Vlen(id) {
-				if v := n.btf.Secinfo(id, i).ID; n.btf.Kind(v) == rawbtf.Var {
-					all = append(all, v)
-				}
-			}
+		if unique != name {
+			n.btf.SetName(id, unique)
 		}
 	}
-	return all
 }
 
 func (n *normaliser) untypedKsyms() {
