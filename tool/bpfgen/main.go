@@ -34,7 +34,7 @@ type command struct {
 
 func commands() []command {
 	return []command{
-		{"skeleton", "-package NAME -o OUT.go OBJECT", "write the Go package of a BPF object", skeleton},
+		{"skeleton", "-package NAME -o OUT.go [-type NAME]... OBJECT", "write the Go package of a BPF object", skeleton},
 		{"compile", "-o OUT.o [-inputs FILE -unused FILE] -- CLANG ARGUMENT...", "run clang, and list the headers that it did not read", compile},
 		{"vmlinux", "-o OUT.h [-types NAME,...] [-btf] [-base KERNEL] BTF", "write a C header, or a part, of the types that a kernel has", vmlinux},
 	}
