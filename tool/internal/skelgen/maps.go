@@ -68,6 +68,22 @@ func (s *skeleton) handle(def *bpfobj.MapDef, name named) (string, error) {
 		return "RingBuffer", nil
 	case bpfobj.PerfEventArrayMap:
 		return "PerfEventArray", nil
+	case bpfobj.UserRingBufMap:
+		return "UserRingBuffer", nil
+	case bpfobj.ProgArrayMap:
+		return "ProgArray", nil
+	case bpfobj.BloomFilterMap:
+		value, err := s.mapType(def.Value, def.ValueSize, name, "value")
+		if err != nil {
+			return "", err
+		}
+		return "BloomFilter[" + value + "]", nil
+	case bpfobj.SKStorageMap, bpfobj.InodeStorageMap, bpfobj.TaskStorageMap, bpfobj.CgrpStorageMap:
+		value, err := s.mapType(def.Value, def.ValueSize, name, "value")
+		if err != nil {
+			return "", err
+		}
+		return "StorageMap[" + value + "]", nil
 	case bpfobj.QueueMap, bpfobj.StackMap:
 		value, err := s.mapType(def.Value, def.ValueSize, name, "value")
 		if err != nil {
@@ -77,8 +93,7 @@ func (s *skeleton) handle(def *bpfobj.MapDef, name named) (string, error) {
 	case bpfobj.PerCPUHashMap, bpfobj.PerCPUArrayMap, bpfobj.LRUPerCPUHashMap, bpfobj.PerCPUCgroupStorageMap:
 		return s.keyed("PerCPUMap", def, name)
 	case bpfobj.HashMap, bpfobj.LRUHashMap, bpfobj.ArrayMap, bpfobj.LPMTrieMap, bpfobj.StackTraceMap,
-		bpfobj.SKStorageMap, bpfobj.InodeStorageMap, bpfobj.TaskStorageMap, bpfobj.CgrpStorageMap, bpfobj.CgroupStorageMap,
-		bpfobj.DevMap, bpfobj.DevHashMap, bpfobj.CPUMap, bpfobj.XSKMap, bpfobj.SockMap, bpfobj.SockHashMap,
+		bpfobj.CgroupStorageMap, bpfobj.DevMap, bpfobj.DevHashMap, bpfobj.CPUMap, bpfobj.XSKMap, bpfobj.SockMap, bpfobj.SockHashMap,
 		bpfobj.ReuseportSockArrayMap, bpfobj.CgroupArrayMap:
 		return s.keyed("Map", def, name)
 	case bpfobj.HashOfMapsMap, bpfobj.ArrayOfMapsMap:
