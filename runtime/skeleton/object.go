@@ -14,6 +14,8 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/rlimit"
+
+	"github.com/rules-bpf/rules_bpf/internal/bpflib"
 )
 
 var (
@@ -54,9 +56,11 @@ const (
 type Object struct {
 	name string
 
-	mu       sync.Mutex
-	state    state
-	spec     *ebpf.CollectionSpec
+	mu    sync.Mutex
+	state state
+	spec  *ebpf.CollectionSpec
+	// vars are the variables with global linkage that are not hidden, for libraries.
+	vars     map[string]bpflib.ObjectVar
 	coll     *ebpf.Collection
 	maps     []*UntypedMap
 	progs    []*Program
@@ -84,9 +88,10 @@ func open(desc Desc) (*Object, error) {
 	// Load takes the contents of data sections from the section structs.
 	// Variables would overwrite them with the values of the ELF and map the
 	// sections a second time.
+	vars := libraryVars(spec.Variables)
 	spec.Variables = nil
 
-	o := &Object{name: desc.Name, spec: spec}
+	o := &Object{name: desc.Name, spec: spec, vars: vars}
 	for _, d := range desc.Maps {
 		ms := spec.Maps[d.name]
 		if ms == nil {
@@ -95,6 +100,7 @@ func open(desc Desc) (*Object, error) {
 		handle, m := d.open()
 		m.init(handle, d.name)
 		m.spec = ms
+		m.decl = mapDef(ms)
 		o.maps = append(o.maps, m)
 	}
 	for _, d := range desc.Progs {
@@ -198,8 +204,10 @@ func (o *Object) load(opts ebpf.CollectionOptions) error {
 	reused := make(map[string]*ebpf.Map)
 	maps.Copy(reused, opts.MapReplacements)
 	for _, m := range o.maps {
-		if err := m.checkSizes(m.spec.KeySize, m.spec.ValueSize); err != nil {
-			return err
+		for _, h := range append(m.shared, m) {
+			if err := h.checkSizes(m.spec.KeySize, m.spec.ValueSize); err != nil {
+				return err
+			}
 		}
 		if m.reuse != nil {
 			reused[m.name] = m.reuse
@@ -213,18 +221,20 @@ func (o *Object) load(opts ebpf.CollectionOptions) error {
 
 	// From here on each section either is mapped or has no struct; undo both
 	// when one of them fails.
-	for i, s := range o.sections {
+	for i := range o.sections {
+		s := &o.sections[i]
 		m := coll.Maps[s.name]
 		// The loader has filled and frozen the constant sections by now.
 		err := s.region.mapOver(m.FD(), isReadOnlySection(s.name))
 		if errors.Is(err, errNotMappable) {
-			s.set(nil)
+			s.hide()
 			continue
 		}
 		if err != nil {
-			for _, s := range o.sections[:i] {
+			for j := range o.sections[:i] {
+				s := &o.sections[j]
 				err = errors.Join(err, s.region.release())
-				s.set(s.region.pointer())
+				s.show()
 			}
 			coll.Close()
 			return fmt.Errorf("section %s: %w", s.name, err)
@@ -233,6 +243,11 @@ func (o *Object) load(opts ebpf.CollectionOptions) error {
 
 	for _, m := range o.maps {
 		m.loaded.Store(coll.Maps[m.name])
+		m.shared = nil
+	}
+	// From now on no pointer changes.
+	for i := range o.sections {
+		o.sections[i].vars = nil
 	}
 	for _, p := range o.progs {
 		p.loaded.Store(coll.Programs[p.name])

@@ -22,7 +22,9 @@ type ProgDesc struct {
 
 // Program is a handle on a program of the object.
 type Program struct {
-	name       string
+	name string
+	// section is the argument of SEC() in the object.
+	section    string
 	spec       *ebpf.ProgramSpec
 	link       *link.Link
 	autoload   bool
@@ -32,9 +34,10 @@ type Program struct {
 
 func newProgram(desc ProgDesc, spec *ebpf.ProgramSpec) *Program {
 	return &Program{
-		name: desc.Name,
-		spec: spec,
-		link: desc.Link,
+		name:    desc.Name,
+		section: spec.SectionName,
+		spec:    spec,
+		link:    desc.Link,
 		// libbpf: a section name that starts with "?" is one not to load by default.
 		autoload:   !strings.HasPrefix(spec.SectionName, "?"),
 		autoattach: true,

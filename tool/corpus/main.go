@@ -11,6 +11,8 @@
 // makes one is an exception. Every exception is printed with its reason, and
 // makes the exit status 1.
 //
+// With -subskeleton, all of this is done for subskeletons.
+//
 // The command must run in this repository, whose runtime the generated code is
 // compiled against.
 package main
@@ -43,6 +45,7 @@ func main() {
 	dir := flag.String("dir", "", "folder of BPF objects (*.o), searched with its subfolders")
 	bpftool := flag.String("bpftool", "bpftool", "bpftool to compare with, by name or path; none when empty")
 	build := flag.Bool("build", false, "run go build and go vet on the generated packages too")
+	sub := flag.Bool("subskeleton", false, "generate subskeletons, as if each object were a library")
 	flag.Parse()
 	// Under bazel run, names are relative to where the user is.
 	if wd := os.Getenv("BUILD_WORKING_DIRECTORY"); wd != "" {
@@ -51,9 +54,12 @@ func main() {
 		}
 	}
 	if *dir == "" || flag.NArg() > 0 {
-		fatal(errors.New("usage: corpus -dir FOLDER [-build] [-bpftool NAME]"))
+		fatal(errors.New("usage: corpus -dir FOLDER [-build] [-subskeleton] [-bpftool NAME]"))
 	}
-	c := &corpus{fset: token.NewFileSet()}
+	c := &corpus{fset: token.NewFileSet(), kind: "skeleton", generate: generate}
+	if *sub {
+		c.kind, c.generate = "subskeleton", generateSub
+	}
 	c.importer = &cache{importer.ForCompiler(c.fset, "source", nil), make(map[string]*types.Package)}
 	if path, err := exec.LookPath(*bpftool); err == nil {
 		c.bpftool = path
@@ -103,6 +109,9 @@ type corpus struct {
 	importer types.Importer
 	bpftool  string // path, empty when there is none
 	module   string // folder of the module to build, empty when there is none
+	// kind is what is generated, as bpftool calls it.
+	kind     string
+	generate func(pkg, name string, data []byte) ([]byte, error)
 
 	objects, bpftoolMade, made, checked int
 
@@ -145,12 +154,12 @@ func (c *corpus) object(path string) error {
 	c.objects++
 	byBpftool := false
 	if c.bpftool != "" {
-		byBpftool = exec.Command(c.bpftool, "gen", "skeleton", path, "name", "obj").Run() == nil
+		byBpftool = exec.Command(c.bpftool, "gen", c.kind, path, "name", "obj").Run() == nil
 	}
 	if byBpftool {
 		c.bpftoolMade++
 	}
-	src, err := generate(pkg, filepath.Base(path), data)
+	src, err := c.generate(pkg, filepath.Base(path), data)
 	if err != nil {
 		if byBpftool || c.bpftool == "" {
 			c.exceptions = append(c.exceptions, exception{path, err})
@@ -185,6 +194,14 @@ func generate(pkg, name string, data []byte) ([]byte, error) {
 		return nil, err
 	}
 	return skelgen.Skeleton(obj, loaded, skelgen.Options{Package: pkg})
+}
+
+func generateSub(pkg, name string, data []byte) ([]byte, error) {
+	lib, err := bpfobj.ReadLibrary(name, data)
+	if err != nil {
+		return nil, err
+	}
+	return skelgen.Subskeleton(lib, skelgen.Options{Package: pkg})
 }
 
 // check type-checks a file for every architecture.
@@ -255,9 +272,9 @@ func (c *corpus) build() string {
 func (c *corpus) report(w io.Writer) bool {
 	fmt.Fprintf(w, "%5d objects\n", c.objects)
 	if c.bpftool != "" {
-		fmt.Fprintf(w, "%5d skeletons made by bpftool\n", c.bpftoolMade)
+		fmt.Fprintf(w, "%5d %ss made by bpftool\n", c.bpftoolMade, c.kind)
 	}
-	fmt.Fprintf(w, "%5d skeletons made by bpfgen\n", c.made)
+	fmt.Fprintf(w, "%5d %ss made by bpfgen\n", c.made, c.kind)
 	fmt.Fprintf(w, "%5d of them type-check for %s\n", c.checked, strings.Join(arches, ", "))
 	if c.module != "" && c.buildOutput == "" {
 		fmt.Fprintf(w, "%5d of them pass go build and go vet\n", c.checked)

@@ -19,10 +19,13 @@
 package bpfobj
 
 import (
+	"debug/elf"
 	"encoding/binary"
 	"strings"
 
 	"github.com/cilium/ebpf/btf"
+
+	"github.com/rules-bpf/rules_bpf/tool/internal/elfobj"
 )
 
 // Object is a BPF object file.
@@ -42,6 +45,9 @@ type Object struct {
 	Sections []Section
 	// Kconfig are the __kconfig variables, in the order in which BTF lists them.
 	Kconfig []KconfigVariable
+	// Externs are the variables that a library declares and does not define, in the
+	// order of BTF. [Read] leaves them out, as it does extern maps.
+	Externs []ExternVariable
 
 	btf *btf.Spec
 }
@@ -78,6 +84,21 @@ func KindOf(name string) (Kind, bool) {
 		}
 	}
 	return 0, false
+}
+
+// IsLoaded says whether loaders read the section: it is loaded, or says how to load
+// the rest.
+func IsLoaded(sec *elfobj.Section) bool {
+	if sec.Type != elf.SHT_PROGBITS && sec.Type != elf.SHT_NOBITS {
+		return false
+	}
+	// Loaders go by names, and do not ask for the flag that says it.
+	switch sec.Name {
+	case ".BTF", ".BTF.ext", ".maps", "license", "version":
+		return true
+	}
+	_, data := KindOf(sec.Name)
+	return data || sec.Flags&(elf.SHF_ALLOC|elf.SHF_EXECINSTR) != 0
 }
 
 // Section is a data section.
@@ -124,5 +145,15 @@ type KconfigVariable struct {
 	Size uint64
 	Type btf.Type
 	// Weak says that the kernel may know nothing of it.
+	Weak bool
+}
+
+// ExternVariable is a variable that another file defines.
+type ExternVariable struct {
+	Name string
+	// Size is in bytes.
+	Size uint64
+	Type btf.Type
+	// Weak says that no file needs to define it.
 	Weak bool
 }

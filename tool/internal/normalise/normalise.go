@@ -43,6 +43,9 @@
 // functions by their names. BTF, from which the kernel has the names that it shows,
 // keeps the name.
 //
+// A static variable whose name a global one has gets a suffix in BTF: v_1. The reader
+// takes the list of a section's variables for one of global ones.
+//
 // Left as they are, for there is no other form: sections .struct_ops and
 // ?.struct_ops, .ksyms variables with a type, and .addr_space.1.
 package normalise
@@ -55,6 +58,7 @@ import (
 
 	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
 	"github.com/rules-bpf/rules_bpf/tool/internal/elfobj"
+	"github.com/rules-bpf/rules_bpf/tool/internal/rawbtf"
 )
 
 // Object is an object in the form that the loader takes.
@@ -96,15 +100,16 @@ func Bytes(data []byte) (*Object, error) {
 	globalMaps(file)
 	uniqueFunctions(file)
 	if sec := file.Section(".BTF"); sec != nil {
-		if n.btf, err = parseBTF(sec.Data, file.Order); err != nil {
+		if n.btf, err = rawbtf.Parse(sec.Data, file.Order); err != nil {
 			return nil, fmt.Errorf("section .BTF: %w", err)
 		}
 		n.renameBss()
+		n.uniqueVariables()
 		n.untypedKsyms()
 		if err := n.kconfig(); err != nil {
 			return nil, err
 		}
-		sec.Data = n.btf.bytes()
+		sec.Data = n.btf.Bytes()
 	}
 	n.out.ELF, err = file.Bytes()
 	return n.out, err
@@ -112,30 +117,15 @@ func Bytes(data []byte) (*Object, error) {
 
 type normaliser struct {
 	file *elfobj.File
-	btf  *rawBTF
+	btf  *rawbtf.BTF
 	out  *Object
-}
-
-// isProgram says whether the section is a part of the program: it is loaded, or
-// says how to load the rest.
-func isProgram(sec *elfobj.Section) bool {
-	if sec.Type != elf.SHT_PROGBITS && sec.Type != elf.SHT_NOBITS {
-		return false
-	}
-	// Loaders go by names, and do not ask for the flag that says it.
-	switch sec.Name {
-	case ".BTF", ".BTF.ext", ".maps", "license", "version":
-		return true
-	}
-	_, data := bpfobj.KindOf(sec.Name)
-	return data || sec.Flags&(elf.SHF_ALLOC|elf.SHF_EXECINSTR) != 0
 }
 
 // drop drops what no loader reads.
 func (n *normaliser) drop() {
 	kept := make(map[*elfobj.Section]bool)
 	n.file.Sections = slices.DeleteFunc(n.file.Sections, func(sec *elfobj.Section) bool {
-		kept[sec] = isProgram(sec)
+		kept[sec] = bpfobj.IsLoaded(sec)
 		return !kept[sec]
 	})
 	referenced := make(map[*elfobj.Symbol]bool)
@@ -207,8 +197,8 @@ func (n *normaliser) rename(old, name string) string {
 	for n.file.Section(name) != nil {
 		name += "_"
 	}
-	for _, id := range n.btf.datasecs(old) {
-		n.btf.setName(id, name)
+	for _, id := range n.btf.Datasecs(old) {
+		n.btf.SetName(id, name)
 	}
 	n.out.renamed[old] = name
 	return name
@@ -222,12 +212,38 @@ func (n *normaliser) renameBss() {
 	}
 }
 
+func (n *normaliser) uniqueVariables() {
+	taken := make(map[string]bool)
+	var static []uint32
+	for id := range n.btf.Len() {
+		switch {
+		case n.btf.Kind(id) != rawbtf.Var:
+		case n.btf.Linkage(id) == rawbtf.Static:
+			static = append(static, id)
+		default:
+			taken[n.btf.Name(id)] = true
+		}
+	}
+	next := make(map[string]int)
+	for _, id := range static {
+		name := n.btf.Name(id)
+		unique := name
+		for taken[unique] {
+			next[name]++
+			unique = fmt.Sprintf("%s_%d", name, next[name])
+		}
+		if unique != name {
+			n.btf.SetName(id, unique)
+		}
+	}
+}
+
 func (n *normaliser) untypedKsyms() {
-	for _, id := range n.btf.datasecs(".ksyms") {
-		for i := range n.btf.vlen(id) {
-			v := n.btf.secinfo(id, i).id
-			if n.btf.kind(v) == kindVar && n.btf.skipModifiers(n.btf.ref(v)) == 0 {
-				n.btf.setRef(v, 0)
+	for _, id := range n.btf.Datasecs(".ksyms") {
+		for i := range n.btf.Vlen(id) {
+			v := n.btf.Secinfo(id, i).ID
+			if n.btf.Kind(v) == rawbtf.Var && n.btf.SkipModifiers(n.btf.Ref(v)) == 0 {
+				n.btf.SetRef(v, 0)
 			}
 		}
 	}
@@ -240,8 +256,8 @@ type kconfigVar struct {
 }
 
 func (n *normaliser) kconfig() error {
-	ids := n.btf.datasecs(".kconfig")
-	if len(ids) == 0 || n.btf.vlen(ids[0]) == 0 {
+	ids := n.btf.Datasecs(".kconfig")
+	if len(ids) == 0 || n.btf.Vlen(ids[0]) == 0 {
 		return nil
 	}
 	if len(ids) > 1 {
@@ -286,12 +302,12 @@ const maxKconfig = 1 << 20
 // order has them, and makes them defined ones there.
 func (n *normaliser) layOutKconfig(id uint32) (vars []kconfigVar, size uint32, err error) {
 	seen := make(map[string]bool)
-	for i := range n.btf.vlen(id) {
-		info := n.btf.secinfo(id, i)
-		if n.btf.kind(info.id) != kindVar {
+	for i := range n.btf.Vlen(id) {
+		info := n.btf.Secinfo(id, i)
+		if n.btf.Kind(info.ID) != rawbtf.Var {
 			return nil, 0, fmt.Errorf("section .kconfig: BTF lists something else than a variable: the file is damaged: build it again")
 		}
-		v := kconfigVar{name: n.btf.name(info.id), size: info.size}
+		v := kconfigVar{name: n.btf.Name(info.ID), size: info.Size}
 		if v.name == "" || seen[v.name] {
 			return nil, 0, fmt.Errorf("section .kconfig: BTF lists a variable without a name of its own: link the object again")
 		}
@@ -299,16 +315,16 @@ func (n *normaliser) layOutKconfig(id uint32) (vars []kconfigVar, size uint32, e
 			return nil, 0, fmt.Errorf("%q: has %d bytes, which no kconfig value has: declare it as bool, enum libbpf_tristate, an integer or an array of char", v.name, v.size)
 		}
 		seen[v.name] = true
-		align := n.btf.align(n.btf.ref(info.id))
+		align := n.btf.Align(n.btf.Ref(info.ID))
 		v.offset = (size + align - 1) / align * align
 		size = v.offset + v.size
 		if size > maxKconfig {
 			return nil, 0, fmt.Errorf("section .kconfig: has more than %d bytes: declare smaller arrays", maxKconfig)
 		}
-		n.btf.setOffset(id, i, v.offset)
-		n.btf.setLinkage(info.id, linkageGlobal)
+		n.btf.SetOffset(id, i, v.offset)
+		n.btf.SetLinkage(info.ID, rawbtf.Global)
 		vars = append(vars, v)
 	}
-	n.btf.setSize(id, size)
+	n.btf.SetSize(id, size)
 	return vars, size, nil
 }

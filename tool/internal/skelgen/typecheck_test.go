@@ -31,7 +31,7 @@ type Link interface{ Close() error }
 `,
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton": `package skeleton
 import "github.com/cilium/ebpf/link"
-const MinVersion, MaxVersion = 1, 1
+const MinVersion, MaxVersion = 1, 2
 type EnforceVersion uint
 type Object struct{}
 func (*Object) Load() error
@@ -66,6 +66,24 @@ type KconfigVar struct { Name string; Offset, Size int; Kind KconfigKind; Signed
 func Kconfig[T any](name string, field **T, vars []KconfigVar) SectionDesc { panic("") }
 type Desc struct { Name, ELF string; Maps []MapDesc; Progs []ProgDesc; Sections []SectionDesc }
 func Open(Desc) (*Object, error)
+type Any interface{ object() *Object }
+func (o *Object) object() *Object { return o }
+type MismatchError struct{}
+type LibraryProgDesc struct { Name, Section string; Prog **Program; Link **link.Link }
+type VarDesc struct{}
+func Variable[T any](name string, field **T) VarDesc { panic("") }
+type LibraryDesc struct { Name, Library string; Maps []MapDesc; Progs []LibraryProgDesc; Vars []VarDesc }
+func OpenLibrary(Any, LibraryDesc) error
+`,
+	"example.com/limiter": `package other_name
+import "github.com/rules-bpf/rules_bpf/runtime/skeleton"
+type Subskeleton struct{}
+func Open(skeleton.Any) (*Subskeleton, error)
+`,
+	"example.com/v2/limiter": `package limiter
+import "github.com/rules-bpf/rules_bpf/runtime/skeleton"
+type Subskeleton struct{}
+func Open(skeleton.Any) (*Subskeleton, error)
 `,
 }
 
@@ -138,20 +156,38 @@ func check(src []byte, arch string) (*types.Package, error) {
 func TestTypeCheck(t *testing.T) {
 	for name, file := range golden {
 		t.Run(name, func(t *testing.T) {
-			src := generate(t, name, name+".bpf.o", file.Build())
-			for _, arch := range arches {
-				if err := typeCheck(src, arch); err != nil {
-					t.Errorf("%s: %v", arch, err)
-				}
-			}
-			formatted, err := format.Source(src)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !bytes.Equal(formatted, src) {
-				t.Error("is not in gofmt's form")
-			}
+			checkSource(t, generate(t, name, name+".bpf.o", file.Build()))
 		})
+	}
+}
+
+func TestTypeCheckSubskeleton(t *testing.T) {
+	for name, file := range golden {
+		t.Run(name, func(t *testing.T) {
+			checkSource(t, generateSub(t, name, name+".bpf.o", file.Build()))
+		})
+	}
+	for name, file := range goldenSub {
+		t.Run(name, func(t *testing.T) {
+			checkSource(t, generateSub(t, name, name+".bpf.o", file.Build()))
+		})
+	}
+}
+
+// checkSource makes sure that the source compiles and is in gofmt's form.
+func checkSource(t *testing.T, src []byte) {
+	t.Helper()
+	for _, arch := range arches {
+		if err := typeCheck(src, arch); err != nil {
+			t.Errorf("%s: %v", arch, err)
+		}
+	}
+	formatted, err := format.Source(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(formatted, src) {
+		t.Error("is not in gofmt's form")
 	}
 }
 
@@ -184,7 +220,7 @@ func TestWrongLayoutDoesNotCompile(t *testing.T) {
 // Generated code for another contract must not compile.
 func TestWrongVersionDoesNotCompile(t *testing.T) {
 	src := generate(t, "minimal", "minimal.bpf.o", minimalFile.Build())
-	for _, version := range []string{"0", "2"} {
+	for _, version := range []string{"0", "3"} {
 		wrong := bytes.ReplaceAll(src, []byte("EnforceVersion(1 -"), []byte("EnforceVersion("+version+" -"))
 		wrong = bytes.ReplaceAll(wrong, []byte("MaxVersion - 1)"), []byte("MaxVersion - "+version+")"))
 		if err := typeCheck(wrong, "amd64"); err == nil {

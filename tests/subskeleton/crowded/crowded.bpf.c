@@ -1,0 +1,35 @@
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include "limiter.bpf.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 4);
+	__type(key, unsigned int);
+	__type(value, unsigned long long);
+} app_counts SEC(".maps");
+
+/* Variables that move those of the library to other offsets. */
+unsigned long long before[9];
+unsigned long long crowd[3] = {1, 2, 3};
+const volatile int crowded_limit = 9;
+int app_id = 100;
+int app_extra = 1000;
+
+/* Stronger than the library's. */
+int limiter_mode = 2;
+
+/* Another variable than the library's of that name. */
+static volatile int private_shown = 11;
+int crowded_private;
+
+SEC("xdp")
+int crowded_filter(struct xdp_md *ctx)
+{
+	crowded_private = private_shown;
+	before[8] = crowded_limit;
+	private_shown++;
+	return limiter_allow(app_id) + crowd[1];
+}
+
+char LICENSE[] SEC("license") = "GPL";
