@@ -74,6 +74,50 @@ char LICENSE[] SEC("license") = "GPL";
 	return b.String()
 }
 
+// libraries is how many the object of BenchmarkLink needs.
+const libraries = 10
+
+// callsSource returns C that calls a function of each library.
+func callsSource() string {
+	var b strings.Builder
+	b.WriteString("#define SEC(name) __attribute__((section(name), used))\ntypedef unsigned int u32;\n")
+	for i := range libraries {
+		fmt.Fprintf(&b, "extern u32 library_%d_function_0(u32 arg);\nextern u32 library_%[1]d_variable_0;\n", i)
+	}
+	b.WriteString("SEC(\"kprobe/calls\") int calls(void *ctx)\n{\n\tu32 sum = 0;\n")
+	for i := range libraries {
+		fmt.Fprintf(&b, "\tsum += library_%d_function_0(sum) + library_%[1]d_variable_0;\n", i)
+	}
+	b.WriteString("\treturn sum;\n}\n")
+	return b.String()
+}
+
+// librarySource returns C of a library, with programs, maps and a type of its own.
+func librarySource(library int) string {
+	var b strings.Builder
+	b.WriteString(`#define SEC(name) __attribute__((section(name), used))
+typedef unsigned int u32;
+typedef unsigned long long u64;
+static void *(*const lookup)(void *map, const void *key) = (void *)1;
+struct shared { u64 packets; u64 bytes; char name[16]; };
+`)
+	p := func(format string, args ...any) {
+		fmt.Fprintf(&b, strings.ReplaceAll(format, "LIB", fmt.Sprintf("library_%d", library)), args...)
+	}
+	p("struct LIB_stats { struct shared shared; u32 more; };\n")
+	for i := range 30 {
+		p("u32 LIB_variable_%d = %d;\nstruct LIB_stats LIB_stats_%[1]d;\n", i, i%2)
+	}
+	for i := range 4 {
+		p("struct { int (*type)[1]; int (*max_entries)[64]; u32 *key; struct LIB_stats *value; } LIB_map_%d SEC(\".maps\");\n", i)
+	}
+	for i := range 10 {
+		p("__attribute__((noinline)) u32 LIB_function_%d(u32 arg)\n{\n\tLIB_stats_%[1]d.shared.packets += arg;\n\treturn LIB_variable_%[1]d + arg;\n}\n", i)
+		p("SEC(\"kprobe/LIB_%d\") int LIB_program_%[1]d(void *ctx)\n{\n\tu32 key = LIB_function_%[1]d(1);\n\treturn lookup(&LIB_map_%d, &key) != 0;\n}\n", i, i%4)
+	}
+	return b.String()
+}
+
 // bpfgen returns the path of the tool: Bazel's, or one that is built for the test.
 func bpfgen(b *testing.B) string {
 	b.Helper()
@@ -177,6 +221,25 @@ func BenchmarkSkeleton(b *testing.B) {
 		}},
 		tool{"bpftool", func(string) (*exec.Cmd, bool) {
 			return command("gen", "skeleton", object, "name", "large"), true
+		}},
+	)
+}
+
+// BenchmarkLink links a large object with ten libraries.
+func BenchmarkLink(b *testing.B) {
+	command, version := bpftool.Command(b)
+	b.Logf("%s; %d variables, %d programs, %d maps, %d libraries", version, variables, programs, maps, libraries)
+	objects := []string{compile(b, largeSource()), compile(b, callsSource())}
+	for i := range libraries {
+		objects = append(objects, compile(b, librarySource(i)))
+	}
+	gen := bpfgen(b)
+	compare(b,
+		tool{"bpfgen", func(out string) (*exec.Cmd, bool) {
+			return exec.Command(gen, append([]string{"link", "-o", out}, objects...)...), false
+		}},
+		tool{"bpftool", func(out string) (*exec.Cmd, bool) {
+			return command(append([]string{"gen", "object", out}, objects...)...), false
 		}},
 	)
 }
