@@ -72,11 +72,13 @@ func main() {
 		if err != nil {
 			fatal(err)
 		}
-		defer os.RemoveAll(module)
 		c.module = module
 	}
 	c.vet, c.load = *build, *load
-	if err := c.run(*dir); err != nil {
+	err := c.run(*dir)
+	// Not deferred: os.Exit does not run what is.
+	err = errors.Join(err, os.RemoveAll(c.module))
+	if err != nil {
 		fatal(err)
 	}
 	if !c.report(os.Stdout) {

@@ -157,6 +157,14 @@ func quote(name string) string {
 	return name
 }
 
+func quoteAll(names []string) []string {
+	quoted := make([]string, len(names))
+	for i, name := range names {
+		quoted[i] = quote(name)
+	}
+	return quoted
+}
+
 // oneLine makes the message of another package's error fit for a line of ours: it
 // can have names of the file in it, as they are.
 func oneLine(message string) string {

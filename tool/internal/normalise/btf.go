@@ -31,6 +31,7 @@ const (
 	kindVolatile = 9
 	kindConst    = 10
 	kindRestrict = 11
+	kindFunc     = 12
 	kindFuncProt = 13
 	kindVar      = 14
 	kindDatasec  = 15
@@ -39,6 +40,7 @@ const (
 	kindTypeTag  = 18
 	kindEnum64   = 19
 
+	linkageStatic = 0
 	linkageGlobal = 1
 )
 
@@ -140,7 +142,16 @@ func (b *rawBTF) kind(id uint32) uint32 {
 	return b.order.Uint32(t[4:]) >> 24 & 0x1f
 }
 
+// count is the number of types, void among them: the number that follows the last.
+func (b *rawBTF) count() uint32 { return uint32(len(b.offsets)) }
+
+// vlen is the number of entries of a type that has some, and a function's linkage.
 func (b *rawBTF) vlen(id uint32) int { return int(b.order.Uint32(b.at(id)[4:]) & 0xffff) }
+
+func (b *rawBTF) setVlen(id uint32, n uint16) {
+	info := b.order.Uint32(b.at(id)[4:])
+	b.order.PutUint32(b.at(id)[4:], info&^0xffff|uint32(n))
+}
 
 func (b *rawBTF) name(id uint32) string {
 	off := uint64(b.order.Uint32(b.at(id)))
@@ -166,7 +177,7 @@ func (b *rawBTF) setLinkage(id, value uint32) { b.order.PutUint32(b.at(id)[typeS
 // datasecs returns the lists of variables of the sections called name.
 func (b *rawBTF) datasecs(name string) []uint32 {
 	var ids []uint32
-	for id := range uint32(len(b.offsets)) {
+	for id := range b.count() {
 		if b.kind(id) == kindDatasec && b.name(id) == name {
 			ids = append(ids, id)
 		}

@@ -35,8 +35,21 @@
 // fills them in as it fills any section. The relocations of code stay: they refer
 // to the symbols, which are defined now.
 //
-// A variable of type const void in .ksyms, as in "extern const void x __ksym",
-// loses the const. The reader knows such symbols without a type by the type void.
+// A variable in .ksyms becomes one of type void. The reader knows no other type, nor
+// const void, as in "extern const void x __ksym". For a variable that C gives no
+// type the loader finds the address, and that is all. A variable with a type is one
+// of those that the kernel's BTF has, and which programs read as what they are;
+// [Object.Ksyms] says which, and the runtime finds them.
+//
+// The functions that are hidden become static in BTF. Hidden functions are for the
+// object's own files, and the loader of libbpf wants the verifier to look at them
+// together with their callers, of whose arguments it then knows more. For a global
+// function, it looks at the function alone. Those of bpf/usdt.bpf.h, for one, do
+// not pass that way.
+//
+// Section .addr_space.1, which has the variables of the arena, becomes
+// .data.addr_space.1, by the way of .bss.x. The reader takes it for a data section
+// then; that it has no map of its own is for the runtime to see to.
 //
 // A static function whose name another function has gets a suffix: f.1. Files have
 // their own static functions, and a linker puts them together. The reader knows
@@ -44,7 +57,7 @@
 // keeps the name.
 //
 // Left as they are, for there is no other form: sections .struct_ops and
-// ?.struct_ops, .ksyms variables with a type, and .addr_space.1.
+// ?.struct_ops.
 package normalise
 
 import (
@@ -63,6 +76,9 @@ type Object struct {
 	ELF []byte
 	// Kconfig is where the variables of .kconfig are, nil when there are none.
 	Kconfig *Kconfig
+	// Ksyms are the variables of the kernel that have a type in C, in the order in
+	// which BTF lists them.
+	Ksyms []Ksym
 
 	renamed map[string]string
 }
@@ -73,6 +89,15 @@ type Kconfig struct {
 	Size uint64
 	// Offsets are those of the variables, by name.
 	Offsets map[string]uint64
+}
+
+// Ksym is a variable of the kernel.
+type Ksym struct {
+	Name string
+	// Type is the number of its type in the object's BTF.
+	Type uint32
+	// Weak says that the kernel may not have it.
+	Weak bool
 }
 
 // Section returns the name of the data section that was called name.
@@ -99,8 +124,9 @@ func Bytes(data []byte) (*Object, error) {
 		if n.btf, err = parseBTF(sec.Data, file.Order); err != nil {
 			return nil, fmt.Errorf("section .BTF: %w", err)
 		}
-		n.renameBss()
-		n.untypedKsyms()
+		n.renameSections()
+		n.hiddenFunctions()
+		n.ksyms()
 		if err := n.kconfig(); err != nil {
 			return nil, err
 		}
@@ -214,21 +240,45 @@ func (n *normaliser) rename(old, name string) string {
 	return name
 }
 
-func (n *normaliser) renameBss() {
+func (n *normaliser) renameSections() {
 	for _, sec := range n.file.Sections {
-		if strings.HasPrefix(sec.Name, ".bss.") {
+		if strings.HasPrefix(sec.Name, ".bss.") || sec.Name == bpfobj.ArenaSection {
 			sec.Name = n.rename(sec.Name, ".data"+sec.Name)
 		}
 	}
 }
 
-func (n *normaliser) untypedKsyms() {
+func (n *normaliser) hiddenFunctions() {
+	hidden := make(map[string]bool)
+	for _, sym := range n.file.Symbols {
+		if isCode(sym.Section) && sym.Type == elf.STT_FUNC && sym.Bind != elf.STB_LOCAL {
+			v := elf.ST_VISIBILITY(sym.Other)
+			hidden[sym.Name] = v == elf.STV_HIDDEN || v == elf.STV_INTERNAL
+		}
+	}
+	for id := range n.btf.count() {
+		if n.btf.kind(id) == kindFunc && n.btf.vlen(id) == linkageGlobal && hidden[n.btf.name(id)] {
+			n.btf.setVlen(id, linkageStatic)
+		}
+	}
+}
+
+func (n *normaliser) ksyms() {
+	weak := make(map[string]bool)
+	for _, sym := range n.file.Symbols {
+		weak[sym.Name] = sym.Section == nil && sym.Index == elf.SHN_UNDEF && sym.Bind == elf.STB_WEAK
+	}
 	for _, id := range n.btf.datasecs(".ksyms") {
 		for i := range n.btf.vlen(id) {
 			v := n.btf.secinfo(id, i).id
-			if n.btf.kind(v) == kindVar && n.btf.skipModifiers(n.btf.ref(v)) == 0 {
-				n.btf.setRef(v, 0)
+			if n.btf.kind(v) != kindVar {
+				continue // a function
 			}
+			if t := n.btf.ref(v); n.btf.skipModifiers(t) != 0 {
+				name := n.btf.name(v)
+				n.out.Ksyms = append(n.out.Ksyms, Ksym{name, t, weak[name]})
+			}
+			n.btf.setRef(v, 0)
 		}
 	}
 }

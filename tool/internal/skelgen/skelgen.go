@@ -79,6 +79,8 @@ type skeleton struct {
 	progs    []prog
 	sections []section
 	kconfig  *kconfig
+	// arena is the map that section .addr_space.1 is in, empty when there is none.
+	arena string
 	types    *gotype.Decls
 }
 
@@ -98,7 +100,7 @@ type section struct {
 
 func newSkeleton(obj *bpfobj.Object, loaded *normalise.Object, opts Options) (*skeleton, error) {
 	names := gonames.NewScope(apiNames...)
-	s := &skeleton{pkg: opts.Package, object: obj.Name, loaded: loaded, types: gotype.NewDecls(names)}
+	s := &skeleton{pkg: opts.Package, object: obj.Name, loaded: loaded, arena: obj.Arena, types: gotype.NewDecls(names)}
 	s.types.BigEndian = obj.ByteOrder == binary.BigEndian
 	s.nameMaps(obj)
 	scope := gonames.NewScope()
@@ -115,6 +117,14 @@ func newSkeleton(obj *bpfobj.Object, loaded *normalise.Object, opts Options) (*s
 	return s, errors.Join(errs...)
 }
 
+// cName is what the struct of a section is named after.
+func cName(sec bpfobj.Section) string {
+	if sec.Kind == bpfobj.Arena {
+		return "arena"
+	}
+	return sec.Name
+}
+
 // addSections declares a struct for each data section that exposes a variable.
 // All sections have their names before any type of C does.
 func (s *skeleton) addSections(obj *bpfobj.Object, names *gonames.Scope) []error {
@@ -123,7 +133,7 @@ func (s *skeleton) addSections(obj *bpfobj.Object, names *gonames.Scope) []error
 	for i, sec := range obj.Sections {
 		variables[i] = sec.Exposed()
 		if len(variables[i]) > 0 {
-			goNames[i] = names.Export(sec.Name)
+			goNames[i] = names.Export(cName(sec))
 			s.sections = append(s.sections, section{named{goNames[i], sec.Name}, sec.Kind})
 		}
 	}
