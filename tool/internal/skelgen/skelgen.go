@@ -81,7 +81,7 @@ type skeleton struct {
 	kconfig  *kconfig
 	// arena is the map that section .addr_space.1 is in, empty when there is none.
 	arena string
-	types    *gotype.Decls
+	types *gotype.Decls
 }
 
 type named struct {

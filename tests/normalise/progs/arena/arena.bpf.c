@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Variables in an arena. It compiles to an empty skeleton where clang is too old to
-// know address spaces.
+// Variables in an arena. Clang knows these since version 19.
 
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>

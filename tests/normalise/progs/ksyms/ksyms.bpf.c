@@ -11,12 +11,18 @@ extern const struct no_such_type there_is_no_such_variable __ksym __weak;
 int active = -1, missing = -1;
 
 SEC("syscall")
-int read_variables(void *ctx)
+int read_active(void *ctx)
 {
 	const int *value = bpf_per_cpu_ptr(&bpf_prog_active, 0);
 
 	if (value)
 		active = *value;
+	return 0;
+}
+
+SEC("syscall")
+int look_for_missing(void *ctx)
+{
 	missing = !&there_is_no_such_variable;
 	return 0;
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// A hidden function, of which the verifier must know how it is called.
+// What libbpf changes before it loads an object: a hidden function, of which the
+// verifier must know how it is called, the size of a ring buffer, and where a map
+// is pinned.
 
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
