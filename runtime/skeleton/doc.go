@@ -24,6 +24,12 @@
 // after Close (it then points to a private copy of the last values) and not
 // when the skeleton itself is gone.
 //
+// Variables in an arena are the exception. The kernel maps an arena as a whole, and
+// gives programs the addresses of that mapping, so Load moves the variables there
+// and points the field to them. Close leaves at their addresses a private copy of the
+// last values, as for other sections; while it is made, readers may see zeros, and
+// it stays until the process ends. The rest of the arena is gone after Close.
+//
 // The kernel and other CPUs write concurrently. Use the atomic functions of
 // sync/atomic on fields that BPF programs update, as with any shared memory.
 //

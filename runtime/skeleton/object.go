@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/bits"
 	"os"
 	"strings"
 	"sync"
@@ -38,6 +39,10 @@ type Desc struct {
 	Maps     []MapDesc
 	Progs    []ProgDesc
 	Sections []SectionDesc
+	// Arena is the map that one of the sections lies in.
+	Arena ArenaDesc
+	// Ksyms are the typed variables of the kernel that programs refer to.
+	Ksyms []KsymDesc
 }
 
 type state int
@@ -65,6 +70,8 @@ type Object struct {
 	maps     []*UntypedMap
 	progs    []*Program
 	sections []section
+	arena    *arena
+	ksyms    []KsymDesc
 }
 
 // Open parses the object and fills the fields that desc names. It is called by
@@ -80,7 +87,7 @@ func Open(desc Desc) (*Object, error) {
 func open(desc Desc) (*Object, error) {
 	spec, err := ebpf.LoadCollectionSpecFromReader(strings.NewReader(desc.ELF))
 	if err != nil {
-		return nil, err
+		return nil, explainOpen(desc, err)
 	}
 	if err := checkByteOrder(spec); err != nil {
 		return nil, err
@@ -91,7 +98,7 @@ func open(desc Desc) (*Object, error) {
 	vars := libraryVars(spec.Variables)
 	spec.Variables = nil
 
-	o := &Object{name: desc.Name, spec: spec, vars: vars}
+	o := &Object{name: desc.Name, spec: spec, vars: vars, ksyms: desc.Ksyms}
 	for _, d := range desc.Maps {
 		ms := spec.Maps[d.name]
 		if ms == nil {
@@ -128,7 +135,25 @@ func open(desc Desc) (*Object, error) {
 		}
 		o.sections = append(o.sections, s)
 	}
+	if desc.Arena != (ArenaDesc{}) {
+		return o, o.openArena(desc.Arena)
+	}
 	return o, nil
+}
+
+// openArena takes the section of the arena's variables from the loader, which would
+// make a map of it.
+func (o *Object) openArena(desc ArenaDesc) error {
+	ms := o.spec.Maps[desc.Section]
+	if ms == nil || o.spec.Maps[desc.Map] == nil {
+		return fmt.Errorf("arena %s: not in the object: generate the code again", desc.Map)
+	}
+	o.arena = &arena{ArenaDesc: desc}
+	if len(ms.Contents) == 1 {
+		o.arena.initial, _ = ms.Contents[0].Value.([]byte)
+	}
+	delete(o.spec.Maps, desc.Section)
+	return nil
 }
 
 // checkByteOrder rejects an object for the other byte order: its section
@@ -170,7 +195,7 @@ func (o *Object) LoadWithOptions(opts ebpf.CollectionOptions) error {
 	return nil
 }
 
-func (o *Object) load(opts ebpf.CollectionOptions) error {
+func (o *Object) load(opts ebpf.CollectionOptions) (err error) {
 	switch o.state {
 	case loaded:
 		return ErrLoaded
@@ -187,19 +212,21 @@ func (o *Object) load(opts ebpf.CollectionOptions) error {
 	}
 
 	spec := *o.spec
+	var arenaValues []byte
+	if o.arena != nil {
+		arenaValues = o.arena.initial
+	}
 	for _, s := range o.sections {
 		if s.kconfig != nil {
 			if err := fillKconfig(s.region.bytes(), s.kconfig); err != nil {
 				return err
 			}
 		}
-		o.spec.Maps[s.name].Contents = []ebpf.MapKV{{Key: uint32(0), Value: s.region.bytes()}}
-	}
-	spec.Programs = make(map[string]*ebpf.ProgramSpec, len(o.progs))
-	for _, p := range o.progs {
-		if p.autoload {
-			spec.Programs[p.name] = p.spec
+		if o.inArena(s) {
+			arenaValues = s.region.bytes()
+			continue
 		}
+		o.spec.Maps[s.name].Contents = []ebpf.MapKV{{Key: uint32(0), Value: s.region.bytes()}}
 	}
 	reused := make(map[string]*ebpf.Map)
 	maps.Copy(reused, opts.MapReplacements)
@@ -213,6 +240,29 @@ func (o *Object) load(opts ebpf.CollectionOptions) error {
 			reused[m.name] = m.reuse
 		}
 	}
+	spec.Maps = specsToLoad(o.spec.Maps, &opts.Maps)
+	if o.arena != nil {
+		m, err := o.arena.create(spec.Maps[o.arena.Map], arenaValues, reused[o.arena.Map], opts.Maps)
+		if err != nil {
+			return err
+		}
+		// The collection has a reference of its own.
+		defer m.Close()
+		defer func() {
+			if o.state != loaded {
+				err = errors.Join(err, o.arena.discard())
+			}
+		}()
+		reused[o.arena.Map] = m
+	}
+	kernelVars, err := resolveKsyms(o.ksyms, spec.Types, opts.Cache)
+	if err != nil {
+		return err
+	}
+	defer kernelVars.Close()
+	if spec.Programs, err = o.programsToLoad(kernelVars); err != nil {
+		return err
+	}
 	opts.MapReplacements = reused
 	coll, err := ebpf.NewCollectionWithOptions(&spec, opts)
 	if err != nil {
@@ -223,6 +273,9 @@ func (o *Object) load(opts ebpf.CollectionOptions) error {
 	// when one of them fails.
 	for i := range o.sections {
 		s := &o.sections[i]
+		if o.inArena(*s) {
+			continue
+		}
 		m := coll.Maps[s.name]
 		// The loader has filled and frozen the constant sections by now.
 		err := s.region.mapOver(m.FD(), isReadOnlySection(s.name))
@@ -241,6 +294,11 @@ func (o *Object) load(opts ebpf.CollectionOptions) error {
 		}
 	}
 
+	for _, s := range o.sections {
+		if o.inArena(s) {
+			s.set(o.arena.pointer())
+		}
+	}
 	for _, m := range o.maps {
 		m.loaded.Store(coll.Maps[m.name])
 		m.shared = nil
@@ -255,6 +313,78 @@ func (o *Object) load(opts ebpf.CollectionOptions) error {
 	o.coll = coll
 	o.state = loaded
 	return nil
+}
+
+// inArena says whether the section's variables lie in an arena.
+func (o *Object) inArena(s section) bool { return o.arena != nil && s.name == o.arena.Section }
+
+// programsToLoad returns the programs that are to be loaded, with all that refers
+// to something which only the running kernel knows.
+func (o *Object) programsToLoad(kernelVars ksyms) (map[string]*ebpf.ProgramSpec, error) {
+	specs := make(map[string]*ebpf.ProgramSpec, len(o.progs))
+	for _, p := range o.progs {
+		if !p.autoload {
+			continue
+		}
+		spec := p.spec
+		if err := checkCasts(spec.Instructions); err != nil {
+			return nil, fmt.Errorf("program %s, SEC(%q): %w", p.name, spec.SectionName, err)
+		}
+		if len(kernelVars) > 0 || o.arena != nil {
+			// A copy: another Load may find other things.
+			spec = spec.Copy()
+			kernelVars.patch(spec.Instructions)
+		}
+		if o.arena != nil {
+			if err := o.arena.patch(spec.Instructions); err != nil {
+				return nil, fmt.Errorf("program %s, SEC(%q): %w", p.name, spec.SectionName, err)
+			}
+		}
+		specs[p.name] = spec
+	}
+	return specs, nil
+}
+
+// defaultPinPath is where libbpf pins maps that are declared with
+// LIBBPF_PIN_BY_NAME.
+const defaultPinPath = "/sys/fs/bpf"
+
+// specsToLoad returns the maps in the form in which the loader creates them as
+// libbpf would: rings have a size that the kernel takes. It sets in opts where maps
+// are pinned, unless that says it.
+func specsToLoad(specs map[string]*ebpf.MapSpec, opts *ebpf.MapOptions) map[string]*ebpf.MapSpec {
+	if opts.PinPath == "" {
+		opts.PinPath = defaultPinPath
+	}
+	pageSize := uint32(os.Getpagesize())
+	toLoad := maps.Clone(specs)
+	for name, spec := range toLoad {
+		toLoad[name] = withRingSize(spec, pageSize)
+	}
+	return toLoad
+}
+
+// withRingSize returns the map, with the number of bytes that a ring buffer holds
+// rounded up to what the kernel takes: a power of two of pages. 0 stays 0, so that
+// a size that was forgotten is an error.
+func withRingSize(spec *ebpf.MapSpec, pageSize uint32) *ebpf.MapSpec {
+	if inner := spec.InnerMap; inner != nil {
+		if sized := withRingSize(inner, pageSize); sized != inner {
+			spec = spec.Copy()
+			spec.InnerMap = sized
+		}
+	}
+	n := spec.MaxEntries
+	if spec.Type != ebpf.RingBuf && spec.Type != ebpf.UserRingbuf || n == 0 || n > 1<<31 {
+		return spec
+	}
+	size := max(pageSize, 1<<bits.Len32(n-1))
+	if size == n {
+		return spec
+	}
+	spec = spec.Copy()
+	spec.MaxEntries = size
+	return spec
 }
 
 // isReadOnlySection says whether the kernel's map of the section is frozen, as
@@ -352,6 +482,9 @@ func (o *Object) Close() error {
 		if err := s.region.release(); err != nil {
 			errs = append(errs, fmt.Errorf("section %s: %w", s.name, err))
 		}
+	}
+	if o.arena != nil {
+		errs = append(errs, o.arena.release())
 	}
 	if o.coll != nil {
 		o.coll.Close()

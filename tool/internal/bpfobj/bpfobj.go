@@ -43,6 +43,9 @@ type Object struct {
 	Programs []Program
 	// Sections are the data sections, in the order of the file.
 	Sections []Section
+	// Arena is the name of the map that holds the variables of ArenaSection, empty
+	// when there are none.
+	Arena string
 	// Kconfig are the __kconfig variables, in the order in which BTF lists them.
 	Kconfig []KconfigVariable
 	// Externs are the variables that a library declares and does not define, in the
@@ -70,11 +73,20 @@ const (
 	Rodata
 	// Bss is memory that starts as zeros: .bss and .bss.*.
 	Bss
+	// Arena is memory in the object's arena: ArenaSection.
+	Arena
 )
+
+// ArenaSection holds the variables that C places in address space 1 (__arena).
+// They live in the memory of the object's map of type [ArenaMap].
+const ArenaSection = ".addr_space.1"
 
 // KindOf returns the kind of the data section called name, and whether it is the
 // name of a data section at all.
 func KindOf(name string) (Kind, bool) {
+	if name == ArenaSection {
+		return Arena, true
+	}
 	for _, k := range []struct {
 		base string
 		kind Kind
@@ -108,7 +120,8 @@ type Section struct {
 	// Size is the size in bytes.
 	Size uint64
 	// HasMap says that loaders make a map for the section. They do unless nothing
-	// refers to it and it has no symbols: a compiler's leftover.
+	// refers to it and it has no symbols: a compiler's leftover. Variables of the
+	// arena are in a map that C declares.
 	HasMap bool
 	// Variables are in order of offsets. Variables without global linkage are not
 	// among them.

@@ -175,7 +175,7 @@ func (r *reader) read() (*Object, error) {
 		}
 		errs = append(errs, err)
 	}
-	errs = append(errs, r.readKconfig(), r.readExterns())
+	errs = append(errs, r.readKconfig(), r.readExterns(), r.findArena())
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
@@ -289,10 +289,32 @@ func (r *reader) readData(index int, kind Kind) error {
 		Name:      sec.Name,
 		Kind:      kind,
 		Size:      sec.Size,
-		HasMap:    r.referenced[index] || r.hasSymbols(index),
+		HasMap:    kind != Arena && (r.referenced[index] || r.hasSymbols(index)),
 		Variables: vars,
 	})
 	return nil
+}
+
+// findArena finds the map that the variables of the arena are in. As for libbpf, C
+// must declare it.
+func (r *reader) findArena() error {
+	if !slices.ContainsFunc(r.obj.Sections, func(sec Section) bool { return sec.Kind == Arena }) {
+		return nil
+	}
+	var arenas []string
+	for _, m := range r.obj.Maps {
+		if def, err := m.Def(); err == nil && def.Kind == ArenaMap {
+			arenas = append(arenas, m.Name)
+		}
+	}
+	switch len(arenas) {
+	case 0:
+		return fmt.Errorf("section %s: has variables in an arena, and the object has none: declare a map of type BPF_MAP_TYPE_ARENA in SEC(\".maps\")", ArenaSection)
+	case 1:
+		r.obj.Arena = arenas[0]
+		return nil
+	}
+	return fmt.Errorf("section %s: has variables in an arena, and the object has several, %s: keep one of them", ArenaSection, strings.Join(quoteAll(arenas), " and "))
 }
 
 // hasSymbols says whether something in the section has a name.

@@ -189,6 +189,14 @@ func TestReadErrors(t *testing.T) {
 		{"executable", header(func(h *elf.Header64) { h.Type = uint16(elf.ET_EXEC) }), nil, "of type ET_EXEC, not an object file: compile with clang -c"},
 		{"no sections", header(func(h *elf.Header64) { h.Shoff, h.Shnum, h.Shstrndx = 0, 0, 0 }), nil, "has no symbol table"},
 		{"no BTF", &File{NoBTF: true, Vars: sample().Vars}, nil, "has no .BTF section, which says the types: compile with clang -g"},
+		{"arena variables without an arena", &File{Vars: []Var{{Section: ".addr_space.1", Name: "v", Type: U64}}}, nil, "section .addr_space.1: has variables in an arena, and the object has none: declare a map of type BPF_MAP_TYPE_ARENA"},
+		{
+			"arena variables and two arenas", &File{Vars: []Var{
+				{Section: ".addr_space.1", Name: "v", Type: U64},
+				{Section: ".maps", Name: "one", Type: Map(33, 4, nil, nil)},
+				{Section: ".maps", Name: "two", Type: Map(33, 4, nil, nil)},
+			}}, nil, "the object has several, one and two: keep one of them",
+		},
 		{"no symbols", &File{NoSymbols: true}, nil, "has no symbol table: use the object as clang wrote it, not stripped"},
 		{"section beyond the file", &File{Vars: sample().Vars, SectionHeader: sectionSize(".rodata", 1<<20)}, nil, "section .rodata: reaches beyond the end of the file"},
 		{"section beyond all files", &File{Vars: sample().Vars, SectionHeader: sectionSize(".rodata", 1<<63)}, nil, "damaged or cut short"},

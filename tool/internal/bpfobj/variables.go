@@ -204,6 +204,14 @@ func (r *reader) readExterns() error {
 	return nil
 }
 
+func quoteAll(names []string) []string {
+	quoted := make([]string, len(names))
+	for i, name := range names {
+		quoted[i] = elfobj.Quote(name)
+	}
+	return quoted
+}
+
 // oneLine makes the message of another package's error fit for a line of ours: it
 // can have names of the file in it, as they are.
 func oneLine(message string) string {

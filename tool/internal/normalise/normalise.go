@@ -35,8 +35,21 @@
 // fills them in as it fills any section. The relocations of code stay: they refer
 // to the symbols, which are defined now.
 //
-// A variable of type const void in .ksyms, as in "extern const void x __ksym",
-// loses the const. The reader knows such symbols without a type by the type void.
+// A variable in .ksyms becomes one of type void. The reader knows no other type, nor
+// const void, as in "extern const void x __ksym". For a variable that C gives no
+// type the loader finds the address, and that is all. A variable with a type is one
+// of those that the kernel's BTF has, and which programs read as what they are;
+// [Object.Ksyms] says which, and the runtime finds them.
+//
+// The functions that are hidden become static in BTF. Hidden functions are for the
+// object's own files, and the loader of libbpf wants the verifier to look at them
+// together with their callers, of whose arguments it then knows more. For a global
+// function, it looks at the function alone. Those of bpf/usdt.bpf.h, for one, do
+// not pass that way.
+//
+// Section .addr_space.1, which has the variables of the arena, becomes
+// .data.addr_space.1, by the way of .bss.x. The reader takes it for a data section
+// then; that it has no map of its own is for the runtime to see to.
 //
 // A static function whose name another function has gets a suffix: f.1. Files have
 // their own static functions, and a linker puts them together. The reader knows
@@ -46,11 +59,8 @@
 // A static variable whose name a global one has gets a suffix in BTF: v_1. The reader
 // takes the list of a section's variables for one of global ones.
 //
-// A hidden function becomes a static one in BTF, as libbpf does it when it loads: the
-// verifier then looks at it together with its callers, and not on its own.
-//
 // Left as they are, for there is no other form: sections .struct_ops and
-// ?.struct_ops, .ksyms variables with a type, and .addr_space.1.
+// ?.struct_ops.
 package normalise
 
 import (
@@ -70,6 +80,9 @@ type Object struct {
 	ELF []byte
 	// Kconfig is where the variables of .kconfig are, nil when there are none.
 	Kconfig *Kconfig
+	// Ksyms are the variables of the kernel that have a type in C, in the order in
+	// which BTF lists them.
+	Ksyms []Ksym
 
 	renamed map[string]string
 }
@@ -80,6 +93,15 @@ type Kconfig struct {
 	Size uint64
 	// Offsets are those of the variables, by name.
 	Offsets map[string]uint64
+}
+
+// Ksym is a variable of the kernel.
+type Ksym struct {
+	Name string
+	// Type is the number of its type in the object's BTF.
+	Type uint32
+	// Weak says that the kernel may not have it.
+	Weak bool
 }
 
 // Section returns the name of the data section that was called name.
@@ -106,10 +128,10 @@ func Bytes(data []byte) (*Object, error) {
 		if n.btf, err = rawbtf.Parse(sec.Data, file.Order); err != nil {
 			return nil, fmt.Errorf("section .BTF: %w", err)
 		}
-		n.renameBss()
+		n.renameSections()
 		n.uniqueVariables()
-		n.untypedKsyms()
 		n.hiddenFunctions()
+		n.ksyms()
 		if err := n.kconfig(); err != nil {
 			return nil, err
 		}
@@ -208,9 +230,9 @@ func (n *normaliser) rename(old, name string) string {
 	return name
 }
 
-func (n *normaliser) renameBss() {
+func (n *normaliser) renameSections() {
 	for _, sec := range n.file.Sections {
-		if strings.HasPrefix(sec.Name, ".bss.") {
+		if strings.HasPrefix(sec.Name, ".bss.") || sec.Name == bpfobj.ArenaSection {
 			sec.Name = n.rename(sec.Name, ".data"+sec.Name)
 		}
 	}
@@ -242,13 +264,22 @@ func (n *normaliser) uniqueVariables() {
 	}
 }
 
-func (n *normaliser) untypedKsyms() {
+func (n *normaliser) ksyms() {
+	weak := make(map[string]bool)
+	for _, sym := range n.file.Symbols {
+		weak[sym.Name] = sym.Section == nil && sym.Index == elf.SHN_UNDEF && sym.Bind == elf.STB_WEAK
+	}
 	for _, id := range n.btf.Datasecs(".ksyms") {
 		for i := range n.btf.Vlen(id) {
 			v := n.btf.Secinfo(id, i).ID
-			if n.btf.Kind(v) == rawbtf.Var && n.btf.SkipModifiers(n.btf.Ref(v)) == 0 {
-				n.btf.SetRef(v, 0)
+			if n.btf.Kind(v) != rawbtf.Var {
+				continue // a function
 			}
+			if t := n.btf.Ref(v); n.btf.SkipModifiers(t) != 0 {
+				name := n.btf.Name(v)
+				n.out.Ksyms = append(n.out.Ksyms, Ksym{name, t, weak[name]})
+			}
+			n.btf.SetRef(v, 0)
 		}
 	}
 }

@@ -324,3 +324,47 @@ func BenchmarkBytes(b *testing.B) {
 		must(b, data)
 	}
 }
+
+func TestTypedKsyms(t *testing.T) {
+	obj := must(t, (&File{
+		License:  "GPL",
+		Programs: []Program{{Name: "prog", Section: "xdp", Refs: []string{"typed", "weak", "untyped"}}},
+		Vars: []Var{
+			{Section: ".ksyms", Name: "typed", Type: Const(S32), Extern: true},
+			{Section: ".ksyms", Name: "untyped", Type: Const((*btf.Void)(nil)), Extern: true},
+			{Section: ".ksyms", Name: "weak", Type: Struct("thing", M("a", U32)), Extern: true, Weak: true},
+		},
+	}).Build())
+	spec := load(t, obj.ELF)
+	var got []string
+	for _, k := range obj.Ksyms {
+		typ, err := spec.Types.TypeByID(btf.TypeID(k.Type))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, fmt.Sprintf("%s %v %v", k.Name, btf.UnderlyingType(typ).TypeName(), k.Weak))
+	}
+	if want := []string{"typed " + S32.Name + " false", "weak thing true"}; !slices.Equal(got, want) {
+		t.Errorf("typed ksyms are %q, want %q", got, want)
+	}
+	if again := must(t, obj.ELF); !bytes.Equal(again.ELF, obj.ELF) || again.Ksyms != nil {
+		t.Errorf("the second time, there are the typed ksyms %v", again.Ksyms)
+	}
+}
+
+func TestArena(t *testing.T) {
+	obj := must(t, (&File{
+		License:  "GPL",
+		Programs: []Program{{Name: "prog", Section: "xdp", Refs: []string{"first", "second"}}},
+		Vars: []Var{
+			{Section: ".addr_space.1", Name: "first", Type: U32, Value: []byte{1, 2, 3, 4}},
+			{Section: ".addr_space.1", Name: "second", Type: U64},
+			{Section: ".maps", Name: "memory", Type: Map(33, 4, nil, nil)},
+		},
+	}).Build())
+	section := obj.Section(bpfobj.ArenaSection)
+	ms := load(t, obj.ELF).Maps[section]
+	if section != ".data.addr_space.1" || ms == nil || ms.ValueSize != 16 {
+		t.Errorf("section %s is the map %v", section, ms)
+	}
+}

@@ -108,6 +108,8 @@ type skeleton struct {
 	sections []section
 	kconfig  *kconfig
 	subs     []subField
+	// arena is the map that section .addr_space.1 is in, empty when there is none.
+	arena string
 }
 
 type named struct {
@@ -126,7 +128,7 @@ type section struct {
 
 func newSkeleton(obj *bpfobj.Object, loaded *normalise.Object, opts Options) (*skeleton, error) {
 	names := gonames.NewScope(apiNames...)
-	s := &skeleton{generator: newGenerator(obj, opts, names), loaded: loaded}
+	s := &skeleton{generator: newGenerator(obj, opts, names), loaded: loaded, arena: obj.Arena}
 	s.nameAllMaps(obj)
 	errs := s.addSubskeletons(opts.Subskeletons)
 	for _, err := range s.addSections(obj, names) {
@@ -157,6 +159,14 @@ func (s *skeleton) nameAllMaps(obj *bpfobj.Object) {
 	}
 }
 
+// cName is what the struct of a section is named after.
+func cName(sec bpfobj.Section) string {
+	if sec.Kind == bpfobj.Arena {
+		return "arena"
+	}
+	return sec.Name
+}
+
 // addSections declares a struct for each data section that exposes a variable.
 // All sections have their names before any type of C does.
 func (s *skeleton) addSections(obj *bpfobj.Object, names *gonames.Scope) []error {
@@ -165,7 +175,7 @@ func (s *skeleton) addSections(obj *bpfobj.Object, names *gonames.Scope) []error
 	for i, sec := range obj.Sections {
 		variables[i] = sec.Exposed()
 		if len(variables[i]) > 0 {
-			goNames[i] = names.Export(sec.Name)
+			goNames[i] = names.Export(cName(sec))
 			s.sections = append(s.sections, section{named{goNames[i], sec.Name}, sec.Kind})
 		}
 	}

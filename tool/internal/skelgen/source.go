@@ -79,10 +79,15 @@ func (s *skeleton) appendSkeleton(b []byte, object string) []byte {
 	}
 	for _, sec := range s.sections {
 		doc := fmt.Sprintf("%s holds the variables of section %s. ", sec.goName, gotype.Comment(sec.c))
-		if sec.kind == bpfobj.Rodata {
+		switch sec.kind {
+		case bpfobj.Arena:
+			doc = fmt.Sprintf("%s holds the variables that lie in the arena %s. Load moves them there, and makes the field point to them: pointers taken before are to memory that nobody else sees.", sec.goName, gotype.Comment(s.arena))
+		case bpfobj.Rodata:
 			doc += "Set them before Load: after it the memory is read-only, and a write is a fault that ends the process. "
+			fallthrough
+		default:
+			doc += "The field is nil after Load when the kernel cannot map the section."
 		}
-		doc += "The field is nil after Load when the kernel cannot map the section."
 		b = append(b, '\n')
 		b = appendComment(b, "\t", doc)
 		b = fmt.Appendf(b, "\t%[1]s *%[1]s\n", sec.goName)
@@ -160,6 +165,20 @@ func Open() (*Skeleton, error) {
 		b = append(b, "\t\tProgs: []skeleton.ProgDesc{\n"...)
 		for _, p := range s.progs {
 			b = fmt.Appendf(b, "\t\t\t{Name: %q, Prog: &s.Progs.%[2]s, Link: &s.Links.%[2]s},\n", p.c, p.goName)
+		}
+		b = append(b, "\t\t},\n"...)
+	}
+	if s.arena != "" {
+		b = fmt.Appendf(b, "\t\tArena: skeleton.ArenaDesc{Section: %q, Map: %q},\n", s.loaded.Section(bpfobj.ArenaSection), s.arena)
+	}
+	if len(s.loaded.Ksyms) > 0 {
+		b = append(b, "\t\tKsyms: []skeleton.KsymDesc{\n"...)
+		for _, k := range s.loaded.Ksyms {
+			b = fmt.Appendf(b, "\t\t\t{Name: %q, Type: %d", k.Name, k.Type)
+			if k.Weak {
+				b = append(b, ", Weak: true"...)
+			}
+			b = append(b, "},\n"...)
 		}
 		b = append(b, "\t\t},\n"...)
 	}
