@@ -43,6 +43,9 @@ type Object struct {
 	Programs []Program
 	// Sections are the data sections, in the order of the file.
 	Sections []Section
+	// Arena are the variables in an arena, which is one map for all, in order of
+	// offsets.
+	Arena []Variable
 	// Kconfig are the __kconfig variables, in the order in which BTF lists them.
 	Kconfig []KconfigVariable
 	// Externs are the variables that a library declares and does not define, in the
@@ -100,6 +103,10 @@ func IsLoaded(sec *elfobj.Section) bool {
 	_, data := KindOf(sec.Name)
 	return data || sec.Flags&(elf.SHF_ALLOC|elf.SHF_EXECINSTR) != 0
 }
+
+// ArenaSection is where variables are that lie in an arena. Loaders do not make a map
+// for it: it is the initial contents of a part of the arena.
+const ArenaSection = ".addr_space.1"
 
 // Section is a data section.
 type Section struct {

@@ -136,7 +136,7 @@ func (r *reader) checkSections() error {
 // isInput says whether the contents of the section matter here.
 func isInput(sec *elf.Section) bool {
 	_, data := KindOf(sec.Name)
-	return data || sec.Name == ".BTF" || sec.Name == ".maps" || sec.Name == "license" ||
+	return data || sec.Name == ArenaSection || sec.Name == ".BTF" || sec.Name == ".maps" || sec.Name == "license" ||
 		sec.Type == elf.SHT_SYMTAB || sec.Flags&elf.SHF_EXECINSTR != 0
 }
 
@@ -170,6 +170,8 @@ func (r *reader) read() (*Object, error) {
 			err = r.readData(i, kind)
 		case sec.Name == ".maps":
 			err = r.readMaps(i)
+		case sec.Name == ArenaSection:
+			r.obj.Arena, err = r.variables(i)
 		case sec.Name == "maps" || strings.HasPrefix(sec.Name, "maps/"):
 			err = fmt.Errorf("section %s: declares maps in the form that loaders dropped: declare them as a struct with SEC(\".maps\")", elfobj.Quote(sec.Name))
 		}

@@ -25,6 +25,11 @@ func Library(lib *bpfobj.Object) *bpflib.Library {
 			variable(v.Name, sec.Name, v.Size, v.Type, false)
 		}
 	}
+	for _, v := range lib.Arena {
+		if !v.Hidden {
+			variable(v.Name, bpfobj.ArenaSection, v.Size, v.Type, false)
+		}
+	}
 	for _, v := range lib.Kconfig {
 		// Weak is for the kernel, which may not have it. The object does.
 		variable(v.Name, bpflib.Kconfig, v.Size, v.Type, false)
@@ -120,6 +125,11 @@ func Object(obj *bpfobj.Object) bpflib.Object {
 	for _, sec := range obj.Sections {
 		for _, v := range sec.Exposed() {
 			o.vars[v.Name] = bpflib.ObjectVar{Section: sec.Name, Offset: v.Offset, Size: v.Size, Type: v.Type}
+		}
+	}
+	for _, v := range obj.Arena {
+		if !v.Hidden {
+			o.vars[v.Name] = bpflib.ObjectVar{Section: bpfobj.ArenaSection, Offset: v.Offset, Size: v.Size, Type: v.Type}
 		}
 	}
 	for _, v := range obj.Kconfig {

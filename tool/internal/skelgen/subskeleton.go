@@ -20,6 +20,9 @@ const subContract = 2
 // library declares and does not define.
 const externSection = "externs"
 
+// arenaSection is what the struct is named after that has the variables in the arena.
+const arenaSection = "arena"
+
 var subAPINames = []string{"Subskeleton", "Maps", "Progs", "Links", "Open", "StructOps", "Externs"}
 
 // subskeleton is what the file of a subskeleton is written from.
@@ -123,6 +126,15 @@ func (s *subskeleton) addGroups(lib *bpfobj.Object, names *gonames.Scope) []erro
 			}
 			add(names.Export(sec.Name), sec.Name, doc, vars)
 		}
+	}
+	var arena []variable
+	for _, v := range lib.Arena {
+		if !v.Hidden {
+			arena = append(arena, variable{v.Name, v.Size, v.Type, ""})
+		}
+	}
+	if len(arena) > 0 {
+		add(names.Export(arenaSection), arenaSection, "the variables that the library has in the arena", arena)
 	}
 	if len(lib.Kconfig) > 0 {
 		var vars []variable
