@@ -46,6 +46,9 @@
 // A static variable whose name a global one has gets a suffix in BTF: v_1. The reader
 // takes the list of a section's variables for one of global ones.
 //
+// A hidden function becomes a static one in BTF, as libbpf does it when it loads: the
+// verifier then looks at it together with its callers, and not on its own.
+//
 // Left as they are, for there is no other form: sections .struct_ops and
 // ?.struct_ops, .ksyms variables with a type, and .addr_space.1.
 package normalise
@@ -106,6 +109,7 @@ func Bytes(data []byte) (*Object, error) {
 		n.renameBss()
 		n.uniqueVariables()
 		n.untypedKsyms()
+		n.hiddenFunctions()
 		if err := n.kconfig(); err != nil {
 			return nil, err
 		}
@@ -245,6 +249,21 @@ func (n *normaliser) untypedKsyms() {
 			if n.btf.Kind(v) == rawbtf.Var && n.btf.SkipModifiers(n.btf.Ref(v)) == 0 {
 				n.btf.SetRef(v, 0)
 			}
+		}
+	}
+}
+
+func (n *normaliser) hiddenFunctions() {
+	hidden := make(map[string]bool)
+	for _, sym := range n.file.Symbols {
+		if isCode(sym.Section) && sym.Bind != elf.STB_LOCAL {
+			v := elf.ST_VISIBILITY(sym.Other)
+			hidden[sym.Name] = v == elf.STV_HIDDEN || v == elf.STV_INTERNAL
+		}
+	}
+	for id := range n.btf.Len() {
+		if n.btf.Kind(id) == rawbtf.Func && n.btf.Linkage(id) == rawbtf.Global && hidden[n.btf.Name(id)] {
+			n.btf.SetLinkage(id, rawbtf.Static)
 		}
 	}
 }
