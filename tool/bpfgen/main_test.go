@@ -277,6 +277,78 @@ func TestSkeletonKeepsOutputOnError(t *testing.T) {
 	}
 }
 
+func TestVmlinux(t *testing.T) {
+	t.Chdir(t.TempDir())
+	builder, err := btf.NewBuilder([]btf.Type{
+		objtest.Struct("task", objtest.M("pid", objtest.S32), objtest.M("next", objtest.Ptr(objtest.Struct("other", objtest.M("n", objtest.U64))))),
+		&btf.Func{Name: "task_get", Tags: []string{"bpf_kfunc"}, Type: &btf.FuncProto{Return: objtest.S32}},
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kernel, err := builder.Marshal(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, "kernel.btf", string(kernel))
+	write(t, "x.bpf.o", object())
+	write(t, "text", "hello, this is text and no BTF")
+	const usage = ": usage: bpfgen vmlinux -o OUT.h [-types NAME,...] [-btf] [-base KERNEL] BTF\n"
+	for _, tt := range []struct {
+		args   string
+		stderr string
+		has    []string
+		hasNot []string
+	}{
+		{"-o all.h kernel.btf", "", []string{"struct task {", "struct other {", "extern int task_get(void) "}, nil},
+		{"-o elf.h x.bpf.o", "", []string{"#define __VMLINUX_H__"}, nil},
+		{"-o part.h -types task kernel.btf", "", []string{"struct task {", "struct other;"}, []string{"struct other {", "task_get"}},
+		{"-o both.h -types task,other,,task_get kernel.btf", "", []string{"struct task {", "struct other {", "task_get"}, nil},
+		{"-o part.btf -btf -types task kernel.btf", "", nil, nil},
+		{"-o again.h part.btf", "", []string{"struct task {", "struct other;"}, []string{"struct other {", "task_get"}},
+		{"kernel.btf", "bpfgen: vmlinux: flag -o is missing" + usage, nil, nil},
+		{"-o no.h", "bpfgen: vmlinux: 0 files given, want 1" + usage, nil, nil},
+		{"-o no.h -btf kernel.btf", "bpfgen: vmlinux: -btf needs -types: all types are what the file has already" + usage, nil, nil},
+		{"-o no.h missing", "bpfgen: missing: no such file or directory\n", nil, nil},
+		{"-o no.h -base missing kernel.btf", "bpfgen: missing: no such file or directory\n", nil, nil},
+		{"-o no.h text", "bpfgen: text: is not BTF: give a file with BTF, as /sys/kernel/btf/vmlinux\n", nil, nil},
+		{"-o no.h -types task,struct kernel.btf", "bpfgen: kernel.btf: has no struct, union, enum, typedef, value of an enum or kfunc with the name \"struct\": check how they are written, without struct, union or enum before them\n", nil, nil},
+		{"-o none/no.h kernel.btf", "bpfgen: none/no.h: no such file or directory\n", nil, nil},
+	} {
+		t.Run(tt.args, func(t *testing.T) {
+			args := append([]string{"vmlinux"}, strings.Fields(tt.args)...)
+			status := 0
+			if tt.stderr != "" {
+				status = 1
+			}
+			out, errs, got := bpfgen(args...)
+			if got != status || out != "" || errs != tt.stderr {
+				t.Fatalf("status %d, stdout %q, stderr\n%q, want\n%q", got, out, errs, tt.stderr)
+			}
+			if status != 0 {
+				return
+			}
+			header, err := os.ReadFile(args[2])
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range tt.has {
+				if !bytes.Contains(header, []byte(want)) {
+					t.Errorf("no %q in\n%s", want, header)
+				}
+			}
+			for _, no := range tt.hasNot {
+				if bytes.Contains(header, []byte(no)) {
+					t.Errorf("%q in\n%s", no, header)
+				}
+			}
+		})
+	}
+	if got, want := files(t), "again.h all.h both.h elf.h kernel.btf part.btf part.h text x.bpf.o"; got != want {
+		t.Errorf("the folder has %s, want %s", got, want)
+	}
+}
+
 func TestCompile(t *testing.T) {
 	clang, err := os.Executable()
 	if err != nil {

@@ -211,6 +211,9 @@ var (
 			{Section: ".maps", Name: "stacks", Type: mapDecl(number("type", 7), number("max_entries", 2), number("key_size", 4), number("value_size", 80))},
 			{Section: ".maps", Name: "of_maps", Type: mapDecl(number("type", 13), number("max_entries", 4), M("key", Ptr(mapKey)), M("values", Array(Ptr(innerMap), 0)))},
 			{Section: ".maps", Name: "of_any", Type: Map(12, 4, u32, u32)},
+			{Section: ".maps", Name: "of_tasks", Type: mapDecl(number("type", 29), number("map_flags", 1), M("key", Ptr(S32)), M("value", Ptr(stats)))},
+			{Section: ".maps", Name: "bloom", Type: Map(30, 64, nil, mapKey)},
+			{Section: ".maps", Name: "from_user", Type: Map(31, 4096, nil, nil)},
 			{Section: ".maps", Name: "future", Type: Map(99, 4, u32, u32)},
 		},
 	}

@@ -60,17 +60,21 @@ func (g *generator) handle(def *bpfobj.MapDef, name named) (string, error) {
 		return "RingBuffer", nil
 	case bpfobj.PerfEventArrayMap:
 		return "PerfEventArray", nil
+	case bpfobj.UserRingBufMap:
+		return "UserRingBuffer", nil
+	case bpfobj.ProgArrayMap:
+		return "ProgArray", nil
+	case bpfobj.BloomFilterMap:
+		return g.keyless("BloomFilter", def, name)
+	case bpfobj.SKStorageMap, bpfobj.InodeStorageMap, bpfobj.TaskStorageMap, bpfobj.CgrpStorageMap:
+		// The keys are file descriptors, as the kernel has it.
+		return g.keyless("StorageMap", def, name)
 	case bpfobj.QueueMap, bpfobj.StackMap:
-		value, err := g.mapType(def.Value, def.ValueSize, name, "value")
-		if err != nil {
-			return "", err
-		}
-		return "Queue[" + value + "]", nil
+		return g.keyless("Queue", def, name)
 	case bpfobj.PerCPUHashMap, bpfobj.PerCPUArrayMap, bpfobj.LRUPerCPUHashMap, bpfobj.PerCPUCgroupStorageMap:
 		return g.keyed("PerCPUMap", def, name)
 	case bpfobj.HashMap, bpfobj.LRUHashMap, bpfobj.ArrayMap, bpfobj.LPMTrieMap, bpfobj.StackTraceMap,
-		bpfobj.SKStorageMap, bpfobj.InodeStorageMap, bpfobj.TaskStorageMap, bpfobj.CgrpStorageMap, bpfobj.CgroupStorageMap,
-		bpfobj.DevMap, bpfobj.DevHashMap, bpfobj.CPUMap, bpfobj.XSKMap, bpfobj.SockMap, bpfobj.SockHashMap,
+		bpfobj.CgroupStorageMap, bpfobj.DevMap, bpfobj.DevHashMap, bpfobj.CPUMap, bpfobj.XSKMap, bpfobj.SockMap, bpfobj.SockHashMap,
 		bpfobj.ReuseportSockArrayMap, bpfobj.CgroupArrayMap:
 		return g.keyed("Map", def, name)
 	case bpfobj.HashOfMapsMap, bpfobj.ArrayOfMapsMap:
@@ -78,6 +82,14 @@ func (g *generator) handle(def *bpfobj.MapDef, name named) (string, error) {
 	}
 	// What the others hold is no data that user space reads or writes.
 	return untyped, nil
+}
+
+func (g *generator) keyless(handle string, def *bpfobj.MapDef, name named) (string, error) {
+	value, err := g.mapType(def.Value, def.ValueSize, name, "value")
+	if err != nil {
+		return "", err
+	}
+	return handle + "[" + value + "]", nil
 }
 
 func (g *generator) keyed(handle string, def *bpfobj.MapDef, name named) (string, error) {

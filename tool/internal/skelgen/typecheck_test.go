@@ -50,6 +50,10 @@ type Queue[V any] struct{ UntypedMap }
 type MapOfMaps[K, M any] struct{ UntypedMap }
 type RingBuffer struct{ UntypedMap }
 type PerfEventArray struct{ UntypedMap }
+type StorageMap[V any] struct{ UntypedMap }
+type BloomFilter[V any] struct{ UntypedMap }
+type ProgArray struct{ UntypedMap }
+type UserRingBuffer struct{ UntypedMap }
 type Program struct{}
 type MapDesc struct{}
 func MapField[M any, P interface{ *M; handle() *UntypedMap }](name string, field **M) MapDesc { panic("") }
