@@ -39,6 +39,9 @@ const (
 	// Extern is where variables and maps are that the library declares and does not
 	// define.
 	Extern = "extern"
+
+	// Arena is the section of variables in an arena.
+	Arena = ".addr_space.1"
 )
 
 // Library is what a library needs of an object that it is linked into.
@@ -120,10 +123,12 @@ type Mismatch struct {
 	Library, Object string
 	// Remedy says what to do.
 	Remedy string
+
+	file string
 }
 
 func (m *Mismatch) Error() string {
-	return fmt.Sprintf("%s: the library has %s, the object has %s: %s", m.Symbol, m.Library, m.Object, m.Remedy)
+	return fmt.Sprintf("%s: library %s has %s, the object has %s: %s", m.Symbol, m.file, m.Library, m.Object, m.Remedy)
 }
 
 // MismatchError is the error for an object that is not as a library needs it.
@@ -195,7 +200,7 @@ type checker struct {
 }
 
 func (c *checker) add(symbol, library, object, remedy string) {
-	c.found = append(c.found, &Mismatch{symbol, library, object, remedy})
+	c.found = append(c.found, &Mismatch{symbol, library, object, remedy, c.lib.Name})
 }
 
 // What to do. Sources differ when a type does: either one side was not built again,
@@ -221,7 +226,7 @@ func (c *checker) variable(v *Var) {
 	}
 	has := describe(uint32(o.Size), o.Type, o.Section)
 	switch align := alignment(v.Type); {
-	case (v.Section == Kconfig) != (o.Section == Kconfig) && v.Section != Extern:
+	case place(v.Section) != place(o.Section) && v.Section != Extern:
 		c.add(printable(v.Name), have, has, "give one of the two variables another name")
 	case uint64(v.Size) != o.Size:
 		c.add(printable(v.Name), have, has, remedyRebuild)
@@ -234,6 +239,15 @@ func (c *checker) variable(v *Var) {
 			c.add(printable(v.Name), why.a+inSection(v.Section), why.b+inSection(o.Section), remedyRebuild)
 		}
 	}
+}
+
+// place returns what kinds of memory are told apart by: the section of those that the
+// loader fills in or that are in an arena, nothing for the others.
+func place(section string) string {
+	if section == Kconfig || section == Arena {
+		return section
+	}
+	return ""
 }
 
 func describe(size uint32, t btf.Type, section string) string {

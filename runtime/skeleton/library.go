@@ -185,8 +185,11 @@ func (v libraryView) Var(name string) (bpflib.ObjectVar, bool) {
 	if !ok || s == nil {
 		return bpflib.ObjectVar{}, false
 	}
-	if s.kconfig != nil {
+	switch {
+	case s.kconfig != nil:
 		out.Section = bpflib.Kconfig
+	case v.o.inArena(*s):
+		out.Section = bpflib.Arena
 	}
 	return out, true
 }

@@ -294,9 +294,10 @@ func (o *Object) load(opts ebpf.CollectionOptions) (err error) {
 		}
 	}
 
-	for _, s := range o.sections {
-		if o.inArena(s) {
-			s.set(o.arena.pointer())
+	for i := range o.sections {
+		if s := &o.sections[i]; o.inArena(*s) {
+			s.base = o.arena.pointer()
+			s.show()
 		}
 	}
 	for _, m := range o.maps {

@@ -77,6 +77,9 @@ func Section[T any](name string, field **T) SectionDesc {
 type section struct {
 	SectionDesc
 	region *region
+	// base is where the section is: in the region, unless Load has moved it to an
+	// arena.
+	base unsafe.Pointer
 	// vars are the variables that subskeletons point to, until Load.
 	vars []boundVar
 	// hidden says that the kernel cannot map the section.
@@ -92,9 +95,9 @@ type boundVar struct {
 // show points the fields of the skeleton and of the subskeletons at the memory.
 func (s *section) show() {
 	s.hidden = false
-	s.set(s.region.pointer())
+	s.set(s.base)
 	for _, v := range s.vars {
-		v.set(unsafe.Add(s.region.pointer(), v.offset))
+		v.set(unsafe.Add(s.base, v.offset))
 	}
 }
 
@@ -113,7 +116,7 @@ func (s *section) bind(v boundVar, mayChange bool) {
 		s.vars = append(s.vars, v)
 	}
 	if !s.hidden {
-		v.set(unsafe.Add(s.region.pointer(), v.offset))
+		v.set(unsafe.Add(s.base, v.offset))
 	}
 }
 
@@ -125,6 +128,7 @@ func openSection(desc SectionDesc, contents []byte, pageSize int) (section, erro
 	if desc.size < uintptr(len(contents)) || desc.size > uintptr(s.region.pages) {
 		return section{}, fmt.Errorf("section %s: has %d bytes in the object and %d in the generated code: generate it again", desc.name, len(contents), desc.size)
 	}
+	s.base = s.region.pointer()
 	s.show()
 	return s, nil
 }

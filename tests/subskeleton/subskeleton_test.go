@@ -468,24 +468,25 @@ func TestNoObject(t *testing.T) {
 	}
 }
 
-// misfits are what the object misfit.bpf.o does not have as the library needs it.
+// misfits are what the object misfit.bpf.o does not have as the library needs it;
+// LIBRARY stands for the library's file.
 var misfits = []string{
-	"limiter_default: the library has struct limit with per_second at offset 0 in .rodata, the object has struct limit with burst at offset 0 in .bss: build both from the same sources, or give one of the two another name",
-	"limiter_limit: the library has struct limit with per_second at offset 0 in .data, the object has struct limit with burst at offset 0 in .data: build both from the same sources, or give one of the two another name",
-	"limiter_mode: the library has int of 4 bytes in .data, the object has const volatile int of 4 bytes in .rodata, which is read-only: declare it const in the library, or leave out const in the object",
-	"private_shown: the library has int of 4 bytes in .data, the object has no variable of this name that is neither static nor hidden: link the library into the object",
-	"limiter_custom: the library has unsigned int of 4 bytes in .data.limiter, the object has no variable of this name that is neither static nor hidden: link the library into the object",
-	"limiter_lock: the library has struct bpf_spin_lock of 4 bytes in .data.locked, the object has no variable of this name that is neither static nor hidden: link the library into the object",
-	"limiter_rounds: the library has int of 4 bytes in .data.locked, the object has no variable of this name that is neither static nor hidden: link the library into the object",
-	"limiter_calls: the library has int of 4 bytes in .bss, the object has long long of 8 bytes in .bss: build both from the same sources, or give one of the two another name",
-	"limiter_history: the library has unsigned long long[8] in .bss, the object has unsigned int[16] in .bss: build both from the same sources, or give one of the two another name",
-	"limiter_hook: the library has int(int) * in .bss, the object has int(long) * in .bss: build both from the same sources, or give one of the two another name",
-	"limiter_cookie: the library has void * of 8 bytes in .bss, the object has no variable of this name that is neither static nor hidden: link the library into the object",
-	"LINUX_KERNEL_VERSION: the library has int of 4 bytes in .kconfig, the object has int of 4 bytes in .bss: give one of the two variables another name",
-	"app_id: the library has int of 4 bytes as extern, the object has no variable of this name that is neither static nor hidden: define it in one of the object's files",
-	"limiter_usage: the library has a map with values that are struct usage with refused as unsigned long long, the object has one with values that are struct usage with refused as long long: build both from the same sources, or give one of the two another name",
-	"app_counts: the library has a map of BPF_MAP_TYPE_ARRAY, the object has one of BPF_MAP_TYPE_QUEUE: build both from the same sources, or give one of the two another name",
-	`limiter_watch: the library has a program, SEC("raw_tp/sys_enter"), the object has one with SEC("socket"): give one of the two programs another name`,
+	"limiter_default: library LIBRARY has struct limit with per_second at offset 0 in .rodata, the object has struct limit with burst at offset 0 in .bss: build both from the same sources, or give one of the two another name",
+	"limiter_limit: library LIBRARY has struct limit with per_second at offset 0 in .data, the object has struct limit with burst at offset 0 in .data: build both from the same sources, or give one of the two another name",
+	"limiter_mode: library LIBRARY has int of 4 bytes in .data, the object has const volatile int of 4 bytes in .rodata, which is read-only: declare it const in the library, or leave out const in the object",
+	"private_shown: library LIBRARY has int of 4 bytes in .data, the object has no variable of this name that is neither static nor hidden: link the library into the object",
+	"limiter_custom: library LIBRARY has unsigned int of 4 bytes in .data.limiter, the object has no variable of this name that is neither static nor hidden: link the library into the object",
+	"limiter_lock: library LIBRARY has struct bpf_spin_lock of 4 bytes in .data.locked, the object has no variable of this name that is neither static nor hidden: link the library into the object",
+	"limiter_rounds: library LIBRARY has int of 4 bytes in .data.locked, the object has no variable of this name that is neither static nor hidden: link the library into the object",
+	"limiter_calls: library LIBRARY has int of 4 bytes in .bss, the object has long long of 8 bytes in .bss: build both from the same sources, or give one of the two another name",
+	"limiter_history: library LIBRARY has unsigned long long[8] in .bss, the object has unsigned int[16] in .bss: build both from the same sources, or give one of the two another name",
+	"limiter_hook: library LIBRARY has int(int) * in .bss, the object has int(long) * in .bss: build both from the same sources, or give one of the two another name",
+	"limiter_cookie: library LIBRARY has void * of 8 bytes in .bss, the object has no variable of this name that is neither static nor hidden: link the library into the object",
+	"LINUX_KERNEL_VERSION: library LIBRARY has int of 4 bytes in .kconfig, the object has int of 4 bytes in .bss: give one of the two variables another name",
+	"app_id: library LIBRARY has int of 4 bytes as extern, the object has no variable of this name that is neither static nor hidden: define it in one of the object's files",
+	"limiter_usage: library LIBRARY has a map with values that are struct usage with refused as unsigned long long, the object has one with values that are struct usage with refused as long long: build both from the same sources, or give one of the two another name",
+	"app_counts: library LIBRARY has a map of BPF_MAP_TYPE_ARRAY, the object has one of BPF_MAP_TYPE_QUEUE: build both from the same sources, or give one of the two another name",
+	`limiter_watch: library LIBRARY has a program, SEC("raw_tp/sys_enter"), the object has one with SEC("socket"): give one of the two programs another name`,
 }
 
 // Everything that is wrong is in one error.
@@ -503,12 +504,15 @@ func TestMismatches(t *testing.T) {
 	if !errors.As(err, &mismatch) {
 		t.Fatalf("got %v, want a MismatchError", err)
 	}
-	equal(t, "object", mismatch.Object, "misfit.bpf.o")
+	if !strings.Contains(mismatch.Object, "misfit") || !strings.Contains(mismatch.Library, "limiter") {
+		t.Errorf("the files are called %q and %q", mismatch.Object, mismatch.Library)
+	}
 	found := make(map[string]bool)
 	for _, m := range mismatch.Mismatches {
 		found[m.Error()] = true
 	}
 	for _, want := range misfits {
+		want = strings.Replace(want, "LIBRARY", mismatch.Library, 1)
 		if !found[want] {
 			t.Errorf("does not say %q", want)
 		}

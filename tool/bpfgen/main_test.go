@@ -136,6 +136,23 @@ func TestErrors(t *testing.T) {
 		{"skeleton -package x -o x.go text.o", "bpfgen: text.o: not an ELF file: give an object file that clang made with -target bpf\n"},
 		{"skeleton -package x -o x.go ./two.bpf.o", "bpfgen: ./two.bpf.o: a: odd: an integer of 3 bytes is not supported" + remedy + "\nbpfgen: ./two.bpf.o: b: odd: an integer of 3 bytes is not supported" + remedy + "\n"},
 		{"skeleton -package x -type a -type b -o x.go x.bpf.o", missingType("a") + missingType("b")},
+		{"skeleton -package x -subskeleton y -o x.go x.bpf.o", "bpfgen: skeleton: invalid value \"y\" for flag -subskeleton: \"y\": want NAME=IMPORTPATH: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... -o OUT.go OBJECT\n"},
+		{"skeleton -package x -subskeleton a=p -subskeleton b=p -o x.go x.bpf.o", "bpfgen: x.bpf.o: subskeleton p: the package is given twice: name it once\n"},
+		{"subskeleton", "bpfgen: subskeleton: flag -package is missing: usage: bpfgen subskeleton -package NAME [-type NAME]... -o OUT.go OBJECT...\n"},
+		{"subskeleton -package x -o x.go", "bpfgen: subskeleton: no object given: usage: bpfgen subskeleton -package NAME [-type NAME]... -o OUT.go OBJECT...\n"},
+		{"subskeleton -package func -o x.go x.bpf.o", "bpfgen: -package \"func\": is not a name for a Go package: use letters, digits and underscores, starting with a letter, and no Go keyword\n"},
+		{"subskeleton -package x -o x.go missing.o", "bpfgen: missing.o: no such file or directory\n"},
+		{"subskeleton -package x -o x.go x.bpf.o missing.o", "bpfgen: missing.o: no such file or directory\n"},
+		{"subskeleton -package x -o none/x.go x.bpf.o", "bpfgen: none/x.go: no such file or directory\n"},
+		{"subskeleton -package x -o x.go ./two.bpf.o", "bpfgen: ./two.bpf.o: a: odd: an integer of 3 bytes is not supported" + remedy + "\nbpfgen: ./two.bpf.o: b: odd: an integer of 3 bytes is not supported" + remedy + "\n"},
+		{"check x.bpf.o", "bpfgen: check: flag -object is missing: usage: bpfgen check -object FINAL [-o STAMP] OBJECT...\n"},
+		{"check -object x.bpf.o", "bpfgen: check: no object of the library given: usage: bpfgen check -object FINAL [-o STAMP] OBJECT...\n"},
+		{"check -object missing.o x.bpf.o", "bpfgen: missing.o: no such file or directory\n"},
+		{"check -object x.bpf.o missing.o", "bpfgen: missing.o: no such file or directory\n"},
+		{"check -object text.o x.bpf.o", "bpfgen: text.o: not an ELF file: give an object file that clang made with -target bpf\n"},
+		{"check -object x.bpf.o -o stamp two.bpf.o", "bpfgen: x.bpf.o: a: library two.bpf.o has odd of 3 bytes in .bss, the object has no variable of this name that is neither static nor hidden: link the library into the object\n" +
+			"bpfgen: x.bpf.o: b: library two.bpf.o has odd of 3 bytes in .bss, the object has no variable of this name that is neither static nor hidden: link the library into the object\n"},
+		{"check -object two.bpf.o -o none/stamp two.bpf.o", "bpfgen: none/stamp: no such file or directory\n"},
 		{"@missing", "bpfgen: missing: no such file or directory\n"},
 		{"compile", "bpfgen: compile: flag -o is missing: usage: bpfgen compile -o OUT.o [-inputs FILE -unused FILE] -- CLANG ARGUMENT...\n"},
 		{"compile -o x.o", "bpfgen: compile: no compiler given after --: usage: bpfgen compile -o OUT.o [-inputs FILE -unused FILE] -- CLANG ARGUMENT...\n"},
@@ -154,6 +171,53 @@ func TestErrors(t *testing.T) {
 				t.Errorf("the folder has %s, want %s", got, want)
 			}
 		})
+	}
+}
+
+// The objects of a library are one library, and an object that they are linked into
+// has what they need.
+func TestLibrary(t *testing.T) {
+	t.Chdir(t.TempDir())
+	file := func(counter, other string) string {
+		return string((&objtest.File{
+			License: "GPL",
+			Vars: []objtest.Var{
+				{Section: ".bss", Name: counter, Type: objtest.U64},
+				{Name: other, Type: objtest.U64, Extern: true},
+			},
+		}).Build())
+	}
+	write(t, "a.o", file("one", "two"))
+	write(t, "b.o", file("two", "three"))
+	write(t, "c.o", file("three", "one"))
+	for _, args := range []string{
+		"subskeleton -package one -o one.go a.o",
+		"subskeleton -package both -o both.go a.o b.o",
+		"link -o final.bpf.o c.o a.o b.o",
+		"check -object final.bpf.o -o stamp a.o b.o",
+	} {
+		if out, errs, status := bpfgen(strings.Fields(args)...); status != 0 || out != "" || errs != "" {
+			t.Fatalf("%s: status %d, stdout %q, stderr %q", args, status, out, errs)
+		}
+	}
+	if stamp, err := os.ReadFile("stamp"); err != nil || len(stamp) > 0 {
+		t.Errorf("stamp has %q, %v", stamp, err)
+	}
+	for name, want := range map[string]string{
+		"one.go":  "type Externs struct {\n\tTwo *uint64 // two\n}",
+		"both.go": "type Externs struct {\n\tThree *uint64 // three\n}",
+	} {
+		src, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(src), want) {
+			t.Errorf("%q is not in %s", want, name)
+		}
+	}
+	// Strong symbols of one name are the linker's to report.
+	if _, errs, status := bpfgen("subskeleton", "-package", "x", "-o", "x.go", "a.o", "a.o"); status != 1 || !strings.Contains(errs, "bpfgen: a.o: ") {
+		t.Errorf("status %d, stderr %q", status, errs)
 	}
 }
 

@@ -1,6 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
-#include "limiter.bpf.h"
+#include "tests/subskeleton/limiter/limiter.bpf.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -23,11 +25,17 @@ int limiter_mode = 2;
 static volatile int private_shown = 11;
 int crowded_private;
 
+/* The library asks for the second one too, at another offset. */
+extern unsigned long long CONFIG_NONE __kconfig __weak;
+extern int LINUX_KERNEL_VERSION __kconfig;
+
 SEC("xdp")
 int crowded_filter(struct xdp_md *ctx)
 {
 	crowded_private = private_shown;
-	before[8] = crowded_limit;
+	before[8] = crowded_limit + CONFIG_NONE;
+	if (LINUX_KERNEL_VERSION == 0)
+		return 0;
 	private_shown++;
 	return limiter_allow(app_id) + crowd[1];
 }

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include "limiter.bpf.h"

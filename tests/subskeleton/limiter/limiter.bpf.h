@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /* What a program that uses the library sees of it. */
 #ifndef LIMITER_BPF_H
 #define LIMITER_BPF_H

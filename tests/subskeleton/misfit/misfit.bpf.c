@@ -1,4 +1,7 @@
-/* Has the library's names without the library, each with something else. */
+// SPDX-License-Identifier: Apache-2.0
+
+// Has the names of the library without the library, each with something else.
+
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 

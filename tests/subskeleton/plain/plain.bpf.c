@@ -1,6 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
-#include "limiter.bpf.h"
+#include "tests/subskeleton/limiter/limiter.bpf.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -298,7 +298,8 @@ func (r *reader) readData(index int, kind Kind) error {
 // findArena finds the map that the variables of the arena are in. As for libbpf, C
 // must declare it.
 func (r *reader) findArena() error {
-	if !slices.ContainsFunc(r.obj.Sections, func(sec Section) bool { return sec.Kind == Arena }) {
+	// Another file may have the map that a library's variables are in.
+	if r.library || !slices.ContainsFunc(r.obj.Sections, func(sec Section) bool { return sec.Kind == Arena }) {
 		return nil
 	}
 	var arenas []string

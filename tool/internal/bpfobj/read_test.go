@@ -391,3 +391,62 @@ func TestKindOf(t *testing.T) {
 		}
 	}
 }
+
+// A library may declare what others define.
+func TestReadLibrary(t *testing.T) {
+	f := &File{
+		Programs: []Program{{Name: "p", Section: "xdp", Refs: []string{"app_map", "maybe_map", "app", "maybe", "list", "CONFIG_HZ", "ksym"}}},
+		Vars: []Var{
+			{Section: ".maps", Name: "own_map", Type: Map(1, 1, U32, U32)},
+			{Section: ".maps", Name: "secret", Type: Map(1, 1, U32, U32), Visibility: elf.STV_HIDDEN},
+			{Section: ".maps", Name: "app_map", Type: Map(1, 1, U32, U32), Extern: true},
+			{Section: ".maps", Name: "maybe_map", Type: Map(1, 1, U32, U32), Extern: true, Weak: true},
+			{Section: ".data.x", Name: "own", Type: U32},
+			{Section: ".data.x", Name: "placed", Type: U64, Extern: true},
+			{Section: ".addr_space.1", Name: "shared", Type: U64},
+			{Name: "app", Type: U32, Extern: true},
+			{Name: "maybe", Type: U32, Extern: true, Weak: true},
+			{Name: "list", Type: Array(U32, 0), Extern: true},
+			{Name: "unseen", Type: U32, Extern: true, NoSymbol: true},
+			{Name: "inside", Type: U32, Extern: true, Visibility: elf.STV_HIDDEN},
+			{Section: ".kconfig", Name: "CONFIG_HZ", Type: U32, Extern: true},
+			{Section: ".ksyms", Name: "ksym", Type: U32, Extern: true},
+		},
+	}
+	for _, linked := range []bool{false, true} {
+		f.Linked = linked
+		lib, err := bpfobj.ReadLibrary("x.o", f.Build())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, v := range lib.Externs {
+			got = append(got, fmt.Sprintf("%s %d weak=%v", v.Name, v.Size, v.Weak))
+		}
+		slices.Sort(got)
+		if want := []string{"app 4 weak=false", "maybe 4 weak=true", "placed 8 weak=false"}; !slices.Equal(got, want) {
+			t.Errorf("externs %q, want %q", got, want)
+		}
+		got = nil
+		for _, m := range lib.Maps {
+			got = append(got, fmt.Sprintf("%s hidden=%v extern=%v weak=%v", m.Name, m.Hidden, m.Extern, m.Weak))
+		}
+		want := []string{
+			"own_map hidden=false extern=false weak=false", "secret hidden=true extern=false weak=false",
+			"app_map hidden=false extern=true weak=false", "maybe_map hidden=false extern=true weak=true",
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("maps %q, want %q", got, want)
+		}
+		arena := slices.IndexFunc(lib.Sections, func(sec bpfobj.Section) bool { return sec.Kind == bpfobj.Arena })
+		if arena < 0 || len(lib.Sections[arena].Variables) != 1 || lib.Sections[arena].Variables[0].Name != "shared" {
+			t.Errorf("sections %v, want one in an arena", lib.Sections)
+		}
+		if len(lib.Kconfig) != 1 {
+			t.Errorf("kconfig %v", lib.Kconfig)
+		}
+		if _, err := bpfobj.Read("x.o", f.Build()); err == nil || !strings.Contains(err.Error(), "app_map: is declared extern and defined nowhere") {
+			t.Errorf("as a final object: %v", err)
+		}
+	}
+}

@@ -155,6 +155,43 @@ func checkEverything(t *testing.T, obj *normalise.Object, order binary.ByteOrder
 	}
 }
 
+// A static variable that shares its name with a global one is another variable, for
+// the loader too.
+func TestStaticVariables(t *testing.T) {
+	f := &File{Linked: true, Vars: []Var{
+		{Section: ".data", Name: "shown", Type: U32, Static: true, Value: []byte{11}},
+		{Section: ".data", Name: "shown", Type: U32, Value: []byte{22}},
+		{Section: ".data", Name: "shown", Type: U32, Static: true, Value: []byte{33}},
+		{Section: ".data", Name: "shown_1", Type: U32, Value: []byte{44}},
+		{Section: ".data", Name: "own", Type: U32, Static: true},
+	}, Programs: []Program{{Name: "prog", Section: "xdp", Refs: []string{"shown_1"}}}}
+	data := f.Build()
+	if _, err := ebpf.LoadCollectionSpecFromReader(bytes.NewReader(data)); err == nil {
+		t.Error("the loader takes it as it is: the rule is not needed")
+	}
+	obj := must(t, data)
+	spec := load(t, obj.ELF)
+	for name, want := range map[string]byte{"shown": 22, "shown_1": 44} {
+		if v := spec.Variables[name]; v == nil || v.Value[0] != want || v.Type == nil {
+			t.Errorf("%s: the loader has %+v", name, v)
+		}
+	}
+	ds, ok := spec.Maps[".data"].Value.(*btf.Datasec)
+	if !ok {
+		t.Fatal("no list of variables")
+	}
+	var names []string
+	for _, v := range ds.Vars {
+		names = append(names, v.Type.TypeName())
+	}
+	if want := []string{"shown_2", "shown", "shown_3", "shown_1", "own"}; !slices.Equal(names, want) {
+		t.Errorf("BTF has %q, want %q", names, want)
+	}
+	if again := must(t, obj.ELF); !bytes.Equal(again.ELF, obj.ELF) {
+		t.Error("an object that was normalised changes when it is normalised again")
+	}
+}
+
 // Names that are taken.
 func TestTaken(t *testing.T) {
 	obj := must(t, (&File{

@@ -239,7 +239,7 @@ func (b *builder) addVar(v Var) {
 		Size:  size + uint64(v.SymbolSize),
 	}
 	if v.Extern {
-		sym = elf.Sym64{Info: elf.ST_INFO(bind, elf.STT_NOTYPE)}
+		sym = elf.Sym64{Info: elf.ST_INFO(bind, elf.STT_NOTYPE), Other: byte(v.Visibility)}
 	}
 	b.symbols = append(b.symbols, symbol{sym, v.Name})
 }

@@ -118,10 +118,13 @@ func (s *subskeleton) addGroups(lib *bpfobj.Object, names *gonames.Scope) []erro
 		}
 		if len(vars) > 0 {
 			doc := fmt.Sprintf("the variables that the library has in section %s", gotype.Comment(sec.Name))
-			if sec.Kind == bpfobj.Rodata {
+			switch sec.Kind {
+			case bpfobj.Rodata:
 				doc += ". Set them before Load: after it the memory is read-only, and a write is a fault that ends the process"
+			case bpfobj.Arena:
+				doc = "the variables that the library has in the object's arena. Load moves them there, and makes the pointers point to them"
 			}
-			add(names.Export(sec.Name), sec.Name, doc, vars)
+			add(names.Export(cName(sec)), sec.Name, doc, vars)
 		}
 	}
 	if len(lib.Kconfig) > 0 {

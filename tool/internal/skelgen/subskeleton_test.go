@@ -41,6 +41,8 @@ var (
 			{Section: ".bss", Name: "Hook", Type: U32},
 			{Section: ".data.custom", Name: "custom", Type: U32, Value: le(uint32(5))},
 			{Section: ".data.hidden", Name: "not_shown", Type: U32, Visibility: elf.STV_HIDDEN},
+			{Section: ".addr_space.1", Name: "shared", Type: U64, Value: le(uint64(7))},
+			{Section: ".addr_space.1", Name: "not_shared", Type: U64, Visibility: elf.STV_HIDDEN},
 			{Section: ".maps", Name: "usage", Type: Map(1, 16, U32, usage)},
 			{Section: ".maps", Name: "secret", Type: Map(1, 16, U32, U32), Visibility: elf.STV_HIDDEN},
 			{Section: ".maps", Name: "app_counts", Type: Map(2, 4, U32, U64), Extern: true},
