@@ -43,6 +43,13 @@
 // functions by their names. BTF, from which the kernel has the names that it shows,
 // keeps the name.
 //
+// The address of a function that is not static becomes an offset into its section, as
+// that of a static one is. The reader looks at the offset only, and would take the
+// section's first function.
+//
+// A static variable whose name a global one has gets such a suffix too, in BTF, where
+// the reader looks for the places of global variables.
+//
 // A hidden function becomes a static one in BTF, as libbpf does it when it loads: the
 // verifier then looks at it together with its callers, and not on its own.
 //
@@ -99,6 +106,7 @@ func Bytes(data []byte) (*Object, error) {
 	n.drop()
 	globalMaps(file)
 	uniqueFunctions(file)
+	functionAddresses(file)
 	if sec := file.Section(".BTF"); sec != nil {
 		if n.btf, err = rawbtf.Parse(sec.Data, file.Order); err != nil {
 			return nil, fmt.Errorf("section .BTF: %w", err)
@@ -106,6 +114,7 @@ func Bytes(data []byte) (*Object, error) {
 		n.renameBss()
 		n.untypedKsyms()
 		n.hiddenFunctions()
+		n.uniqueVariables()
 		if err := n.kconfig(); err != nil {
 			return nil, err
 		}
@@ -191,6 +200,39 @@ func uniqueFunctions(file *elfobj.File) {
 	}
 }
 
+func functionAddresses(file *elfobj.File) {
+	const relLoad, insnSize = 1, 8 // R_BPF_64_64
+	starts := make(map[*elfobj.Section]*elfobj.Symbol)
+	for _, sym := range file.Symbols {
+		if sym.Type == elf.STT_SECTION && sym.Value == 0 && starts[sym.Section] == nil {
+			starts[sym.Section] = sym
+		}
+	}
+	for _, sec := range file.Sections {
+		cloned := false
+		for i, r := range sec.Relocs {
+			sym := r.Symbol
+			if r.Type != relLoad || !isCode(sec) || sym == nil || !isCode(sym.Section) || sym.Type != elf.STT_FUNC {
+				continue
+			}
+			if n := uint64(len(sec.Data)); n < insnSize || r.Offset > n-insnSize {
+				continue
+			}
+			if starts[sym.Section] == nil {
+				starts[sym.Section] = &elfobj.Symbol{Type: elf.STT_SECTION, Section: sym.Section}
+				file.Symbols = append(file.Symbols, starts[sym.Section])
+			}
+			if !cloned {
+				// The contents are those that the caller gave.
+				sec.Data, sec.Relocs, cloned = slices.Clone(sec.Data), slices.Clone(sec.Relocs), true
+			}
+			imm := sec.Data[r.Offset+insnSize/2:]
+			file.Order.PutUint32(imm, file.Order.Uint32(imm)+uint32(sym.Value))
+			sec.Relocs[i].Symbol = starts[sym.Section]
+		}
+	}
+}
+
 // rename gives a section another name, in BTF too. When that is taken, it gets a
 // trailing underscore.
 func (n *normaliser) rename(old, name string) string {
@@ -218,6 +260,27 @@ func (n *normaliser) untypedKsyms() {
 			v := n.btf.Secinfo(id, i).ID
 			if n.btf.Kind(v) == rawbtf.Var && n.btf.SkipModifiers(n.btf.Ref(v)) == 0 {
 				n.btf.SetRef(v, 0)
+			}
+		}
+	}
+}
+
+func (n *normaliser) uniqueVariables() {
+	taken := make(map[string]bool)
+	for _, sym := range n.file.Symbols {
+		if sym.Bind != elf.STB_LOCAL {
+			taken[sym.Name] = true
+		}
+	}
+	for id := range n.btf.Len() {
+		if n.btf.Kind(id) != rawbtf.Var || n.btf.Linkage(id) != rawbtf.Static || !taken[n.btf.Name(id)] {
+			continue
+		}
+		name := n.btf.Name(id)
+		for i := 1; ; i++ {
+			if unique := fmt.Sprintf("%s.%d", name, i); !taken[unique] {
+				n.btf.SetName(id, unique)
+				break
 			}
 		}
 	}
