@@ -44,7 +44,7 @@ func link(t testing.TB, inputs []linker.Input, partial bool) []byte {
 	return data
 }
 
-var address = regexp.MustCompile(":[0-9a-f]{8,16}\\b")
+var address = regexp.MustCompile(`:[0-9a-f]{8,16}\b`)
 
 // describe returns what is in an object, in an order that does not depend on that
 // of the inputs.
