@@ -426,3 +426,38 @@ func TestCompileIsReproducible(t *testing.T) {
 		}
 	}
 }
+
+func TestLink(t *testing.T) {
+	t.Chdir(t.TempDir())
+	object := func(name string, v objtest.Var) {
+		v.Section, v.Name, v.Type = ".data", "limit", objtest.U64
+		write(t, name, string((&objtest.File{Vars: []objtest.Var{v}}).Build()))
+	}
+	object("weak.o", objtest.Var{Weak: true})
+	object("one.o", objtest.Var{})
+	object("two.o", objtest.Var{})
+	if _, stderr, status := bpfgen("link", "-o", "out.o", "weak.o", "one.o"); status != 0 {
+		t.Fatal(stderr)
+	}
+	if _, stderr, status := bpfgen("skeleton", "-package", "out", "-o", "out.go", "out.o"); status != 0 {
+		t.Fatal(stderr)
+	}
+	if _, stderr, status := bpfgen("link", "-partial", "-o", "partial.o", "weak.o"); status != 0 {
+		t.Fatal(stderr)
+	}
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"one.o", "two.o"}, "bpfgen: two.o: limit: is defined, and in one.o too: make one of them static or weak (__weak), or rename it\n"},
+		{[]string{"none.o"}, "bpfgen: none.o: no such file or directory\n"},
+		{nil, "bpfgen: link: no objects given: usage: bpfgen link -o OUT.bpf.o [-partial] OBJECT...\n"},
+	} {
+		if _, stderr, status := bpfgen(append([]string{"link", "-o", "bad.o"}, tt.args...)...); status != 1 || stderr != tt.want {
+			t.Errorf("%q: status %d, %q, want %q", tt.args, status, stderr, tt.want)
+		}
+	}
+	if _, err := os.Stat("bad.o"); err == nil {
+		t.Error("a link that failed wrote its output")
+	}
+}

@@ -50,7 +50,9 @@
 // whose result is to be linked again. Values of the kernel (__kconfig, __ksym) are
 // no part of this: loaders know them. A weak declaration without a definition is
 // the address 0, as in C; a call of it is an instruction that the verifier rejects
-// where it can be reached.
+// where it can be reached. Where a function is declared weak and there is one, its
+// address is a number other than 0: the verifier lets no program have the address of
+// a function that is not static, and "if (f) f();" only asks if there is one.
 //
 // In a final link weak definitions become global ones: there is no file left that
 // could replace them, and loaders want some to be global.

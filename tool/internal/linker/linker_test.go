@@ -16,7 +16,6 @@ import (
 	"github.com/rules-bpf/rules_bpf/tool/internal/elfobj"
 	"github.com/rules-bpf/rules_bpf/tool/internal/linker"
 	"github.com/rules-bpf/rules_bpf/tool/internal/linker/linkertest"
-	"github.com/rules-bpf/rules_bpf/tool/internal/rawbtf"
 )
 
 var targets = []string{"bpfel", "bpfeb"}
@@ -45,7 +44,7 @@ func link(t testing.TB, inputs []linker.Input, partial bool) []byte {
 	return data
 }
 
-var address = regexp.MustCompile(":[0-9a-f]{8,16}\\b")
+var address = regexp.MustCompile(`:[0-9a-f]{8,16}\b`)
 
 // describe returns what is in an object, in an order that does not depend on that
 // of the inputs.
@@ -265,6 +264,14 @@ func TestRules(t *testing.T) {
 				`struct rq { int cpu; }; extern const void bpf_link_fops __ksym __weak; extern const struct rq runqueues __ksym; extern int kfunc(int x) __ksym; SEC("tc") int q(void *c) { return (long) &bpf_link_fops + runqueues.cpu + kfunc(1); }`,
 			},
 			want: []string{"symbol bpf_link_fops STB_GLOBAL", "in list .ksyms Func:\"kfunc\"", "in list .ksyms Var:\"runqueues\""},
+		},
+		"arena": {
+			files: []string{
+				`u64 zero SEC(".addr_space.1"); u64 one SEC(".addr_space.1") = 1; SEC("tc") int p(void *c) { return zero + one; }`,
+				`u64 two SEC(".addr_space.1") = 2; extern u64 one SEC(".addr_space.1"); SEC("tc") int q(void *c) { return one + two; }`,
+			},
+			values: map[string]uint64{"zero": 0, "one": 1, "two": 2},
+			want:   []string{"in list .addr_space.1 Var:\"zero\"", "in list .addr_space.1 Var:\"one\"", "in list .addr_space.1 Var:\"two\""},
 		},
 		"license of another name": {
 			files: []string{
@@ -496,18 +503,4 @@ func TestFill(t *testing.T) {
 		}
 		slices.Reverse(inputs)
 	}
-}
-
-// parsed returns the ELF file and the BTF of an object.
-func parsed(t testing.TB, data []byte) (*elfobj.File, *rawbtf.BTF) {
-	t.Helper()
-	file, err := elfobj.Parse(data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	raw, err := rawbtf.Parse(file.Section(".BTF").Data, file.Order)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return file, raw
 }

@@ -8,6 +8,7 @@ import (
 	"math"
 
 	"github.com/rules-bpf/rules_bpf/tool/internal/elfobj"
+	"github.com/rules-bpf/rules_bpf/tool/internal/rawbtf"
 )
 
 // The types of relocations, by their numbers in the ABI.
@@ -197,7 +198,11 @@ func (l *linker) relocatePart(p *part) error {
 			return err
 		}
 		if moved.Symbol == nil {
-			l.bindToZero(p.out.Data[moved.Offset:], r.Type, a)
+			if r.Type == relCall {
+				// The call of a helper function. Both registers are 0.
+				p.out.Data[moved.Offset+1] = 0
+				l.order().PutUint32(a.bytes, unresolvedCall)
+			}
 			continue
 		}
 		p.out.Relocs = append(p.out.Relocs, moved)
@@ -218,17 +223,28 @@ func (l *linker) relocatePart(p *part) error {
 	return nil
 }
 
+// isQuestion says whether a relocation asks if a function exists, and one does: it is
+// defined, or another file counts on it.
+func (l *linker) isQuestion(g *global, u *use, r elfobj.Reloc) bool {
+	return r.Type == relLoad && !u.defines() && u.weak() && u.obj.btf.Kind(u.id) == rawbtf.Func &&
+		g.home == "" && !g.hidden() && (g.def != nil || !g.weak(true))
+}
+
 // target returns the symbol of the result that a relocation refers to, and moves
-// the addend when it counts from a section's start. It returns nil for what is the
-// address 0.
+// the addend when it counts from a section's start. It returns nil for what is a
+// number now and needs no relocation.
 func (l *linker) target(p *part, r elfobj.Reloc, a addend) (*elfobj.Symbol, error) {
 	sym := r.Symbol
 	if sym == nil {
 		return nil, errors.New("has a relocation without a symbol: the file is damaged: build it again")
 	}
 	if u := p.obj.uses[sym]; u != nil {
+		g := l.globals[sym.Name]
+		if l.isQuestion(g, u, r) {
+			return nil, a.set(1, l.order())
+		}
 		// Nil for a name that is dropped.
-		return l.globals[sym.Name].sym, nil
+		return g.sym, nil
 	}
 	to := p.obj.parts[sym.Section]
 	if to == nil {
@@ -261,14 +277,4 @@ func (obj *object) function(sec *elfobj.Section, off int64) *elfobj.Symbol {
 		}
 	}
 	return nil
-}
-
-// bindToZero makes what refers to a weak name that does not exist refer to address
-// 0.
-func (l *linker) bindToZero(data []byte, typ uint32, a addend) {
-	if typ == relCall {
-		// The call of a helper function. Both registers are 0.
-		data[1] = 0
-		l.order().PutUint32(a.bytes, unresolvedCall)
-	}
 }

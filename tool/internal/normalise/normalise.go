@@ -56,8 +56,12 @@
 // functions by their names. BTF, from which the kernel has the names that it shows,
 // keeps the name.
 //
-// A static variable whose name a global one has gets a suffix in BTF: v_1. The reader
-// takes the list of a section's variables for one of global ones.
+// The address of a function that is not static becomes an offset into its section, as
+// that of a static one is. The reader looks at the offset only, and would take the
+// section's first function.
+//
+// A static variable whose name a global one has gets such a suffix too, in BTF, where
+// the reader looks for the places of global variables.
 //
 // Left as they are, for there is no other form: sections .struct_ops and
 // ?.struct_ops.
@@ -124,6 +128,7 @@ func Bytes(data []byte) (*Object, error) {
 	n.drop()
 	globalMaps(file)
 	uniqueFunctions(file)
+	functionAddresses(file)
 	if sec := file.Section(".BTF"); sec != nil {
 		if n.btf, err = rawbtf.Parse(sec.Data, file.Order); err != nil {
 			return nil, fmt.Errorf("section .BTF: %w", err)
@@ -214,6 +219,39 @@ func uniqueFunctions(file *elfobj.File) {
 		}
 		taken[name] = true
 		sym.Name = name
+	}
+}
+
+func functionAddresses(file *elfobj.File) {
+	const relLoad, insnSize = 1, 8 // R_BPF_64_64
+	starts := make(map[*elfobj.Section]*elfobj.Symbol)
+	for _, sym := range file.Symbols {
+		if sym.Type == elf.STT_SECTION && sym.Value == 0 && starts[sym.Section] == nil {
+			starts[sym.Section] = sym
+		}
+	}
+	for _, sec := range file.Sections {
+		cloned := false
+		for i, r := range sec.Relocs {
+			sym := r.Symbol
+			if r.Type != relLoad || !isCode(sec) || sym == nil || !isCode(sym.Section) || sym.Type != elf.STT_FUNC {
+				continue
+			}
+			if n := uint64(len(sec.Data)); n < insnSize || r.Offset > n-insnSize {
+				continue
+			}
+			if starts[sym.Section] == nil {
+				starts[sym.Section] = &elfobj.Symbol{Type: elf.STT_SECTION, Section: sym.Section}
+				file.Symbols = append(file.Symbols, starts[sym.Section])
+			}
+			if !cloned {
+				// The contents are those that the caller gave.
+				sec.Data, sec.Relocs, cloned = slices.Clone(sec.Data), slices.Clone(sec.Relocs), true
+			}
+			imm := sec.Data[r.Offset+insnSize/2:]
+			file.Order.PutUint32(imm, file.Order.Uint32(imm)+uint32(sym.Value))
+			sec.Relocs[i].Symbol = starts[sym.Section]
+		}
 	}
 }
 

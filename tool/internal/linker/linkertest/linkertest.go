@@ -22,7 +22,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/tool/internal/rawbtf"
 )
 
-// Prelude is what each C file starts with.
+// Prelude is what each C file includes.
 const Prelude = `
 #define SEC(name) __attribute__((section(name)))
 #define __weak __attribute__((weak))
@@ -41,9 +41,8 @@ static void *(*lookup)(void *map, const void *key) = (void *) 1;
 `
 
 // Compile compiles the files for a target, bpfel or bpfeb, and returns the objects
-// in the same order, called 0.o, 1.o and so on. Lines are counted from that of the
-// text, in a file called 0.c, 1.c and so on. It skips the test where there is no
-// clang.
+// in the same order, called 0.o, 1.o and so on, of files called 0.c, 1.c and so on. It
+// skips the test where there is no clang.
 func Compile(t testing.TB, target string, files ...string) []linker.Input {
 	t.Helper()
 	clang, err := exec.LookPath("clang")
@@ -51,10 +50,12 @@ func Compile(t testing.TB, target string, files ...string) []linker.Input {
 		t.Skip("needs clang on PATH")
 	}
 	dir := t.TempDir()
-	args := []string{"-g", "-O2", "-mcpu=v3", "-target", target, "-Wall", "-Wno-unused", "-c"}
+	args := []string{"-g", "-O2", "-mcpu=v3", "-target", target, "-Wall", "-Wno-unused", "-include", "prelude.h", "-c"}
+	if err := os.WriteFile(filepath.Join(dir, "prelude.h"), []byte(Prelude), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for i, text := range files {
 		name := fmt.Sprintf("%d.c", i)
-		text = fmt.Sprintf("%s\n#line 1 %q\n%s", Prelude, name, text)
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
