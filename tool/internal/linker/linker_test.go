@@ -267,7 +267,7 @@ func TestRules(t *testing.T) {
 		},
 		"arena": {
 			files: []string{
-				`u64 zero SEC(".addr_space.1"); u64 one SEC(".addr_space.1") = 1; SEC("tc") int p(void *c) { return zero + one; }`,
+				`struct { __uint(type, 33); __uint(map_flags, 1024); __uint(max_entries, 10); } space SEC(".maps"); u64 zero SEC(".addr_space.1"); u64 one SEC(".addr_space.1") = 1; SEC("tc") int p(void *c) { return zero + one; }`,
 				`u64 two SEC(".addr_space.1") = 2; extern u64 one SEC(".addr_space.1"); SEC("tc") int q(void *c) { return one + two; }`,
 			},
 			values: map[string]uint64{"zero": 0, "one": 1, "two": 2},
