@@ -2,13 +2,21 @@
 toolchain.bzl is private and may change without notice.
 """
 
-load("//rules:providers.bzl", _BpfObjectInfo = "BpfObjectInfo")
+load("//rules:providers.bzl", _BpfKernelInfo = "BpfKernelInfo", _BpfObjectInfo = "BpfObjectInfo")
 load("//rules:toolchain.bzl", _bpf_toolchain = "bpf_toolchain")
+load("//rules/private:bpf_kernel.bzl", _bpf_kernel = "bpf_kernel")
 load("//rules/private:bpf_skeleton.bzl", _bpf_skeleton = "bpf_skeleton")
+load("//rules/private:bpf_test.bzl", _bpf_test = "bpf_test")
 load("//rules/private:bpf_vmlinux_header.bzl", _bpf_vmlinux_header = "bpf_vmlinux_header")
 
 # The Go package of a BPF object.
 bpf_skeleton = _bpf_skeleton
+
+# A Go test that uses the kernel: this machine's, or others in QEMU.
+bpf_test = _bpf_test
+
+# A kernel that tests run in.
+bpf_kernel = _bpf_kernel
 
 # The C header of a kernel's types.
 bpf_vmlinux_header = _bpf_vmlinux_header
@@ -18,3 +26,6 @@ bpf_toolchain = _bpf_toolchain
 
 # What a target that makes a BPF object provides.
 BpfObjectInfo = _BpfObjectInfo
+
+# What a kernel for tests provides.
+BpfKernelInfo = _BpfKernelInfo
