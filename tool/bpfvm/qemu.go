@@ -144,6 +144,8 @@ func kernelCommandLine(config []byte, further []string) string {
 		"quiet",
 		// A panic ends the machine at once, and so does what is as bad.
 		"panic=-1", "oops=panic", "reboot=t",
+		// On a host that is busy the timer may look broken, which is a panic.
+		"no_timer_check",
 		// There is no other source of randomness this early.
 		"random.trust_cpu=on",
 	}

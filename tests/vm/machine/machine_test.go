@@ -1,4 +1,4 @@
-package vm_test
+package machine_test
 
 import (
 	"net"
