@@ -165,8 +165,32 @@ func (a *archive) file(guestPath, hostPath string) error {
 		if err := a.tree(library, library); err != nil {
 			return fmt.Errorf("%s needs %s: %w", hostPath, library, err)
 		}
+		if err := a.otherName(library); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// otherName links a library by the other name that it has where /lib is a link to
+// /usr/lib: the loader uses one, and people often the other.
+func (a *archive) otherName(library string) error {
+	other, ok := strings.CutPrefix(library, "/usr")
+	if !ok {
+		other = "/usr" + library
+	}
+	if a.written[other] {
+		return nil
+	}
+	one, err := os.Stat(library)
+	if err != nil {
+		return err
+	}
+	if two, err := os.Stat(other); err != nil || !os.SameFile(one, two) {
+		return nil
+	}
+	a.written[other] = true
+	return a.w.Symlink(other, library)
 }
 
 // sharedLibraries returns the libraries of this machine that an executable is
