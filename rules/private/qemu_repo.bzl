@@ -3,7 +3,14 @@
 QEMU = "qemu-system-x86_64"
 
 def parse_qemu_version(output):
-    """Returns the version in what `qemu --version` prints, or ""."""
+    """Finds QEMU's version.
+
+    Args:
+      output: what `qemu --version` prints.
+
+    Returns:
+      The version, or "" when the output has none.
+    """
     words = output.split("\n")[0].split(" ")
     if "version" not in words[:-1]:
         return ""

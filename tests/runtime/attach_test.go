@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
 
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
@@ -66,7 +67,7 @@ func TestAttachKinds(t *testing.T) {
 		{"fentry", func(p *attach.Progs) *skeleton.Program { return p.Fentry }, nil},
 		{"fexit", func(p *attach.Progs) *skeleton.Program { return p.Fexit }, nil},
 		{"uprobe", func(p *attach.Progs) *skeleton.Program { return p.Uprobe }, libc},
-		{"uprobe.s", func(p *attach.Progs) *skeleton.Program { return p.UprobeS }, libc},
+		{"uprobe.s", func(p *attach.Progs) *skeleton.Program { return p.UprobeS }, sleepableUprobes},
 		{"uretprobe", func(p *attach.Progs) *skeleton.Program { return p.Uretprobe }, libc},
 	} {
 		t.Run(tc.kind, func(t *testing.T) {
@@ -100,6 +101,15 @@ func libc(t testing.TB) {
 	}
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		t.Skipf("needs the C library: %v", err)
+	}
+}
+
+// sleepableUprobes is libc for programs in uprobes that may sleep.
+func sleepableUprobes(t testing.TB) {
+	t.Helper()
+	libc(t)
+	if v, err := features.LinuxVersionCode(); err == nil && v < 6<<16 {
+		t.Skip("needs a kernel with sleepable programs in uprobes (6.0)")
 	}
 }
 
