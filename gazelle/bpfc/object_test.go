@@ -1,6 +1,7 @@
 package bpfc_test
 
 import (
+	"bytes"
 	"debug/elf"
 	"errors"
 	"fmt"
@@ -99,12 +100,20 @@ func objectSymbols(path string) (map[string]string, error) {
 	}
 	defer f.Close()
 	kernel := make(map[string]bool)
-	spec, err := btf.LoadSpec(path)
-	if err != nil && !errors.Is(err, btf.ErrNotFound) {
-		return nil, err
-	}
-	if err == nil {
-		for typ := range spec.All() {
+	// As bare types: of a whole object, the package refuses ksyms that have one.
+	if types := f.Section(".BTF"); types != nil {
+		data, err := types.Data()
+		if err != nil {
+			return nil, err
+		}
+		spec, err := btf.LoadSpecFromReader(bytes.NewReader(data))
+		if err != nil {
+			return nil, err
+		}
+		for typ, err := range spec.All() {
+			if err != nil {
+				return nil, err
+			}
 			section, ok := typ.(*btf.Datasec)
 			if !ok || section.Name != ".kconfig" && section.Name != ".ksyms" {
 				continue

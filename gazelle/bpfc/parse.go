@@ -1,9 +1,12 @@
 package bpfc
 
+import "strings"
+
 // A decl is all that the declarations of one name say together.
 type decl struct {
 	name    string
 	section string
+	label   string // the symbol's name when asm() gives another one
 	text    string // the first string of the initialiser
 	pos     Pos
 	refs    []ref
@@ -32,7 +35,8 @@ func (d *decl) root() bool {
 }
 
 // object reports whether the declaration is of something that can be a symbol.
-func (d *decl) object() bool { return d.name != "" }
+// asm("llvm...") stands for instructions.
+func (d *decl) object() bool { return !strings.HasPrefix(d.label, "llvm.") }
 
 // A unit is a translation unit that is being parsed.
 type unit struct {
@@ -196,9 +200,8 @@ func (u *unit) body(toks []token) ([]token, bool) {
 
 // attrs is what attributes say.
 type attrs struct {
-	section              string
-	weak, hidden, keep   bool
-	inline, alwaysInline bool
+	section, label     string
+	weak, hidden, keep bool
 }
 
 func (a *attrs) merge(b attrs) {
@@ -346,17 +349,15 @@ specifiers:
 				more, i = attribute(toks, i)
 				a.merge(more)
 			} else if isAsm(toks[i]) {
-				i = operand(toks, i)
+				end := operand(toks, i)
+				for i++; i < end; i++ {
+					a.label += unquote(toks[i])
+				}
 			} else if toks[i].is(":") {
 				// A bit-field's width, of a declaration that went wrong before.
 				return
 			} else {
 				break
-			}
-		}
-		if d.name == "" || s.typedef {
-			if d.name == "" && within == nil && i < len(toks) && toks[i].is("{") {
-				return
 			}
 		}
 		end = i
@@ -506,6 +507,9 @@ func (u *unit) declare(d declarator, s storage, a attrs, value []token, defined 
 		to = &decl{name: name, pos: d.pos}
 		u.decls[name] = to
 		u.order = append(u.order, to)
+	}
+	if a.label != "" {
+		to.label = a.label
 	}
 	to.function = to.function || d.function
 	to.static = to.static || s.static

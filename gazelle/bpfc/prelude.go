@@ -24,8 +24,12 @@ const prelude = `
 #define BPF_PROG2(name, ...) name(unsigned long long *ctx)
 #define BPF_KPROBE(name, ...) name(void *ctx)
 #define BPF_KRETPROBE(name, ...) name(void *ctx)
-#define BPF_KSYSCALL(name, ...) name(void *ctx)
-#define BPF_KPROBE_SYSCALL(name, ...) name(void *ctx)
+#define BPF_KSYSCALL(name, ...) name(void *ctx); \
+	extern _Bool LINUX_HAS_SYSCALL_WRAPPER __kconfig; \
+	static inline int ____##name(void *ctx); \
+	int name(void *ctx) { return LINUX_HAS_SYSCALL_WRAPPER + ____##name(ctx); } \
+	static inline int ____##name(void *ctx)
+#define BPF_KPROBE_SYSCALL BPF_KSYSCALL
 #define BPF_UPROBE(name, ...) name(void *ctx)
 #define BPF_URETPROBE(name, ...) name(void *ctx)
 #define BPF_USDT(name, ...) name(void *ctx)
@@ -70,10 +74,11 @@ const littleEndian = `
 var libbpfHeaders = map[string]string{
 	"bpf/usdt.bpf.h": `
 #define __usdt_function __attribute__((weak, visibility("hidden")))
+extern _Bool LINUX_HAS_BPF_COOKIE __kconfig;
 struct { int x; } __bpf_usdt_specs SEC(".maps") __weak;
 struct { int x; } __bpf_usdt_ip_to_spec_id SEC(".maps") __weak;
 __usdt_function int bpf_usdt_arg_cnt(void *ctx) { return 0; }
-__usdt_function int bpf_usdt_arg(void *ctx, unsigned long n, long *res) { return 0; }
+__usdt_function int bpf_usdt_arg(void *ctx, unsigned long n, long *res) { return LINUX_HAS_BPF_COOKIE; }
 __usdt_function long bpf_usdt_cookie(void *ctx) { return 0; }
 #undef __usdt_function
 `,

@@ -251,6 +251,9 @@ func (u *unit) finish() {
 			Name: d.name, Kind: Variable, Linkage: Global, Hidden: d.hidden, Section: d.section,
 			Defined: d.defined, Used: d.used, Pos: d.pos,
 		}
+		if d.label != "" {
+			s.Name = d.label
+		}
 		switch {
 		case d.function && isProgramSection(d.section):
 			s.Kind = Program
