@@ -539,7 +539,11 @@ func (p *preprocessor) directive(f *frame, hash token) {
 			p.once[f.file] = true
 		}
 	case "error":
+		n := len(p.file.Problems)
 		p.problem(hash.file, hash.line, "#error %s", spell(line))
+		if n < len(p.file.Problems) {
+			p.file.Problems[n].Rejected = true
+		}
 	}
 }
 

@@ -100,6 +100,8 @@ func (s *Symbol) Kernel() bool {
 type Problem struct {
 	Pos  Pos
 	Text string
+	// Rejected is set for #error: the text is C, but not for these macros.
+	Rejected bool
 }
 
 // A File is what was found out about a file and the headers that it includes.

@@ -1,0 +1,72 @@
+// Package gazelle is the Gazelle language "bpf": it writes the BUILD files of
+// BPF C.
+//
+// Each folder is planned by itself, from its files and its BUILD file: which
+// target a file belongs to and what the targets are called. What the plan of a
+// folder says does not depend on other folders, so that runs over one folder and
+// over all agree. Dependencies are resolved when all plans are there: an include
+// leads to the library that has the header, an extern to the library that defines
+// the symbol.
+//
+// The package reads C with package bpfc, which knows nothing of Bazel.
+package gazelle
+
+import (
+	"context"
+	"flag"
+	"log"
+
+	"github.com/bazelbuild/bazel-gazelle/config"
+	"github.com/bazelbuild/bazel-gazelle/language"
+
+	"github.com/rules-bpf/rules_bpf/gazelle/bpfc"
+)
+
+const languageName = "bpf"
+
+// bpfLang holds what one run of Gazelle has learned.
+type bpfLang struct {
+	// scanners has one for each list of search folders: the headers that a file
+	// includes depend on it.
+	scanners map[string]*bpfc.Scanner
+	// files says which paths are files of the repository.
+	files map[string]bool
+	lib   libraries
+	// errors counts what a policy says is an error.
+	errors int
+	fatal  func(format string, args ...any)
+}
+
+var (
+	_ language.Language            = (*bpfLang)(nil)
+	_ language.ModuleAwareLanguage = (*bpfLang)(nil)
+	_ language.LifecycleManager    = (*bpfLang)(nil)
+)
+
+// NewLanguage returns the language, for gazelle_binary.
+func NewLanguage() language.Language {
+	return &bpfLang{
+		scanners: make(map[string]*bpfc.Scanner),
+		files:    make(map[string]bool),
+		lib:      newLibraries(),
+		fatal:    log.Fatalf,
+	}
+}
+
+func (*bpfLang) Name() string { return languageName }
+
+func (*bpfLang) RegisterFlags(*flag.FlagSet, string, *config.Config) {}
+
+func (*bpfLang) CheckFlags(*flag.FlagSet, *config.Config) error { return nil }
+
+func (*bpfLang) Before(context.Context) {}
+
+func (*bpfLang) DoneGeneratingRules() {}
+
+// AfterResolvingDeps ends the run when a policy says so. Nothing has been
+// written then.
+func (l *bpfLang) AfterResolvingDeps(context.Context) {
+	if l.errors > 0 {
+		l.fatal("bpf: %d errors, no file was changed", l.errors)
+	}
+}
