@@ -194,7 +194,7 @@ func (l *bpfLang) report(p policy, format string, args ...any) {
 	case ignore:
 		return
 	case fail:
-		l.errors++
+		l.failed = true
 	}
 	log.Printf(format, args...)
 }

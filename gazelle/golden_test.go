@@ -69,7 +69,7 @@ func gazelle(t testing.TB, repo string, args ...string) (stderr string, exit int
 	if err != nil && !errors.As(err, &failed) {
 		t.Fatal(err)
 	}
-	return out.String(), cmd.ProcessState.ExitCode()
+	return strings.ReplaceAll(out.String(), repo, "REPO"), cmd.ProcessState.ExitCode()
 }
 
 // copyCase makes a repository of a case: the BUILD files are those with the suffix.

@@ -32,9 +32,8 @@ type bpfLang struct {
 	// files says which paths are files of the repository.
 	files map[string]bool
 	lib   libraries
-	// errors counts what a policy says is an error.
-	errors int
-	fatal  func(format string, args ...any)
+	// failed is set when a policy says that something is an error.
+	failed bool
 }
 
 var (
@@ -49,7 +48,6 @@ func NewLanguage() language.Language {
 		scanners: make(map[string]*bpfc.Scanner),
 		files:    make(map[string]bool),
 		lib:      newLibraries(),
-		fatal:    log.Fatalf,
 	}
 }
 
@@ -66,7 +64,7 @@ func (*bpfLang) DoneGeneratingRules() {}
 // AfterResolvingDeps ends the run when a policy says so. Nothing has been
 // written then.
 func (l *bpfLang) AfterResolvingDeps(context.Context) {
-	if l.errors > 0 {
-		l.fatal("bpf: %d errors, no file was changed", l.errors)
+	if l.failed {
+		log.Fatal("bpf: no file was changed, because of what is said above and a directive that makes it an error")
 	}
 }

@@ -192,6 +192,15 @@ func buildFile(c *config.Config, rel string) *rule.File {
 	return nil
 }
 
+// hasHeaders reports whether rules of a kind that is not of this language may be
+// a dependency for their headers.
+func hasHeaders(kind string) bool {
+	if _, ours := kinds[kind]; ours || strings.HasPrefix(kind, "go_") {
+		return false
+	}
+	return strings.HasSuffix(kind, "_library") || strings.HasSuffix(kind, "_headers")
+}
+
 // offered returns the rules of other kinds in a folder's BUILD file that have a
 // header: cc_library, or bpf_vmlinux_header.
 func (l *bpfLang) offered(c *config.Config, rel, header string) []label.Label {
@@ -206,7 +215,7 @@ func (l *bpfLang) offered(c *config.Config, rel, header string) []label.Label {
 				if kind == vmlinuxKind {
 					headers["vmlinux.h"] = append(headers["vmlinux.h"], self)
 				}
-				if _, ours := kinds[kind]; ours || strings.HasPrefix(kind, "go_") {
+				if !hasHeaders(kind) {
 					continue
 				}
 				for _, h := range r.AttrStrings("hdrs") {

@@ -341,11 +341,12 @@ func (l *bpfLang) assignHeaders(d *folder, p *plan, sources []string) {
 	if d.build != nil {
 		for _, r := range d.build.Rules {
 			kind := kindOf(d.c, r)
-			if _, ours := kinds[kind]; ours && (kind != libraryKind || len(r.AttrStrings("srcs")) > 0) {
+			headersOnly := kind == libraryKind && len(r.AttrStrings("srcs")) == 0
+			if !headersOnly && !hasHeaders(kind) {
 				continue
 			}
 			var u *unit
-			if kind == libraryKind {
+			if headersOnly {
 				u = &unit{kind: kind, name: r.Name(), rel: d.rel, c: d.c, existing: r}
 				headerLibraries = append(headerLibraries, u)
 			}

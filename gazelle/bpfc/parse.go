@@ -114,8 +114,8 @@ func (u *unit) external(toks []token) ([]token, bool) {
 	for {
 		t, ok := u.pp.next()
 		if !ok {
-			if len(open) > 0 && !u.pp.stop {
-				u.pp.problem(open[0].file, open[0].line, "%q is not closed", open[0].text)
+			if len(open) > 0 {
+				u.unclosed(open)
 				return nil, false
 			}
 			return toks, false
@@ -169,6 +169,13 @@ func (u *unit) external(toks []token) ([]token, bool) {
 	}
 }
 
+// unclosed reports that the input ends inside of brackets.
+func (u *unit) unclosed(open []token) {
+	if last := open[len(open)-1]; !u.pp.stop {
+		u.pp.problem(last.file, last.line, "%q is not closed", last.text)
+	}
+}
+
 var closing = map[string]string{"(": ")", "[": "]", "{": "}"}
 
 // body collects the rest of a function's body.
@@ -177,9 +184,7 @@ func (u *unit) body(toks []token) ([]token, bool) {
 	for {
 		t, ok := u.pp.next()
 		if !ok {
-			if !u.pp.stop {
-				u.pp.problem(open[0].file, open[0].line, "%q is not closed", open[0].text)
-			}
+			u.unclosed(open)
 			return nil, false
 		}
 		toks = append(toks, t)
