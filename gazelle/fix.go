@@ -1,8 +1,8 @@
 package gazelle
 
 import (
-	"github.com/bazelbuild/bazel-gazelle/config"
-	"github.com/bazelbuild/bazel-gazelle/rule"
+	"github.com/bazel-contrib/bazel-gazelle/v2/config"
+	"github.com/bazel-contrib/bazel-gazelle/v2/rule"
 )
 
 // Fix repairs uses of rules as they were in earlier releases. No rule and no

@@ -7,14 +7,14 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/bazelbuild/bazel-gazelle/config"
-	"github.com/bazelbuild/bazel-gazelle/label"
-	golang "github.com/bazelbuild/bazel-gazelle/language/go"
-	"github.com/bazelbuild/bazel-gazelle/rule"
-	"github.com/bazelbuild/buildtools/build"
-
+	"github.com/bazel-contrib/bazel-gazelle/v2/config"
+	"github.com/bazel-contrib/bazel-gazelle/v2/label"
+	"github.com/bazel-contrib/bazel-gazelle/v2/rule"
+	"github.com/bazel-contrib/bazel-gazelle/v2/walk"
+	configv1 "github.com/bazelbuild/bazel-gazelle/config"
 	"github.com/bazelbuild/bazel-gazelle/language"
-	"github.com/bazelbuild/bazel-gazelle/walk"
+	golang "github.com/bazelbuild/bazel-gazelle/language/go"
+	"github.com/bazelbuild/buildtools/build"
 )
 
 func (l *bpfLang) GenerateRules(args language.GenerateArgs) language.GenerateResult {
@@ -336,7 +336,7 @@ func stripGoSources(args language.GenerateArgs, p *plan) {
 func (l *bpfLang) indexGoImports(args language.GenerateArgs, res *language.GenerateResult) {
 	bc := getConfig(args.Config)
 	for _, r := range args.OtherGen {
-		imports, ok := r.PrivateAttr(config.GazelleImportsKey).(rule.PlatformStrings)
+		imports, ok := r.PrivateAttr(configv1.GazelleImportsKey).(rule.PlatformStrings)
 		if !ok {
 			continue
 		}

@@ -44,8 +44,8 @@ func TestMain(m *testing.M) {
 	}
 }
 
-func languages() []language.Language {
-	all := []language.Language{proto.NewLanguage(), golang.NewLanguage()}
+func languages() []language.Language { //nolint:SA1019
+	all := []language.Language{proto.NewLanguage(), golang.NewLanguage()} //nolint:SA1019
 	if os.Getenv(withoutBPF) == "" {
 		all = append(all, bpf.NewLanguage())
 	}

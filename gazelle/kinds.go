@@ -3,8 +3,8 @@ package gazelle
 import (
 	"slices"
 
-	"github.com/bazelbuild/bazel-gazelle/config"
-	"github.com/bazelbuild/bazel-gazelle/rule"
+	"github.com/bazel-contrib/bazel-gazelle/v2/config"
+	"github.com/bazel-contrib/bazel-gazelle/v2/rule"
 )
 
 // The rules that this language writes, and the one that it only reads.

@@ -16,8 +16,9 @@ import (
 	"flag"
 	"log"
 
-	"github.com/bazelbuild/bazel-gazelle/config"
+	"github.com/bazel-contrib/bazel-gazelle/v2/config"
 	"github.com/bazelbuild/bazel-gazelle/language"
+	"github.com/bazelbuild/bazel-gazelle/resolve"
 
 	"github.com/rules-bpf/rules_bpf/gazelle/bpfc"
 )
@@ -36,14 +37,23 @@ type bpfLang struct {
 	failed bool
 }
 
+// What gazelle_binary takes is the first version of Gazelle's API, although its
+// authors have a second in the making.
+type (
+	languageV1    = language.Language     //nolint:SA1019
+	ruleIndex     = resolve.RuleIndex     //nolint:SA1019
+	crossResolver = resolve.CrossResolver //nolint:SA1019
+)
+
 var (
-	_ language.Language            = (*bpfLang)(nil)
+	_ languageV1                   = (*bpfLang)(nil)
+	_ crossResolver                = (*bpfLang)(nil)
 	_ language.ModuleAwareLanguage = (*bpfLang)(nil)
 	_ language.LifecycleManager    = (*bpfLang)(nil)
 )
 
 // NewLanguage returns the language, for gazelle_binary.
-func NewLanguage() language.Language {
+func NewLanguage() languageV1 {
 	return &bpfLang{
 		scanners: make(map[string]*bpfc.Scanner),
 		files:    make(map[string]bool),

@@ -7,16 +7,14 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/bazelbuild/bazel-gazelle/config"
-	"github.com/bazelbuild/bazel-gazelle/label"
+	"github.com/bazel-contrib/bazel-gazelle/v2/config"
+	"github.com/bazel-contrib/bazel-gazelle/v2/label"
+	"github.com/bazel-contrib/bazel-gazelle/v2/resolve"
+	"github.com/bazel-contrib/bazel-gazelle/v2/rule"
 	"github.com/bazelbuild/bazel-gazelle/repo"
-	"github.com/bazelbuild/bazel-gazelle/resolve"
-	"github.com/bazelbuild/bazel-gazelle/rule"
 
 	"github.com/rules-bpf/rules_bpf/gazelle/bpfc"
 )
-
-var _ resolve.CrossResolver = (*bpfLang)(nil)
 
 // Imports returns what a rule can be found by: a library by the paths of its
 // headers, a Go package by its import path, as Go's language asks for it.
@@ -43,7 +41,7 @@ func (l *bpfLang) Imports(c *config.Config, r *rule.Rule, f *rule.File) []resolv
 func (*bpfLang) Embeds(*rule.Rule, label.Label) []label.Label { return nil }
 
 // CrossResolve finds the Go packages of BPF rules for Go's language.
-func (l *bpfLang) CrossResolve(c *config.Config, ix *resolve.RuleIndex, imp resolve.ImportSpec, lang string) []resolve.FindResult {
+func (l *bpfLang) CrossResolve(c *config.Config, ix *ruleIndex, imp resolve.ImportSpec, lang string) []resolve.FindResult {
 	if imp.Lang != "go" || lang != "go" {
 		return nil
 	}
@@ -65,7 +63,7 @@ func (l *bpfLang) CrossResolve(c *config.Config, ix *resolve.RuleIndex, imp reso
 }
 
 // Resolve sets what a rule depends on.
-func (l *bpfLang) Resolve(c *config.Config, ix *resolve.RuleIndex, _ *repo.RemoteCache, r *rule.Rule, imports any, from label.Label) {
+func (l *bpfLang) Resolve(c *config.Config, ix *ruleIndex, _ *repo.RemoteCache, r *rule.Rule, imports any, from label.Label) {
 	u, ok := imports.(*unit)
 	if !ok {
 		return
@@ -132,7 +130,7 @@ func appendDependency(list []dependency, d dependency) []dependency {
 }
 
 // headerDependencies resolves the includes of a unit's files.
-func (l *bpfLang) headerDependencies(ix *resolve.RuleIndex, u *unit) []dependency {
+func (l *bpfLang) headerDependencies(ix *ruleIndex, u *unit) []dependency {
 	if u.resolved.headersDone {
 		return u.resolved.headers
 	}
@@ -157,7 +155,7 @@ func (l *bpfLang) headerDependencies(ix *resolve.RuleIndex, u *unit) []dependenc
 }
 
 // resolveInclude finds the target that has a header.
-func (l *bpfLang) resolveInclude(ix *resolve.RuleIndex, u *unit, inc bpfc.Include) (label.Label, bool) {
+func (l *bpfLang) resolveInclude(ix *ruleIndex, u *unit, inc bpfc.Include) (label.Label, bool) {
 	c, bc := u.c, getConfig(u.c)
 	names := []string{inc.File}
 	if inc.File == "" {
@@ -225,7 +223,7 @@ func join(labels []label.Label) string {
 }
 
 // findHeader returns the targets that have a header, by its path from the root.
-func (l *bpfLang) findHeader(ix *resolve.RuleIndex, u *unit, name string, isVmlinux bool) []label.Label {
+func (l *bpfLang) findHeader(ix *ruleIndex, u *unit, name string, isVmlinux bool) []label.Label {
 	if isVmlinux {
 		// The kernel's types are those of the nearest rule.
 		for rel := u.rel; ; rel = parent(rel) {
@@ -287,7 +285,7 @@ func presentDependencies(u *unit) []label.Label {
 
 // allDependencies adds the libraries that define a unit's externs, and what
 // # keep keeps.
-func (l *bpfLang) allDependencies(ix *resolve.RuleIndex, u *unit) []dependency {
+func (l *bpfLang) allDependencies(ix *ruleIndex, u *unit) []dependency {
 	if u.resolved.allDone {
 		return u.resolved.all
 	}
@@ -354,7 +352,7 @@ func externs(scans []*bpfc.File) []bpfc.Symbol {
 
 // preferred narrows several definitions of a symbol down to those that are linked
 // anyway, or else to those of the same folder.
-func (l *bpfLang) preferred(ix *resolve.RuleIndex, u *unit, deps []dependency, definitions []definition) []definition {
+func (l *bpfLang) preferred(ix *ruleIndex, u *unit, deps []dependency, definitions []definition) []definition {
 	linked := make(map[label.Label]bool)
 	queue := make([]label.Label, 0, len(deps))
 	for _, d := range deps {
@@ -398,7 +396,7 @@ func places(definitions []definition) string {
 }
 
 // of returns what a library depends on, cycles included.
-func (l *bpfLang) of(ix *resolve.RuleIndex, lib *library) []label.Label {
+func (l *bpfLang) of(ix *ruleIndex, lib *library) []label.Label {
 	if lib.unit == nil {
 		return lib.deps
 	}
@@ -412,7 +410,7 @@ func (l *bpfLang) of(ix *resolve.RuleIndex, lib *library) []label.Label {
 // dependencies returns what a unit depends on, without what closes a cycle. Of
 // each cycle, a dependency goes that leads to a label that comes first in the
 // alphabet: that does not depend on which folder is looked at first.
-func (l *bpfLang) dependencies(ix *resolve.RuleIndex, u *unit) []dependency {
+func (l *bpfLang) dependencies(ix *ruleIndex, u *unit) []dependency {
 	if u.resolved.acyclicDone {
 		return u.resolved.acyclic
 	}
@@ -432,7 +430,7 @@ func (l *bpfLang) dependencies(ix *resolve.RuleIndex, u *unit) []dependency {
 }
 
 // chain returns the libraries on the way from one to another, or nil.
-func (l *bpfLang) chain(ix *resolve.RuleIndex, from, to label.Label) []label.Label {
+func (l *bpfLang) chain(ix *ruleIndex, from, to label.Label) []label.Label {
 	came := map[label.Label]label.Label{from: from}
 	for queue := []label.Label{from}; len(queue) > 0; queue = queue[1:] {
 		at := queue[0]
@@ -458,7 +456,7 @@ func (l *bpfLang) chain(ix *resolve.RuleIndex, from, to label.Label) []label.Lab
 }
 
 // closure returns all that a unit links.
-func (l *bpfLang) closure(ix *resolve.RuleIndex, u *unit) []label.Label {
+func (l *bpfLang) closure(ix *ruleIndex, u *unit) []label.Label {
 	var out []label.Label
 	seen := make(map[label.Label]bool)
 	visit := func(at label.Label) {
@@ -489,7 +487,7 @@ func (l *bpfLang) closure(ix *resolve.RuleIndex, u *unit) []label.Label {
 }
 
 // check reports what the linker would refuse in a final object.
-func (l *bpfLang) check(ix *resolve.RuleIndex, u *unit) {
+func (l *bpfLang) check(ix *ruleIndex, u *unit) {
 	bc := getConfig(u.c)
 	linked := l.closure(ix, u)
 	defined := make(map[string][]definition)
