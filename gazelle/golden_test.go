@@ -34,9 +34,13 @@ func TestMain(m *testing.M) {
 	}
 	log.SetPrefix("gazelle: ")
 	log.SetFlags(0)
+	languages := []language.Language{proto.NewLanguage(), golang.NewLanguage()} //nolint:SA1019
+	if os.Getenv(withoutBPF) == "" {
+		languages = append(languages, bpf.NewLanguage())
+	}
 	wd, err := os.Getwd()
 	if err == nil {
-		err = update.Run(context.Background(), languages(), wd, os.Args[1:])
+		err = update.Run(context.Background(), languages, wd, os.Args[1:])
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -44,16 +48,14 @@ func TestMain(m *testing.M) {
 	}
 }
 
-func languages() []language.Language { //nolint:SA1019
-	all := []language.Language{proto.NewLanguage(), golang.NewLanguage()} //nolint:SA1019
-	if os.Getenv(withoutBPF) == "" {
-		all = append(all, bpf.NewLanguage())
-	}
-	return all
-}
-
 // gazelle runs Gazelle in a repository, and returns what it logs.
 func gazelle(t testing.TB, repo string, args ...string) (stderr string, exit int) {
+	t.Helper()
+	stderr, state := start(t, repo, args...)
+	return strings.ReplaceAll(stderr, repo, "REPO"), state.ExitCode()
+}
+
+func start(t testing.TB, repo string, args ...string) (string, *os.ProcessState) {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -69,7 +71,7 @@ func gazelle(t testing.TB, repo string, args ...string) (stderr string, exit int
 	if err != nil && !errors.As(err, &failed) {
 		t.Fatal(err)
 	}
-	return strings.ReplaceAll(out.String(), repo, "REPO"), cmd.ProcessState.ExitCode()
+	return out.String(), cmd.ProcessState
 }
 
 // copyCase makes a repository of a case: the BUILD files are those with the suffix.

@@ -41,7 +41,7 @@ var yes = map[string]bool{
 }
 
 func (p *preprocessor) isDefined(name string) bool {
-	return p.macros[name] != nil || yes[name] ||
+	return p.macro(name) != nil || yes[name] ||
 		name == "__COUNTER__" || name == "__LINE__" || name == "__FILE__"
 }
 

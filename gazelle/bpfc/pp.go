@@ -51,6 +51,7 @@ const (
 type preprocessor struct {
 	scanner *Scanner
 	file    *File
+	// macros has nil for the ones that were undefined.
 	macros  map[string]*macro
 	frames  []frame
 	conds   []cond
@@ -60,6 +61,30 @@ type preprocessor struct {
 	once    map[*lexed]bool
 	seen    map[*lexed]bool
 	stop    bool
+}
+
+func newPreprocessor(s *Scanner, file *File) *preprocessor {
+	return &preprocessor{
+		scanner: s,
+		file:    file,
+		macros:  make(map[string]*macro),
+		budget:  maxTokens,
+		once:    make(map[*lexed]bool),
+		seen:    make(map[*lexed]bool),
+	}
+}
+
+// macro returns the macro of a name, or nil.
+func (p *preprocessor) macro(name string) *macro {
+	m, known := p.macros[name]
+	if !known {
+		if shared := p.scanner.prelude[name]; shared != nil {
+			own := *shared
+			m = &own
+			p.macros[name] = m
+		}
+	}
+	return m
 }
 
 func (p *preprocessor) problem(f *lexed, line int32, format string, args ...any) {
@@ -208,7 +233,7 @@ func (p *preprocessor) next() (token, bool) {
 // expand puts the expansion of t before what follows. It reports whether t was a
 // macro call.
 func (p *preprocessor) expand(t *token) bool {
-	m := p.macros[t.text]
+	m := p.macro(t.text)
 	if m == nil {
 		return p.dynamic(t)
 	}
@@ -282,7 +307,7 @@ func (p *preprocessor) arguments(name token) ([][]token, bool) {
 		}
 		// A macro that was hidden where the argument stands stays so.
 		if t.kind == kindIdent && !t.painted {
-			if m := p.macros[t.text]; m != nil && m.hidden {
+			if m := p.macro(t.text); m != nil && m.hidden {
 				t.painted = true
 			}
 		}
@@ -530,7 +555,7 @@ func (p *preprocessor) directive(f *frame, hash token) {
 		p.define(line)
 	case "undef":
 		if len(line) > 0 {
-			delete(p.macros, line[0].text)
+			p.macros[line[0].text] = nil
 		}
 	case "include", "include_next", "import":
 		p.include(hash, line)
@@ -590,7 +615,7 @@ func (p *preprocessor) define(line []token) {
 		body = body[1:]
 	}
 	m.body = body
-	if old := p.macros[m.name]; old != nil {
+	if old := p.macro(m.name); old != nil {
 		m.hidden = old.hidden
 	}
 	p.macros[m.name] = m

@@ -60,10 +60,6 @@ const prelude = `
 #define __ORDER_BIG_ENDIAN__ 4321
 #define __LITTLE_ENDIAN 1234
 #define __BIG_ENDIAN 4321
-`
-
-// littleEndian is the byte order, unless the flags define it.
-const littleEndian = `
 #define __BYTE_ORDER__ 1234
 #define __BYTE_ORDER 1234
 #define __LITTLE_ENDIAN_BITFIELD 1

@@ -9,8 +9,9 @@ import (
 // A Scanner scans files. It keeps the tokens of the headers that it opened, so
 // that many files may include one. It can be used by several goroutines.
 type Scanner struct {
-	open    OpenFunc
-	prelude *lexed
+	open OpenFunc
+	// prelude has the macros that every file begins with.
+	prelude map[string]*macro
 
 	mu    sync.Mutex
 	files map[string]*lexed
@@ -24,11 +25,11 @@ type OpenFunc func(from, path string, angled bool) (name string, read func() ([]
 
 // NewScanner makes a Scanner. open may be nil: then no header is opened.
 func NewScanner(open OpenFunc) *Scanner {
-	return &Scanner{
-		open:    open,
-		prelude: lex("<prelude>", []byte(prelude)),
-		files:   make(map[string]*lexed),
-	}
+	s := &Scanner{open: open, files: make(map[string]*lexed)}
+	p := newPreprocessor(s, new(File))
+	p.read(lex("<prelude>", []byte(prelude)))
+	s.prelude = p.macros
+	return s
 }
 
 // A Pos is a place in a file. Line counts from 1.
@@ -150,20 +151,10 @@ func (f *File) where(keep func(*Symbol) bool) []Symbol {
 // The architecture is among them, as __TARGET_ARCH_x86.
 func (s *Scanner) Scan(name string, content []byte, defines []string) *File {
 	file := &File{Name: name}
-	p := &preprocessor{
-		scanner: s,
-		file:    file,
-		macros:  make(map[string]*macro, 128),
-		budget:  maxTokens,
-		once:    make(map[*lexed]bool),
-		seen:    make(map[*lexed]bool),
+	p := newPreprocessor(s, file)
+	if len(defines) > 0 {
+		p.read(lex("<command line>", []byte(defineLines(defines))))
 	}
-	p.read(s.prelude)
-	flags := defineLines(defines)
-	if !strings.Contains(flags, "#define __BYTE_ORDER__ ") {
-		flags = littleEndian + flags
-	}
-	p.read(lex("<command line>", []byte(flags)))
 
 	u := unit{pp: p, file: file, decls: make(map[string]*decl)}
 	p.pushFile(lex(name, content))
