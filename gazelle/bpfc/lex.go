@@ -83,26 +83,26 @@ func splices(src string) (string, []int) {
 // preprocessor nor the parser looks at come as single characters.
 var operators = []string{"...", "##", "->", "&&", "||", "==", "!=", "<=", ">=", "<<", ">>"}
 
-func lex(name string, content []byte) *lexed {
-	f := &lexed{name: name, size: len(content)}
+func lex(name string, content []byte) *lexed { return lexInto(nil, name, content) }
+
+// lexInto is lex with the room for the tokens.
+func lexInto(tokens []token, name string, content []byte) *lexed {
+	f := &lexed{name: name, size: len(content), tokens: tokens}
 	src, spliced := splices(strings.TrimPrefix(string(content), "\ufeff"))
 	line, first, space := int32(1), true, false
-	// A file has a token for about every four bytes.
-	f.tokens = make([]token, 0, len(src)/4)
-	at := 0
-	// lineAt is the line of an offset that does not lie before the last one asked for.
-	countedTo, splicesSeen := 0, 0
-	lineAt := func(offset int) int32 {
-		line += int32(strings.Count(src[countedTo:offset], "\n"))
-		countedTo = offset
-		for splicesSeen < len(spliced) && spliced[splicesSeen] <= offset {
-			splicesSeen++
-		}
-		return line + int32(splicesSeen)
+	if tokens == nil {
+		// A file has a token for about every four bytes.
+		f.tokens = make([]token, 0, len(src)/4)
 	}
+	at := 0
 	emit := func(k kind, end int) {
+		// A removed splice was a line end, too.
+		for len(spliced) > 0 && spliced[0] <= at {
+			spliced = spliced[1:]
+			line++
+		}
 		f.tokens = append(f.tokens, token{
-			text: src[at:end], file: f, line: lineAt(at), kind: k, first: first, space: space,
+			text: src[at:end], file: f, line: line, kind: k, first: first, space: space,
 		})
 		first, space = false, false
 		at = end
@@ -112,23 +112,25 @@ func lex(name string, content []byte) *lexed {
 		switch {
 		case c == '\n':
 			first, space = true, false
+			line++
 			at++
 		case c == ' ' || c == '\t' || c == '\r' || c == '\f' || c == '\v' || c == 0:
 			space = true
 			at++
-		case strings.HasPrefix(src[at:], "//"):
+		case c == '/' && strings.HasPrefix(src[at:], "//"):
 			if end := strings.IndexByte(src[at:], '\n'); end >= 0 {
 				at += end
 			} else {
 				at = len(src)
 			}
 			space = true
-		case strings.HasPrefix(src[at:], "/*"):
+		case c == '/' && strings.HasPrefix(src[at:], "/*"):
 			end := strings.Index(src[at+2:], "*/")
 			if end < 0 {
-				f.problem, f.problemLine = "a comment is not closed", lineAt(at)
+				f.problem, f.problemLine = "a comment is not closed", line
 				at = len(src)
 			} else {
+				line += int32(strings.Count(src[at:at+2+end], "\n"))
 				at += 2 + end + 2
 			}
 			space = true
@@ -161,10 +163,12 @@ func lex(name string, content []byte) *lexed {
 			emit(kindNumber, end)
 		default:
 			end := at + 1
-			for _, op := range operators {
-				if strings.HasPrefix(src[at:], op) {
-					end = at + len(op)
-					break
+			if strings.IndexByte(".#-&|=!<>", c) >= 0 {
+				for _, op := range operators {
+					if strings.HasPrefix(src[at:], op) {
+						end = at + len(op)
+						break
+					}
 				}
 			}
 			emit(kindPunct, end)

@@ -44,6 +44,8 @@ type unit struct {
 	file  *File
 	decls map[string]*decl
 	order []*decl
+	// seen is empty between uses.
+	seen map[string]bool
 }
 
 // Keywords are never the names of what is declared, and never refer to anything.
@@ -88,17 +90,16 @@ func isAggregate(t token) bool {
 	return t.isIdent("struct") || t.isIdent("union") || t.isIdent("enum")
 }
 
-// parse reads all external declarations.
-func (u *unit) parse() {
-	var toks []token
+// parse reads all external declarations. It returns the memory that it was given.
+func (u *unit) parse(toks []token) []token {
 	for {
-		var ok bool
-		toks, ok = u.external(toks[:0])
-		if len(toks) > 0 {
-			u.declaration(toks, nil)
+		some, ok := u.external(toks[:0])
+		if len(some) > 0 {
+			u.declaration(some, nil)
+			toks = some
 		}
 		if !ok {
-			return
+			return toks
 		}
 	}
 }
@@ -569,7 +570,12 @@ var unevaluated = map[string]bool{
 
 // references notes the names that a body or an initialiser mentions.
 func (u *unit) references(from *decl, toks []token) {
-	seen := make(map[string]bool)
+	seen := u.seen
+	if len(seen) > 0 {
+		// Within another body.
+		seen = make(map[string]bool)
+	}
+	defer clear(seen)
 	for i := 0; i < len(toks); i++ {
 		t := toks[i]
 		if t.kind != kindIdent {

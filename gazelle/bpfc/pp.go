@@ -320,6 +320,9 @@ func (p *preprocessor) expanded(arg []token) []token {
 	if len(arg) == 0 {
 		return nil
 	}
+	if !p.calls(arg) {
+		return arg
+	}
 	mark := len(p.frames)
 	p.push(frame{tokens: arg, fence: true})
 	if p.stop {
@@ -337,6 +340,18 @@ func (p *preprocessor) expanded(arg []token) []token {
 		p.pop()
 	}
 	return out
+}
+
+// calls reports whether there is a macro's name among the tokens.
+func (p *preprocessor) calls(toks []token) bool {
+	p.budget -= len(toks)
+	for _, t := range toks {
+		if t.kind == kindIdent && (p.macro(t.text) != nil || strings.HasPrefix(t.text, "__") || t.text == "_Pragma") ||
+			t.kind == kindBad {
+			return true
+		}
+	}
+	return false
 }
 
 // substitute returns a macro's body with its arguments in it.
@@ -376,7 +391,8 @@ func (p *preprocessor) substitute(m *macro, args [][]token, call *token) []token
 
 func (p *preprocessor) replace(m *macro, args [][]token, param func(token) ([]token, bool)) []token {
 	var out []token
-	expansions := make(map[string][]token)
+	// By parameter, once needed.
+	var expansions map[int][]token
 	body := m.body
 	for i := 0; i < len(body); i++ {
 		if p.stop || len(out) > p.budget {
@@ -435,10 +451,14 @@ func (p *preprocessor) replace(m *macro, args [][]token, param func(token) ([]to
 				out = append(out, arg...)
 				continue
 			}
-			expansion, done := expansions[t.text]
+			expansion, done := expansions[m.params[t.text]]
 			if !done {
-				expansion = p.expanded(arg)
-				expansions[t.text] = expansion
+				if expansion = p.expanded(arg); len(arg) > 0 {
+					if expansions == nil {
+						expansions = make(map[int][]token)
+					}
+					expansions[m.params[t.text]] = expansion
+				}
 			}
 			start := len(out)
 			out = append(out, expansion...)

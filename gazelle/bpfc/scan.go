@@ -156,12 +156,30 @@ func (s *Scanner) Scan(name string, content []byte, defines []string) *File {
 		p.read(lex("<command line>", []byte(defineLines(defines))))
 	}
 
-	u := unit{pp: p, file: file, decls: make(map[string]*decl)}
-	p.pushFile(lex(name, content))
-	u.parse()
+	room := rooms.Get().(*room)
+	u := unit{pp: p, file: file, decls: make(map[string]*decl), seen: room.seen}
+	main := lexInto(room.file[:0], name, content)
+	p.pushFile(main)
+	room.declaration = u.parse(room.declaration[:0])
 	u.finish()
+
+	// Nothing of the result refers to tokens.
+	room.file = main.tokens
+	clear(room.file)
+	clear(room.declaration[:cap(room.declaration)])
+	rooms.Put(room)
 	return file
 }
+
+// A room is memory that one scan leaves to the next.
+type room struct {
+	file, declaration []token
+	seen              map[string]bool
+}
+
+var rooms = sync.Pool{New: func() any {
+	return &room{file: make([]token, 0, 1024), seen: make(map[string]bool)}
+}}
 
 // defineLines returns directives for flags.
 func defineLines(defines []string) string {
