@@ -319,7 +319,9 @@ specifiers:
 				i++
 			}
 			for i < len(toks) && isAttribute(toks[i]) {
-				_, i = attribute(toks, i)
+				var a attrs
+				a, i = attribute(toks, i)
+				s.merge(a)
 			}
 			if i < len(toks) && toks[i].is("{") {
 				i = group(toks, i)
@@ -541,10 +543,16 @@ func (u *unit) declare(d declarator, s storage, a attrs, value []token, defined 
 		to.pos = d.pos
 	}
 	to.defined = true
-	for _, t := range value {
-		if t.kind == kindString && to.text == "" {
-			to.text = unquote(t)
+	// Literals that stand side by side are one.
+	first := 0
+	for first < len(value) && value[first].kind != kindString {
+		first++
+	}
+	for _, t := range value[first:] {
+		if t.kind != kindString {
+			break
 		}
+		to.text += unquote(t)
 	}
 	u.references(to, value)
 }

@@ -44,7 +44,7 @@ const (
 	maxFrames       = 1 << 12
 	// maxTokens, plus as many as tokensPerByte for each byte of the files, is how
 	// much is read in all. A file of nested macros can ask for any amount.
-	maxTokens     = 1 << 22
+	maxTokens     = 1 << 20
 	tokensPerByte = 64
 )
 

@@ -266,7 +266,7 @@ func (u *unit) finish() {
 			s.Name = d.label
 		}
 		switch {
-		case d.function && isProgramSection(d.section):
+		case d.function && d.defined && isProgramSection(d.section):
 			s.Kind = Program
 		case d.function:
 			s.Kind = Function
