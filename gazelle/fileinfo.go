@@ -4,9 +4,11 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/bazel-contrib/bazel-gazelle/v2/config"
+	"github.com/bazel-contrib/bazel-gazelle/v2/walk"
 
 	"github.com/rules-bpf/rules_bpf/gazelle/bpfc"
 )
@@ -40,11 +42,76 @@ func isFinal(f *bpfc.File) bool {
 
 // scan reads a file of the repository, by its path from the root.
 func (l *bpfLang) scan(c *config.Config, name string, defines []string) (*bpfc.File, error) {
-	content, err := os.ReadFile(filepath.Join(c.RepoRoot, filepath.FromSlash(name)))
+	if p := l.ahead[name]; p != nil {
+		delete(l.ahead, name)
+		<-p.done
+		if p.scanner == l.scanner(c) && slices.Equal(p.defines, defines) {
+			return p.file, p.err
+		}
+	}
+	return scanFile(l.scanner(c), c.RepoRoot, name, defines)
+}
+
+func scanFile(s *bpfc.Scanner, root, name string, defines []string) (*bpfc.File, error) {
+	content, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(name)))
 	if err != nil {
 		return nil, err
 	}
-	return l.scanner(c).Scan(name, content, append([]string{scannedArch}, defines...)), nil
+	return s.Scan(name, content, append([]string{scannedArch}, defines...)), nil
+}
+
+// A pendingScan is one that began before its folder's turn.
+type pendingScan struct {
+	scanner *bpfc.Scanner
+	defines []string
+	done    chan struct{}
+	file    *bpfc.File
+	err     error
+}
+
+// aheadFolders is how many folders files are scanned ahead.
+const aheadFolders = 16
+
+// scanAhead begins to scan the files of the folders whose turn is probably next,
+// while Gazelle, which works with one thread, is busy with this one. A folder
+// whose directives say other flags is scanned again.
+func (l *bpfLang) scanAhead(c *config.Config, rel string) {
+	if rel == "" || c.IndexLazy {
+		return
+	}
+	up := parent(rel)
+	info, err := walk.GetDirInfo(up)
+	if err != nil {
+		return
+	}
+	at, ok := slices.BinarySearch(info.Subdirs, path.Base(rel))
+	if !ok {
+		return
+	}
+	flags := defines(getConfig(c).copts)
+	for _, sibling := range info.Subdirs[at+1 : min(at+1+aheadFolders, len(info.Subdirs))] {
+		next := path.Join(up, sibling)
+		if l.lib.ahead[next] {
+			continue
+		}
+		l.lib.ahead[next] = true
+		info, err := walk.GetDirInfo(next)
+		if err != nil {
+			continue
+		}
+		for _, name := range info.RegularFiles {
+			if !strings.HasSuffix(name, sourceSuffix) {
+				continue
+			}
+			name = path.Join(next, name)
+			p := &pendingScan{scanner: l.scanner(c), defines: flags, done: make(chan struct{})}
+			l.ahead[name] = p
+			go func() {
+				defer close(p.done)
+				p.file, p.err = scanFile(p.scanner, c.RepoRoot, name, flags)
+			}()
+		}
+	}
 }
 
 func (l *bpfLang) scanner(c *config.Config) *bpfc.Scanner {
@@ -93,11 +160,15 @@ func candidates(search []string, from, header string, angled bool) []string {
 
 // isFile reports whether the repository has a file of this path.
 func (l *bpfLang) isFile(c *config.Config, name string) bool {
+	l.filesMu.Lock()
 	is, known := l.files[name]
+	l.filesMu.Unlock()
 	if !known {
 		info, err := os.Stat(filepath.Join(c.RepoRoot, filepath.FromSlash(name)))
 		is = err == nil && info.Mode().IsRegular()
+		l.filesMu.Lock()
 		l.files[name] = is
+		l.filesMu.Unlock()
 	}
 	return is
 }

@@ -28,6 +28,7 @@ func (l *bpfLang) GenerateRules(args language.GenerateArgs) language.GenerateRes
 		l.indexGoImports(args, &res)
 	}
 	l.lib.visited[args.Rel] = true
+	l.scanAhead(args.Config, args.Rel)
 
 	d := &folder{
 		c: args.Config, rel: args.Rel, files: args.RegularFiles, generated: args.GenFiles, build: args.File,

@@ -15,6 +15,7 @@ import (
 	"context"
 	"flag"
 	"log"
+	"sync"
 
 	"github.com/bazel-contrib/bazel-gazelle/v2/config"
 	"github.com/bazelbuild/bazel-gazelle/language"
@@ -30,9 +31,11 @@ type bpfLang struct {
 	// scanners has one for each list of search folders: the headers that a file
 	// includes depend on it.
 	scanners map[string]*bpfc.Scanner
-	// files says which paths are files of the repository.
-	files map[string]bool
-	lib   libraries
+	// files says which paths are files of the repository. Scans ahead use it, too.
+	files   map[string]bool
+	filesMu sync.Mutex
+	ahead   map[string]*pendingScan
+	lib     libraries
 	// failed is set when a policy says that something is an error.
 	failed bool
 }
@@ -57,6 +60,7 @@ func NewLanguage() languageV1 {
 	return &bpfLang{
 		scanners: make(map[string]*bpfc.Scanner),
 		files:    make(map[string]bool),
+		ahead:    make(map[string]*pendingScan),
 		lib:      newLibraries(),
 	}
 }

@@ -43,7 +43,7 @@ type libraries struct {
 	// buildHeaders has what other rules of a folder's BUILD file offer.
 	buildHeaders map[string]map[string][]label.Label
 
-	packages, visited, loaded map[string]bool
+	packages, visited, loaded, ahead map[string]bool
 }
 
 func newLibraries() libraries {
@@ -58,6 +58,7 @@ func newLibraries() libraries {
 		packages:     make(map[string]bool),
 		visited:      make(map[string]bool),
 		loaded:       make(map[string]bool),
+		ahead:        make(map[string]bool),
 	}
 }
 

@@ -45,7 +45,7 @@ const (
 	// maxTokens, plus as many as tokensPerByte for each byte of the files, is how
 	// much is read in all. A file of nested macros can ask for any amount.
 	maxTokens     = 1 << 20
-	tokensPerByte = 64
+	tokensPerByte = 16
 )
 
 type preprocessor struct {

@@ -117,17 +117,19 @@ type File struct {
 	License    string
 	HasLicense bool
 	Problems   []Problem
+
+	definitions, externs []Symbol
 }
 
-// Definitions returns what other files may refer to.
+// Definitions returns what other files may refer to. It is not to be changed.
 func (f *File) Definitions() []Symbol {
-	return f.where(func(s *Symbol) bool { return s.Defined && s.Linkage != Static && s.Used })
+	return f.definitions
 }
 
 // Externs returns what another file must define, or may define if it is weak.
-// What the kernel defines is not among it.
+// What the kernel defines is not among it. It is not to be changed.
 func (f *File) Externs() []Symbol {
-	return f.where(func(s *Symbol) bool { return !s.Defined && s.Used && !s.Kernel() })
+	return f.externs
 }
 
 // Programs returns the programs.
@@ -291,6 +293,8 @@ func (u *unit) finish() {
 	sort.Slice(u.file.Symbols, func(i, j int) bool {
 		return u.file.Symbols[i].Name < u.file.Symbols[j].Name
 	})
+	u.file.definitions = u.file.where(func(s *Symbol) bool { return s.Defined && s.Linkage != Static && s.Used })
+	u.file.externs = u.file.where(func(s *Symbol) bool { return !s.Defined && s.Used && !s.Kernel() })
 }
 
 func isProgramSection(section string) bool {
