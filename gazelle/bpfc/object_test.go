@@ -173,7 +173,7 @@ func TestCorpus(t *testing.T) {
 	}
 	includes := filepath.SplitList(os.Getenv("BPFC_INCLUDES"))
 	scanner := bpfc.NewScanner(openIn(includes...))
-	files, agree, notCompiled, problems := 0, 0, 0, 0
+	files, agree, notCompiled := 0, 0, 0
 	for _, source := range sources {
 		content, err := os.ReadFile(source)
 		if err != nil {
@@ -188,8 +188,7 @@ func TestCorpus(t *testing.T) {
 		}
 		files++
 		for _, problem := range file.Problems {
-			problems++
-			t.Logf("%s: problem: %s:%d: %s", name, problem.Pos.File, problem.Pos.Line, problem.Text)
+			t.Errorf("%s: problem: %s:%d: %s", name, problem.Pos.File, problem.Pos.Line, problem.Text)
 		}
 		diffs, err := disagreements(file, object)
 		if err != nil {
@@ -200,7 +199,7 @@ func TestCorpus(t *testing.T) {
 			agree++
 		}
 		for _, diff := range diffs {
-			t.Logf("%s: %s", name, diff)
+			t.Errorf("%s: %s", name, diff)
 		}
 	}
 	t.Logf("%d files, %d without an object, %d of %d agree", len(sources), notCompiled, agree, files)
