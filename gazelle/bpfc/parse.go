@@ -254,10 +254,7 @@ func attribute(toks []token, i int) (attrs, int) {
 		}
 		argument := ""
 		if i+2 < end && toks[i+1].is("(") {
-			// Literals that stand side by side are one.
-			for j := i + 2; j < end && toks[j].kind == kindString; j++ {
-				argument += unquote(toks[j])
-			}
+			argument = literal(toks[i+2 : end])
 		}
 		switch toks[i].text {
 		case "section", "__section__":
@@ -358,9 +355,10 @@ specifiers:
 				a.merge(more)
 			} else if isAsm(toks[i]) {
 				end := operand(toks, i)
-				for i++; i < end; i++ {
-					a.label += unquote(toks[i])
+				if i+2 < end {
+					a.label = literal(toks[i+2 : end])
 				}
+				i = end
 			} else if toks[i].is(":") {
 				// A bit-field's width, of a declaration that went wrong before.
 				return
@@ -500,8 +498,12 @@ prefix:
 // declare adds a declaration to what is known of its name.
 func (u *unit) declare(d declarator, s storage, a attrs, value []token, defined bool, within *decl) {
 	name := d.name
-	if within != nil && !s.extern {
-		return
+	if within != nil {
+		if !s.extern {
+			return
+		}
+		// An extern of a body has no value.
+		defined = false
 	}
 	if d.function && defined && isUnknownMacro(name) {
 		// What defines a function and is not known here has the function's name
@@ -543,18 +545,32 @@ func (u *unit) declare(d declarator, s storage, a attrs, value []token, defined 
 		to.pos = d.pos
 	}
 	to.defined = true
-	// Literals that stand side by side are one.
-	first := 0
-	for first < len(value) && value[first].kind != kindString {
-		first++
+	for i, t := range value {
+		if t.kind == kindString {
+			to.text = literal(value[i:])
+			break
+		}
 	}
-	for _, t := range value[first:] {
+	u.references(to, value)
+}
+
+// literal returns the string that tokens begin with: literals that stand side by
+// side are one.
+func literal(toks []token) string {
+	if len(toks) == 0 || toks[0].kind != kindString {
+		return ""
+	}
+	if len(toks) == 1 || toks[1].kind != kindString {
+		return unquote(toks[0])
+	}
+	var b strings.Builder
+	for _, t := range toks {
 		if t.kind != kindString {
 			break
 		}
-		to.text += unquote(t)
+		b.WriteString(unquote(t))
 	}
-	u.references(to, value)
+	return b.String()
 }
 
 // isUnknownMacro reports whether the name looks like one of libbpf's macros.

@@ -44,7 +44,7 @@ const (
 	maxFrames       = 1 << 12
 	// maxTokens, plus as many as tokensPerByte for each byte of the files, is how
 	// much is read in all. A file of nested macros can ask for any amount.
-	maxTokens     = 1 << 20
+	maxTokens     = 1 << 18
 	tokensPerByte = 16
 )
 
@@ -365,7 +365,9 @@ func (p *preprocessor) substitute(m *macro, args [][]token, call *token) []token
 		case !ok:
 			return nil, false
 		case m.variadic && i == len(m.params)-1:
-			return variadic(args, i), true
+			all := variadic(args, i)
+			p.budget -= len(all)
+			return all, true
 		case i < len(args):
 			return args[i], true
 		}
@@ -434,7 +436,7 @@ func (p *preprocessor) replace(m *macro, args [][]token, param func(token) ([]to
 				out = append(out[:len(out)-1], right...)
 				continue
 			}
-			p.budget -= len(left.text)
+			p.budget -= len(left.text) + len(right[0].text)
 			out = append(out[:len(out)-1], paste(left, right[0])...)
 			out = append(out, right[1:]...)
 		default:

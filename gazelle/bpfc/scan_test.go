@@ -476,7 +476,9 @@ func TestGrowth(t *testing.T) {
 		"conditions":  strings.Repeat("#if 1\n", 100000),
 		"unary":       "#if " + strings.Repeat("!", 100000) + "1\n#endif",
 		"expression":  "#if " + strings.Repeat("(", 100000) + "1\n#endif",
-		"externs":     "int f(void) { " + strings.Repeat("extern int x = ({ ", 20000) + "}",
+		"externs":     "int f(void) { " + strings.Repeat("extern int x = ({ ", 20000) + strings.Repeat(" });", 20000) + "}",
+		"literals":    "char x[] SEC(" + strings.Repeat("\"a\" ", 100000) + ");",
+		"empty":       "#define E\n#define F(...) " + strings.Repeat("__VA_ARGS__ ", 20000) + "\nF(" + strings.Repeat("E ", 20000) + ")",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

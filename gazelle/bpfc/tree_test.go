@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -48,12 +49,14 @@ func TestTree(t *testing.T) {
 	}
 	object := filepath.Join(out, "object.o")
 	compiled := 0
+	// Goldens and end-to-end modules have roots of their own, and one golden a
+	// folder to search.
+	roots := []string{root, filepath.Join(root, "gazelle/testdata"), filepath.Join(root, "e2e/gazelle")}
+	search := filepath.Join(root, "gazelle/testdata/directives/search/lib")
+	scanner := bpfc.NewScanner(openIn(append(slices.Clip(roots), search)...))
 	for _, source := range sources {
-		// The folder's name is the root for what goldens include.
-		roots := []string{root, filepath.Join(root, "gazelle/testdata"), filepath.Join(root, "e2e/gazelle")}
 		args := []string{"-g", "-O2", "-mcpu=v3", "-target", "bpfel", "-w", "-D__TARGET_ARCH_x86", `-DLIBC="/libc.so.6"`,
-			"-I/usr/include/x86_64-linux-gnu", "-iquote", out,
-			"-I" + filepath.Join(root, "gazelle/testdata/directives/search/lib")}
+			"-I/usr/include/x86_64-linux-gnu", "-iquote", out, "-I" + search}
 		for _, dir := range roots {
 			args = append(args, "-iquote", dir)
 		}
@@ -70,7 +73,7 @@ func TestTree(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		file := bpfc.NewScanner(openIn(roots...)).Scan(source, content, []string{"__TARGET_ARCH_x86", `LIBC="/libc.so.6"`})
+		file := scanner.Scan(source, content, []string{"__TARGET_ARCH_x86", `LIBC="/libc.so.6"`})
 		diffs, err := disagreements(file, object)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
