@@ -201,6 +201,11 @@ func (l *bpfLang) planFolder(d *folder) *plan {
 	l.assignHeaders(d, p, sources)
 	for _, u := range p.units {
 		u.includes = searched(bc, u)
+		for _, scan := range u.scans {
+			// From here on, only definitions and externs count, and there may be many
+			// thousand files.
+			scan.Symbols = nil
+		}
 	}
 	return p
 }
