@@ -392,7 +392,11 @@ func (p *preprocessor) substitute(m *macro, args [][]token, call *token) []token
 }
 
 func (p *preprocessor) replace(m *macro, args [][]token, param func(token) ([]token, bool)) []token {
-	var out []token
+	size := len(m.body)
+	for _, arg := range args {
+		size += len(arg)
+	}
+	out := make([]token, 0, size)
 	// By parameter, once needed.
 	var expansions map[int][]token
 	body := m.body
