@@ -1,0 +1,3 @@
+#pragma once
+
+__u64 clock_now(void);

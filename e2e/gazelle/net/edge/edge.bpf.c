@@ -1,0 +1,16 @@
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include "net/ratelimit/ratelimit.bpf.h"
+
+__u64 dropped;
+
+SEC("xdp")
+int limit(struct xdp_md *ctx)
+{
+	if (ratelimit_allow())
+		return XDP_PASS;
+	__sync_fetch_and_add(&dropped, 1);
+	return XDP_DROP;
+}
+
+char LICENSE[] SEC("license") = "GPL";

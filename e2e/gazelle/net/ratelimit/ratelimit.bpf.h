@@ -1,0 +1,3 @@
+#pragma once
+
+int ratelimit_allow(void);

@@ -1,0 +1,21 @@
+package bpfc_test
+
+import (
+	"os"
+	"testing"
+
+	"github.com/rules-bpf/rules_bpf/gazelle/bpfc"
+)
+
+func BenchmarkScan(b *testing.B) {
+	content, err := os.ReadFile("testdata/sample.bpf.c")
+	if err != nil {
+		b.Fatal(err)
+	}
+	scanner := bpfc.NewScanner(nil)
+	b.SetBytes(int64(len(content)))
+	b.ReportAllocs()
+	for b.Loop() {
+		scanner.Scan("sample.bpf.c", content, []string{"__TARGET_ARCH_x86"})
+	}
+}

@@ -1,0 +1,639 @@
+package bpfc
+
+import "strings"
+
+// A decl is all that the declarations of one name say together.
+type decl struct {
+	name    string
+	section string
+	label   string // the symbol's name when asm() gives another one
+	text    string // the first string of the initialiser
+	pos     Pos
+	refs    []ref
+	usedAt  Pos
+
+	function, defined, static, extern, weak, hidden bool
+	// inline is set when a declaration has the keyword, plain when one has not or
+	// has extern too: then the definition is an external one.
+	inline, plain bool
+	// keep is set by __attribute__((used)).
+	keep, used bool
+}
+
+// A ref is a name that a body or an initialiser mentions.
+type ref struct {
+	name string
+	pos  Pos
+}
+
+// inlineOnly reports whether C makes no function of the definition by itself.
+func (d *decl) inlineOnly() bool { return d.function && d.inline && !d.plain && !d.keep }
+
+// root reports whether the object has the symbol whoever uses it.
+func (d *decl) root() bool {
+	return d.defined && (d.keep || !d.static && !d.inlineOnly())
+}
+
+// object reports whether the declaration is of something that can be a symbol.
+// asm("llvm...") stands for instructions.
+func (d *decl) object() bool { return !strings.HasPrefix(d.label, "llvm.") }
+
+// A unit is a translation unit that is being parsed.
+type unit struct {
+	pp    *preprocessor
+	file  *File
+	decls map[string]*decl
+	order []*decl
+	// seen is empty between uses.
+	seen map[string]bool
+}
+
+// Keywords are never the names of what is declared, and never refer to anything.
+var keywords = map[string]bool{
+	"auto": true, "break": true, "case": true, "char": true, "const": true, "continue": true,
+	"default": true, "do": true, "double": true, "else": true, "enum": true, "extern": true,
+	"float": true, "for": true, "goto": true, "if": true, "inline": true, "int": true, "long": true,
+	"register": true, "restrict": true, "return": true, "short": true, "signed": true, "sizeof": true,
+	"static": true, "struct": true, "switch": true, "typedef": true, "union": true, "unsigned": true,
+	"void": true, "volatile": true, "while": true, "_Bool": true, "_Complex": true, "__int128": true,
+	"__inline": true, "__inline__": true, "__const": true, "__volatile__": true, "__volatile": true,
+	"__restrict": true, "__restrict__": true, "__extension__": true, "__signed__": true, "_Noreturn": true,
+	"_Thread_local": true, "__thread": true, "_Float16": true, "__bf16": true,
+}
+
+// Keywords that end a type: another name behind them is the declared one.
+var typeWords = map[string]bool{
+	"char": true, "double": true, "float": true, "int": true, "long": true, "short": true, "signed": true,
+	"unsigned": true, "void": true, "_Bool": true, "__int128": true, "__signed__": true, "_Float16": true,
+}
+
+// Operators with an operand in parentheses.
+var operandWords = map[string]bool{
+	"__attribute__": true, "__attribute": true, "typeof": true, "__typeof__": true, "__typeof": true,
+	"typeof_unqual": true, "_Alignas": true, "_Atomic": true, "__declspec": true, "asm": true, "__asm__": true,
+	"__asm": true, "_Static_assert": true, "static_assert": true,
+}
+
+func isAttribute(t token) bool {
+	return t.isIdent("__attribute__") || t.isIdent("__attribute")
+}
+
+func isTypeof(t token) bool {
+	return t.isIdent("typeof") || t.isIdent("__typeof__") || t.isIdent("__typeof") || t.isIdent("typeof_unqual")
+}
+
+func isAsm(t token) bool {
+	return t.isIdent("asm") || t.isIdent("__asm__") || t.isIdent("__asm")
+}
+
+func isAggregate(t token) bool {
+	return t.isIdent("struct") || t.isIdent("union") || t.isIdent("enum")
+}
+
+// parse reads all external declarations. It returns the memory that it was given.
+func (u *unit) parse(toks []token) []token {
+	for {
+		some, ok := u.external(toks[:0])
+		if len(some) > 0 {
+			u.declaration(some, nil)
+			toks = some
+		}
+		if !ok {
+			return toks
+		}
+	}
+}
+
+// external collects the tokens of one external declaration: to its semicolon, or
+// to the end of its body.
+func (u *unit) external(toks []token) ([]token, bool) {
+	var open []token
+	// aggregate is set behind struct, union or enum and their tag: a brace there
+	// begins a list of members. params is set behind the parameters of a function:
+	// a brace there begins a body.
+	aggregate, tagged, params, initializer, operand := false, false, false, false, false
+	for {
+		t, ok := u.pp.next()
+		if !ok {
+			if len(open) > 0 {
+				u.unclosed(open)
+				return nil, false
+			}
+			return toks, false
+		}
+		toks = append(toks, t)
+		if len(open) == 0 {
+			body := false
+			switch {
+			case t.is(";"):
+				return toks, true
+			case t.is("="):
+				initializer = true
+			case isAggregate(t):
+				aggregate, tagged = true, false
+			case t.kind == kindIdent && operandWords[t.text]:
+				operand = true
+			case t.kind == kindIdent && aggregate && !tagged:
+				tagged = true
+			case t.is("{") && !aggregate && !initializer && params:
+				body = true
+			case t.is("("):
+				params = params || !operand
+				if !operand {
+					aggregate = false
+				}
+				operand = false
+			case t.is("{"):
+				aggregate = false
+			default:
+				aggregate = false
+			}
+			if body {
+				toks, ok = u.body(toks)
+				return toks, ok
+			}
+		}
+		switch {
+		case t.is("(") || t.is("[") || t.is("{"):
+			open = append(open, t)
+		case t.is(")") || t.is("]") || t.is("}"):
+			if len(open) == 0 {
+				u.pp.problem(t.file, t.line, "%q closes nothing", t.text)
+				return nil, true
+			}
+			if last := open[len(open)-1]; closing[last.text] != t.text {
+				u.pp.problem(t.file, t.line, "%q does not close the %q of line %d", t.text, last.text, last.line)
+				return nil, true
+			}
+			open = open[:len(open)-1]
+		}
+	}
+}
+
+// unclosed reports that the input ends inside of brackets.
+func (u *unit) unclosed(open []token) {
+	if last := open[len(open)-1]; !u.pp.stop {
+		u.pp.problem(last.file, last.line, "%q is not closed", last.text)
+	}
+}
+
+var closing = map[string]string{"(": ")", "[": "]", "{": "}"}
+
+// body collects the rest of a function's body.
+func (u *unit) body(toks []token) ([]token, bool) {
+	open := []token{toks[len(toks)-1]}
+	for {
+		t, ok := u.pp.next()
+		if !ok {
+			u.unclosed(open)
+			return nil, false
+		}
+		toks = append(toks, t)
+		switch {
+		case t.is("(") || t.is("[") || t.is("{"):
+			open = append(open, t)
+		case t.is(")") || t.is("]") || t.is("}"):
+			if last := open[len(open)-1]; closing[last.text] != t.text {
+				u.pp.problem(t.file, t.line, "%q does not close the %q of line %d", t.text, last.text, last.line)
+				return nil, true
+			}
+			if open = open[:len(open)-1]; len(open) == 0 {
+				return toks, true
+			}
+		}
+	}
+}
+
+// attrs is what attributes say.
+type attrs struct {
+	section, label     string
+	weak, hidden, keep bool
+}
+
+func (a *attrs) merge(b attrs) {
+	if b.section != "" {
+		a.section = b.section
+	}
+	a.weak = a.weak || b.weak
+	a.hidden = a.hidden || b.hidden
+	a.keep = a.keep || b.keep
+}
+
+// group returns the index behind the bracket that closes the one at i.
+func group(toks []token, i int) int {
+	depth := 0
+	for ; i < len(toks); i++ {
+		switch t := toks[i]; {
+		case t.kind != kindPunct:
+		case t.text == "(" || t.text == "[" || t.text == "{":
+			depth++
+		case t.text == ")" || t.text == "]" || t.text == "}":
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		}
+	}
+	return i
+}
+
+// operand returns the index behind the parentheses that follow i.
+func operand(toks []token, i int) int {
+	if i+1 < len(toks) && toks[i+1].is("(") {
+		return group(toks, i+1)
+	}
+	return i + 1
+}
+
+// attribute reads the attribute at i.
+func attribute(toks []token, i int) (attrs, int) {
+	var a attrs
+	end := operand(toks, i)
+	for ; i < end; i++ {
+		if toks[i].kind != kindIdent {
+			continue
+		}
+		argument := ""
+		if i+2 < end && toks[i+1].is("(") {
+			argument = literal(toks[i+2 : end])
+		}
+		switch toks[i].text {
+		case "section", "__section__":
+			a.section = argument
+		case "weak", "__weak__":
+			a.weak = true
+		case "visibility", "__visibility__":
+			a.hidden = argument == "hidden" || argument == "internal"
+		case "used", "__used__":
+			a.keep = true
+		}
+	}
+	return a, end
+}
+
+// storage is what the specifiers of a declaration say.
+type storage struct {
+	attrs
+	static, extern, inline, typedef bool
+}
+
+// declaration parses a declaration, with the body if it has one. within is the
+// function that the declaration stands in, or nil.
+func (u *unit) declaration(toks []token, within *decl) {
+	var s storage
+	i, named := 0, false // named: the type has been named
+specifiers:
+	for i < len(toks) {
+		t := toks[i]
+		if t.kind != kindIdent {
+			break
+		}
+		switch {
+		case t.text == "static":
+			s.static = true
+		case t.text == "extern":
+			s.extern = true
+		case t.text == "typedef":
+			s.typedef = true
+		case t.text == "inline" || t.text == "__inline" || t.text == "__inline__":
+			s.inline = true
+		case t.text == "_Static_assert" || t.text == "static_assert" || isAsm(t):
+			return
+		case isAttribute(t):
+			a, end := attribute(toks, i)
+			s.merge(a)
+			i = end
+			continue
+		case isTypeof(t) || t.text == "_Alignas" || t.text == "_Atomic" || t.text == "__declspec":
+			named = named || isTypeof(t) || t.text == "_Atomic" && i+1 < len(toks) && toks[i+1].is("(")
+			i = operand(toks, i)
+			continue
+		case isAggregate(t):
+			named = true
+			for i++; i < len(toks) && isAttribute(toks[i]); {
+				_, i = attribute(toks, i)
+			}
+			if i < len(toks) && toks[i].kind == kindIdent {
+				i++
+			}
+			for i < len(toks) && isAttribute(toks[i]) {
+				var a attrs
+				a, i = attribute(toks, i)
+				s.merge(a)
+			}
+			if i < len(toks) && toks[i].is("{") {
+				i = group(toks, i)
+			}
+			continue
+		case keywords[t.text]:
+			named = named || typeWords[t.text]
+		default:
+			// A name: of a type, of a macro that nobody defined, or the declared one.
+			if !u.isSpecifier(toks, i, named) {
+				break specifiers
+			}
+			if i+1 < len(toks) && toks[i+1].is("(") && !declaratorFollows(toks, i+1) {
+				i = group(toks, i+1)
+				continue
+			}
+			named = true
+		}
+		i++
+	}
+	if i >= len(toks) || toks[i].is(";") {
+		return
+	}
+
+	for first := true; ; first = false {
+		d, end := u.declarator(toks, i, 0)
+		i = end
+		a := s.attrs
+		a.merge(d.attrs)
+		for i < len(toks) {
+			if isAttribute(toks[i]) {
+				var more attrs
+				more, i = attribute(toks, i)
+				a.merge(more)
+			} else if isAsm(toks[i]) {
+				end := operand(toks, i)
+				if i+2 < end {
+					a.label = literal(toks[i+2 : end])
+				}
+				i = end
+			} else if toks[i].is(":") {
+				// A bit-field's width, of a declaration that went wrong before.
+				return
+			} else {
+				break
+			}
+		}
+		end = i
+		defined := false
+		var value []token
+		if i < len(toks) && toks[i].is("=") {
+			for end = i + 1; end < len(toks) && !toks[end].is(",") && !toks[end].is(";"); {
+				if toks[end].is("(") || toks[end].is("[") || toks[end].is("{") {
+					end = group(toks, end)
+				} else {
+					end++
+				}
+			}
+			value, defined = toks[i+1:end], true
+		} else if first && d.function && i < len(toks) && toks[i].is("{") {
+			end = len(toks)
+			value, defined = toks[i:], true
+		}
+		if d.name != "" && !s.typedef {
+			u.declare(d, s, a, value, defined, within)
+		}
+		i = end
+		if i >= len(toks) || !toks[i].is(",") {
+			return
+		}
+		i++
+	}
+}
+
+// isSpecifier reports whether the name at i is a part of the type, or something
+// before it, rather than the declared name.
+func (u *unit) isSpecifier(toks []token, i int, named bool) bool {
+	if i+1 >= len(toks) {
+		return false
+	}
+	next := toks[i+1]
+	switch {
+	case next.kind == kindIdent:
+		// The declared name may have an attribute or asm("name") behind it.
+		if isAttribute(next) || isAsm(next) {
+			return !named
+		}
+		return true
+	case next.is("*"):
+		return true
+	case next.is("("):
+		if named {
+			return false
+		}
+		if declaratorFollows(toks, i+1) {
+			return true
+		}
+		// An unknown macro with arguments, before the declaration proper.
+		end := group(toks, i+1)
+		return end < len(toks) && toks[end].kind == kindIdent && !isAttribute(toks[end]) && !isAsm(toks[end])
+	}
+	return false
+}
+
+// declaratorFollows reports whether the parenthesis at i opens a declarator, as
+// in the type (*name)(arguments).
+func declaratorFollows(toks []token, i int) bool {
+	for i++; i < len(toks) && isAttribute(toks[i]); {
+		_, i = attribute(toks, i)
+	}
+	return i < len(toks) && (toks[i].is("*") || toks[i].is("^"))
+}
+
+// A declarator is a declared name with what stands around it.
+type declarator struct {
+	attrs
+	name     string
+	pos      Pos
+	function bool
+	pointer  bool
+	// args are the arguments behind the name.
+	args []token
+}
+
+func (u *unit) declarator(toks []token, i, depth int) (declarator, int) {
+	var d declarator
+	if depth > maxNesting {
+		return d, len(toks)
+	}
+prefix:
+	for i < len(toks) {
+		t := toks[i]
+		switch {
+		case t.is("*") || t.is("^"):
+			d.pointer = true
+			i++
+		case isAttribute(t):
+			var a attrs
+			a, i = attribute(toks, i)
+			d.merge(a)
+		case t.kind == kindIdent && keywords[t.text]:
+			i++
+		default:
+			break prefix
+		}
+	}
+	direct := false
+	switch {
+	case i < len(toks) && toks[i].is("("):
+		pointer, a := d.pointer, d.attrs
+		end := group(toks, i)
+		d, _ = u.declarator(toks[:end-1], i+1, depth+1)
+		d.merge(a)
+		direct = d.name != "" && !d.pointer && !d.function
+		d.pointer = d.pointer || pointer
+		i = end
+	case i < len(toks) && toks[i].kind == kindIdent:
+		d.name = toks[i].text
+		d.pos = Pos{File: toks[i].file.name, Line: int(toks[i].line)}
+		direct = true
+		i++
+	default:
+		return d, i
+	}
+	for i < len(toks) && (toks[i].is("(") || toks[i].is("[")) {
+		end := group(toks, i)
+		if direct && toks[i].is("(") {
+			d.function = true
+			d.args = toks[i+1 : end-1]
+		}
+		direct = false
+		i = end
+	}
+	return d, i
+}
+
+// declare adds a declaration to what is known of its name.
+func (u *unit) declare(d declarator, s storage, a attrs, value []token, defined bool, within *decl) {
+	name := d.name
+	if within != nil {
+		if !s.extern {
+			return
+		}
+		// An extern of a body has no value.
+		defined = false
+	}
+	if d.function && defined && isUnknownMacro(name) {
+		// What defines a function and is not known here has the function's name
+		// as its first argument, as the macros of bpf_tracing.h have.
+		if len(d.args) > 0 && d.args[0].kind == kindIdent && (len(d.args) == 1 || d.args[1].is(",")) {
+			name = d.args[0].text
+		}
+	}
+	to := u.decls[name]
+	if to == nil {
+		to = &decl{name: name, pos: d.pos}
+		u.decls[name] = to
+		u.order = append(u.order, to)
+	}
+	if a.label != "" {
+		to.label = a.label
+	}
+	to.function = to.function || d.function
+	to.static = to.static || s.static
+	to.extern = to.extern || s.extern
+	to.weak = to.weak || a.weak
+	to.hidden = to.hidden || a.hidden
+	to.keep = to.keep || a.keep
+	if a.section != "" {
+		to.section = a.section
+	}
+	if d.function {
+		to.inline = to.inline || s.inline
+		to.plain = to.plain || !s.inline || s.extern
+	}
+	// A variable without extern is defined, with or without a value.
+	if !d.function && !s.extern {
+		defined = true
+	}
+	if !defined {
+		return
+	}
+	if !to.defined {
+		to.pos = d.pos
+	}
+	to.defined = true
+	for i, t := range value {
+		if t.kind == kindString {
+			to.text = literal(value[i:])
+			break
+		}
+	}
+	u.references(to, value)
+}
+
+// literal returns the string that tokens begin with: literals that stand side by
+// side are one.
+func literal(toks []token) string {
+	if len(toks) == 0 || toks[0].kind != kindString {
+		return ""
+	}
+	if len(toks) == 1 || toks[1].kind != kindString {
+		return unquote(toks[0])
+	}
+	var b strings.Builder
+	for _, t := range toks {
+		if t.kind != kindString {
+			break
+		}
+		b.WriteString(unquote(t))
+	}
+	return b.String()
+}
+
+// isUnknownMacro reports whether the name looks like one of libbpf's macros.
+func isUnknownMacro(name string) bool {
+	if len(name) < 5 || name[:4] != "BPF_" {
+		return false
+	}
+	for i := range len(name) {
+		if c := name[i]; 'a' <= c && c <= 'z' {
+			return false
+		}
+	}
+	return true
+}
+
+// Operators whose operand is not evaluated.
+var unevaluated = map[string]bool{
+	"sizeof": true, "_Alignof": true, "__alignof__": true, "typeof": true, "__typeof__": true, "__typeof": true,
+	"typeof_unqual": true, "__builtin_types_compatible_p": true,
+}
+
+// references notes the names that a body or an initialiser mentions.
+func (u *unit) references(from *decl, toks []token) {
+	seen := u.seen
+	if len(seen) > 0 {
+		// Within another body.
+		seen = make(map[string]bool)
+	}
+	defer clear(seen)
+	for i := 0; i < len(toks); i++ {
+		t := toks[i]
+		if t.kind != kindIdent {
+			continue
+		}
+		switch {
+		case t.text == "extern":
+			// A declaration, to its semicolon.
+			end := i
+			for end < len(toks) && !toks[end].is(";") {
+				if toks[end].is("(") || toks[end].is("[") || toks[end].is("{") {
+					end = group(toks, end)
+				} else {
+					end++
+				}
+			}
+			if end < len(toks) {
+				end++
+			}
+			u.declaration(toks[i:end], from)
+			i = end - 1
+		case unevaluated[t.text]:
+			if i+1 < len(toks) && toks[i+1].is("(") {
+				i = group(toks, i+1) - 1
+			} else {
+				i++
+			}
+		case keywords[t.text] || seen[t.text]:
+		case i > 0 && (toks[i-1].is(".") || toks[i-1].is("->")):
+		default:
+			seen[t.text] = true
+			from.refs = append(from.refs, ref{
+				name: t.text, pos: Pos{File: t.file.name, Line: int(t.line)},
+			})
+		}
+	}
+}

@@ -1,0 +1,702 @@
+package bpfc
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// A macro is what #define makes.
+type macro struct {
+	name     string
+	params   map[string]int
+	body     []token
+	function bool
+	variadic bool
+	// hidden is set while the macro's own expansion is read.
+	hidden bool
+}
+
+// A frame is a list of tokens that is being read: a file, or an expansion.
+type frame struct {
+	tokens []token
+	at     int
+	// macro is the one that is hidden until the frame has been read.
+	macro *macro
+	// file is set for a file. conds is where its conditionals begin.
+	file  *lexed
+	conds int
+	// fence ends what may be read: the tokens behind it are not of the argument
+	// that is being expanded.
+	fence bool
+}
+
+// A cond is an open #if.
+type cond struct {
+	line int32
+	// live is set while the group is read, taken when one of its groups was,
+	// outer when the #if itself stands in text that is read.
+	live, taken, outer, hadElse bool
+}
+
+const (
+	maxIncludeDepth = 100
+	maxFrames       = 1 << 12
+	// maxTokens, plus as many as tokensPerByte for each byte of the files, is how
+	// much is read in all. A file of nested macros can ask for any amount.
+	maxTokens     = 1 << 18
+	tokensPerByte = 16
+)
+
+type preprocessor struct {
+	scanner *Scanner
+	file    *File
+	// macros has nil for the ones that were undefined.
+	macros  map[string]*macro
+	frames  []frame
+	conds   []cond
+	depth   int // of includes
+	budget  int
+	counter int
+	once    map[*lexed]bool
+	seen    map[*lexed]bool
+	stop    bool
+}
+
+func newPreprocessor(s *Scanner, file *File) *preprocessor {
+	return &preprocessor{
+		scanner: s,
+		file:    file,
+		macros:  make(map[string]*macro),
+		budget:  maxTokens,
+		once:    make(map[*lexed]bool),
+		seen:    make(map[*lexed]bool),
+	}
+}
+
+// macro returns the macro of a name, or nil.
+func (p *preprocessor) macro(name string) *macro {
+	m, known := p.macros[name]
+	if !known {
+		if shared := p.scanner.prelude[name]; shared != nil {
+			own := *shared
+			m = &own
+			p.macros[name] = m
+		}
+	}
+	return m
+}
+
+func (p *preprocessor) problem(f *lexed, line int32, format string, args ...any) {
+	const enough = 20
+	if len(p.file.Problems) >= enough {
+		return
+	}
+	p.file.Problems = append(p.file.Problems, Problem{
+		Pos:  Pos{File: f.name, Line: int(line)},
+		Text: fmt.Sprintf(format, args...),
+	})
+}
+
+// push makes the tokens the next to be read.
+func (p *preprocessor) push(f frame) {
+	if len(p.frames) >= maxFrames {
+		p.giveUp()
+		return
+	}
+	if f.macro != nil {
+		f.macro.hidden = true
+	}
+	p.frames = append(p.frames, f)
+}
+
+func (p *preprocessor) pushFile(f *lexed) {
+	if !p.seen[f] {
+		p.seen[f] = true
+		p.budget += f.size * tokensPerByte
+		if f.problem != "" {
+			p.problem(f, f.problemLine, "%s", f.problem)
+		}
+	}
+	p.depth++
+	p.push(frame{tokens: f.tokens, file: f, conds: len(p.conds)})
+}
+
+// giveUp ends the input.
+func (p *preprocessor) giveUp() {
+	if p.stop {
+		return
+	}
+	p.stop = true
+	p.file.Problems = append(p.file.Problems, Problem{
+		Pos:  Pos{File: p.file.Name, Line: 1},
+		Text: "macros or includes grow without end",
+	})
+}
+
+// raw returns the next token without expanding it. It follows directives.
+func (p *preprocessor) raw() (token, bool) {
+	for !p.stop && len(p.frames) > 0 {
+		f := &p.frames[len(p.frames)-1]
+		if f.at >= len(f.tokens) {
+			if f.fence {
+				return token{}, false
+			}
+			p.pop()
+			continue
+		}
+		t := f.tokens[f.at]
+		f.at++
+		p.budget--
+		if p.budget < 0 {
+			p.giveUp()
+			break
+		}
+		if f.file != nil && t.first && t.is("#") {
+			p.directive(f, t)
+			continue
+		}
+		if f.file != nil && !p.live() {
+			p.skip(f)
+			continue
+		}
+		if t.kind == kindBad {
+			p.problem(t.file, t.line, "a quote is not closed")
+		}
+		return t, true
+	}
+	return token{}, false
+}
+
+func (p *preprocessor) pop() {
+	f := p.frames[len(p.frames)-1]
+	p.frames = p.frames[:len(p.frames)-1]
+	if f.macro != nil {
+		f.macro.hidden = false
+	}
+	if f.file != nil {
+		for _, c := range p.conds[f.conds:] {
+			p.problem(f.file, c.line, "a conditional has no #endif")
+		}
+		p.conds = p.conds[:f.conds]
+		p.depth--
+	}
+}
+
+// peek returns the next token without taking it.
+func (p *preprocessor) peek() (token, bool) {
+	t, ok := p.raw()
+	if ok {
+		f := &p.frames[len(p.frames)-1]
+		f.at--
+		p.budget++
+	}
+	return t, ok
+}
+
+func (p *preprocessor) live() bool {
+	return len(p.conds) == 0 || p.conds[len(p.conds)-1].live
+}
+
+// skip leaves out what a conditional hides, to the next directive.
+func (p *preprocessor) skip(f *frame) {
+	start := f.at
+	for f.at < len(f.tokens) && !(f.tokens[f.at].first && f.tokens[f.at].is("#")) {
+		f.at++
+	}
+	p.budget -= f.at - start
+}
+
+// next returns the next token after macro expansion.
+func (p *preprocessor) next() (token, bool) {
+	for {
+		t, ok := p.raw()
+		if !ok {
+			return t, false
+		}
+		if t.kind != kindIdent || t.painted {
+			return t, true
+		}
+		if t.text == "_Pragma" {
+			if after, ok := p.peek(); ok && after.is("(") {
+				p.raw()
+				p.arguments(t)
+			}
+			continue
+		}
+		if expanded := p.expand(&t); !expanded {
+			return t, true
+		}
+	}
+}
+
+// expand puts the expansion of t before what follows. It reports whether t was a
+// macro call.
+func (p *preprocessor) expand(t *token) bool {
+	m := p.macro(t.text)
+	if m == nil {
+		return p.dynamic(t)
+	}
+	if m.hidden {
+		t.painted = true
+		return false
+	}
+	if !m.function {
+		p.push(frame{tokens: p.substitute(m, nil, t), macro: m})
+		return true
+	}
+	if after, ok := p.peek(); !ok || !after.is("(") {
+		return false
+	}
+	p.raw()
+	args, ok := p.arguments(*t)
+	if !ok {
+		return true
+	}
+	p.push(frame{tokens: p.substitute(m, args, t), macro: m})
+	return true
+}
+
+// dynamic expands the macros whose value is another each time.
+func (p *preprocessor) dynamic(t *token) bool {
+	var text string
+	k := kindNumber
+	switch t.text {
+	case "__COUNTER__":
+		text = strconv.Itoa(p.counter)
+		p.counter++
+	case "__LINE__":
+		text = strconv.Itoa(int(t.line))
+	case "__FILE__", "__BASE_FILE__", "__FILE_NAME__":
+		text, k = strconv.Quote(t.file.name), kindString
+	default:
+		return false
+	}
+	p.push(frame{tokens: []token{{text: text, kind: k, file: t.file, line: t.line, space: t.space}}})
+	return true
+}
+
+// arguments reads the arguments of a macro call behind its opening parenthesis.
+func (p *preprocessor) arguments(name token) ([][]token, bool) {
+	var args [][]token
+	var arg []token
+	depth := 0
+	for {
+		t, ok := p.raw()
+		if !ok {
+			if !p.stop {
+				p.problem(name.file, name.line, "the arguments of macro %s have no closing parenthesis", name.text)
+			}
+			return nil, false
+		}
+		switch {
+		case t.is("(") || t.is("[") || t.is("{"):
+			// Only parentheses keep commas together, but no header has others open.
+			if t.is("(") {
+				depth++
+			}
+		case t.is(")"):
+			if depth == 0 {
+				return append(args, arg), true
+			}
+			depth--
+		case t.is(",") && depth == 0:
+			args = append(args, arg)
+			arg = nil
+			continue
+		}
+		// A macro that was hidden where the argument stands stays so.
+		if t.kind == kindIdent && !t.painted {
+			if m := p.macro(t.text); m != nil && m.hidden {
+				t.painted = true
+			}
+		}
+		arg = append(arg, t)
+	}
+}
+
+// expanded returns an argument after macro expansion, by itself.
+func (p *preprocessor) expanded(arg []token) []token {
+	if len(arg) == 0 {
+		return nil
+	}
+	if !p.calls(arg) {
+		return arg
+	}
+	mark := len(p.frames)
+	p.push(frame{tokens: arg, fence: true})
+	if p.stop {
+		return nil
+	}
+	var out []token
+	for {
+		t, ok := p.next()
+		if !ok {
+			break
+		}
+		out = append(out, t)
+	}
+	for len(p.frames) > mark {
+		p.pop()
+	}
+	return out
+}
+
+// calls reports whether there is a macro's name among the tokens.
+func (p *preprocessor) calls(toks []token) bool {
+	p.budget -= len(toks)
+	for _, t := range toks {
+		if t.kind == kindIdent && (p.macro(t.text) != nil || strings.HasPrefix(t.text, "__") || t.text == "_Pragma") ||
+			t.kind == kindBad {
+			return true
+		}
+	}
+	return false
+}
+
+// substitute returns a macro's body with its arguments in it.
+func (p *preprocessor) substitute(m *macro, args [][]token, call *token) []token {
+	param := func(t token) ([]token, bool) {
+		if t.kind != kindIdent {
+			return nil, false
+		}
+		i, ok := m.params[t.text]
+		switch {
+		case !ok:
+			return nil, false
+		case m.variadic && i == len(m.params)-1:
+			all := variadic(args, i)
+			p.budget -= len(all)
+			return all, true
+		case i < len(args):
+			return args[i], true
+		}
+		return nil, true
+	}
+	var out []token
+	if !m.function && !hasPaste(m.body) {
+		out = append(out, m.body...)
+	} else {
+		out = p.replace(m, args, param)
+	}
+	for i := range out {
+		// Where the call stands is what a reader looks for.
+		out[i].file, out[i].line = call.file, call.line
+		out[i].first = false
+	}
+	if len(out) > 0 {
+		out[0].space = call.space
+	}
+	p.budget -= len(out)
+	return out
+}
+
+func (p *preprocessor) replace(m *macro, args [][]token, param func(token) ([]token, bool)) []token {
+	size := len(m.body)
+	for _, arg := range args {
+		size += len(arg)
+	}
+	out := make([]token, 0, size)
+	// By parameter, once needed.
+	var expansions map[int][]token
+	body := m.body
+	for i := 0; i < len(body); i++ {
+		if p.stop || len(out) > p.budget {
+			p.giveUp()
+			return nil
+		}
+		t := body[i]
+		switch {
+		case m.function && t.is("#") && i+1 < len(body):
+			if arg, ok := param(body[i+1]); ok {
+				text := stringize(arg, t)
+				p.budget -= len(text.text)
+				out = append(out, text)
+				i++
+				continue
+			}
+			out = append(out, t)
+		case t.is("##") && len(out) > 0 && i+1 < len(body):
+			i++
+			right := []token{body[i]}
+			arg, isParam := param(body[i])
+			if isParam {
+				right = arg
+			}
+			left := out[len(out)-1]
+			if isParam && left.is(",") && m.variadic && m.params[body[i].text] == len(m.params)-1 {
+				// GNU: the comma goes when there is nothing behind it.
+				if len(right) == 0 {
+					out = out[:len(out)-1]
+				} else {
+					out = append(out, p.expanded(right)...)
+				}
+				continue
+			}
+			if len(right) == 0 {
+				continue
+			}
+			if left.kind == kindEOF {
+				out = append(out[:len(out)-1], right...)
+				continue
+			}
+			p.budget -= len(left.text) + len(right[0].text)
+			out = append(out[:len(out)-1], paste(left, right[0])...)
+			out = append(out, right[1:]...)
+		default:
+			arg, ok := param(t)
+			if !ok {
+				out = append(out, t)
+				continue
+			}
+			if i+1 < len(body) && body[i+1].is("##") {
+				if len(arg) == 0 {
+					// Something to paste to, that leaves nothing.
+					out = append(out, token{kind: kindEOF, file: t.file})
+				}
+				out = append(out, arg...)
+				continue
+			}
+			expansion, done := expansions[m.params[t.text]]
+			if !done {
+				if expansion = p.expanded(arg); len(arg) > 0 {
+					if expansions == nil {
+						expansions = make(map[int][]token)
+					}
+					expansions[m.params[t.text]] = expansion
+				}
+			}
+			start := len(out)
+			out = append(out, expansion...)
+			if start < len(out) {
+				out[start].space = t.space
+			}
+		}
+	}
+	kept := out[:0]
+	for _, t := range out {
+		if t.kind != kindEOF {
+			kept = append(kept, t)
+		}
+	}
+	return kept
+}
+
+// variadic returns the arguments from the one at i, with the commas between them.
+func variadic(args [][]token, i int) []token {
+	var out []token
+	for n := i; n < len(args); n++ {
+		if n > i {
+			out = append(out, token{text: ",", kind: kindPunct})
+		}
+		out = append(out, args[n]...)
+	}
+	return out
+}
+
+func hasPaste(body []token) bool {
+	for _, t := range body {
+		if t.is("##") {
+			return true
+		}
+	}
+	return false
+}
+
+func stringize(arg []token, at token) token {
+	var b strings.Builder
+	for i, t := range arg {
+		if i > 0 && t.space {
+			b.WriteByte(' ')
+		}
+		b.WriteString(t.text)
+	}
+	text := b.String()
+	if strings.ContainsAny(text, "\"\\") {
+		text = strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text)
+	}
+	return token{text: `"` + text + `"`, kind: kindString, file: at.file, line: at.line, space: at.space}
+}
+
+func paste(a, b token) []token {
+	joined := lex("", []byte(a.text+b.text)).tokens
+	for i := range joined {
+		joined[i].file, joined[i].line = a.file, a.line
+		joined[i].first = false
+	}
+	if len(joined) > 0 {
+		joined[0].space = a.space
+	}
+	return joined
+}
+
+// directive follows the directive whose # was read last.
+func (p *preprocessor) directive(f *frame, hash token) {
+	start := f.at
+	for f.at < len(f.tokens) && !f.tokens[f.at].first {
+		f.at++
+	}
+	line := f.tokens[start:f.at]
+	p.budget -= len(line)
+	if len(line) == 0 {
+		return
+	}
+	name, line := line[0].text, line[1:]
+
+	switch name {
+	case "if", "ifdef", "ifndef":
+		c := cond{line: hash.line, outer: p.live()}
+		if c.outer {
+			c.live = p.condition(name, hash, line)
+		}
+		c.taken = c.live
+		p.conds = append(p.conds, c)
+		return
+	case "elif", "elifdef", "elifndef", "else", "endif":
+		if len(p.conds) == f.conds {
+			p.problem(hash.file, hash.line, "#%s without #if", name)
+			return
+		}
+		c := &p.conds[len(p.conds)-1]
+		switch {
+		case name == "endif":
+			p.conds = p.conds[:len(p.conds)-1]
+		case c.hadElse:
+			p.problem(hash.file, hash.line, "#%s behind #else", name)
+		case name == "else":
+			c.hadElse = true
+			c.live = c.outer && !c.taken
+			c.taken = true
+		default:
+			c.live = c.outer && !c.taken && p.condition(strings.TrimPrefix(name, "el"), hash, line)
+			c.taken = c.taken || c.live
+		}
+		return
+	}
+	if !p.live() {
+		return
+	}
+	switch name {
+	case "define":
+		p.define(line)
+	case "undef":
+		if len(line) > 0 {
+			p.macros[line[0].text] = nil
+		}
+	case "include", "include_next", "import":
+		p.include(hash, line)
+	case "pragma":
+		if len(line) > 0 && line[0].text == "once" {
+			p.once[f.file] = true
+		}
+	case "error":
+		n := len(p.file.Problems)
+		p.problem(hash.file, hash.line, "#error %s", spell(line))
+		if n < len(p.file.Problems) {
+			p.file.Problems[n].Rejected = true
+		}
+	}
+}
+
+func spell(line []token) string {
+	var b strings.Builder
+	for i, t := range line {
+		if i > 0 && t.space {
+			b.WriteByte(' ')
+		}
+		b.WriteString(t.text)
+	}
+	return b.String()
+}
+
+func (p *preprocessor) define(line []token) {
+	if len(line) == 0 || line[0].kind != kindIdent {
+		return
+	}
+	m := &macro{name: line[0].text}
+	body := line[1:]
+	if len(body) > 0 && body[0].is("(") && !body[0].space {
+		m.function = true
+		m.params = make(map[string]int)
+		named := false
+		for body = body[1:]; len(body) > 0 && !body[0].is(")"); body = body[1:] {
+			switch t := body[0]; {
+			case t.kind == kindIdent:
+				m.params[t.text] = len(m.params)
+				named = true
+				continue
+			case t.is("...") && !m.variadic:
+				// args... names what is otherwise __VA_ARGS__.
+				if !named {
+					m.params["__VA_ARGS__"] = len(m.params)
+				}
+				m.variadic = true
+			}
+			named = false
+		}
+		if len(body) == 0 {
+			p.problem(line[0].file, line[0].line, "the parameters of macro %s have no closing parenthesis", m.name)
+			return
+		}
+		body = body[1:]
+	}
+	m.body = body
+	if old := p.macro(m.name); old != nil {
+		m.hidden = old.hidden
+	}
+	p.macros[m.name] = m
+}
+
+func (p *preprocessor) include(hash token, line []token) {
+	path, angled, ok := headerName(line)
+	if !ok {
+		// The name may come from a macro.
+		path, angled, ok = headerName(p.expanded(line))
+	}
+	if !ok {
+		p.problem(hash.file, hash.line, "#include names no file")
+		return
+	}
+	inc := Include{
+		Path:   path,
+		Angled: angled,
+		Pos:    Pos{File: hash.file.name, Line: int(hash.line)},
+	}
+	var file *lexed
+	if text, known := libbpfHeaders[path]; known {
+		file = p.scanner.lexed("<"+path+">", func() ([]byte, bool) { return []byte(text), true })
+	} else if p.scanner.open != nil {
+		var name string
+		if name, ok = p.scanner.resolve(hash.file.name, path, angled); ok {
+			inc.File = name
+			file = p.scanner.lexed(name, nil)
+		}
+	}
+	p.file.Includes = append(p.file.Includes, inc)
+	if file == nil || p.once[file] {
+		return
+	}
+	if p.depth >= maxIncludeDepth {
+		p.problem(hash.file, hash.line, "%s: files include each other without end", path)
+		return
+	}
+	p.pushFile(file)
+}
+
+func headerName(line []token) (path string, angled, ok bool) {
+	if len(line) == 0 {
+		return "", false, false
+	}
+	if path := unquote(line[0]); path != "" {
+		return path, false, true
+	}
+	if !line[0].is("<") {
+		return "", false, false
+	}
+	for i, t := range line {
+		if t.is(">") && i > 1 {
+			return spell(line[1:i]), true, true
+		}
+	}
+	return "", false, false
+}

@@ -1,0 +1,302 @@
+package bpfc
+
+import (
+	"sort"
+	"strings"
+	"sync"
+)
+
+// A Scanner scans files. It keeps the tokens of the headers that it opened, so
+// that many files may include one. It can be used by several goroutines.
+type Scanner struct {
+	open OpenFunc
+	// prelude has the macros that every file begins with.
+	prelude map[string]*macro
+
+	mu    sync.Mutex
+	files map[string]*lexed
+}
+
+// OpenFunc finds the file that a file includes. It returns the file's name,
+// which must be the same for the same file however it is included, and a
+// function that reads it. It returns false for a file that is not to be opened,
+// such as vmlinux.h or a header of the system.
+type OpenFunc func(from, path string, angled bool) (name string, read func() ([]byte, bool), ok bool)
+
+// NewScanner makes a Scanner. open may be nil: then no header is opened.
+func NewScanner(open OpenFunc) *Scanner {
+	s := &Scanner{open: open, files: make(map[string]*lexed)}
+	p := newPreprocessor(s, new(File))
+	p.read(lex("<prelude>", []byte(prelude)))
+	s.prelude = p.macros
+	return s
+}
+
+// A Pos is a place in a file. Line counts from 1.
+type Pos struct {
+	File string
+	Line int
+}
+
+// An Include is an #include that the compiler follows.
+type Include struct {
+	// Path is what stands between the quotes or brackets.
+	Path   string
+	Angled bool
+	// File is the name of the file that was opened, or empty.
+	File string
+	Pos  Pos
+}
+
+// Kind is what a symbol stands for.
+type Kind string
+
+// The kinds of symbols. A program is a function with SEC(), a map a variable in
+// the section ".maps".
+const (
+	Program  Kind = "program"
+	Function Kind = "function"
+	Map      Kind = "map"
+	Variable Kind = "variable"
+)
+
+// Linkage says who may use a symbol.
+type Linkage string
+
+// The linkages. Weak is a global symbol that another definition replaces;
+// an extern that is weak need not be defined at all.
+const (
+	Global Linkage = "global"
+	Weak   Linkage = "weak"
+	Static Linkage = "static"
+)
+
+// A Symbol is a function, variable or map that a file defines, or declares and
+// uses.
+type Symbol struct {
+	Name    string
+	Kind    Kind
+	Linkage Linkage
+	// Hidden is set for what is invisible outside of the linked object.
+	Hidden bool
+	// Section is the argument of SEC(), or empty.
+	Section string
+	// Defined is not set for an extern.
+	Defined bool
+	// Used is set when the object needs the symbol: for a definition when it is
+	// global or something that is in the object refers to it.
+	Used bool
+	Pos  Pos
+	// UsedAt is where an extern is used for the first time.
+	UsedAt Pos
+}
+
+// Kernel reports whether the kernel or the loader defines the symbol: an extern
+// with __ksym or __kconfig.
+func (s *Symbol) Kernel() bool {
+	return !s.Defined && (strings.HasPrefix(s.Section, ".ksyms") || strings.HasPrefix(s.Section, ".kconfig"))
+}
+
+// A Problem is something that cannot be C, or that #error rejects.
+type Problem struct {
+	Pos  Pos
+	Text string
+	// Rejected is set for #error: the text is C, but not for these macros.
+	Rejected bool
+}
+
+// A File is what was found out about a file and the headers that it includes.
+type File struct {
+	Name string
+	// Includes lists what the file and the opened headers include, in order.
+	Includes []Include
+	// Symbols is sorted by name.
+	Symbols []Symbol
+	// License is the string in the section "license". HasLicense is set when the
+	// file has the section.
+	License    string
+	HasLicense bool
+	Problems   []Problem
+
+	definitions, externs []Symbol
+}
+
+// Definitions returns what other files may refer to. It is not to be changed.
+func (f *File) Definitions() []Symbol {
+	return f.definitions
+}
+
+// Externs returns what another file must define, or may define if it is weak.
+// What the kernel defines is not among it. It is not to be changed.
+func (f *File) Externs() []Symbol {
+	return f.externs
+}
+
+// Programs returns the programs.
+func (f *File) Programs() []Symbol {
+	return f.where(func(s *Symbol) bool { return s.Defined && s.Used && s.Kind == Program })
+}
+
+func (f *File) where(keep func(*Symbol) bool) []Symbol {
+	var out []Symbol
+	for i := range f.Symbols {
+		if keep(&f.Symbols[i]) {
+			out = append(out, f.Symbols[i])
+		}
+	}
+	return out
+}
+
+// Scan scans a file.
+//
+// defines holds macros as the compiler's flag -D takes them: NAME, or NAME=value.
+// The architecture is among them, as __TARGET_ARCH_x86.
+func (s *Scanner) Scan(name string, content []byte, defines []string) *File {
+	file := &File{Name: name}
+	p := newPreprocessor(s, file)
+	if len(defines) > 0 {
+		p.read(lex("<command line>", []byte(defineLines(defines))))
+	}
+
+	room := rooms.Get().(*room)
+	u := unit{pp: p, file: file, decls: make(map[string]*decl), seen: room.seen}
+	main := lexInto(room.file[:0], name, content)
+	p.pushFile(main)
+	room.declaration = u.parse(room.declaration[:0])
+	u.finish()
+
+	// Nothing of the result refers to tokens.
+	room.file = main.tokens
+	clear(room.file)
+	clear(room.declaration[:cap(room.declaration)])
+	rooms.Put(room)
+	return file
+}
+
+// A room is memory that one scan leaves to the next.
+type room struct {
+	file, declaration []token
+	seen              map[string]bool
+}
+
+var rooms = sync.Pool{New: func() any {
+	return &room{file: make([]token, 0, 1024), seen: make(map[string]bool)}
+}}
+
+// defineLines returns directives for flags.
+func defineLines(defines []string) string {
+	var b strings.Builder
+	for _, define := range defines {
+		name, value, ok := strings.Cut(define, "=")
+		if !ok {
+			value = "1"
+		}
+		b.WriteString("#define ")
+		b.WriteString(name)
+		b.WriteByte(' ')
+		b.WriteString(strings.ReplaceAll(value, "\n", " "))
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// read reads a file of directives.
+func (p *preprocessor) read(f *lexed) {
+	p.pushFile(f)
+	for {
+		if _, ok := p.raw(); !ok {
+			return
+		}
+	}
+}
+
+func (s *Scanner) resolve(from, path string, angled bool) (string, bool) {
+	name, read, ok := s.open(from, path, angled)
+	if !ok {
+		return "", false
+	}
+	return name, s.lexed(name, read) != nil
+}
+
+// lexed returns the tokens of a header, or nil when it cannot be read.
+func (s *Scanner) lexed(name string, read func() ([]byte, bool)) *lexed {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f, known := s.files[name]
+	if !known && read != nil {
+		if content, ok := read(); ok {
+			f = lex(name, content)
+		}
+		s.files[name] = f
+	}
+	return f
+}
+
+// finish decides what is in the object.
+func (u *unit) finish() {
+	var queue []*decl
+	reach := func(d *decl, at Pos) {
+		if d.used {
+			return
+		}
+		d.used, d.usedAt = true, at
+		queue = append(queue, d)
+	}
+	for _, d := range u.order {
+		if d.root() {
+			reach(d, d.pos)
+		}
+	}
+	for len(queue) > 0 {
+		d := queue[len(queue)-1]
+		queue = queue[:len(queue)-1]
+		for _, ref := range d.refs {
+			if to := u.decls[ref.name]; to != nil && to != d {
+				reach(to, ref.pos)
+			}
+		}
+	}
+	for _, d := range u.order {
+		if !d.object() {
+			continue
+		}
+		s := Symbol{
+			Name: d.name, Kind: Variable, Linkage: Global, Hidden: d.hidden, Section: d.section,
+			Defined: d.defined, Used: d.used, Pos: d.pos,
+		}
+		if d.label != "" {
+			s.Name = d.label
+		}
+		switch {
+		case d.function && d.defined && isProgramSection(d.section):
+			s.Kind = Program
+		case d.function:
+			s.Kind = Function
+		case d.section == ".maps" || d.section == "maps":
+			s.Kind = Map
+		}
+		switch {
+		case d.static || d.defined && d.inlineOnly():
+			s.Linkage = Static
+		case d.weak:
+			s.Linkage = Weak
+		}
+		if !d.defined && d.used {
+			s.UsedAt = d.usedAt
+		}
+		u.file.Symbols = append(u.file.Symbols, s)
+		if d.defined && d.section == "license" {
+			u.file.HasLicense = true
+			u.file.License = d.text
+		}
+	}
+	sort.Slice(u.file.Symbols, func(i, j int) bool {
+		return u.file.Symbols[i].Name < u.file.Symbols[j].Name
+	})
+	u.file.definitions = u.file.where(func(s *Symbol) bool { return s.Defined && s.Linkage != Static && s.Used })
+	u.file.externs = u.file.where(func(s *Symbol) bool { return !s.Defined && s.Used && !s.Kernel() })
+}
+
+func isProgramSection(section string) bool {
+	return section != "" && section != ".text" && !strings.HasPrefix(section, ".text.")
+}

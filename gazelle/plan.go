@@ -1,0 +1,606 @@
+package gazelle
+
+import (
+	"log"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/bazel-contrib/bazel-gazelle/v2/config"
+	"github.com/bazel-contrib/bazel-gazelle/v2/label"
+	"github.com/bazel-contrib/bazel-gazelle/v2/rule"
+	golang "github.com/bazelbuild/bazel-gazelle/language/go"
+	"github.com/bazelbuild/buildtools/build"
+
+	"github.com/rules-bpf/rules_bpf/gazelle/bpfc"
+)
+
+// A unit is a target that compiles C, or that has headers only.
+type unit struct {
+	kind string
+	name string
+	rel  string
+	// srcs has files of the folder, hdrs paths relative to it.
+	srcs, hdrs []string
+	// includes has the search folders that the unit needs, relative to its own.
+	includes []string
+	scans    []*bpfc.File
+	c        *config.Config
+	existing *rule.Rule
+
+	// goName is the rule of the unit's Go package: the skeleton itself, or the
+	// subskeleton of a library. Empty when there is none.
+	goName, importpath string
+
+	resolved resolution
+}
+
+func (u *unit) label() label.Label { return label.New("", u.rel, u.name) }
+
+func (u *unit) final() bool { return u.kind != libraryKind }
+
+// has reports whether a path from the root is one of the unit's files.
+func (u *unit) has(file string) bool {
+	name, ok := under(u.rel, file)
+	return ok && (slices.Contains(u.srcs, name) || slices.Contains(u.hdrs, name))
+}
+
+// under returns a path relative to a folder that has it.
+func under(rel, file string) (string, bool) {
+	if rel == "" {
+		return file, true
+	}
+	return strings.CutPrefix(file, rel+"/")
+}
+
+// A folder is what a plan is made from.
+type folder struct {
+	c            *config.Config
+	rel          string
+	files        []string // regular ones
+	generated    []string
+	build        *rule.File
+	hasGoLibrary bool
+	// taken has the names of targets of other languages.
+	taken map[string]bool
+}
+
+// A plan is what targets a folder has.
+type plan struct {
+	units []*unit
+	// broken has the sources that do not parse: their rules stay as they are.
+	broken map[string]bool
+}
+
+// ruleSources returns the files of the package that a rule compiles.
+func ruleSources(r *rule.Rule) []string {
+	var out []string
+	for _, src := range append(r.AttrStrings("srcs"), r.AttrString("src")) {
+		if src = strings.TrimPrefix(src, ":"); src != "" && !strings.ContainsAny(src, ":/@") {
+			out = append(out, src)
+		}
+	}
+	return out
+}
+
+// planFolder decides what targets a folder has. It looks at nothing outside of
+// the folder but the headers that its files include.
+func (l *bpfLang) planFolder(d *folder) *plan {
+	bc := getConfig(d.c)
+	p := &plan{broken: make(map[string]bool)}
+
+	// The rules that are there, by kind and source.
+	existing := make(map[string]map[string][]*rule.Rule)
+	if d.build != nil {
+		for _, r := range d.build.Rules {
+			kind := kindOf(d.c, r)
+			if existing[kind] == nil {
+				existing[kind] = make(map[string][]*rule.Rule)
+			}
+			for _, src := range ruleSources(r) {
+				existing[kind][src] = append(existing[kind][src], r)
+			}
+		}
+	}
+	compiled := func(name string) []*rule.Rule {
+		return slices.Concat(existing[skeletonKind][name], existing[objectKind][name], existing[libraryKind][name])
+	}
+
+	var sources []string
+	for _, name := range d.files {
+		isC := strings.HasSuffix(name, ".c")
+		if strings.HasSuffix(name, sourceSuffix) || isC && (bc.kinds[name] != "" || len(compiled(name)) > 0) {
+			sources = append(sources, name)
+		}
+	}
+	for name := range bc.kinds {
+		if !slices.Contains(d.files, name) {
+			log.Printf("%s: # gazelle:%s %s: the folder has no such file", d.build.Path, bc.kinds[name], name)
+		}
+	}
+	slices.Sort(sources)
+
+	scans := make(map[string]*bpfc.File)
+	parts := make(map[string]bool)
+	for _, name := range sources {
+		flags := defines(bc.copts)
+		for _, r := range compiled(name) {
+			flags = append(flags, r.AttrStrings("defines")...)
+			flags = append(flags, defines(r.AttrStrings("copts"))...)
+		}
+		scan, err := l.scan(d.c, path.Join(d.rel, name), flags)
+		if err != nil {
+			log.Print(err)
+			p.broken[name] = true
+			continue
+		}
+		for _, problem := range scan.Problems {
+			log.Printf("%s:%d: %s", problem.Pos.File, problem.Pos.Line, problem.Text)
+			if !problem.Rejected {
+				p.broken[name] = true
+			}
+		}
+		if p.broken[name] {
+			log.Printf("%s does not parse: its rules are left as they are", path.Join(d.rel, name))
+			continue
+		}
+		scans[name] = scan
+		for _, inc := range scan.Includes {
+			part, ok := under(d.rel, inc.File)
+			if ok && part != name && slices.Contains(sources, part) && bc.kinds[part] == "" {
+				parts[part] = true
+			}
+		}
+	}
+
+	groups := make(map[*rule.Rule]*unit)
+	for _, name := range sources {
+		scan := scans[name]
+		if scan == nil || parts[name] {
+			continue
+		}
+		kind := bc.kinds[name]
+		switch {
+		case kind != "":
+		case len(existing[objectKind][name]) > 0:
+			kind = objectKind
+		case isFinal(scan) || scan.HasLicense && len(existing[skeletonKind][name]) > 0:
+			kind = skeletonKind
+		default:
+			kind = libraryKind
+		}
+		rules := existing[kind][name]
+		var r *rule.Rule
+		if len(rules) > 0 {
+			r = rules[0]
+		}
+		// Several sources of one rule were put together by hand.
+		if u := groups[r]; u != nil && kind != skeletonKind {
+			u.srcs = append(u.srcs, name)
+			u.scans = append(u.scans, scan)
+			continue
+		}
+		u := &unit{kind: kind, rel: d.rel, srcs: []string{name}, scans: []*bpfc.File{scan}, c: d.c, existing: r}
+		p.units = append(p.units, u)
+		if r != nil {
+			groups[r] = u
+		}
+		if kind != skeletonKind {
+			continue
+		}
+		// Each further skeleton of one file has its own name and import path.
+		for _, other := range rules[min(1, len(rules)):] {
+			again := *u
+			again.existing = other
+			p.units = append(p.units, &again)
+		}
+	}
+	l.name(d, p, existing)
+	l.assignHeaders(d, p, sources)
+	for _, u := range p.units {
+		u.includes = searched(bc, u)
+		for _, scan := range u.scans {
+			// From here on, only definitions and externs count, and there may be many
+			// thousand files.
+			scan.Symbols = nil
+		}
+	}
+	return p
+}
+
+// name gives units names and import paths.
+func (l *bpfLang) name(d *folder, p *plan, existing map[string]map[string][]*rule.Rule) {
+	bc := getConfig(d.c)
+	taken := make(map[string]bool)
+	for name := range d.taken {
+		taken[name] = true
+	}
+	packages := 0
+	seen := make(map[string]bool)
+	for _, u := range p.units {
+		if u.existing != nil {
+			taken[u.existing.Name()] = true
+		}
+		if u.kind != objectKind && !seen[u.srcs[0]] {
+			packages++
+			seen[u.srcs[0]] = true
+		}
+	}
+	inFolder := packages == 1 && (bc.naming == namingFolder || bc.naming == namingAuto && !d.hasGoLibrary)
+	if bc.naming == namingFolder && packages > 1 {
+		log.Printf("%s: # gazelle:bpf_naming folder: the folder makes %d Go packages, and only one can have its import path",
+			orRoot(d.rel), packages)
+	}
+	folderPath := importPath(d.c, d.rel)
+	base := path.Base(folderPath)
+	if d.rel != "" {
+		base = path.Base(d.rel)
+	}
+	free := func(name, suffix string) string {
+		for taken[name] {
+			name += suffix
+		}
+		taken[name] = true
+		return name
+	}
+	for _, u := range p.units {
+		name, importpath := stem(u.srcs[0]), ""
+		if len(u.srcs) > 1 {
+			name = strings.TrimSuffix(u.existing.Name(), "_bpf")
+		}
+		importpath = path.Join(folderPath, name)
+		if inFolder && u.kind != objectKind {
+			name, importpath = base, folderPath
+		}
+		switch u.kind {
+		case skeletonKind:
+			if u.existing != nil {
+				u.name = u.existing.Name()
+			} else {
+				u.name = free(name, "_skel")
+			}
+			u.goName, u.importpath = u.name, importpath
+			if rules := existing[skeletonKind][u.srcs[0]]; len(rules) > 1 {
+				u.importpath = u.existing.AttrString("importpath")
+			}
+		case objectKind:
+			if u.existing != nil {
+				u.name = u.existing.Name()
+			} else {
+				u.name = free(name+"_bpf", "_object")
+			}
+		case libraryKind:
+			if u.existing != nil {
+				u.name = u.existing.Name()
+			} else {
+				u.name = free(name+"_bpf", "_lib")
+			}
+			u.importpath = importpath
+			if r := subskeletonOf(d, u.name); r != nil {
+				u.goName = r.Name()
+			} else {
+				u.goName = free(name, "_subskel")
+			}
+		}
+	}
+}
+
+func orRoot(rel string) string {
+	if rel == "" {
+		return "the root"
+	}
+	return rel
+}
+
+// subskeletonOf returns the rule that is the subskeleton of a library of the folder.
+func subskeletonOf(d *folder, name string) *rule.Rule {
+	if d.build == nil {
+		return nil
+	}
+	for _, r := range d.build.Rules {
+		if kindOf(d.c, r) != subskeletonKind {
+			continue
+		}
+		if of, err := label.Parse(r.AttrString("library")); err == nil &&
+			of.Abs("", d.rel).Equal(label.New("", d.rel, name)) {
+			return r
+		}
+	}
+	return nil
+}
+
+// importPath returns the import path of a folder.
+func importPath(c *config.Config, rel string) string {
+	if _, ok := c.Exts["go"]; ok {
+		if p := golang.InferImportPath(c, rel); p != "" {
+			return p
+		}
+	}
+	if rel == "" {
+		return filepath.Base(c.RepoRoot)
+	}
+	return rel
+}
+
+// assignHeaders decides which unit has which header of the folder.
+//
+// A header with the name of a library is its header. What one unit's files
+// include is that unit's. What only final objects include, each of them lists.
+// All others are a library of headers: those that several units include with a
+// library among them, and those named .bpf.h that nothing in the folder includes.
+func (l *bpfLang) assignHeaders(d *folder, p *plan, sources []string) {
+	bc := getConfig(d.c)
+	owners := make(map[string][]*unit)
+	own := func(header string, units ...*unit) {
+		owners[header] = units
+		for _, u := range units {
+			if !slices.Contains(u.hdrs, header) {
+				u.hdrs = append(u.hdrs, header)
+			}
+		}
+	}
+	foreign := make(map[string]bool)
+	var headerLibraries []*unit
+	if d.build != nil {
+		for _, r := range d.build.Rules {
+			kind := kindOf(d.c, r)
+			headersOnly := kind == libraryKind && len(r.AttrStrings("srcs")) == 0
+			if !headersOnly && !hasHeaders(kind) {
+				continue
+			}
+			var u *unit
+			if headersOnly {
+				u = &unit{kind: kind, name: r.Name(), rel: d.rel, c: d.c, existing: r}
+				headerLibraries = append(headerLibraries, u)
+			}
+			for _, h := range r.AttrStrings("hdrs") {
+				h = strings.TrimPrefix(h, ":")
+				switch {
+				case u == nil:
+					foreign[h] = true
+				case l.isFile(d.c, path.Join(d.rel, h)):
+					own(h, u)
+				}
+			}
+		}
+	}
+
+	// Who includes whom, in this folder.
+	includers := make(map[string]map[string]bool)
+	var order []string
+	meet := func(header string) {
+		if includers[header] == nil {
+			includers[header] = make(map[string]bool)
+			order = append(order, header)
+		}
+	}
+	bySource := make(map[string][]*unit)
+	note := func(scan *bpfc.File) {
+		for _, inc := range scan.Includes {
+			header, ok := "", false
+			switch {
+			case inc.File != "" && !strings.HasPrefix(inc.File, "<"):
+				header, ok = l.inPackage(d, inc.File)
+			case inc.File == "" && !inc.Angled:
+				// A header that another rule of the folder makes.
+				header, ok = under(d.rel, path.Join(path.Dir(inc.Pos.File), inc.Path))
+				ok = ok && slices.Contains(d.generated, header)
+			}
+			if !ok || foreign[header] {
+				continue
+			}
+			if from, ok := under(d.rel, inc.Pos.File); ok && from != header {
+				meet(header)
+				includers[header][from] = true
+			}
+		}
+	}
+	for _, u := range p.units {
+		for i, scan := range u.scans {
+			bySource[u.srcs[i]] = append(bySource[u.srcs[i]], u)
+			note(scan)
+		}
+	}
+	for _, name := range d.files {
+		if strings.HasSuffix(name, headerSuffix) && !foreign[name] {
+			meet(name)
+		}
+	}
+	var directed *unit
+	header := func() *unit {
+		if directed == nil {
+			base := path.Base(importPath(d.c, d.rel))
+			if d.rel != "" {
+				base = path.Base(d.rel)
+			}
+			name := base + "_bpf"
+			if len(p.units) > 0 {
+				name = base + "_headers_bpf"
+			}
+			directed = &unit{kind: libraryKind, name: name, rel: d.rel, c: d.c}
+			headerLibraries = append(headerLibraries, directed)
+		}
+		return directed
+	}
+	for _, name := range d.files {
+		if bc.kinds[name] == libraryKind && isHeader(name) && owners[name] == nil {
+			own(name, header())
+		}
+	}
+	var libraries []*unit
+	for _, u := range p.units {
+		if u.kind == libraryKind {
+			libraries = append(libraries, u)
+			for _, src := range u.srcs {
+				for _, h := range []string{stem(src) + headerSuffix, stem(src) + ".h"} {
+					if slices.Contains(d.files, h) && owners[h] == nil && !foreign[h] {
+						own(h, u)
+					}
+				}
+			}
+		}
+	}
+
+	// Headers take the owner of what includes them, from the sources on.
+	decide := func(h string, known bool) bool {
+		set := make(map[*unit]bool)
+		for from := range includers[h] {
+			units := bySource[from]
+			if units == nil {
+				units = owners[from]
+			}
+			if units == nil && known {
+				return false
+			}
+			for _, u := range units {
+				set[u] = true
+			}
+		}
+		var units []*unit
+		shared := false
+		for u := range set {
+			units = append(units, u)
+			shared = shared || u.kind == libraryKind
+		}
+		switch {
+		case len(units) == 0 && known && len(includers[h]) > 0:
+			return false
+		case len(units) == 0 && len(libraries) == 1:
+			own(h, libraries[0])
+		case len(units) == 0 || len(units) > 1 && shared:
+			own(h, header())
+		default:
+			own(h, units...)
+		}
+		return true
+	}
+	for _, known := range []bool{true, false} {
+		for again := true; again; {
+			again = false
+			for _, h := range order {
+				if owners[h] == nil && decide(h, known) {
+					again = true
+				}
+			}
+		}
+	}
+
+	for _, u := range headerLibraries {
+		for i := 0; i < len(u.hdrs); i++ {
+			name := path.Join(d.rel, u.hdrs[i])
+			scan, err := l.scan(d.c, name, defines(bc.copts))
+			if err != nil {
+				if !slices.Contains(d.generated, u.hdrs[i]) {
+					log.Print(err)
+				}
+				continue
+			}
+			u.scans = append(u.scans, scan)
+			// What only these headers include belongs to them.
+			for _, inc := range scan.Includes {
+				if h, ok := l.inPackage(d, inc.File); ok && inc.File != "" && owners[h] == nil && !foreign[h] {
+					own(h, u)
+				}
+			}
+		}
+	}
+	p.units = append(p.units, headerLibraries...)
+	for _, u := range p.units {
+		slices.Sort(u.hdrs)
+	}
+}
+
+// inPackage returns a file relative to the folder if it belongs to the folder's
+// package: it is in the folder, or below it in one without a BUILD file.
+func (l *bpfLang) inPackage(d *folder, file string) (string, bool) {
+	name, ok := under(d.rel, file)
+	if !ok || file == "" {
+		return "", false
+	}
+	for dir := path.Dir(file); dir != d.rel && dir != "."; dir = path.Dir(dir) {
+		if l.isPackage(d.c, dir) {
+			return "", false
+		}
+	}
+	return name, true
+}
+
+// isPackage reports whether a folder has a BUILD file, or will have one.
+func (l *bpfLang) isPackage(c *config.Config, dir string) bool {
+	is, known := l.lib.packages[dir]
+	if known {
+		return is
+	}
+	entries, err := os.ReadDir(filepath.Join(c.RepoRoot, filepath.FromSlash(dir)))
+	if err == nil {
+		for _, e := range entries {
+			name := e.Name()
+			if c.IsValidBuildFileName(name) || strings.HasSuffix(name, ".go") ||
+				strings.HasSuffix(name, sourceSuffix) || strings.HasSuffix(name, headerSuffix) {
+				is = true
+				break
+			}
+		}
+	}
+	l.lib.packages[dir] = is
+	return is
+}
+
+// searched returns the search folders by which a unit's headers are found,
+// relative to the unit's folder.
+func searched(bc *bpfConfig, u *unit) []string {
+	var out []string
+	for _, scan := range u.scans {
+		for _, inc := range scan.Includes {
+			if inc.File == "" || strings.HasPrefix(inc.File, "<") {
+				continue
+			}
+			if !inc.Angled && (inc.File == path.Join(path.Dir(inc.Pos.File), inc.Path) || inc.File == path.Clean(inc.Path)) {
+				continue
+			}
+			for _, dir := range bc.search {
+				if inc.File != path.Join(dir, inc.Path) {
+					continue
+				}
+				if to := relative(u.rel, dir); !slices.Contains(out, to) {
+					out = append(out, to)
+				}
+				break
+			}
+		}
+	}
+	return out
+}
+
+// relative returns the path that leads from one folder to another.
+func relative(from, to string) string {
+	rel, err := filepath.Rel("/"+from, "/"+to)
+	if err != nil {
+		return to
+	}
+	return filepath.ToSlash(rel)
+}
+
+// keptLabels returns the labels of an attribute that are marked with # keep.
+func keptLabels(r *rule.Rule, attr string, pkg string) []label.Label {
+	if r == nil {
+		return nil
+	}
+	list, ok := r.Attr(attr).(*build.ListExpr)
+	if !ok {
+		return nil
+	}
+	var out []label.Label
+	for _, e := range list.List {
+		s, ok := e.(*build.StringExpr)
+		if !ok || !rule.ShouldKeep(e) {
+			continue
+		}
+		if l, err := label.Parse(s.Value); err == nil {
+			out = append(out, l.Abs("", pkg))
+		}
+	}
+	return out
+}

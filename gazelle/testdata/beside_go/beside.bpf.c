@@ -1,0 +1,15 @@
+//go:build ignore
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include "beside.bpf.h"
+#include "shared.h"
+
+SEC("xdp")
+int pass(struct xdp_md *ctx)
+{
+	
+	return XDP_PASS;
+}
+
+char LICENSE[] SEC("license") = "GPL";

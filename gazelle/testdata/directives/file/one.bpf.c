@@ -1,0 +1,14 @@
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#ifdef WANTED
+int wanted;
+#endif
+
+SEC("xdp")
+int pass(struct xdp_md *ctx)
+{
+	
+	return XDP_PASS;
+}
+
+char LICENSE[] SEC("license") = "GPL";

@@ -1,0 +1,1 @@
+int limits_get(void);

@@ -1,0 +1,1 @@
+#define EDGE 1

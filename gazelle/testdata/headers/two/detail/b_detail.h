@@ -1,0 +1,1 @@
+#define DETAIL 1

@@ -1,0 +1,3 @@
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+int helper;

@@ -1,0 +1,1 @@
+#define NOBODY 1
