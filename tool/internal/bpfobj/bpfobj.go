@@ -4,7 +4,8 @@
 // parts say together what is in it, and none of them alone:
 //
 //   - The section headers: which sections hold programs (executable ones), data
-//     (.data, .rodata, .bss and their .data.x relatives) and maps (.maps).
+//     (.data, .rodata, .bss and their .data.x relatives) and maps (.maps, and
+//     .struct_ops and its relatives).
 //   - The symbol table: which names are where, how long they are, whether other
 //     files see them (binding) and whether loaders show them (visibility).
 //   - BTF: the type of each name. Per section it has a DATASEC, a list of the
@@ -40,6 +41,8 @@ type Object struct {
 	Programs []Program
 	// Sections are the data sections, in the order of the file.
 	Sections []Section
+	// StructOps are the struct_ops maps, in order of sections, then of addresses.
+	StructOps []StructOps
 	// Kconfig are the __kconfig variables, in the order in which BTF lists them.
 	Kconfig []KconfigVariable
 

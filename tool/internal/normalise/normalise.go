@@ -43,8 +43,15 @@
 // functions by their names. BTF, from which the kernel has the names that it shows,
 // keeps the name.
 //
-// Left as they are, for there is no other form: sections .struct_ops and
-// ?.struct_ops, .ksyms variables with a type, and .addr_space.1.
+// A section of struct_ops maps (.struct_ops, .struct_ops.link, and both with a "?")
+// becomes a data section, .data.struct_ops, without its relocations. The reader
+// refuses or drops most of them, and of the rest it gets the programs wrong: of two
+// maps of one type each can have the other's. As a data section they are bytes with
+// types, from which the runtime makes the maps; the generated code says which
+// programs are in them.
+//
+// Left as they are, for there is no other form: .ksyms variables with a type, and
+// .addr_space.1.
 package normalise
 
 import (
@@ -100,6 +107,7 @@ func Bytes(data []byte) (*Object, error) {
 			return nil, fmt.Errorf("section .BTF: %w", err)
 		}
 		n.renameBss()
+		n.structOps()
 		n.untypedKsyms()
 		if err := n.kconfig(); err != nil {
 			return nil, err
@@ -128,7 +136,7 @@ func isProgram(sec *elfobj.Section) bool {
 		return true
 	}
 	_, data := bpfobj.KindOf(sec.Name)
-	return data || sec.Flags&(elf.SHF_ALLOC|elf.SHF_EXECINSTR) != 0
+	return data || bpfobj.IsStructOps(sec.Name) || sec.Flags&(elf.SHF_ALLOC|elf.SHF_EXECINSTR) != 0
 }
 
 // drop drops what no loader reads.
@@ -218,6 +226,15 @@ func (n *normaliser) renameBss() {
 	for _, sec := range n.file.Sections {
 		if strings.HasPrefix(sec.Name, ".bss.") {
 			sec.Name = n.rename(sec.Name, ".data"+sec.Name)
+		}
+	}
+}
+
+func (n *normaliser) structOps() {
+	for _, sec := range n.file.Sections {
+		if bpfobj.IsStructOps(sec.Name) {
+			sec.Name = n.rename(sec.Name, ".data"+sec.Name)
+			sec.Relocs = nil
 		}
 	}
 }

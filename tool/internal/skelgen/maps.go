@@ -22,8 +22,8 @@ type mapField struct {
 const untyped = "UntypedMap"
 
 // nameMaps gives each map its field: the object's own maps, then those that the
-// loader makes for data sections.
-func (s *skeleton) nameMaps(obj *bpfobj.Object) {
+// loader makes for data sections. It returns the names that are taken.
+func (s *skeleton) nameMaps(obj *bpfobj.Object) *gonames.Scope {
 	scope := gonames.NewScope()
 	for _, m := range obj.Maps {
 		s.maps = append(s.maps, mapField{named: named{scope.Export(m.Name), m.Name}})
@@ -36,6 +36,7 @@ func (s *skeleton) nameMaps(obj *bpfobj.Object) {
 	if len(obj.Kconfig) > 0 {
 		s.maps = append(s.maps, mapField{named{scope.Export(kconfigSection), kconfigSection}, untyped, ""})
 	}
+	return scope
 }
 
 // typeMaps gives the fields of the object's own maps their types. It comes after

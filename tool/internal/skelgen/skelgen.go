@@ -72,14 +72,15 @@ func CheckPackage(pkg string) error {
 
 // skeleton is what the file is written from: C names with their Go names.
 type skeleton struct {
-	pkg      string
-	object   string
-	loaded   *normalise.Object
-	maps     []mapField
-	progs    []prog
-	sections []section
-	kconfig  *kconfig
-	types    *gotype.Decls
+	pkg       string
+	object    string
+	loaded    *normalise.Object
+	maps      []mapField
+	progs     []prog
+	structOps []structOps
+	sections  []section
+	kconfig   *kconfig
+	types     *gotype.Decls
 }
 
 type named struct {
@@ -100,17 +101,19 @@ func newSkeleton(obj *bpfobj.Object, loaded *normalise.Object, opts Options) (*s
 	names := gonames.NewScope(apiNames...)
 	s := &skeleton{pkg: opts.Package, object: obj.Name, loaded: loaded, types: gotype.NewDecls(names)}
 	s.types.BigEndian = obj.ByteOrder == binary.BigEndian
-	s.nameMaps(obj)
+	mapNames := s.nameMaps(obj)
 	scope := gonames.NewScope()
 	for _, p := range obj.Programs {
 		s.progs = append(s.progs, prog{named{scope.Export(p.Name), p.Name}, p.Section})
 	}
+	s.nameStructOps(obj, mapNames)
 	var errs []error
 	for _, err := range s.addSections(obj, names) {
 		errs = append(errs, fmt.Errorf("%w: change its type, or declare the variable static or __hidden, which keeps it out of the Go code", err))
 	}
 	errs = append(errs, s.addKconfig(obj)...)
 	s.typeMaps(obj)
+	errs = append(errs, s.typeStructOps()...)
 	errs = append(errs, s.declareTypes(obj, opts.Types)...)
 	return s, errors.Join(errs...)
 }

@@ -51,7 +51,7 @@ func (s *skeleton) appendImports(b []byte) []byte {
 	if s.types.HasStructs() {
 		b = append(b, "\t\"structs\"\n\t\"unsafe\"\n\n"...)
 	}
-	if len(s.progs) > 0 {
+	if len(s.progs) > 0 || len(s.structOps) > 0 {
 		b = append(b, "\t\"github.com/cilium/ebpf/link\"\n"...)
 	}
 	return append(b, "\t\"github.com/rules-bpf/rules_bpf/runtime/skeleton\"\n)\n"...)
@@ -67,6 +67,9 @@ func (s *skeleton) appendSkeleton(b []byte, object string) []byte {
 	Progs Progs
 	Links Links
 `...)
+	if len(s.structOps) > 0 {
+		b = append(b, "\tStructOps StructOps\n"...)
+	}
 	for _, sec := range s.sections {
 		doc := fmt.Sprintf("%s holds the variables of section %s. ", sec.goName, gotype.Comment(sec.c))
 		if sec.kind == bpfobj.Rodata {
@@ -95,6 +98,9 @@ func (s *skeleton) appendHandles(b []byte) []byte {
 		}
 		b = append(b, '\n')
 	}
+	for _, m := range s.structOps {
+		b = fmt.Appendf(b, "\t%s *skeleton.StructOpsMap // %s, SEC(%q)\n", m.mapName, gotype.Comment(m.c), m.table.Section)
+	}
 	b = append(b, "}\n\n// Progs are the programs of the object.\ntype Progs struct {\n"...)
 	for _, p := range s.progs {
 		b = fmt.Appendf(b, "\t%s *skeleton.Program // %s, SEC(%q)\n", p.goName, gotype.Comment(p.c), p.section)
@@ -109,7 +115,11 @@ type Links struct {
 	for _, p := range s.progs {
 		b = fmt.Appendf(b, "\t%s link.Link // %s\n", p.goName, gotype.Comment(p.c))
 	}
-	return append(b, "}\n"...)
+	for _, m := range s.structOps {
+		b = fmt.Appendf(b, "\t%s link.Link // %s\n", m.linkName, gotype.Comment(m.c))
+	}
+	b = append(b, "}\n"...)
+	return s.appendStructOps(b)
 }
 
 func (s *skeleton) appendOpen(b []byte) []byte {
@@ -136,6 +146,7 @@ func Open() (*Skeleton, error) {
 		}
 		b = append(b, "\t\t},\n"...)
 	}
+	b = s.appendStructOpsDescs(b)
 	if len(s.sections) > 0 || s.kconfig != nil {
 		b = append(b, "\t\tSections: []skeleton.SectionDesc{\n"...)
 		for _, sec := range s.sections {
