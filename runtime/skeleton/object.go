@@ -36,6 +36,8 @@ type Desc struct {
 	Maps     []MapDesc
 	Progs    []ProgDesc
 	Sections []SectionDesc
+	// StructOps are attached in this order too, after the programs.
+	StructOps []StructOpsDesc
 }
 
 type state int
@@ -54,13 +56,14 @@ const (
 type Object struct {
 	name string
 
-	mu       sync.Mutex
-	state    state
-	spec     *ebpf.CollectionSpec
-	coll     *ebpf.Collection
-	maps     []*UntypedMap
-	progs    []*Program
-	sections []section
+	mu        sync.Mutex
+	state     state
+	spec      *ebpf.CollectionSpec
+	coll      *ebpf.Collection
+	maps      []*UntypedMap
+	progs     []*Program
+	structOps []*StructOpsMap
+	sections  []section
 }
 
 // Open parses the object and fills the fields that desc names. It is called by
@@ -106,6 +109,9 @@ func open(desc Desc) (*Object, error) {
 		o.progs = append(o.progs, p)
 		*d.Prog = p
 	}
+	if err := o.openStructOps(desc.StructOps); err != nil {
+		return nil, err
+	}
 	pageSize := os.Getpagesize()
 	for _, d := range desc.Sections {
 		ms := spec.Maps[d.name]
@@ -136,7 +142,7 @@ func checkByteOrder(spec *ebpf.CollectionSpec) error {
 }
 
 // Load creates the maps and loads the programs that are to be loaded, with the
-// present values of the section structs.
+// present values of the section structs and of the struct_ops tables.
 //
 // On success the section structs are the memory of their maps. A field of the
 // skeleton that points to a section becomes nil when its map cannot be mapped:
@@ -189,9 +195,22 @@ func (o *Object) load(opts ebpf.CollectionOptions) error {
 		}
 		o.spec.Maps[s.name].Contents = []ebpf.MapKV{{Key: uint32(0), Value: s.region.bytes()}}
 	}
+	ops, err := o.prepareStructOps(opts.Cache)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if o.state != loaded {
+			ops.close()
+		}
+	}()
 	spec.Programs = make(map[string]*ebpf.ProgramSpec, len(o.progs))
 	for _, p := range o.progs {
-		if p.autoload {
+		if p.spec.Type == ebpf.StructOps {
+			if ps := ops.program(p); ps != nil {
+				spec.Programs[p.name] = ps
+			}
+		} else if p.autoload {
 			spec.Programs[p.name] = p.spec
 		}
 	}
@@ -209,6 +228,10 @@ func (o *Object) load(opts ebpf.CollectionOptions) error {
 	coll, err := ebpf.NewCollectionWithOptions(&spec, opts)
 	if err != nil {
 		return o.explainLoad(err)
+	}
+	if err := ops.fill(coll.Programs); err != nil {
+		coll.Close()
+		return err
 	}
 
 	// From here on each section either is mapped or has no struct; undo both
@@ -237,6 +260,7 @@ func (o *Object) load(opts ebpf.CollectionOptions) error {
 	for _, p := range o.progs {
 		p.loaded.Store(coll.Programs[p.name])
 	}
+	ops.commit()
 	o.coll = coll
 	o.state = loaded
 	return nil
@@ -249,11 +273,11 @@ func isReadOnlySection(name string) bool {
 }
 
 // Attach attaches every loaded program that is to be attached automatically,
-// whose section name gives the whole target and whose link slot is empty, and
-// puts the links into the slots.
+// whose section name gives the whole target and whose link slot is empty, then
+// every struct_ops map that was created, and puts the links into the slots.
 //
-// On error the programs that this call attached are detached again, and the
-// error names the program at fault. Links that were there before stay.
+// On error what this call attached is detached again, and the error names the
+// program or map at fault. Links that were there before stay.
 func (o *Object) Attach() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -285,6 +309,18 @@ func (o *Object) attach() error {
 			done = append(done, p.link)
 		}
 	}
+	for _, m := range o.structOps {
+		if !m.autoattach || m.made == nil || *m.slot != nil {
+			continue
+		}
+		l, err := m.attach()
+		if err != nil {
+			err = fmt.Errorf("map %s, SEC(%q): %w", m.name, m.section, err)
+			return errors.Join(err, closeLinks(done))
+		}
+		*m.slot = l
+		done = append(done, m.slot)
+	}
 	return nil
 }
 
@@ -305,6 +341,11 @@ func (o *Object) detach() error {
 	for _, p := range o.progs {
 		if *p.link != nil {
 			slots = append(slots, p.link)
+		}
+	}
+	for _, m := range o.structOps {
+		if *m.slot != nil {
+			slots = append(slots, m.slot)
 		}
 	}
 	return closeLinks(slots)
@@ -336,6 +377,11 @@ func (o *Object) Close() error {
 	for _, s := range o.sections {
 		if err := s.region.release(); err != nil {
 			errs = append(errs, fmt.Errorf("section %s: %w", s.name, err))
+		}
+	}
+	for _, m := range o.structOps {
+		if loaded := m.Map(); loaded != nil {
+			loaded.Close()
 		}
 	}
 	if o.coll != nil {
