@@ -229,10 +229,11 @@ func findTable(section *ebpf.MapSpec, name string) (*btf.Struct, []byte, error) 
 		return nil, nil, errors.New("its section has no types")
 	}
 	for _, info := range ds.Vars {
-		if info.Type.TypeName() != name {
+		v, ok := info.Type.(*btf.Var)
+		if !ok || v.Name != name {
 			continue
 		}
-		typ, ok := btf.As[*btf.Struct](info.Type)
+		typ, ok := btf.As[*btf.Struct](v.Type)
 		if end := uint64(info.Offset) + uint64(info.Size); ok && info.Size == typ.Size && end <= uint64(len(contents)) {
 			return typ, contents[info.Offset:end], nil
 		}
