@@ -55,6 +55,12 @@
 // SetFoo on a bit-field reads and writes back whole bytes, so another thread or
 // a program must not write the bit-fields next to it at the same time.
 //
+// # Tables of struct_ops
+//
+// A struct_ops map is a struct of the skeleton too, in which pointers to functions
+// are programs. It is plain memory: Load reads it, and that is the end of it. See
+// [StructOpsMap].
+//
 // # Rules followed
 //
 // Order of operations, optional programs ("?" in SEC), reuse of link slots and
