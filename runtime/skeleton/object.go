@@ -229,7 +229,7 @@ func (o *Object) load(opts ebpf.CollectionOptions) error {
 	if err != nil {
 		return o.explainLoad(err)
 	}
-	if err := ops.fill(coll.Programs); err != nil {
+	if err := ops.create(coll.Programs); err != nil {
 		coll.Close()
 		return err
 	}

@@ -311,8 +311,7 @@ func (u opsUser) String() string { return "member " + u.member + " of map " + u.
 // attachTo is how the loader is told what the program is for.
 func (u opsUser) attachTo() string { return u.table.kernel.typ.Name + ":" + u.member }
 
-// prepareStructOps finds out what maps and programs the present tables ask for, and
-// creates the maps, without their contents.
+// prepareStructOps finds out what maps and programs the present tables ask for.
 func (o *Object) prepareStructOps(cache *btf.Cache) (*structOpsLoad, error) {
 	l := &structOpsLoad{users: make(map[*Program]opsUser)}
 	for _, m := range o.structOps {
@@ -323,11 +322,7 @@ func (o *Object) prepareStructOps(cache *btf.Cache) (*structOpsLoad, error) {
 		if err == nil {
 			err = l.use(t)
 		}
-		if err == nil {
-			t.created, err = createOpsMap(t.kernel, m.spec.Name, m.linked())
-		}
 		if err != nil {
-			l.close()
 			return nil, fmt.Errorf("map %s, SEC(%q): %w", m.name, m.section, err)
 		}
 		l.tables = append(l.tables, t)
@@ -396,19 +391,30 @@ func (l *structOpsLoad) program(p *Program) *ebpf.ProgramSpec {
 	return spec
 }
 
-// fill gives the tables their programs. Maps that attach through links get their
-// contents now, which makes the kernel look at them; for the others this is what
-// registers them.
-func (l *structOpsLoad) fill(progs map[string]*ebpf.Program) error {
+// create makes the maps, once there are the programs: before the first program, Linux
+// 5.10 does not know its own types. Maps that attach through links get their contents
+// now, which makes the kernel look at them; for the others this is what registers
+// them.
+func (l *structOpsLoad) create(progs map[string]*ebpf.Program) error {
 	for _, t := range l.tables {
-		for _, f := range t.funcs {
-			nativeEndian.PutUint64(t.value[f.offset:], uint64(progs[f.prog.name].FD()))
+		if err := t.create(progs); err != nil {
+			return fmt.Errorf("map %s, SEC(%q): %w", t.m.name, t.m.section, err)
 		}
-		if t.m.linked() {
-			if err := t.put(); err != nil {
-				return fmt.Errorf("map %s, SEC(%q): %w", t.m.name, t.m.section, err)
-			}
-		}
+	}
+	return nil
+}
+
+func (t *opsTable) create(progs map[string]*ebpf.Program) error {
+	for _, f := range t.funcs {
+		nativeEndian.PutUint64(t.value[f.offset:], uint64(progs[f.prog.name].FD()))
+	}
+	created, err := createOpsMap(t.kernel, t.m.spec.Name, t.m.linked())
+	if err != nil {
+		return err
+	}
+	t.created = created
+	if t.m.linked() {
+		return t.put()
 	}
 	return nil
 }
@@ -432,7 +438,9 @@ func (l *structOpsLoad) commit() {
 // close frees the maps after a failed load.
 func (l *structOpsLoad) close() {
 	for _, t := range l.tables {
-		t.created.Close()
+		if t.created != nil {
+			t.created.Close()
+		}
 	}
 }
 
