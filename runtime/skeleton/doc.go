@@ -90,6 +90,12 @@
 // the object has what they need, so that there is no error left to handle where they
 // are used.
 //
+// # Tables of struct_ops
+//
+// A struct_ops map is a struct of the skeleton too, in which pointers to functions
+// are programs. It is plain memory: Load reads it, and that is the end of it. See
+// [StructOpsMap].
+//
 // # Rules followed
 //
 // Order of operations, optional programs ("?" in SEC), reuse of link slots and

@@ -43,6 +43,8 @@ type Desc struct {
 	Arena ArenaDesc
 	// Ksyms are the typed variables of the kernel that programs refer to.
 	Ksyms []KsymDesc
+	// StructOps are attached in this order too, after the programs.
+	StructOps []StructOpsDesc
 }
 
 type state int
@@ -65,13 +67,14 @@ type Object struct {
 	state state
 	spec  *ebpf.CollectionSpec
 	// vars are the variables with global linkage that are not hidden, for libraries.
-	vars     map[string]bpflib.ObjectVar
-	coll     *ebpf.Collection
-	maps     []*UntypedMap
-	progs    []*Program
-	sections []section
-	arena    *arena
-	ksyms    []KsymDesc
+	vars      map[string]bpflib.ObjectVar
+	coll      *ebpf.Collection
+	maps      []*UntypedMap
+	progs     []*Program
+	structOps []*StructOpsMap
+	sections  []section
+	arena     *arena
+	ksyms     []KsymDesc
 }
 
 // Open parses the object and fills the fields that desc names. It is called by
@@ -118,6 +121,9 @@ func open(desc Desc) (*Object, error) {
 		p := newProgram(d, ps)
 		o.progs = append(o.progs, p)
 		*d.Prog = p
+	}
+	if err := o.openStructOps(desc.StructOps); err != nil {
+		return nil, err
 	}
 	pageSize := os.Getpagesize()
 	for _, d := range desc.Sections {
@@ -167,7 +173,7 @@ func checkByteOrder(spec *ebpf.CollectionSpec) error {
 }
 
 // Load creates the maps and loads the programs that are to be loaded, with the
-// present values of the section structs.
+// present values of the section structs and of the struct_ops tables.
 //
 // On success the section structs are the memory of their maps. A field of the
 // skeleton that points to a section becomes nil when its map cannot be mapped:
@@ -228,6 +234,15 @@ func (o *Object) load(opts ebpf.CollectionOptions) (err error) {
 		}
 		o.spec.Maps[s.name].Contents = []ebpf.MapKV{{Key: uint32(0), Value: s.region.bytes()}}
 	}
+	ops, err := o.prepareStructOps(opts.Cache)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if o.state != loaded {
+			ops.close()
+		}
+	}()
 	reused := make(map[string]*ebpf.Map)
 	maps.Copy(reused, opts.MapReplacements)
 	for _, m := range o.maps {
@@ -260,13 +275,17 @@ func (o *Object) load(opts ebpf.CollectionOptions) (err error) {
 		return err
 	}
 	defer kernelVars.Close()
-	if spec.Programs, err = o.programsToLoad(kernelVars); err != nil {
+	if spec.Programs, err = o.programsToLoad(kernelVars, ops); err != nil {
 		return err
 	}
 	opts.MapReplacements = reused
 	coll, err := ebpf.NewCollectionWithOptions(&spec, opts)
 	if err != nil {
 		return o.explainLoad(err)
+	}
+	if err := ops.create(coll.Programs); err != nil {
+		coll.Close()
+		return err
 	}
 
 	// From here on each section either is mapped or has no struct; undo both
@@ -311,6 +330,7 @@ func (o *Object) load(opts ebpf.CollectionOptions) (err error) {
 	for _, p := range o.progs {
 		p.loaded.Store(coll.Programs[p.name])
 	}
+	ops.commit()
 	o.coll = coll
 	o.state = loaded
 	return nil
@@ -321,13 +341,18 @@ func (o *Object) inArena(s section) bool { return o.arena != nil && s.name == o.
 
 // programsToLoad returns the programs that are to be loaded, with all that refers
 // to something which only the running kernel knows.
-func (o *Object) programsToLoad(kernelVars ksyms) (map[string]*ebpf.ProgramSpec, error) {
+func (o *Object) programsToLoad(kernelVars ksyms, ops *structOpsLoad) (map[string]*ebpf.ProgramSpec, error) {
 	specs := make(map[string]*ebpf.ProgramSpec, len(o.progs))
 	for _, p := range o.progs {
-		if !p.autoload {
+		spec := p.spec
+		if spec.Type == ebpf.StructOps {
+			spec = ops.program(p)
+		} else if !p.autoload {
+			spec = nil
+		}
+		if spec == nil {
 			continue
 		}
-		spec := p.spec
 		if err := checkCasts(spec.Instructions); err != nil {
 			return nil, fmt.Errorf("program %s, SEC(%q): %w", p.name, spec.SectionName, err)
 		}
@@ -395,11 +420,11 @@ func isReadOnlySection(name string) bool {
 }
 
 // Attach attaches every loaded program that is to be attached automatically,
-// whose section name gives the whole target and whose link slot is empty, and
-// puts the links into the slots.
+// whose section name gives the whole target and whose link slot is empty, then
+// every struct_ops map that was created, and puts the links into the slots.
 //
-// On error the programs that this call attached are detached again, and the
-// error names the program at fault. Links that were there before stay.
+// On error what this call attached is detached again, and the error names the
+// program or map at fault. Links that were there before stay.
 func (o *Object) Attach() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -431,6 +456,18 @@ func (o *Object) attach() error {
 			done = append(done, p.link)
 		}
 	}
+	for _, m := range o.structOps {
+		if !m.autoattach || m.made == nil || *m.slot != nil {
+			continue
+		}
+		l, err := m.attach()
+		if err != nil {
+			err = fmt.Errorf("map %s, SEC(%q): %w", m.name, m.section, err)
+			return errors.Join(err, closeLinks(done))
+		}
+		*m.slot = l
+		done = append(done, m.slot)
+	}
 	return nil
 }
 
@@ -451,6 +488,11 @@ func (o *Object) detach() error {
 	for _, p := range o.progs {
 		if *p.link != nil {
 			slots = append(slots, p.link)
+		}
+	}
+	for _, m := range o.structOps {
+		if *m.slot != nil {
+			slots = append(slots, m.slot)
 		}
 	}
 	return closeLinks(slots)
@@ -486,6 +528,11 @@ func (o *Object) Close() error {
 	}
 	if o.arena != nil {
 		errs = append(errs, o.arena.release())
+	}
+	for _, m := range o.structOps {
+		if loaded := m.Map(); loaded != nil {
+			loaded.Close()
+		}
 	}
 	if o.coll != nil {
 		o.coll.Close()

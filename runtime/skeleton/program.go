@@ -53,10 +53,12 @@ func (p *Program) Name() string { return p.name }
 func (p *Program) Spec() *ebpf.ProgramSpec { return p.spec }
 
 // Autoload says whether Load loads the program. It is true unless the section's
-// name starts with "?".
+// name starts with "?". It says nothing of a struct_ops program, which is loaded
+// when a struct_ops map that is created has it.
 func (p *Program) Autoload() bool { return p.autoload }
 
-// SetAutoload sets whether Load loads the program; after Load it does nothing.
+// SetAutoload sets whether Load loads the program; after Load it does nothing, and
+// neither does it for a struct_ops program.
 func (p *Program) SetAutoload(autoload bool) { p.autoload = autoload }
 
 // Autoattach says whether Attach attaches the program. It is true by default.

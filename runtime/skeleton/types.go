@@ -3,6 +3,7 @@ package skeleton
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"math/big"
 	"strconv"
 )
@@ -85,6 +86,16 @@ func String(text []byte) string {
 		text = text[:end]
 	}
 	return string(text)
+}
+
+// SetString sets a C array of characters to s, with NULs after it, and fails when the
+// array is too short for s and one NUL.
+func SetString(text []byte, s string) error {
+	if len(s) >= len(text) {
+		return fmt.Errorf("%q has %d bytes, and the array of %d has space for %d and a NUL", s, len(s), len(text), max(len(text)-1, 0))
+	}
+	clear(text[copy(text, s):])
+	return nil
 }
 
 // UnknownEnum is what the String method of a generated enum type returns for a

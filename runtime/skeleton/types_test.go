@@ -23,6 +23,24 @@ func TestString(t *testing.T) {
 	}
 }
 
+func TestSetString(t *testing.T) {
+	text := []byte("a longer text\x00")
+	if err := skeleton.SetString(text, "short"); err != nil || string(text) != "short\x00\x00\x00\x00\x00\x00\x00\x00\x00" {
+		t.Errorf("got %q, %v", text, err)
+	}
+	if err := skeleton.SetString(text, "thirteen byte"); err != nil || skeleton.String(text) != "thirteen byte" {
+		t.Errorf("got %q, %v", text, err)
+	}
+	for _, s := range []string{"fourteen bytes", "more than fourteen bytes"} {
+		if err := skeleton.SetString(text, s); err == nil || skeleton.String(text) != "thirteen byte" {
+			t.Errorf("SetString(%q) gives %q, %v", s, text, err)
+		}
+	}
+	if err := skeleton.SetString(nil, ""); err == nil {
+		t.Error("there is no space for a NUL in nothing")
+	}
+}
+
 func TestPointer(t *testing.T) {
 	if got, want := skeleton.Pointer(0xffff888000001000).String(), "0xffff888000001000"; got != want {
 		t.Errorf("got %s, want %s", got, want)

@@ -4,7 +4,8 @@
 // parts say together what is in it, and none of them alone:
 //
 //   - The section headers: which sections hold programs (executable ones), data
-//     (.data, .rodata, .bss and their .data.x relatives) and maps (.maps).
+//     (.data, .rodata, .bss and their .data.x relatives) and maps (.maps, and
+//     .struct_ops and its relatives).
 //   - The symbol table: which names are where, how long they are, whether other
 //     files see them (binding) and whether loaders show them (visibility).
 //   - BTF: the type of each name. Per section it has a DATASEC, a list of the
@@ -46,6 +47,8 @@ type Object struct {
 	// Arena is the name of the map that holds the variables of ArenaSection, empty
 	// when there are none.
 	Arena string
+	// StructOps are the struct_ops maps, in order of sections, then of addresses.
+	StructOps []StructOps
 	// Kconfig are the __kconfig variables, in the order in which BTF lists them.
 	Kconfig []KconfigVariable
 	// Externs are the variables that a library declares and does not define, in the
@@ -110,7 +113,7 @@ func IsLoaded(sec *elfobj.Section) bool {
 		return true
 	}
 	_, data := KindOf(sec.Name)
-	return data || sec.Flags&(elf.SHF_ALLOC|elf.SHF_EXECINSTR) != 0
+	return data || IsStructOps(sec.Name) || sec.Flags&(elf.SHF_ALLOC|elf.SHF_EXECINSTR) != 0
 }
 
 // Section is a data section.

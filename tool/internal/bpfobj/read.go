@@ -69,6 +69,12 @@ type reader struct {
 	referenced []bool
 	// programs are the names of the programs so far.
 	programs map[string]bool
+	// programAt has the programs by their first instructions.
+	programAt map[place]Program
+	// relocs are the relocations of the sections of struct_ops maps.
+	relocs map[int][]relocation
+	// structOps are these sections.
+	structOps []structOpsSection
 }
 
 func newReader(name string, data []byte) (*reader, error) {
@@ -91,10 +97,12 @@ func newReader(name string, data []byte) (*reader, error) {
 		return nil, fmt.Errorf("an ELF file of type %s, not an object file: compile with clang -c, without linking", file.Type)
 	}
 	r := &reader{
-		obj:      &Object{Name: name, ByteOrder: file.ByteOrder},
-		data:     data,
-		file:     file,
-		programs: make(map[string]bool),
+		obj:       &Object{Name: name, ByteOrder: file.ByteOrder},
+		data:      data,
+		file:      file,
+		programs:  make(map[string]bool),
+		programAt: make(map[place]Program),
+		relocs:    make(map[int][]relocation),
 	}
 	return r, r.checkSections()
 }
@@ -136,7 +144,7 @@ func (r *reader) checkSections() error {
 // isInput says whether the contents of the section matter here.
 func isInput(sec *elf.Section) bool {
 	_, data := KindOf(sec.Name)
-	return data || sec.Name == ".BTF" || sec.Name == ".maps" || sec.Name == "license" ||
+	return data || IsStructOps(sec.Name) || sec.Name == ".BTF" || sec.Name == ".maps" || sec.Name == "license" ||
 		sec.Type == elf.SHT_SYMTAB || sec.Flags&elf.SHF_EXECINSTR != 0
 }
 
@@ -170,12 +178,14 @@ func (r *reader) read() (*Object, error) {
 			err = r.readData(i, kind)
 		case sec.Name == ".maps":
 			err = r.readMaps(i)
+		case IsStructOps(sec.Name):
+			err = r.readStructOps(i)
 		case sec.Name == "maps" || strings.HasPrefix(sec.Name, "maps/"):
 			err = fmt.Errorf("section %s: declares maps in the form that loaders dropped: declare them as a struct with SEC(\".maps\")", elfobj.Quote(sec.Name))
 		}
 		errs = append(errs, err)
 	}
-	errs = append(errs, r.readKconfig(), r.readExterns(), r.findArena())
+	errs = append(errs, r.readKconfig(), r.readExterns(), r.findArena(), r.finishStructOps())
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
@@ -213,7 +223,8 @@ func (r *reader) readReferences() error {
 		}
 		target := r.file.Sections[rel.Info]
 		_, data := KindOf(target.Name)
-		if !data && target.Name != ".maps" && target.Name != ".struct_ops.link" && target.Flags&elf.SHF_EXECINSTR == 0 {
+		structOps := IsStructOps(target.Name)
+		if !data && target.Name != ".maps" && !structOps && target.Flags&elf.SHF_EXECINSTR == 0 {
 			continue
 		}
 		// Elf64_Rel: offset and info, 8 bytes each.
@@ -224,8 +235,15 @@ func (r *reader) readReferences() error {
 			if index == 0 || uint64(index) > uint64(len(r.symbols)) {
 				return fmt.Errorf("section %s: refers to symbol %d, which does not exist: the file is damaged: build it again", elfobj.Quote(rel.Name), index)
 			}
-			if i := int(r.symbols[index-1].Section); i < len(r.referenced) {
+			sym := r.symbols[index-1]
+			if i := int(sym.Section); i < len(r.referenced) {
 				r.referenced[i] = true
+				if IsStructOps(r.file.Sections[i].Name) {
+					return fmt.Errorf("section %s: refers to %s, a struct_ops map, which the kernel keeps from programs: keep what programs need in a global variable", elfobj.Quote(target.Name), r.symbolName(sym))
+				}
+			}
+			if structOps {
+				r.relocs[int(rel.Info)] = append(r.relocs[int(rel.Info)], relocation{r.obj.ByteOrder.Uint64(table), sym})
 			}
 		}
 	}
@@ -256,7 +274,9 @@ func (r *reader) readPrograms(index int) error {
 			return fmt.Errorf("program %s: is defined twice: link the object again", elfobj.Quote(sym.Name))
 		}
 		r.programs[sym.Name] = true
-		r.obj.Programs = append(r.obj.Programs, Program{Name: sym.Name, Section: sec.Name})
+		program := Program{Name: sym.Name, Section: sec.Name}
+		r.programAt[place{index, sym.Value}] = program
+		r.obj.Programs = append(r.obj.Programs, program)
 	}
 	return nil
 }

@@ -29,6 +29,8 @@ type layout struct {
 	slots   []slot
 	visited int
 	end     uint64 // of the last field, in bytes
+	// programs says that function pointers of the struct itself are programs.
+	programs bool
 	// align is the largest alignment of a field, and want the largest of those
 	// that methods hand out addresses of.
 	align, want uint64
@@ -51,6 +53,9 @@ type member struct {
 	// size is that of a variable; of a member of a struct, the type alone says it.
 	size     uint64
 	variable bool
+	// program says that the member is a pointer to a function of the struct itself,
+	// not one of an anonymous struct or union in it.
+	program bool
 
 	goName string
 	goType Type
@@ -93,6 +98,7 @@ func (l *layout) flatten(members []btf.Member, base uint64, depth int) error {
 		if m.Name != "" {
 			l.slots = append(l.slots, slot{start: start, members: []member{{
 				c: m.Name, typ: m.Type, start: start, bits: uint64(m.BitfieldSize),
+				program: l.programs && depth == 0 && isFuncPointer(m.Type),
 			}}})
 			continue
 		}
@@ -244,6 +250,13 @@ func (l *layout) convert(m *member, union bool, limit uint64, depth int) (uint64
 			l.want = max(l.want, elem.align())
 		}
 		return m.start, nil
+	}
+	if m.program {
+		if m.bits > 0 || m.start%(8*programType.alignment) != 0 || limit < programType.alignment {
+			return 0, fail(m.typ, "is a function pointer that is not aligned")
+		}
+		m.goType = programType
+		return m.start + programType.size*8, nil
 	}
 	declared := len(l.d.list)
 	typ, err := l.d.convert(m.typ, at, depth+1)

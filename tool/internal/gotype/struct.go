@@ -35,9 +35,12 @@ func (t *structType) String() string { return t.name }
 func (t *structType) appendDecl(b []byte) []byte {
 	b = fmt.Appendf(b, "\n// %s is %s.\ntype %s struct {\n\t_ structs.HostLayout\n", t.name, t.doc, t.name)
 	for _, f := range t.fields {
-		if f.name == "" {
+		switch {
+		case f.name == "":
 			b = fmt.Appendf(b, "\t_ %s\n", f.typ)
-		} else {
+		case f.typ == programType:
+			b = fmt.Appendf(b, "\t_ %s\n\t%s %s // %s\n", programGap, f.name, f.typ, f.comment)
+		default:
 			b = fmt.Appendf(b, "\t%s %s // %s\n", f.name, f.typ, f.comment)
 		}
 	}
@@ -52,7 +55,11 @@ func (t *structType) appendAsserts(b []byte) []byte {
 	// An index that is too large does not compile, nor does a negative one.
 	b = fmt.Appendf(b, "\t_ = [1]struct{}{}[unsafe.Sizeof(%s{})-%d]\n", t.name, t.size)
 	for _, f := range t.fields {
-		if f.name != "" {
+		switch {
+		case f.name == "":
+		case f.typ == programType:
+			b = fmt.Appendf(b, "\t_ = [1]struct{}{}[unsafe.Offsetof(%s{}.%s)+unsafe.Sizeof(uintptr(0))-%d]\n", t.name, f.name, f.offset+programType.size)
+		default:
 			b = fmt.Appendf(b, "\t_ = [1]struct{}{}[unsafe.Offsetof(%s{}.%s)-%d]\n", t.name, f.name, f.offset)
 		}
 	}

@@ -63,8 +63,12 @@
 // A static variable whose name a global one has gets such a suffix too, in BTF, where
 // the reader looks for the places of global variables.
 //
-// Left as they are, for there is no other form: sections .struct_ops and
-// ?.struct_ops.
+// A section of struct_ops maps (.struct_ops, .struct_ops.link, and both with a "?")
+// becomes a data section, .data.struct_ops, without its relocations. The reader
+// refuses or drops most of them, and of the rest it gets the programs wrong: of two
+// maps of one type each can have the other's. As a data section they are bytes with
+// types, from which the runtime makes the maps; the generated code says which
+// programs are in them.
 package normalise
 
 import (
@@ -134,6 +138,7 @@ func Bytes(data []byte) (*Object, error) {
 			return nil, fmt.Errorf("section .BTF: %w", err)
 		}
 		n.renameSections()
+		n.structOps()
 		n.uniqueVariables()
 		n.hiddenFunctions()
 		n.ksyms()
@@ -272,6 +277,15 @@ func (n *normaliser) renameSections() {
 	for _, sec := range n.file.Sections {
 		if strings.HasPrefix(sec.Name, ".bss.") || sec.Name == bpfobj.ArenaSection {
 			sec.Name = n.rename(sec.Name, ".data"+sec.Name)
+		}
+	}
+}
+
+func (n *normaliser) structOps() {
+	for _, sec := range n.file.Sections {
+		if bpfobj.IsStructOps(sec.Name) {
+			sec.Name = n.rename(sec.Name, ".data"+sec.Name)
+			sec.Relocs = nil
 		}
 	}
 }

@@ -49,6 +49,8 @@ type Var struct {
 	Type    btf.Type
 	// Value is what the section holds, zeros when nil.
 	Value []byte
+	// Refs are the places in the value that hold addresses.
+	Refs []Ref
 	// Align is the alignment of the variable, that of its type unless set.
 	Align uint32
 	// Static is the C storage class, Extern a declaration without a definition.
@@ -65,6 +67,14 @@ type Var struct {
 	// BTFOffset and BTFSize to what BTF should have.
 	SymbolOffset, SymbolSize int
 	BTFOffset, BTFSize       int
+}
+
+// Ref is the address of something: the name of a function or a variable, or of a
+// section, as clang refers to static functions.
+type Ref struct {
+	// Offset is in bytes, from the start of the variable.
+	Offset uint64
+	Name   string
 }
 
 // Program is a function. Those of section .text are no programs.
@@ -219,6 +229,9 @@ func (b *builder) addVar(v Var) {
 			sec.Data = append(sec.Data, value...)
 		}
 		sec.size = offset + size
+	}
+	for _, ref := range v.Refs {
+		sec.relocs = append(sec.relocs, reloc{offset + ref.Offset, ref.Name})
 	}
 	sec.vars = append(sec.vars, placed{v, offset, size})
 	if v.NoSymbol {

@@ -33,6 +33,7 @@ var golden = map[string]*File{
 	"sections":   sectionsFile,
 	"maps":       mapsFile,
 	"kconfig":    kconfigFile,
+	"structops":  structOpsFile,
 	"empty":      {Programs: []Program{{Name: "pass", Section: "xdp"}}},
 }
 

@@ -88,7 +88,9 @@ type generator struct {
 	object string
 	maps   []mapField
 	progs  []prog
-	types  *gotype.Decls
+	// structOps are those of a skeleton.
+	structOps []structOps
+	types     *gotype.Decls
 }
 
 func newGenerator(obj *bpfobj.Object, opts Options, names *gonames.Scope) generator {
@@ -129,13 +131,14 @@ type section struct {
 func newSkeleton(obj *bpfobj.Object, loaded *normalise.Object, opts Options) (*skeleton, error) {
 	names := gonames.NewScope(apiNames...)
 	s := &skeleton{generator: newGenerator(obj, opts, names), loaded: loaded, arena: obj.Arena}
-	s.nameAllMaps(obj)
+	s.nameStructOps(obj, s.nameAllMaps(obj))
 	errs := s.addSubskeletons(opts.Subskeletons)
 	for _, err := range s.addSections(obj, names) {
 		errs = append(errs, withoutGoForm(err))
 	}
 	errs = append(errs, s.addKconfig(obj)...)
 	s.typeMaps(obj.Maps)
+	errs = append(errs, s.typeStructOps()...)
 	errs = append(errs, s.declareTypes(obj, opts.Types)...)
 	return s, errors.Join(errs...)
 }
@@ -146,8 +149,8 @@ func withoutGoForm(err error) error {
 }
 
 // nameAllMaps gives each map its field: the object's own maps, then those that the
-// loader makes for data sections.
-func (s *skeleton) nameAllMaps(obj *bpfobj.Object) {
+// loader makes for data sections. It returns the names that are taken.
+func (s *skeleton) nameAllMaps(obj *bpfobj.Object) *gonames.Scope {
 	scope := s.nameMaps(obj.Maps)
 	for _, sec := range obj.Sections {
 		if sec.HasMap {
@@ -157,6 +160,7 @@ func (s *skeleton) nameAllMaps(obj *bpfobj.Object) {
 	if len(obj.Kconfig) > 0 {
 		s.maps = append(s.maps, mapField{named{scope.Export(kconfigSection), kconfigSection}, untyped, ""})
 	}
+	return scope
 }
 
 // cName is what the struct of a section is named after.

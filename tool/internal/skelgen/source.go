@@ -58,7 +58,7 @@ func (g *generator) appendImports(b []byte, subs []subField) []byte {
 	for _, sub := range subs {
 		b = fmt.Appendf(b, "\t%s %q\n", sub.alias, sub.importPath)
 	}
-	if len(g.progs) > 0 {
+	if len(g.progs) > 0 || len(g.structOps) > 0 {
 		b = append(b, "\t\"github.com/cilium/ebpf/link\"\n"...)
 	}
 	return append(b, "\t\"github.com/rules-bpf/rules_bpf/runtime/skeleton\"\n)\n"...)
@@ -74,6 +74,9 @@ func (s *skeleton) appendSkeleton(b []byte, object string) []byte {
 	Progs Progs
 	Links Links
 `...)
+	if len(s.structOps) > 0 {
+		b = append(b, "\tStructOps StructOps\n"...)
+	}
 	if len(s.subs) > 0 {
 		b = append(b, "\tSubskeletons Subskeletons\n"...)
 	}
@@ -110,6 +113,7 @@ func (s *skeleton) appendHandles(b []byte) []byte {
 // and Close like the others.
 `...)
 	b = s.appendLinks(b, "link.Link")
+	b = s.appendStructOps(b)
 	return s.appendSubskeletons(b)
 }
 
@@ -122,6 +126,9 @@ func (g *generator) appendMaps(b []byte, doc string) []byte {
 			b = append(append(b, ", "...), m.note...)
 		}
 		b = append(b, '\n')
+	}
+	for _, m := range g.structOps {
+		b = fmt.Appendf(b, "\t%s *skeleton.StructOpsMap // %s, SEC(%q)\n", m.mapName, gotype.Comment(m.c), m.table.Section)
 	}
 	return append(b, "}\n"...)
 }
@@ -140,6 +147,9 @@ func (g *generator) appendLinks(b []byte, slot string) []byte {
 	b = append(b, "type Links struct {\n"...)
 	for _, p := range g.progs {
 		b = fmt.Appendf(b, "\t%s %s // %s\n", p.goName, slot, gotype.Comment(p.c))
+	}
+	for _, m := range g.structOps {
+		b = fmt.Appendf(b, "\t%s %s // %s\n", m.linkName, slot, gotype.Comment(m.c))
 	}
 	return append(b, "}\n"...)
 }
@@ -182,6 +192,7 @@ func Open() (*Skeleton, error) {
 		}
 		b = append(b, "\t\t},\n"...)
 	}
+	b = s.appendStructOpsDescs(b)
 	if len(s.sections) > 0 || s.kconfig != nil {
 		b = append(b, "\t\tSections: []skeleton.SectionDesc{\n"...)
 		for _, sec := range s.sections {

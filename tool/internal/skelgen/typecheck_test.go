@@ -57,6 +57,11 @@ type UserRingBuffer struct{ UntypedMap }
 type Program struct{}
 type MapDesc struct{}
 func MapField[M any, P interface{ *M; handle() *UntypedMap }](name string, field **M) MapDesc { panic("") }
+type StructOpsMap struct{ UntypedMap }
+type StructOpsFunc struct { Name string; Offset uintptr; Prog string }
+type StructOpsMapDesc struct { Name, Section, Contents string; Map **StructOpsMap; Link *link.Link; Funcs []StructOpsFunc }
+type StructOpsDesc struct{}
+func StructOps[T any](field **T, desc StructOpsMapDesc) StructOpsDesc { panic("") }
 type ProgDesc struct { Name string; Prog **Program; Link *link.Link }
 type SectionDesc struct{}
 func Section[T any](name string, field **T) SectionDesc { panic("") }
@@ -64,7 +69,7 @@ type KconfigKind int
 const ( KconfigInt KconfigKind = iota + 1; KconfigBool; KconfigTristate; KconfigChar; KconfigString )
 type KconfigVar struct { Name string; Offset, Size int; Kind KconfigKind; Signed, Weak bool }
 func Kconfig[T any](name string, field **T, vars []KconfigVar) SectionDesc { panic("") }
-type Desc struct { Name, ELF string; Maps []MapDesc; Progs []ProgDesc; Sections []SectionDesc }
+type Desc struct { Name, ELF string; Maps []MapDesc; Progs []ProgDesc; Sections []SectionDesc; StructOps []StructOpsDesc }
 func Open(Desc) (*Object, error)
 type Any interface{ object() *Object }
 func (o *Object) object() *Object { return o }

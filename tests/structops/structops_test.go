@@ -1,0 +1,797 @@
+// Package structops loads struct_ops maps into the running kernel: TCP congestion
+// controls, which it lists and which connections use.
+package structops
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+
+	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
+	"github.com/rules-bpf/rules_bpf/tests/structops/progs/foreign"
+	"github.com/rules-bpf/rules_bpf/tests/structops/progs/tables"
+)
+
+func open(t testing.TB) *tables.Skeleton {
+	t.Helper()
+	kerneltest.BPF(t)
+	skel, err := tables.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := skel.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return skel
+}
+
+// load loads a skeleton with maps that attach through links, and skips the test on
+// kernels without these.
+func load(t testing.TB, skel *tables.Skeleton) {
+	t.Helper()
+	err := skel.Load()
+	if errors.Is(err, ebpf.ErrNotSupported) && strings.Contains(err.Error(), "Linux 6.4") {
+		t.Skipf("needs links of struct_ops maps (Linux 6.4): %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// withoutLinks leaves only the maps that are not attached through a link.
+func withoutLinks(skel *tables.Skeleton) {
+	skel.Maps.First.SetAutocreate(false)
+	skel.Maps.Second.SetAutocreate(false)
+}
+
+// only leaves only one map that is attached through a link.
+func only(skel *tables.Skeleton) {
+	skel.Maps.Second.SetAutocreate(false)
+	skel.Maps.Third.SetAutocreate(false)
+}
+
+// available says whether the kernel lists a congestion control of this name.
+func available(t testing.TB, name string) bool {
+	t.Helper()
+	return listed(t, "available", name)
+}
+
+func listed(t testing.TB, list, name string) bool {
+	t.Helper()
+	data, err := os.ReadFile("/proc/sys/net/ipv4/tcp_" + list + "_congestion_control")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.Contains(strings.Fields(string(data)), name)
+}
+
+func wantAvailable(t testing.TB, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		if !available(t, name) {
+			t.Errorf("%s is not available", name)
+		}
+	}
+}
+
+func wantGone(t testing.TB, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		// A connection that is on its way out may hold it for a moment.
+		for range 100 {
+			if !available(t, name) {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if available(t, name) {
+			t.Errorf("%s is still available", name)
+		}
+	}
+}
+
+// connect sends some data over a connection that uses the congestion control.
+func connect(t testing.TB, control string) {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	received := make(chan error, 1)
+	const size = 1 << 20
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			received <- err
+			return
+		}
+		defer conn.Close()
+		n, err := io.Copy(io.Discard, conn)
+		if err == nil && n != size {
+			err = fmt.Errorf("received %d bytes, want %d", n, size)
+		}
+		received <- err
+	}()
+	dialer := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
+		var err error
+		if ctlErr := c.Control(func(fd uintptr) {
+			err = unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, control)
+		}); ctlErr != nil {
+			return ctlErr
+		}
+		return err
+	}}
+	conn, err := dialer.Dial("tcp4", l.Addr().String())
+	if err != nil {
+		t.Fatalf("connect with %s: %v", control, err)
+	}
+	if _, err := conn.Write(make([]byte, size)); err != nil {
+		t.Error(err)
+	}
+	conn.Close()
+	if err := <-received; err != nil {
+		t.Error(err)
+	}
+}
+
+// members are where the kernel's value of a congestion control has its function
+// pointers, by name.
+var members = sync.OnceValues(func() (map[string]uint32, error) {
+	spec, err := btf.LoadKernelSpec()
+	if err != nil {
+		return nil, err
+	}
+	var outer *btf.Struct
+	if err := spec.TypeByName("bpf_struct_ops_tcp_congestion_ops", &outer); err != nil {
+		return nil, err
+	}
+	offsets := make(map[string]uint32)
+	for _, m := range outer.Members {
+		inner, ok := btf.As[*btf.Struct](m.Type)
+		if !ok || inner.Name != "tcp_congestion_ops" {
+			continue
+		}
+		for _, f := range inner.Members {
+			if p, ok := btf.As[*btf.Pointer](f.Type); ok {
+				if _, ok := btf.As[*btf.FuncProto](p.Target); ok {
+					offsets[f.Name] = m.Offset.Bytes() + f.Offset.Bytes()
+				}
+			}
+		}
+	}
+	return offsets, nil
+})
+
+// programsOf returns the ids of the programs that a map has in the kernel, by the
+// names of the members.
+func programsOf(t testing.TB, m *ebpf.Map) map[string]ebpf.ProgramID {
+	t.Helper()
+	offsets, err := members()
+	if err != nil {
+		t.Fatal(err)
+	}
+	value, err := m.LookupBytes(uint32(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := make(map[string]ebpf.ProgramID)
+	for name, offset := range offsets {
+		ids[name] = ebpf.ProgramID(binary.NativeEndian.Uint64(value[offset:]))
+	}
+	return ids
+}
+
+func idOf(t testing.TB, p *skeleton.Program) ebpf.ProgramID {
+	t.Helper()
+	if p.Program() == nil {
+		t.Fatalf("program %s is not loaded", p.Name())
+	}
+	info, err := p.Program().Info()
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, ok := info.ID()
+	if !ok {
+		t.Fatal("programs have no ids")
+	}
+	return id
+}
+
+// Open shows what the object has.
+func TestOpen(t *testing.T) {
+	skel, err := tables.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer skel.Close()
+	first := skel.StructOps.First
+	if name := skeleton.String(first.Name[:]); name != "ops_first" {
+		t.Errorf("name is %q", name)
+	}
+	if first.Init != skel.Progs.FirstInit || first.CongAvoid != skel.Progs.FirstCongAvoid {
+		t.Error("the table does not have its programs")
+	}
+	if optional := skel.StructOps.Optional; optional.NotYet != nil || optional.Ssthresh != skel.Progs.V2Ssthresh {
+		t.Error("the optional table does not have its programs")
+	}
+	for _, tt := range []struct {
+		m    *skeleton.StructOpsMap
+		auto bool
+	}{
+		{skel.Maps.First, true}, {skel.Maps.Third, true}, {skel.Maps.Optional, false}, {skel.Maps.OptionalOld, false},
+	} {
+		if tt.m.Autocreate() != tt.auto || !tt.m.Autoattach() {
+			t.Errorf("map %s: autocreate %t, autoattach %t", tt.m.Name(), tt.m.Autocreate(), tt.m.Autoattach())
+		}
+	}
+	if spec := skel.Maps.First.Spec(); spec.Type != ebpf.StructOpsMap || spec.Name != "first" {
+		t.Errorf("spec is %v", spec)
+	}
+}
+
+// Each form of map is there between Attach and Detach, again and again, and is used.
+func TestAttach(t *testing.T) {
+	skel := open(t)
+	skel.Maps.Optional.SetAutocreate(true)
+	load(t, skel)
+	names := []string{"ops_first", "ops_second", "ops_third", "ops_optional"}
+	for range 3 {
+		wantGone(t, names...)
+		if err := skel.Attach(); err != nil {
+			t.Fatal(err)
+		}
+		wantAvailable(t, names...)
+		for _, l := range []link.Link{skel.Links.First, skel.Links.Second, skel.Links.Third, skel.Links.Optional} {
+			if l == nil {
+				t.Error("a slot is empty")
+			}
+		}
+		if skel.Links.OptionalOld != nil {
+			t.Error("a map that was not created is attached")
+		}
+		for i, calls := range []*tables.Calls{&skel.Bss.FirstCalls, &skel.Bss.SecondCalls, &skel.Bss.ThirdCalls, &skel.Bss.V2Calls} {
+			before := atomic.LoadUint64(&calls.CongAvoid)
+			connect(t, names[i])
+			if atomic.LoadUint64(&calls.CongAvoid) == before {
+				t.Errorf("%s was not used", names[i])
+			}
+		}
+		if err := skel.Detach(); err != nil {
+			t.Fatal(err)
+		}
+		wantGone(t, names...)
+	}
+}
+
+// The same without links, which works on kernels before 6.4.
+func TestAttachWithoutLinks(t *testing.T) {
+	skel := open(t)
+	withoutLinks(skel)
+	skel.Maps.OptionalOld.SetAutocreate(true)
+	if err := skel.Load(); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := skel.Attach(); err != nil {
+			t.Fatal(err)
+		}
+		wantAvailable(t, "ops_third", "ops_old")
+		before := atomic.LoadUint64(&skel.Bss.ThirdCalls.CongAvoid)
+		connect(t, "ops_third")
+		if atomic.LoadUint64(&skel.Bss.ThirdCalls.CongAvoid) == before {
+			t.Error("ops_third was not used")
+		}
+		if skel.Progs.FirstInit.Program() != nil {
+			t.Error("a program of a map that was not created is loaded")
+		}
+		if err := skel.Links.Third.Pin("/sys/fs/bpf/third"); !errors.Is(err, link.ErrNotSupported) {
+			t.Errorf("pinning gives %v", err)
+		}
+		if err := skel.Detach(); err != nil {
+			t.Fatal(err)
+		}
+		wantGone(t, "ops_third", "ops_old")
+	}
+	// Close takes it from the kernel too.
+	if err := skel.Attach(); err != nil {
+		t.Fatal(err)
+	}
+	if err := skel.Close(); err != nil {
+		t.Fatal(err)
+	}
+	wantGone(t, "ops_third", "ops_old")
+}
+
+// A kernel without links says so, and loads what needs none. Others load it all.
+func TestLinksNotSupported(t *testing.T) {
+	skel := open(t)
+	err := skel.Load()
+	if err == nil {
+		return
+	}
+	for _, want := range []string{"map first", `SEC(".struct_ops.link")`, "Linux 6.4", "put the map into section .struct_ops"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in the error %v", want, err)
+		}
+	}
+	if !errors.Is(err, ebpf.ErrNotSupported) {
+		t.Errorf("%v is not ErrNotSupported", err)
+	}
+	withoutLinks(skel)
+	if err := skel.Load(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Maps of one type have their own programs, at each load.
+func TestWiring(t *testing.T) {
+	const loads = 200
+	for range loads {
+		skel, err := tables.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		load(t, skel)
+		want := map[*skeleton.StructOpsMap]map[string]*skeleton.Program{
+			skel.Maps.First: {
+				"init": skel.Progs.FirstInit, "ssthresh": skel.Progs.FirstSsthresh,
+				"undo_cwnd": skel.Progs.FirstUndoCwnd, "cong_avoid": skel.Progs.FirstCongAvoid,
+			},
+			skel.Maps.Second: {
+				"init": skel.Progs.SecondInit, "ssthresh": skel.Progs.SecondSsthresh,
+				"undo_cwnd": skel.Progs.SecondUndoCwnd, "cong_avoid": skel.Progs.SecondCongAvoid,
+			},
+		}
+		for m, progs := range want {
+			for member, id := range programsOf(t, m.Map()) {
+				if p := progs[member]; p != nil && id != idOf(t, p) {
+					t.Fatalf("map %s has program %d for %s, want %d", m.Name(), id, member, idOf(t, p))
+				} else if p == nil && id != 0 {
+					t.Fatalf("map %s has program %d for %s, want none", m.Name(), id, member)
+				}
+			}
+		}
+		if err := skel.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// The same seen from outside: connections reach the programs of their table.
+func TestWiringInUse(t *testing.T) {
+	for range 20 {
+		skel := open(t)
+		load(t, skel)
+		if err := skel.Attach(); err != nil {
+			t.Fatal(err)
+		}
+		connect(t, "ops_first")
+		if skel.Bss.FirstCalls.CongAvoid == 0 || skel.Bss.SecondCalls != (tables.Calls{}) {
+			t.Fatalf("a connection with ops_first called %+v of it, %+v of ops_second", skel.Bss.FirstCalls, skel.Bss.SecondCalls)
+		}
+		connect(t, "ops_second")
+		if skel.Bss.SecondCalls.CongAvoid == 0 || skel.Bss.ThirdCalls != (tables.Calls{}) {
+			t.Fatalf("a connection with ops_second called %+v of it, %+v of ops_third", skel.Bss.SecondCalls, skel.Bss.ThirdCalls)
+		}
+		if err := skel.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A string and a number that are set before Load are what the kernel has.
+func TestValues(t *testing.T) {
+	skel := open(t)
+	only(skel)
+	if err := skeleton.SetString(skel.StructOps.First.Name[:], "set"); err != nil {
+		t.Fatal(err)
+	}
+	// The kernel lists what unprivileged processes may use too.
+	const nonRestricted = 1
+	skel.StructOps.First.Flags = nonRestricted
+	load(t, skel)
+	// After Load it makes no difference.
+	skel.StructOps.First.Flags = 0
+	_ = skeleton.SetString(skel.StructOps.First.Name[:], "late")
+	if err := skel.Attach(); err != nil {
+		t.Fatal(err)
+	}
+	wantAvailable(t, "set")
+	wantGone(t, "ops_first", "late")
+	if !listed(t, "allowed", "set") {
+		t.Error("the flag was not set")
+	}
+	connect(t, "set")
+	if skel.Bss.FirstCalls.CongAvoid == 0 {
+		t.Error("it was not used")
+	}
+}
+
+// A value that the kernel's type does not allow is refused when the table is loaded.
+func TestRefusedValue(t *testing.T) {
+	skel := open(t)
+	only(skel)
+	skel.StructOps.First.Flags = 1 << 31
+	err := skel.Load()
+	if err == nil {
+		t.Fatal("the kernel takes a flag that it does not know")
+	}
+	if errors.Is(err, ebpf.ErrNotSupported) {
+		t.Skipf("needs links of struct_ops maps (Linux 6.4): %v", err)
+	}
+	for _, want := range []string{"map first", "tcp_congestion_ops", "does not take this table"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in the error %v", want, err)
+		}
+	}
+	if !errors.Is(err, unix.EINVAL) {
+		t.Errorf("%v is not EINVAL", err)
+	}
+	// Nothing stays behind, and it can be tried again.
+	skel.StructOps.First.Flags = 0
+	if err := skel.Load(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A function pointer is replaced, shared by two tables, and dropped.
+func TestPrograms(t *testing.T) {
+	skel := open(t)
+	skel.Maps.Third.SetAutocreate(false)
+	skel.StructOps.First.CongAvoid = skel.Progs.SpareCongAvoid
+	skel.StructOps.First.Init = skel.Progs.SpareInit
+	skel.StructOps.Second.Init = skel.Progs.SpareInit
+	skel.StructOps.Second.Ssthresh = skel.Progs.FirstSsthresh
+	load(t, skel)
+	for _, p := range []*skeleton.Program{skel.Progs.FirstCongAvoid, skel.Progs.FirstInit, skel.Progs.SecondInit, skel.Progs.SecondSsthresh, skel.Progs.ThirdInit} {
+		if p.Program() != nil {
+			t.Errorf("program %s is loaded, and no table has it", p.Name())
+		}
+	}
+	if err := skel.Attach(); err != nil {
+		t.Fatal(err)
+	}
+	connect(t, "ops_first")
+	connect(t, "ops_second")
+	if skel.Bss.SpareCalls.CongAvoid == 0 || skel.Bss.FirstCalls.CongAvoid != 0 {
+		t.Errorf("%+v of the new program and %+v of the old one were called", skel.Bss.SpareCalls, skel.Bss.FirstCalls)
+	}
+	if skel.Bss.SharedInit != 2 {
+		t.Errorf("the shared program was called %d times, want 2", skel.Bss.SharedInit)
+	}
+	if skel.Bss.SecondCalls.CongAvoid == 0 {
+		t.Error("ops_second was not used")
+	}
+}
+
+func TestDroppedProgram(t *testing.T) {
+	skel := open(t)
+	only(skel)
+	skel.StructOps.First.Init = nil
+	load(t, skel)
+	if skel.Progs.FirstInit.Program() != nil {
+		t.Error("the program is loaded")
+	}
+	if err := skel.Attach(); err != nil {
+		t.Fatal(err)
+	}
+	connect(t, "ops_first")
+	if calls := skel.Bss.FirstCalls; calls.Init != 0 || calls.CongAvoid == 0 {
+		t.Errorf("calls are %+v", calls)
+	}
+}
+
+// A table without a member that the kernel requires is refused.
+func TestRequiredProgram(t *testing.T) {
+	skel := open(t)
+	withoutLinks(skel)
+	skel.StructOps.Third.Ssthresh = nil
+	// Without a link, the kernel looks at the table when it is attached.
+	if err := skel.Load(); err != nil {
+		t.Fatal(err)
+	}
+	err := skel.Attach()
+	if err == nil || !strings.Contains(err.Error(), "map third") || !errors.Is(err, unix.EINVAL) {
+		t.Errorf("Attach gives %v", err)
+	}
+	if skel.Links.Third != nil {
+		t.Error("the slot is not empty")
+	}
+	wantGone(t, "ops_third")
+}
+
+// What a user can do wrong with programs is said before the kernel says something
+// else, and the tables can be mended.
+func TestWrongPrograms(t *testing.T) {
+	other := open(t)
+	for _, tt := range []struct {
+		name   string
+		change func(*tables.Skeleton)
+		want   []string
+	}{
+		{
+			"two members of one type",
+			func(s *tables.Skeleton) { s.StructOps.Third.UndoCwnd = s.Progs.ThirdSsthresh },
+			[]string{"map third", "program third_ssthresh is both member ssthresh of map third and member undo_cwnd of map third", "second program"},
+		},
+		{
+			"two members of two maps",
+			func(s *tables.Skeleton) {
+				s.Maps.OptionalOld.SetAutocreate(true)
+				s.StructOps.OptionalOld.UndoCwnd = s.Progs.ThirdSsthresh
+			},
+			[]string{"map optional_old", "program third_ssthresh is both member ssthresh of map third and member undo_cwnd of map optional_old"},
+		},
+		{
+			"program of another type",
+			func(s *tables.Skeleton) { s.StructOps.Third.Init = s.Progs.Pass },
+			[]string{"map third", "member init", "program pass", `SEC("xdp")`, `SEC("struct_ops")`},
+		},
+		{
+			"program of another skeleton",
+			func(s *tables.Skeleton) { s.StructOps.Third.Init = other.Progs.ThirdInit },
+			[]string{"map third", "member init", "program third_init", "another skeleton"},
+		},
+		{
+			"program for a member that the kernel lacks",
+			func(s *tables.Skeleton) {
+				s.Maps.OptionalOld.SetAutocreate(true)
+				s.StructOps.OptionalOld.NotYet = s.Progs.SpareInit
+			},
+			[]string{"map optional_old", "member not_yet", "program spare_init", "tcp_congestion_ops has no such member", "set it to nil"},
+		},
+		{
+			"reuse",
+			func(s *tables.Skeleton) { s.Maps.Third.Reuse(new(ebpf.Map)) },
+			[]string{"map third", "Reuse is not for it"},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			skel := open(t)
+			withoutLinks(skel)
+			tt.change(skel)
+			err := skel.Load()
+			for _, want := range tt.want {
+				if err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("%q is not in the error %v", want, err)
+				}
+			}
+		})
+	}
+}
+
+// A member that the kernel lacks is fine when it is zero, and an error otherwise.
+func TestMissingMember(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(*tables.TcpCongestionOpsV2)
+		want   string
+	}{
+		{"number", func(o *tables.TcpCongestionOpsV2) { o.Budget = 7 }, "member budget is 7"},
+		{"struct", func(o *tables.TcpCongestionOpsV2) { o.Limits.Most = 1 }, "member limits is 4294967296"},
+		{"array", func(o *tables.TcpCongestionOpsV2) { o.Rounds[2] = 1 }, "member rounds is 00 00"},
+		{"bit", func(o *tables.TcpCongestionOpsV2) { o.SetLevel(3) }, "member level is not zero"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			skel := open(t)
+			withoutLinks(skel)
+			skel.Maps.OptionalOld.SetAutocreate(true)
+			tt.change(skel.StructOps.OptionalOld)
+			err := skel.Load()
+			for _, want := range []string{"map optional_old", tt.want, "the kernel's struct tcp_congestion_ops has no such member", "set it to zero"} {
+				if err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("%q is not in the error %v", want, err)
+				}
+			}
+			*skel.StructOps.OptionalOld = tables.TcpCongestionOpsV2{
+				Name:      skel.StructOps.OptionalOld.Name,
+				Ssthresh:  skel.Progs.V2Ssthresh,
+				UndoCwnd:  skel.Progs.V2UndoCwnd,
+				CongAvoid: skel.Progs.V2CongAvoid,
+			}
+			if err := skel.Load(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A type that the kernel does not have is an error for a map that is to be created.
+func TestMissingType(t *testing.T) {
+	kerneltest.BPF(t)
+	skel, err := foreign.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer skel.Close()
+	skel.Maps.Teapot.SetAutocreate(true)
+	err = skel.Load()
+	for _, want := range []string{"map teapot", "teapot_ops", "bpf_struct_ops_teapot_ops", "load the module"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in the error %v", want, err)
+		}
+	}
+	if !errors.Is(err, ebpf.ErrNotSupported) {
+		t.Errorf("%v is not ErrNotSupported", err)
+	}
+	skel.Maps.Teapot.SetAutocreate(false)
+	if err := skel.Load(); err != nil {
+		t.Fatal(err)
+	}
+	if skel.Progs.Brew.Program() != nil {
+		t.Error("the program of a map that is not created is loaded")
+	}
+	if _, err := skel.Maps.Teapot.Attach(); !errors.Is(err, skeleton.ErrNotLoaded) || !strings.Contains(err.Error(), "SetAutocreate(true)") {
+		t.Errorf("Attach gives %v", err)
+	}
+}
+
+// Maps can be left out of Attach, and attached one by one.
+func TestManualAttach(t *testing.T) {
+	skel := open(t)
+	skel.Maps.First.SetAutoattach(false)
+	skel.Maps.Third.SetAutoattach(false)
+	if _, err := skel.Maps.First.Attach(); !errors.Is(err, skeleton.ErrNotLoaded) {
+		t.Errorf("Attach before Load gives %v", err)
+	}
+	load(t, skel)
+	if err := skel.Attach(); err != nil {
+		t.Fatal(err)
+	}
+	wantAvailable(t, "ops_second")
+	if available(t, "ops_first") || available(t, "ops_third") {
+		t.Error("maps are attached that are not to be")
+	}
+	for _, m := range []*skeleton.StructOpsMap{skel.Maps.First, skel.Maps.Third} {
+		if _, err := m.Attach(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.Attach(); err == nil || !strings.Contains(err.Error(), "attached") {
+			t.Errorf("a second Attach gives %v", err)
+		}
+	}
+	if skel.Links.First == nil || skel.Links.Third == nil {
+		t.Error("a slot is empty")
+	}
+	wantAvailable(t, "ops_first", "ops_third")
+	if err := skel.Detach(); err != nil {
+		t.Fatal(err)
+	}
+	wantGone(t, "ops_first", "ops_second", "ops_third")
+	if err := skel.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := skel.Maps.First.Attach(); !errors.Is(err, skeleton.ErrClosed) {
+		t.Errorf("Attach after Close gives %v", err)
+	}
+}
+
+// When one map cannot be attached, none is.
+func TestAttachFails(t *testing.T) {
+	blocker := open(t)
+	only(blocker)
+	if err := skeleton.SetString(blocker.StructOps.First.Name[:], "ops_third"); err != nil {
+		t.Fatal(err)
+	}
+	load(t, blocker)
+	if err := blocker.Attach(); err != nil {
+		t.Fatal(err)
+	}
+	skel := open(t)
+	load(t, skel)
+	err := skel.Attach()
+	if err == nil || !strings.Contains(err.Error(), "map third") || !errors.Is(err, unix.EEXIST) {
+		t.Errorf("Attach gives %v", err)
+	}
+	if skel.Links.First != nil || skel.Links.Second != nil || skel.Links.Third != nil {
+		t.Error("a slot is not empty")
+	}
+	wantGone(t, "ops_first", "ops_second")
+	if err := blocker.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := skel.Attach(); err != nil {
+		t.Fatal(err)
+	}
+	wantAvailable(t, "ops_first", "ops_second", "ops_third")
+}
+
+// A link of one map is given to another, without a moment in which there is neither.
+func TestUpdateLink(t *testing.T) {
+	skel := open(t)
+	skel.Maps.Second.SetAutoattach(false)
+	// What follows must have the same name.
+	skel.StructOps.Second.Name = skel.StructOps.First.Name
+	if err := skel.Maps.Second.UpdateLink(skel.Links.First); !errors.Is(err, skeleton.ErrNotLoaded) {
+		t.Errorf("UpdateLink before Load gives %v", err)
+	}
+	load(t, skel)
+	if err := skel.Attach(); err != nil {
+		t.Fatal(err)
+	}
+	connect(t, "ops_first")
+	if skel.Bss.FirstCalls.CongAvoid == 0 || skel.Bss.SecondCalls.CongAvoid != 0 {
+		t.Errorf("before: calls are %+v and %+v", skel.Bss.FirstCalls, skel.Bss.SecondCalls)
+	}
+	if err := skel.Maps.Second.UpdateLink(skel.Links.First); err != nil {
+		t.Fatal(err)
+	}
+	first := skel.Bss.FirstCalls.CongAvoid
+	connect(t, "ops_first")
+	if skel.Bss.FirstCalls.CongAvoid != first || skel.Bss.SecondCalls.CongAvoid == 0 {
+		t.Errorf("after: calls are %+v and %+v", skel.Bss.FirstCalls, skel.Bss.SecondCalls)
+	}
+	for _, l := range []link.Link{nil, skel.Links.Third} {
+		if err := skel.Maps.First.UpdateLink(l); !errors.Is(err, ebpf.ErrNotSupported) {
+			t.Errorf("UpdateLink of %v gives %v", l, err)
+		}
+	}
+	if err := skel.Maps.Third.UpdateLink(skel.Links.First); !errors.Is(err, ebpf.ErrNotSupported) {
+		t.Errorf("UpdateLink to a map without a link gives %v", err)
+	}
+}
+
+// Nothing stays open.
+func TestNoLeaks(t *testing.T) {
+	cycle := func() {
+		skel := open(t)
+		withoutLinks(skel)
+		if err := skel.Load(); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := skel.Attach(); err != nil {
+				t.Fatal(err)
+			}
+			if err := skel.Detach(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := skel.Attach(); err != nil {
+			t.Fatal(err)
+		}
+		if err := skel.Close(); err != nil {
+			t.Fatal(err)
+		}
+		skel = open(t)
+		skel.StructOps.Second.UndoCwnd = skel.Progs.SecondSsthresh
+		if err := skel.Load(); err == nil {
+			t.Fatal("loads")
+		}
+		skel.StructOps.Second.UndoCwnd = skel.Progs.SecondUndoCwnd
+		skel.StructOps.Second.Ssthresh = nil
+		if err := skel.Load(); err == nil {
+			t.Fatal("loads")
+		}
+		if err := skel.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cycle()
+	before := kerneltest.FDs(t)
+	for range 20 {
+		cycle()
+	}
+	if after := kerneltest.FDs(t); len(after) != len(before) {
+		t.Errorf("%d file descriptors before, %d after: %v", len(before), len(after), after)
+	}
+}

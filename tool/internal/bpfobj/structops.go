@@ -1,0 +1,206 @@
+package bpfobj
+
+import (
+	"debug/elf"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/cilium/ebpf/btf"
+
+	"github.com/rules-bpf/rules_bpf/tool/internal/elfobj"
+)
+
+// StructOps is a struct_ops map: a variable of a struct that the kernel knows as a
+// table of functions and values, and that it takes from a BPF object.
+type StructOps struct {
+	Name string
+	// Section is the argument of SEC(), "?" included.
+	Section string
+	// Size is the size of the variable, in bytes.
+	Size uint64
+	Type *btf.Struct
+	// Funcs are the members that are pointers to functions, in the order of the
+	// struct. Only members of the struct itself are among them, not those of structs
+	// within it: the kernel looks no deeper.
+	Funcs []StructOpsFunc
+}
+
+// StructOpsFunc is a function pointer of a struct_ops map.
+type StructOpsFunc struct {
+	Name string
+	// Offset is in bytes, from the start of the struct.
+	Offset uint64
+	// Program is the name of the program that C has there, "" for none.
+	Program string
+}
+
+// IsStructOps says whether a section of this name holds struct_ops maps.
+func IsStructOps(section string) bool {
+	switch section {
+	case ".struct_ops", ".struct_ops.link", "?.struct_ops", "?.struct_ops.link":
+		return true
+	}
+	return false
+}
+
+// structOpsSection is a section of struct_ops maps on its way into the model: what
+// its pointers refer to is known when all programs are.
+type structOpsSection struct {
+	index  int
+	vars   []Variable
+	relocs []relocation
+}
+
+// relocation is a place in a section that holds the address of a symbol.
+type relocation struct {
+	offset uint64
+	symbol elf.Symbol
+}
+
+// place is a byte of the file: the number of its section, and where it is there.
+type place struct {
+	section int
+	offset  uint64
+}
+
+// readStructOps reads the variables of a section.
+func (r *reader) readStructOps(index int) error {
+	sec := r.file.Sections[index]
+	if sec.Type != elf.SHT_PROGBITS {
+		return fmt.Errorf("section %s: has no contents in the file: build the object again", elfobj.Quote(sec.Name))
+	}
+	if sec.Size > maxSection {
+		return fmt.Errorf("section %s: has %d bytes, more than all tables of functions: the file is damaged: build it again", elfobj.Quote(sec.Name), sec.Size)
+	}
+	vars, err := r.variables(index)
+	if err != nil {
+		return err
+	}
+	ds, err := r.datasec(sec.Name)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	if ds == nil {
+		if sec.Size > 0 {
+			return fmt.Errorf("section %s: BTF does not have its variables: compile with clang -g", elfobj.Quote(sec.Name))
+		}
+		return nil
+	}
+	for _, info := range ds.Vars {
+		if v, ok := info.Type.(*btf.Var); ok && v.Linkage == btf.StaticVar {
+			errs = append(errs, fmt.Errorf("%s: is a static struct_ops map, which nothing can refer to by its name: remove the word static", elfobj.Quote(v.Name)))
+		}
+	}
+	for i := range vars {
+		s, ok := btf.As[*btf.Struct](vars[i].Type)
+		switch {
+		case !ok || s.Name == "":
+			errs = append(errs, fmt.Errorf("%s: is in section %s and is not of a struct with a name, by which the kernel knows it: declare it as, for example, struct tcp_congestion_ops", elfobj.Quote(vars[i].Name), elfobj.Quote(sec.Name)))
+		case vars[i].Size != uint64(s.Size):
+			errs = append(errs, fmt.Errorf("%s: has %d bytes and its type %d: build the object again", elfobj.Quote(vars[i].Name), vars[i].Size, s.Size))
+		}
+	}
+	if len(errs) == 0 {
+		r.structOps = append(r.structOps, structOpsSection{index, vars, r.relocs[index]})
+	}
+	return errors.Join(errs...)
+}
+
+// finishStructOps makes the model of all sections of struct_ops maps.
+func (r *reader) finishStructOps() error {
+	var errs []error
+	for _, s := range r.structOps {
+		first := len(r.obj.StructOps)
+		for _, v := range s.vars {
+			table, err := newStructOps(v, r.file.Sections[s.index].Name)
+			errs = append(errs, err)
+			r.obj.StructOps = append(r.obj.StructOps, table)
+		}
+		errs = append(errs, r.bindFuncs(s, r.obj.StructOps[first:]))
+	}
+	return errors.Join(errs...)
+}
+
+func newStructOps(v Variable, section string) (StructOps, error) {
+	s, _ := btf.As[*btf.Struct](v.Type)
+	table := StructOps{Name: v.Name, Section: section, Size: v.Size, Type: s}
+	for _, m := range s.Members {
+		p, ok := btf.As[*btf.Pointer](m.Type)
+		if !ok || m.Name == "" {
+			continue
+		}
+		if _, ok := btf.As[*btf.FuncProto](p.Target); !ok {
+			continue
+		}
+		offset := uint64(m.Offset) / 8
+		// A pointer of the program, and one of Go, is aligned.
+		if m.BitfieldSize > 0 || uint64(m.Offset)%64 != 0 || v.Size%8 != 0 || offset+8 > v.Size {
+			return table, fmt.Errorf("%s: member %s is a function pointer at bit %d of %d bytes, where none can be: declare the struct as the kernel does, not packed", elfobj.Quote(v.Name), elfobj.Quote(m.Name), m.Offset, v.Size)
+		}
+		table.Funcs = append(table.Funcs, StructOpsFunc{Name: m.Name, Offset: offset})
+	}
+	return table, nil
+}
+
+// bindFuncs follows the relocations of a section of struct_ops maps: each says
+// that a member is the address of a program.
+func (r *reader) bindFuncs(s structOpsSection, tables []StructOps) error {
+	sec := r.file.Sections[s.index]
+	contents := r.contents(sec)
+	var errs []error
+	for _, rel := range s.relocs {
+		table, member := findFunc(s.vars, tables, rel.offset)
+		if table == nil {
+			errs = append(errs, fmt.Errorf("section %s: refers to %s at offset %d, where there is no variable: the file is damaged: build it again", elfobj.Quote(sec.Name), r.symbolName(rel.symbol), rel.offset))
+			continue
+		}
+		if member == nil {
+			errs = append(errs, fmt.Errorf("%s: has the address of %s in a member that is no function pointer: the kernel takes no addresses but those of programs: leave the member out", elfobj.Quote(table.Name), r.symbolName(rel.symbol)))
+			continue
+		}
+		value := rel.symbol.Value
+		if elf.ST_TYPE(rel.symbol.Info) == elf.STT_SECTION && rel.offset+8 <= uint64(len(contents)) {
+			value += r.obj.ByteOrder.Uint64(contents[rel.offset:])
+		}
+		program, ok := r.programAt[place{int(rel.symbol.Section), value}]
+		if !ok {
+			errs = append(errs, fmt.Errorf("%s: member %s is %s, which is not a program: give it a function with SEC(\"struct_ops\") that is not static", elfobj.Quote(table.Name), elfobj.Quote(member.Name), r.symbolName(rel.symbol)))
+			continue
+		}
+		if kind, _, _ := strings.Cut(strings.TrimPrefix(program.Section, "?"), "/"); kind != "struct_ops" && kind != "struct_ops.s" {
+			errs = append(errs, fmt.Errorf("%s: member %s is the program %s of SEC(%q): declare the program with SEC(\"struct_ops\")", elfobj.Quote(table.Name), elfobj.Quote(member.Name), elfobj.Quote(program.Name), program.Section))
+			continue
+		}
+		member.Program = program.Name
+	}
+	return errors.Join(errs...)
+}
+
+// findFunc returns the table that the byte at offset of the section is in, and its
+// function pointer there.
+func findFunc(vars []Variable, tables []StructOps, offset uint64) (*StructOps, *StructOpsFunc) {
+	for i, v := range vars {
+		if offset < v.Offset || offset-v.Offset >= v.Size {
+			continue
+		}
+		for j := range tables[i].Funcs {
+			if f := &tables[i].Funcs[j]; f.Offset == offset-v.Offset {
+				return &tables[i], f
+			}
+		}
+		return &tables[i], nil
+	}
+	return nil, nil
+}
+
+// symbolName names a symbol in an error.
+func (r *reader) symbolName(sym elf.Symbol) string {
+	if elf.ST_TYPE(sym.Info) == elf.STT_SECTION || sym.Name == "" {
+		if i := int(sym.Section); i < len(r.file.Sections) {
+			return "something in section " + elfobj.Quote(r.file.Sections[i].Name)
+		}
+	}
+	return elfobj.Quote(sym.Name)
+}

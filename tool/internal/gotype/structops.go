@@ -1,0 +1,55 @@
+package gotype
+
+import (
+	"github.com/cilium/ebpf/btf"
+
+	"github.com/rules-bpf/rules_bpf/internal/ctype"
+)
+
+// programType is what a function pointer of a struct_ops map is in Go: a program
+// of the object. It stands at the end of the pointer's 8 bytes, of which a pointer
+// of Go takes 4 on some machines; the gap is what is left.
+var programType = basicType{"*skeleton.Program", 8, 8}
+
+const programGap = "[8 - unsafe.Sizeof(uintptr(0))]byte"
+
+// StructOps declares the struct of a struct_ops map, and returns its name. It is
+// laid out as c is, but its own function pointers are programs: it is another type
+// than the one that Convert returns for c. doc says what the type is, after
+// "Name is ".
+//
+// The garbage collector knows the programs in it, so bytes may be copied to what
+// is between these only.
+//
+// When there is an error, nothing was declared.
+func (d *Decls) StructOps(c *btf.Struct, doc string) (string, error) {
+	if c.Size > maxSize {
+		return "", fail(c, "is larger than memory can be")
+	}
+	declared := len(d.list)
+	t := &structType{name: d.names.Export(c.Name), doc: doc}
+	d.list = append(d.list, t)
+	l := newLayout(d, t)
+	l.programs = true
+	err := l.flatten(c.Members, 0, 0)
+	if err == nil {
+		if errs := l.finish(uint64(c.Size), c, 0); len(errs) > 0 {
+			err = errs[0]
+		}
+	}
+	if err != nil {
+		d.forget(declared)
+		return "", err
+	}
+	return t.name, nil
+}
+
+// isFuncPointer says whether t is a pointer to a function.
+func isFuncPointer(t btf.Type) bool {
+	p, ok := ctype.Underlying(t).(*btf.Pointer)
+	if !ok {
+		return false
+	}
+	_, ok = ctype.Underlying(p.Target).(*btf.FuncProto)
+	return ok
+}
