@@ -90,7 +90,7 @@ func Open(desc Desc) (*Object, error) {
 func open(desc Desc) (*Object, error) {
 	spec, err := ebpf.LoadCollectionSpecFromReader(strings.NewReader(desc.ELF))
 	if err != nil {
-		return nil, explainOpen(desc, err)
+		return nil, err
 	}
 	if err := checkByteOrder(spec); err != nil {
 		return nil, err

@@ -17,7 +17,6 @@ import (
 	"github.com/rules-bpf/rules_bpf/tests/normalise/progs/arena"
 	"github.com/rules-bpf/rules_bpf/tests/normalise/progs/ksyms"
 	"github.com/rules-bpf/rules_bpf/tests/normalise/progs/likelibbpf"
-	"github.com/rules-bpf/rules_bpf/tests/normalise/progs/structops"
 )
 
 // call runs a program of type syscall.
@@ -136,17 +135,5 @@ func TestLikeLibbpf(t *testing.T) {
 	}
 	if _, err := os.Stat(pin); err != nil {
 		t.Errorf("the map is not pinned: %v", err)
-	}
-}
-
-func TestStructOpsError(t *testing.T) {
-	_, err := structops.Open()
-	if err == nil {
-		t.Skip("needs a loader that does not take SEC(\".struct_ops\")")
-	}
-	for _, want := range []string{"open structops.bpf.o: table: in SEC(\".struct_ops\")", "use SEC(\".struct_ops.link\")"} {
-		if !strings.Contains(err.Error(), want) {
-			t.Errorf("got %q, want it to contain %q", err, want)
-		}
 	}
 }
