@@ -61,6 +61,7 @@ type Object struct {
 	maps     []*UntypedMap
 	progs    []*Program
 	sections []section
+	usdtIDs  usdtIDs
 }
 
 // Open parses the object and fills the fields that desc names. It is called by
@@ -98,13 +99,13 @@ func open(desc Desc) (*Object, error) {
 		o.maps = append(o.maps, m)
 	}
 	for _, d := range desc.Progs {
-		ps := spec.Programs[d.Name]
+		ps := spec.Programs[d.name]
 		if ps == nil {
-			return nil, fmt.Errorf("program %s: not in the object: generate the code again", d.Name)
+			return nil, fmt.Errorf("program %s: not in the object: generate the code again", d.name)
 		}
-		p := newProgram(d, ps)
+		p := newProgram(o, d, ps)
 		o.progs = append(o.progs, p)
-		*d.Prog = p
+		d.open(p)
 	}
 	pageSize := os.Getpagesize()
 	for _, d := range desc.Sections {
@@ -191,9 +192,13 @@ func (o *Object) load(opts ebpf.CollectionOptions) error {
 	}
 	spec.Programs = make(map[string]*ebpf.ProgramSpec, len(o.progs))
 	for _, p := range o.progs {
-		if p.autoload {
-			spec.Programs[p.name] = p.spec
+		if !p.autoload {
+			continue
 		}
+		if err := checkTarget(p.spec); err != nil {
+			return fmt.Errorf("program %s, SEC(%q): %w", p.name, p.spec.SectionName, err)
+		}
+		spec.Programs[p.name] = p.spec
 	}
 	reused := make(map[string]*ebpf.Map)
 	maps.Copy(reused, opts.MapReplacements)
@@ -250,7 +255,7 @@ func isReadOnlySection(name string) bool {
 
 // Attach attaches every loaded program that is to be attached automatically,
 // whose section name gives the whole target and whose link slot is empty, and
-// puts the links into the slots.
+// puts the links into the slots. [Object.Attachments] tells what it left out.
 //
 // On error the programs that this call attached are detached again, and the
 // error names the program at fault. Links that were there before stay.
@@ -272,18 +277,29 @@ func (o *Object) attach() error {
 	}
 	var done []*link.Link
 	for _, p := range o.progs {
-		if !p.autoattach || p.Program() == nil || *p.link != nil {
+		if p.Program() == nil || *p.link != nil {
 			continue
 		}
-		l, err := attachProgram(p)
+		if !p.autoattach {
+			p.unattached = "autoattach is off"
+			continue
+		}
+		l, err := attachAuto(p)
+		var reason skipped
+		if errors.As(err, &reason) {
+			p.unattached = string(reason)
+			continue
+		}
 		if err != nil {
+			for _, p := range o.progs {
+				p.unattached = "Attach failed"
+			}
 			err = fmt.Errorf("program %s, SEC(%q): %w", p.name, p.spec.SectionName, err)
 			return errors.Join(err, closeLinks(done))
 		}
-		if l != nil {
-			*p.link = l
-			done = append(done, p.link)
-		}
+		*p.link = l
+		p.unattached = "detached"
+		done = append(done, p.link)
 	}
 	return nil
 }
