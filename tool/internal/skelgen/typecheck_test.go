@@ -31,7 +31,7 @@ type Link interface{ Close() error }
 `,
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton": `package skeleton
 import "github.com/cilium/ebpf/link"
-const MinVersion, MaxVersion = 1, 1
+const MinVersion, MaxVersion = 2, 2
 type EnforceVersion uint
 type Object struct{}
 func (*Object) Load() error
@@ -53,7 +53,9 @@ type PerfEventArray struct{ UntypedMap }
 type Program struct{}
 type MapDesc struct{}
 func MapField[M any, P interface{ *M; handle() *UntypedMap }](name string, field **M) MapDesc { panic("") }
-type ProgDesc struct { Name string; Prog **Program; Link *link.Link }
+func (*Program) wrap(*Program) *Program { panic("") }
+type ProgDesc struct{}
+func ProgField[H any, P interface{ *H; wrap(*Program) *H }](name string, field **H, slot *link.Link) ProgDesc { panic("") }
 type SectionDesc struct{}
 func Section[T any](name string, field **T) SectionDesc { panic("") }
 type KconfigKind int
@@ -62,7 +64,19 @@ type KconfigVar struct { Name string; Offset, Size int; Kind KconfigKind; Signed
 func Kconfig[T any](name string, field **T, vars []KconfigVar) SectionDesc { panic("") }
 type Desc struct { Name, ELF string; Maps []MapDesc; Progs []ProgDesc; Sections []SectionDesc }
 func Open(Desc) (*Object, error)
-`,
+` + programStubs(),
+}
+
+// programStubs are the handles for programs of certain kinds.
+func programStubs() string {
+	var b strings.Builder
+	for _, h := range []string{
+		"Kprobe", "KprobeMulti", "SyscallProbe", "Uprobe", "UprobeMulti", "USDT", "Tracepoint", "RawTracepoint", "Tracing", "Iter", "XDP",
+		"TCX", "TC", "Netkit", "Cgroup", "CgroupSKB", "Socket", "Reuseport", "NetNS", "SockMap", "PerfEvent", "Netfilter",
+	} {
+		fmt.Fprintf(&b, "type %[1]sProgram struct{ Program }\nfunc (*%[1]sProgram) wrap(*Program) *%[1]sProgram { panic(\"\") }\n", h)
+	}
+	return b.String()
 }
 
 // importer type-checks stubs. Its results are shared between tests.
@@ -180,9 +194,9 @@ func TestWrongLayoutDoesNotCompile(t *testing.T) {
 // Generated code for another contract must not compile.
 func TestWrongVersionDoesNotCompile(t *testing.T) {
 	src := generate(t, "minimal", "minimal.bpf.o", minimalFile.Build())
-	for _, version := range []string{"0", "2"} {
-		wrong := bytes.ReplaceAll(src, []byte("EnforceVersion(1 -"), []byte("EnforceVersion("+version+" -"))
-		wrong = bytes.ReplaceAll(wrong, []byte("MaxVersion - 1)"), []byte("MaxVersion - "+version+")"))
+	for _, version := range []string{"1", "3"} {
+		wrong := bytes.ReplaceAll(src, []byte("EnforceVersion(2 -"), []byte("EnforceVersion("+version+" -"))
+		wrong = bytes.ReplaceAll(wrong, []byte("MaxVersion - 2)"), []byte("MaxVersion - "+version+")"))
 		if err := typeCheck(wrong, "amd64"); err == nil {
 			t.Errorf("version %s compiles", version)
 		}
