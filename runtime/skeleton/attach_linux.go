@@ -315,11 +315,11 @@ func uprobeMulti(p *Program, path, pattern string, pid int) (link.Link, error) {
 
 // needParameter are the iterators that visit what one object holds, which the
 // kernel refuses to attach without it.
-var needParameter = []string{"bpf_map_elem", "bpf_sk_storage_map", "sockmap"}
+var needParameter = []string{"bpf_map_elem", "bpf_sk_storage_map", "sockmap", "cgroup"}
 
 func attachIter(p *Program, _ string) (link.Link, error) {
 	if slices.Contains(needParameter, p.spec.AttachTo) {
-		return nil, skipped("visits the elements of a map: call AttachIter with the map")
+		return nil, skipped("visits what one map or cgroup holds: call AttachIter with it")
 	}
 	return link.AttachIter(link.IterOptions{Program: p.Program()})
 }

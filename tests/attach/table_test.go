@@ -44,6 +44,8 @@ type row struct {
 	attach func(*testing.T, *forms.Skeleton) error
 	// fire makes the program run.
 	fire func(*testing.T, *forms.Skeleton)
+	// detached, if any, is called after Detach, before the program is to stay quiet.
+	detached func(*testing.T, *forms.Skeleton)
 	// reason, for programs that nothing of ours attaches, is part of what
 	// Attachments says.
 	reason string
@@ -218,6 +220,16 @@ func onSockMap(attach func(*forms.Skeleton, *ebpf.Map) error) func(*testing.T, *
 			}
 		}
 		return nil
+	}
+}
+
+// emptySockMap takes the sockets out of the map: as long as they are there, they
+// keep the programs that it had when they came.
+func emptySockMap(t *testing.T, s *forms.Skeleton) {
+	for i := range uint32(2) {
+		if err := s.Maps.Sockets.Map().Delete(i); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -493,14 +505,14 @@ func rows() []row {
 		{form: "sk_reuseport/migrate", since: "5.14", prog: func(p P) K { return p.SkReuseportMigrate.Handle() }, attach: onSocket(func(s S, c *net.UDPConn) error { return s.Progs.SkReuseportMigrate.AttachReuseport(c) }), fire: toSocket},
 		{form: "sk_lookup", since: "5.10", prog: func(p P) K { return p.SkLookup.Handle() }, attach: func(_ *testing.T, s S) error { return s.Progs.SkLookup.AttachNetNS("/proc/self/ns/net") }, fire: lookup},
 		{form: "flow_dissector", since: "5.10", prog: func(p P) K { return p.FlowDissector.Handle() }, attach: func(_ *testing.T, s S) error { return s.Progs.FlowDissector.AttachNetNS("/proc/self/ns/net") }, fire: flowHash},
-		{form: "sk_skb/stream_verdict", since: "5.10", prog: func(p P) K { return p.SkSkbStreamVerdict.Handle() }, attach: onSockMap(func(s S, m *ebpf.Map) error { return s.Progs.SkSkbStreamVerdict.AttachSockMap(m) }), fire: throughSockMap},
-		{form: "sk_skb/verdict", since: "5.13", prog: func(p P) K { return p.SkSkbVerdict.Handle() }, attach: onSockMap(func(s S, m *ebpf.Map) error { return s.Progs.SkSkbVerdict.AttachSockMap(m) }), fire: throughSockMap},
+		{form: "sk_skb/stream_verdict", since: "5.10", prog: func(p P) K { return p.SkSkbStreamVerdict.Handle() }, attach: onSockMap(func(s S, m *ebpf.Map) error { return s.Progs.SkSkbStreamVerdict.AttachSockMap(m) }), fire: throughSockMap, detached: emptySockMap},
+		{form: "sk_skb/verdict", since: "5.13", prog: func(p P) K { return p.SkSkbVerdict.Handle() }, attach: onSockMap(func(s S, m *ebpf.Map) error { return s.Progs.SkSkbVerdict.AttachSockMap(m) }), fire: throughSockMap, detached: emptySockMap},
 		{form: "sk_skb/stream_parser", since: "5.10", prog: func(p P) K { return p.SkSkbParser.Handle() },
 			prepare: func(_ *testing.T, s S) { s.Progs.SkSkbStreamVerdict.SetAutoload(true) },
 			attach: onSockMap(func(s S, m *ebpf.Map) error {
 				return errors.Join(s.Progs.SkSkbParser.AttachSockMap(m), s.Progs.SkSkbStreamVerdict.AttachSockMap(m))
-			}), fire: throughSockMap},
-		{form: "sk_msg", since: "5.10", prog: func(p P) K { return p.SkMsg.Handle() }, attach: onSockMap(func(s S, m *ebpf.Map) error { return s.Progs.SkMsg.AttachSockMap(m) }), fire: throughSockMap},
+			}), fire: throughSockMap, detached: emptySockMap},
+		{form: "sk_msg", since: "5.10", prog: func(p P) K { return p.SkMsg.Handle() }, attach: onSockMap(func(s S, m *ebpf.Map) error { return s.Progs.SkMsg.AttachSockMap(m) }), fire: throughSockMap, detached: emptySockMap},
 		{form: "netfilter", since: "6.4", prog: func(p P) K { return p.Netfilter.Handle() }, attach: func(_ *testing.T, s S) error {
 			return s.Progs.Netfilter.AttachNetfilter(link.NetfilterProtoIPv4, link.NetfilterInetLocalOut, -100, 0)
 		}, fire: udp},
@@ -683,6 +695,9 @@ func testForm(t *testing.T, r row, lack func(string)) {
 	}
 	if err := skel.Detach(); err != nil {
 		t.Fatal(err)
+	}
+	if r.detached != nil {
+		r.detached(t, skel)
 	}
 	atomic.StoreUint64(&skel.Bss.Hits, 0)
 	if n := fired(); n != 0 {

@@ -31,6 +31,7 @@ const (
 	kindVolatile = 9
 	kindConst    = 10
 	kindRestrict = 11
+	kindFunc     = 12
 	kindFuncProt = 13
 	kindVar      = 14
 	kindDatasec  = 15
@@ -39,6 +40,7 @@ const (
 	kindTypeTag  = 18
 	kindEnum64   = 19
 
+	linkageStatic = 0
 	linkageGlobal = 1
 )
 
@@ -162,6 +164,13 @@ func (b *rawBTF) ref(id uint32) uint32        { return b.order.Uint32(b.at(id)[8
 func (b *rawBTF) setRef(id, to uint32)        { b.order.PutUint32(b.at(id)[8:], to) }
 func (b *rawBTF) setSize(id, size uint32)     { b.order.PutUint32(b.at(id)[8:], size) }
 func (b *rawBTF) setLinkage(id, value uint32) { b.order.PutUint32(b.at(id)[typeSize:], value) }
+
+// setFuncLinkage sets the linkage of a function, which has the place that the
+// number of members has in other kinds.
+func (b *rawBTF) setFuncLinkage(id, value uint32) {
+	info := b.order.Uint32(b.at(id)[4:])
+	b.order.PutUint32(b.at(id)[4:], info&^0xffff|value)
+}
 
 // datasecs returns the lists of variables of the sections called name.
 func (b *rawBTF) datasecs(name string) []uint32 {

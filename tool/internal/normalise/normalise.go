@@ -35,6 +35,11 @@
 // fills them in as it fills any section. The relocations of code stay: they refer
 // to the symbols, which are defined now.
 //
+// A hidden function becomes a static one in BTF. The verifier checks a global
+// function by itself, with any arguments, and takes it from BTF which ones those
+// are. libbpf makes hidden ones static, which are checked where they are called;
+// the reader does not know of visibility.
+//
 // A variable of type const void in .ksyms, as in "extern const void x __ksym",
 // loses the const. The reader knows such symbols without a type by the type void.
 //
@@ -101,6 +106,7 @@ func Bytes(data []byte) (*Object, error) {
 		}
 		n.renameBss()
 		n.untypedKsyms()
+		n.hiddenFunctions()
 		if err := n.kconfig(); err != nil {
 			return nil, err
 		}
@@ -229,6 +235,21 @@ func (n *normaliser) untypedKsyms() {
 			if n.btf.kind(v) == kindVar && n.btf.skipModifiers(n.btf.ref(v)) == 0 {
 				n.btf.setRef(v, 0)
 			}
+		}
+	}
+}
+
+func (n *normaliser) hiddenFunctions() {
+	hidden := make(map[string]bool)
+	for _, sym := range n.file.Symbols {
+		visibility := elf.ST_VISIBILITY(sym.Other)
+		if isCode(sym.Section) && sym.Type == elf.STT_FUNC && (visibility == elf.STV_HIDDEN || visibility == elf.STV_INTERNAL) {
+			hidden[sym.Name] = true
+		}
+	}
+	for id := range uint32(len(n.btf.offsets)) {
+		if n.btf.kind(id) == kindFunc && hidden[n.btf.name(id)] {
+			n.btf.setFuncLinkage(id, linkageStatic)
 		}
 	}
 }

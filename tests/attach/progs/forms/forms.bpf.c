@@ -185,25 +185,6 @@ struct {
 	__type(value, __u64);
 } sockets SEC(".maps");
 
-// A tail call through an array of programs that the source fills.
-PASS("xdp", called, XDP_DROP)
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-	__uint(max_entries, 2);
-	__uint(key_size, sizeof(__u32));
-	__array(values, int(void *));
-} calls SEC(".maps") = {
-	.values = { [1] = (void *)&called },
-};
-
-SEC("?xdp")
-int caller(struct xdp_md *ctx)
-{
-	bpf_tail_call(ctx, &calls, 1);
-	return XDP_PASS;
-}
-
 // Names without a target, which are left alone.
 FORM("kprobe", bare_kprobe)
 FORM("kretprobe", bare_kretprobe)
