@@ -47,9 +47,11 @@ FORM("kretsyscall/getsid", kretsyscall)
 FORM("fentry/security_task_getsid", fentry)
 FORM("fexit/security_task_getsid", fexit)
 FORM("fmod_ret/security_task_getsid", fmod_ret)
-FORM("fentry.s/" SYS_GETSID, fentry_s)
-FORM("fexit.s/" SYS_GETSID, fexit_s)
-FORM("fmod_ret.s/" SYS_GETSID, fmod_ret_s)
+// Sleepable ones are for functions that say so: this one is for tests, and runs
+// when a tracing program is run by hand.
+FORM("fentry.s/bpf_fentry_test1", fentry_s)
+FORM("fexit.s/bpf_fentry_test1", fexit_s)
+FORM("fmod_ret.s/bpf_fentry_test1", fmod_ret_s)
 FORM("fsession/security_task_getsid", fsession)
 
 FORM("lsm/task_getsid", lsm)
@@ -105,7 +107,13 @@ FORM("usdt/" VICTIM ":victim:guarded", usdt_semaphore)
 FORM("usdt.s/" VICTIM ":victim:plain", usdt_s)
 
 // Another BPF program.
-FORM("freplace/replaceable", freplace)
+SEC("?freplace/replaceable")
+int freplace(struct xdp_md *ctx)
+{
+	hit();
+	return XDP_PASS;
+}
+
 FORM("fentry/replaceable", fentry_prog)
 
 __noinline int replaceable(struct xdp_md *ctx)
@@ -148,7 +156,14 @@ PASS("sk_reuseport", sk_reuseport, SK_PASS)
 PASS("sk_reuseport/migrate", sk_reuseport_migrate, SK_PASS)
 PASS("sk_lookup", sk_lookup, SK_PASS)
 PASS("flow_dissector", flow_dissector, BPF_OK)
-PASS("sk_skb/stream_parser", sk_skb_parser, 1)
+// All of what there is, is one message.
+SEC("?sk_skb/stream_parser")
+int sk_skb_parser(struct __sk_buff *skb)
+{
+	hit();
+	return skb->len;
+}
+
 PASS("sk_skb/stream_verdict", sk_skb_stream_verdict, SK_PASS)
 PASS("sk_skb/verdict", sk_skb_verdict, SK_PASS)
 PASS("sk_msg", sk_msg, SK_PASS)
