@@ -267,6 +267,43 @@ func TestClang(t *testing.T) {
 	}
 }
 
+// The verifier is to see a hidden function as a static one.
+func TestHiddenFunction(t *testing.T) {
+	clang, err := exec.LookPath("clang")
+	if err != nil {
+		t.Skip("needs clang on PATH")
+	}
+	dir := t.TempDir()
+	const source = `
+__attribute__((noinline, visibility("hidden"))) int hidden(int x) { volatile int y = x; return y; }
+__attribute__((noinline, visibility("hidden"), weak)) int hidden_weak(int x) { volatile int y = x; return y; }
+__attribute__((noinline)) int visible(int x) { volatile int y = x; return y; }
+__attribute__((section("xdp"))) int prog(void *ctx) { return hidden(1) + hidden_weak(2) + visible(3); }
+`
+	if err := os.WriteFile(filepath.Join(dir, "p.c"), []byte(source), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(clang, "-g", "-O2", "-mcpu=v3", "-target", "bpfel", "-c", "p.c", "-o", "p.o")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "p.o"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	linkage := make(map[string]btf.FuncLinkage)
+	for _, ins := range load(t, must(t, data).ELF).Programs["prog"].Instructions {
+		if fn := btf.FuncMetadata(&ins); fn != nil {
+			linkage[fn.Name] = fn.Linkage
+		}
+	}
+	want := map[string]btf.FuncLinkage{"prog": btf.GlobalFunc, "visible": btf.GlobalFunc, "hidden": btf.StaticFunc, "hidden_weak": btf.StaticFunc}
+	if !maps.Equal(linkage, want) {
+		t.Errorf("linkages are %v, want %v", linkage, want)
+	}
+}
+
 func describe(spec *ebpf.CollectionSpec) string {
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(spec.Programs)) {
