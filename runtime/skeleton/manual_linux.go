@@ -409,7 +409,7 @@ type Sampling struct {
 func (p *PerfEventProgram) AttachSampling(s Sampling) error {
 	return p.attach(func(prog *ebpf.Program) (link.Link, error) {
 		if s.Frequency == 0 {
-			return nil, errors.New("Frequency is 0: give the number of samples per second")
+			return nil, errors.New("number of samples per second is 0: set Frequency")
 		}
 		pid, cpus := s.PID, []int{-1}
 		if pid == 0 {
