@@ -58,15 +58,15 @@ FORM("lsm/task_getsid", lsm)
 FORM("lsm.s/file_open", lsm_s)
 
 // Tracepoints.
-FORM("tp/raw_syscalls/sys_enter", tp)
+FORM("tp/task/task_rename", tp)
 FORM("tracepoint/syscalls/sys_enter_getsid", tracepoint)
 FORM("tp.s/syscalls/sys_enter_getsid", tp_s)
 FORM("tracepoint.s/syscalls/sys_enter_getsid", tracepoint_s)
-FORM("raw_tp/sys_enter", raw_tp)
-FORM("raw_tracepoint/sys_enter", raw_tracepoint)
+FORM("raw_tp/task_rename", raw_tp)
+FORM("raw_tracepoint/task_rename", raw_tracepoint)
 FORM("raw_tp.s/sys_enter", raw_tp_s)
 FORM("raw_tracepoint.s/sys_enter", raw_tracepoint_s)
-FORM("tp_btf/sys_enter", tp_btf)
+FORM("tp_btf/task_rename", tp_btf)
 FORM("tp_btf.s/sys_enter", tp_btf_s)
 
 // The only writable tracepoints that all kernels have are for tests: BPF
@@ -165,6 +165,7 @@ int sk_skb_parser(struct __sk_buff *skb)
 }
 
 PASS("sk_skb/stream_verdict", sk_skb_stream_verdict, SK_PASS)
+PASS("sk_skb/stream_verdict", sk_skb_drop, SK_DROP)
 PASS("sk_skb/verdict", sk_skb_verdict, SK_PASS)
 PASS("sk_msg", sk_msg, SK_PASS)
 PASS("sockops", sockops, 1)
