@@ -11,6 +11,7 @@ require (
 	github.com/vishvananda/netlink v1.3.1
 	golang.org/x/sys v0.43.0
 	golang.org/x/tools v0.43.0
+	google.golang.org/protobuf v1.36.10
 	honnef.co/go/tools v0.7.0
 )
 
@@ -26,7 +27,6 @@ require (
 	golang.org/x/sync v0.20.0 // indirect
 	golang.org/x/telemetry v0.0.0-20260311193753-579e4da9a98c // indirect
 	golang.org/x/tools/go/vcs v0.1.0-deprecated // indirect
-	google.golang.org/protobuf v1.36.10 // indirect
 )
 
 tool (

@@ -2,13 +2,30 @@
 toolchain.bzl is private and may change without notice.
 """
 
-load("//rules:providers.bzl", _BpfObjectInfo = "BpfObjectInfo")
+load(
+    "//rules:providers.bzl",
+    _BpfLibraryInfo = "BpfLibraryInfo",
+    _BpfObjectInfo = "BpfObjectInfo",
+    _BpfSubskeletonInfo = "BpfSubskeletonInfo",
+)
 load("//rules:toolchain.bzl", _bpf_toolchain = "bpf_toolchain")
+load("//rules/private:bpf_library.bzl", _bpf_library = "bpf_library")
+load("//rules/private:bpf_object.bzl", _bpf_object = "bpf_object")
 load("//rules/private:bpf_skeleton.bzl", _bpf_skeleton = "bpf_skeleton")
+load("//rules/private:bpf_subskeleton.bzl", _bpf_subskeleton = "bpf_subskeleton")
 load("//rules/private:bpf_vmlinux_header.bzl", _bpf_vmlinux_header = "bpf_vmlinux_header")
 
 # The Go package of a BPF object.
 bpf_skeleton = _bpf_skeleton
+
+# BPF code that final objects share.
+bpf_library = _bpf_library
+
+# A final BPF object, for any loader.
+bpf_object = _bpf_object
+
+# The Go package of a BPF library.
+bpf_subskeleton = _bpf_subskeleton
 
 # The C header of a kernel's types.
 bpf_vmlinux_header = _bpf_vmlinux_header
@@ -16,5 +33,7 @@ bpf_vmlinux_header = _bpf_vmlinux_header
 # A clang with what it needs to compile for BPF.
 bpf_toolchain = _bpf_toolchain
 
-# What a target that makes a BPF object provides.
+# What targets with BPF objects provide.
+BpfLibraryInfo = _BpfLibraryInfo
 BpfObjectInfo = _BpfObjectInfo
+BpfSubskeletonInfo = _BpfSubskeletonInfo

@@ -1,8 +1,28 @@
 """Providers of the BPF rules."""
 
+BpfLibraryInfo = provider(
+    doc = """BPF objects that are linked into final objects.
+
+The headers of the library are in its CcInfo.
+""",
+    fields = {
+        "objects": "list of File: what the library itself compiles, one object of each source, in the order of `srcs`.",
+        "transitive_objects": "depset of File: `objects` and those of the libraries that it needs, in the order in which they are linked.",
+    },
+)
+
 BpfObjectInfo = provider(
     doc = "A BPF object file that a loader takes as it is.",
     fields = {
         "object": "File: the object, ELF of machine type BPF with BTF, ready to load.",
+    },
+)
+
+BpfSubskeletonInfo = provider(
+    doc = "The Go package of a BPF library.",
+    fields = {
+        "importpath": "str: the path by which Go code imports the package.",
+        "objects": "list of File: the objects of the library.",
+        "package": "str: the name of the package.",
     },
 )

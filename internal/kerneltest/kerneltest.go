@@ -70,6 +70,44 @@ func mount(t testing.TB, fstype, dir string, magic int64) {
 	}
 }
 
+// Cgroup returns the folder of a new cgroup, which is removed when t ends. It mounts
+// the hierarchy of cgroups (version 2) for that time where it is not mounted.
+func Cgroup(t testing.TB) string {
+	t.Helper()
+	root := ""
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(mounts)) {
+		if f := strings.Fields(line); len(f) > 2 && f[2] == "cgroup2" {
+			root = f[1]
+			break
+		}
+	}
+	if root == "" {
+		root = t.TempDir()
+		if err := unix.Mount("cgroup2", root, "cgroup2", 0, ""); err != nil {
+			t.Skipf("needs cgroups of version 2, which are not mounted and cannot be: %v", err)
+		}
+		t.Cleanup(func() {
+			if err := unix.Unmount(root, unix.MNT_DETACH); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	dir, err := os.MkdirTemp(root, "rules_bpf_test")
+	if err != nil {
+		t.Skipf("needs the right to make cgroups: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := os.Remove(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
 // Kprobes is Tracefs for tests that attach kprobes.
 func Kprobes(t testing.TB) {
 	t.Helper()

@@ -76,8 +76,8 @@ bpfgen vmlinux -btf -types task_struct -o kernel.btf /sys/kernel/btf/vmlinux
         ),
         "types": attr.string_list(
             doc = """
-            Names of structs, unions, enums, typedefs and values of enums. The header has these and
-            what they consist of; what they point to is declared only. The typedefs that libbpf's
+            Names of structs, unions, enums, typedefs, values of enums and kfuncs. The header has these
+            and what they consist of; what they point to is declared only. The typedefs that libbpf's
             headers need (`__u32`, ...) are always there. By default the header has all types.
             """,
         ),

@@ -110,7 +110,7 @@ func bare(method string) error {
 // attachAuto attaches p as its section name says. It returns an error of type
 // skipped for sections that do not attach automatically.
 func attachAuto(p *Program) (link.Link, error) {
-	kind, target := p.section()
+	kind, target := p.kindAndTarget()
 	if attach := attachers[kind]; attach != nil {
 		return attach(p, target)
 	}

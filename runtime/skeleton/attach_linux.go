@@ -69,7 +69,7 @@ func init() {
 
 // isReturn says whether the program runs when a function returns.
 func (p *Program) isReturn() bool {
-	kind, _ := p.section()
+	kind, _ := p.kindAndTarget()
 	return strings.HasPrefix(kind, "kret") || strings.HasPrefix(kind, "uret")
 }
 
@@ -107,7 +107,7 @@ func rawTracepoint(prog *ebpf.Program, name string) (link.Link, error) {
 // program.
 func attachTracing(p *Program, _ string) (link.Link, error) {
 	attach := p.spec.AttachType
-	if kind, _ := p.section(); strings.HasPrefix(kind, "fsession") {
+	if kind, _ := p.kindAndTarget(); strings.HasPrefix(kind, "fsession") {
 		// AttachTracing knows no sessions, but the older call that None stands for
 		// attaches a program to whatever it was loaded for.
 		attach = ebpf.AttachNone
@@ -214,7 +214,7 @@ func kprobeMulti(p *Program, patterns ...string) (link.Link, error) {
 		return nil, err
 	}
 	opts := link.KprobeMultiOptions{Addresses: addrs}
-	kind, _ := p.section()
+	kind, _ := p.kindAndTarget()
 	switch kind {
 	case "kretprobe.multi":
 		return link.KretprobeMulti(p.Program(), opts)
@@ -298,7 +298,7 @@ func uprobeMulti(p *Program, path, pattern string, pid int) (link.Link, error) {
 	if err != nil {
 		return nil, err
 	}
-	kind, _ := p.section()
+	kind, _ := p.kindAndTarget()
 	if strings.HasPrefix(kind, "uprobe.session") {
 		return uprobeSession(p, path, offsets, pid)
 	}

@@ -24,6 +24,12 @@
 // after Close (it then points to a private copy of the last values) and not
 // when the skeleton itself is gone.
 //
+// Variables in an arena are the exception. The kernel maps an arena as a whole, and
+// gives programs the addresses of that mapping, so Load moves the variables there
+// and points the field to them. Close leaves at their addresses a private copy of the
+// last values, as for other sections; while it is made, readers may see zeros, and
+// it stays until the process ends. The rest of the arena is gone after Close.
+//
 // The kernel and other CPUs write concurrently. Use the atomic functions of
 // sync/atomic on fields that BPF programs update, as with any shared memory.
 //
@@ -54,6 +60,35 @@
 //
 // SetFoo on a bit-field reads and writes back whole bytes, so another thread or
 // a program must not write the bit-fields next to it at the same time.
+//
+// # Subskeletons
+//
+// A subskeleton is the Go package that bpfgen writes for one BPF library. It works
+// inside of every object that the library is linked into: its Open function takes
+// the object's skeleton, open or loaded, and finds the library's symbols in there.
+// It owns nothing; the skeleton loads, attaches and closes.
+//
+//	lib, err := ratelimit.Open(skel)
+//	*lib.Data.Limit = 100
+//
+// Variables are pointers into the skeleton's section structs, in a struct for each
+// section that the library has them in. They are the same before Load and after it,
+// and as valid as any pointer into these structs. Maps have handles of the library's
+// types, programs those of the skeleton, and *lib.Links.X is the skeleton's slot: a
+// link that is put there is closed by the skeleton's Detach and Close.
+//
+// What the library declares extern, and another file of the object defines, is there
+// as well: variables in the struct Externs, maps with the others. A weak one that the
+// object does not have is nil.
+//
+// A symbol that the object does not have, or has with another type, is part of one
+// [*MismatchError] that lists all of them. Only symbols with global linkage count: a
+// static variable with the name of one of the library's is another variable.
+//
+// A skeleton that is generated with subskeletons opens them itself, into its field
+// Subskeletons. They are fields and not methods because the build has checked that
+// the object has what they need, so that there is no error left to handle where they
+// are used.
 //
 // # Rules followed
 //

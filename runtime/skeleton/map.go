@@ -7,6 +7,8 @@ import (
 	"unsafe"
 
 	"github.com/cilium/ebpf"
+
+	"github.com/rules-bpf/rules_bpf/internal/bpflib"
 )
 
 // MapDesc ties a map of the object to the field of the skeleton that holds its
@@ -37,15 +39,30 @@ func MapField[M any, P interface {
 type UntypedMap struct {
 	name string
 	spec *ebpf.MapSpec
+	// decl is the definition in the object, whatever was made of spec.
+	decl bpflib.MapDef
 	// typed is the handle that this is a part of, if it has Go types.
 	typed typedMap
 	// keyGaps is where the padding of its keys is.
 	keyGaps []span
-	reuse   *ebpf.Map
-	loaded  atomic.Pointer[ebpf.Map]
+	// of is the skeleton's handle on the map, when this is a subskeleton's. It has
+	// all that may change.
+	of *UntypedMap
+	// shared are the subskeletons' handles that were opened before Load.
+	shared []*UntypedMap
+	reuse  *ebpf.Map
+	loaded atomic.Pointer[ebpf.Map]
 }
 
 func (m *UntypedMap) handle() *UntypedMap { return m }
+
+// origin returns the handle that has the map's state.
+func (m *UntypedMap) origin() *UntypedMap {
+	if m.of != nil {
+		return m.of
+	}
+	return m
+}
 
 // init gives the handle, of which m is a part, its name.
 func (m *UntypedMap) init(handle any, name string) {
@@ -63,21 +80,21 @@ func (m *UntypedMap) Name() string { return m.name }
 // Load, for example to resize or to pin the map; later changes do nothing. The
 // Contents of a data section's map are replaced by Load with those of the
 // section's struct. It is nil for a map that is not of a skeleton.
-func (m *UntypedMap) Spec() *ebpf.MapSpec { return m.spec }
+func (m *UntypedMap) Spec() *ebpf.MapSpec { return m.origin().spec }
 
 // Map returns the map in the kernel, nil before Load. It belongs to the
 // skeleton: Close closes it. Clone it to keep it longer.
-func (m *UntypedMap) Map() *ebpf.Map { return m.loaded.Load() }
+func (m *UntypedMap) Map() *ebpf.Map { return m.origin().loaded.Load() }
 
 // Reuse makes Load use other instead of creating a map. Its type, sizes, number
 // of entries and flags must be those of Spec, or Load fails with
 // [ebpf.ErrMapIncompatible]. The skeleton takes a reference of its own in Load;
 // other must stay open until then. nil takes the call back.
-func (m *UntypedMap) Reuse(other *ebpf.Map) { m.reuse = other }
+func (m *UntypedMap) Reuse(other *ebpf.Map) { m.origin().reuse = other }
 
 // get returns the map in the kernel, for operations on it.
 func (m *UntypedMap) get() (*ebpf.Map, error) {
-	if loaded := m.loaded.Load(); loaded != nil {
+	if loaded := m.origin().loaded.Load(); loaded != nil {
 		return loaded, nil
 	}
 	return nil, ErrNotLoaded

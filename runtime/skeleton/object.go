@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/bits"
 	"os"
 	"strings"
 	"sync"
@@ -14,6 +15,8 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/rlimit"
+
+	"github.com/rules-bpf/rules_bpf/internal/bpflib"
 )
 
 var (
@@ -36,6 +39,10 @@ type Desc struct {
 	Maps     []MapDesc
 	Progs    []ProgDesc
 	Sections []SectionDesc
+	// Arena is the map that one of the sections lies in.
+	Arena ArenaDesc
+	// Ksyms are the typed variables of the kernel that programs refer to.
+	Ksyms []KsymDesc
 }
 
 type state int
@@ -54,13 +61,17 @@ const (
 type Object struct {
 	name string
 
-	mu       sync.Mutex
-	state    state
-	spec     *ebpf.CollectionSpec
+	mu    sync.Mutex
+	state state
+	spec  *ebpf.CollectionSpec
+	// vars are the variables with global linkage that are not hidden, for libraries.
+	vars     map[string]bpflib.ObjectVar
 	coll     *ebpf.Collection
 	maps     []*UntypedMap
 	progs    []*Program
 	sections []section
+	arena    *arena
+	ksyms    []KsymDesc
 	usdtIDs  usdtIDs
 }
 
@@ -77,7 +88,7 @@ func Open(desc Desc) (*Object, error) {
 func open(desc Desc) (*Object, error) {
 	spec, err := ebpf.LoadCollectionSpecFromReader(strings.NewReader(desc.ELF))
 	if err != nil {
-		return nil, err
+		return nil, explainOpen(desc, err)
 	}
 	if err := checkByteOrder(spec); err != nil {
 		return nil, err
@@ -85,9 +96,10 @@ func open(desc Desc) (*Object, error) {
 	// Load takes the contents of data sections from the section structs.
 	// Variables would overwrite them with the values of the ELF and map the
 	// sections a second time.
+	vars := libraryVars(spec.Variables)
 	spec.Variables = nil
 
-	o := &Object{name: desc.Name, spec: spec}
+	o := &Object{name: desc.Name, spec: spec, vars: vars, ksyms: desc.Ksyms}
 	for _, d := range desc.Maps {
 		ms := spec.Maps[d.name]
 		if ms == nil {
@@ -96,6 +108,7 @@ func open(desc Desc) (*Object, error) {
 		handle, m := d.open()
 		m.init(handle, d.name)
 		m.spec = ms
+		m.decl = mapDef(ms)
 		o.maps = append(o.maps, m)
 	}
 	for _, d := range desc.Progs {
@@ -123,7 +136,25 @@ func open(desc Desc) (*Object, error) {
 		}
 		o.sections = append(o.sections, s)
 	}
+	if desc.Arena != (ArenaDesc{}) {
+		return o, o.openArena(desc.Arena)
+	}
 	return o, nil
+}
+
+// openArena takes the section of the arena's variables from the loader, which would
+// make a map of it.
+func (o *Object) openArena(desc ArenaDesc) error {
+	ms := o.spec.Maps[desc.Section]
+	if ms == nil || o.spec.Maps[desc.Map] == nil {
+		return fmt.Errorf("arena %s: not in the object: generate the code again", desc.Map)
+	}
+	o.arena = &arena{ArenaDesc: desc}
+	if len(ms.Contents) == 1 {
+		o.arena.initial, _ = ms.Contents[0].Value.([]byte)
+	}
+	delete(o.spec.Maps, desc.Section)
+	return nil
 }
 
 // checkByteOrder rejects an object for the other byte order: its section
@@ -165,7 +196,7 @@ func (o *Object) LoadWithOptions(opts ebpf.CollectionOptions) error {
 	return nil
 }
 
-func (o *Object) load(opts ebpf.CollectionOptions) error {
+func (o *Object) load(opts ebpf.CollectionOptions) (err error) {
 	switch o.state {
 	case loaded:
 		return ErrLoaded
@@ -182,33 +213,56 @@ func (o *Object) load(opts ebpf.CollectionOptions) error {
 	}
 
 	spec := *o.spec
+	var arenaValues []byte
+	if o.arena != nil {
+		arenaValues = o.arena.initial
+	}
 	for _, s := range o.sections {
 		if s.kconfig != nil {
 			if err := fillKconfig(s.region.bytes(), s.kconfig); err != nil {
 				return err
 			}
 		}
-		o.spec.Maps[s.name].Contents = []ebpf.MapKV{{Key: uint32(0), Value: s.region.bytes()}}
-	}
-	spec.Programs = make(map[string]*ebpf.ProgramSpec, len(o.progs))
-	for _, p := range o.progs {
-		if !p.autoload {
+		if o.inArena(s) {
+			arenaValues = s.region.bytes()
 			continue
 		}
-		if err := checkTarget(p.spec); err != nil {
-			return fmt.Errorf("program %s, SEC(%q): %w", p.name, p.spec.SectionName, err)
-		}
-		spec.Programs[p.name] = p.spec
+		o.spec.Maps[s.name].Contents = []ebpf.MapKV{{Key: uint32(0), Value: s.region.bytes()}}
 	}
 	reused := make(map[string]*ebpf.Map)
 	maps.Copy(reused, opts.MapReplacements)
 	for _, m := range o.maps {
-		if err := m.checkSizes(m.spec.KeySize, m.spec.ValueSize); err != nil {
-			return err
+		for _, h := range append(m.shared, m) {
+			if err := h.checkSizes(m.spec.KeySize, m.spec.ValueSize); err != nil {
+				return err
+			}
 		}
 		if m.reuse != nil {
 			reused[m.name] = m.reuse
 		}
+	}
+	spec.Maps = specsToLoad(o.spec.Maps, &opts.Maps)
+	if o.arena != nil {
+		m, err := o.arena.create(spec.Maps[o.arena.Map], arenaValues, reused[o.arena.Map], opts.Maps)
+		if err != nil {
+			return err
+		}
+		// The collection has a reference of its own.
+		defer m.Close()
+		defer func() {
+			if o.state != loaded {
+				err = errors.Join(err, o.arena.discard())
+			}
+		}()
+		reused[o.arena.Map] = m
+	}
+	kernelVars, err := resolveKsyms(o.ksyms, spec.Types, opts.Cache)
+	if err != nil {
+		return err
+	}
+	defer kernelVars.Close()
+	if spec.Programs, err = o.programsToLoad(kernelVars); err != nil {
+		return err
 	}
 	opts.MapReplacements = reused
 	coll, err := ebpf.NewCollectionWithOptions(&spec, opts)
@@ -218,26 +272,42 @@ func (o *Object) load(opts ebpf.CollectionOptions) error {
 
 	// From here on each section either is mapped or has no struct; undo both
 	// when one of them fails.
-	for i, s := range o.sections {
+	for i := range o.sections {
+		s := &o.sections[i]
+		if o.inArena(*s) {
+			continue
+		}
 		m := coll.Maps[s.name]
 		// The loader has filled and frozen the constant sections by now.
 		err := s.region.mapOver(m.FD(), isReadOnlySection(s.name))
 		if errors.Is(err, errNotMappable) {
-			s.set(nil)
+			s.hide()
 			continue
 		}
 		if err != nil {
-			for _, s := range o.sections[:i] {
+			for j := range o.sections[:i] {
+				s := &o.sections[j]
 				err = errors.Join(err, s.region.release())
-				s.set(s.region.pointer())
+				s.show()
 			}
 			coll.Close()
 			return fmt.Errorf("section %s: %w", s.name, err)
 		}
 	}
 
+	for i := range o.sections {
+		if s := &o.sections[i]; o.inArena(*s) {
+			s.base = o.arena.pointer()
+			s.show()
+		}
+	}
 	for _, m := range o.maps {
 		m.loaded.Store(coll.Maps[m.name])
+		m.shared = nil
+	}
+	// From now on no pointer changes.
+	for i := range o.sections {
+		o.sections[i].vars = nil
 	}
 	for _, p := range o.progs {
 		p.loaded.Store(coll.Programs[p.name])
@@ -245,6 +315,81 @@ func (o *Object) load(opts ebpf.CollectionOptions) error {
 	o.coll = coll
 	o.state = loaded
 	return nil
+}
+
+// inArena says whether the section's variables lie in an arena.
+func (o *Object) inArena(s section) bool { return o.arena != nil && s.name == o.arena.Section }
+
+// programsToLoad returns the programs that are to be loaded, with all that refers
+// to something which only the running kernel knows.
+func (o *Object) programsToLoad(kernelVars ksyms) (map[string]*ebpf.ProgramSpec, error) {
+	specs := make(map[string]*ebpf.ProgramSpec, len(o.progs))
+	for _, p := range o.progs {
+		if !p.autoload {
+			continue
+		}
+		spec := p.spec
+		if err := checkTarget(spec); err != nil {
+			return nil, fmt.Errorf("program %s, SEC(%q): %w", p.name, spec.SectionName, err)
+		}
+		if err := checkCasts(spec.Instructions); err != nil {
+			return nil, fmt.Errorf("program %s, SEC(%q): %w", p.name, spec.SectionName, err)
+		}
+		if len(kernelVars) > 0 || o.arena != nil {
+			// A copy: another Load may find other things.
+			spec = spec.Copy()
+			kernelVars.patch(spec.Instructions)
+		}
+		if o.arena != nil {
+			if err := o.arena.patch(spec.Instructions); err != nil {
+				return nil, fmt.Errorf("program %s, SEC(%q): %w", p.name, spec.SectionName, err)
+			}
+		}
+		specs[p.name] = spec
+	}
+	return specs, nil
+}
+
+// defaultPinPath is where libbpf pins maps that are declared with
+// LIBBPF_PIN_BY_NAME.
+const defaultPinPath = "/sys/fs/bpf"
+
+// specsToLoad returns the maps in the form in which the loader creates them as
+// libbpf would: rings have a size that the kernel takes. It sets in opts where maps
+// are pinned, unless that says it.
+func specsToLoad(specs map[string]*ebpf.MapSpec, opts *ebpf.MapOptions) map[string]*ebpf.MapSpec {
+	if opts.PinPath == "" {
+		opts.PinPath = defaultPinPath
+	}
+	pageSize := uint32(os.Getpagesize())
+	toLoad := maps.Clone(specs)
+	for name, spec := range toLoad {
+		toLoad[name] = withRingSize(spec, pageSize)
+	}
+	return toLoad
+}
+
+// withRingSize returns the map, with the number of bytes that a ring buffer holds
+// rounded up to what the kernel takes: a power of two of pages. 0 stays 0, so that
+// a size that was forgotten is an error.
+func withRingSize(spec *ebpf.MapSpec, pageSize uint32) *ebpf.MapSpec {
+	if inner := spec.InnerMap; inner != nil {
+		if sized := withRingSize(inner, pageSize); sized != inner {
+			spec = spec.Copy()
+			spec.InnerMap = sized
+		}
+	}
+	n := spec.MaxEntries
+	if spec.Type != ebpf.RingBuf && spec.Type != ebpf.UserRingbuf || n == 0 || n > 1<<31 {
+		return spec
+	}
+	size := max(pageSize, 1<<bits.Len32(n-1))
+	if size == n {
+		return spec
+	}
+	spec = spec.Copy()
+	spec.MaxEntries = size
+	return spec
 }
 
 // isReadOnlySection says whether the kernel's map of the section is frozen, as
@@ -353,6 +498,9 @@ func (o *Object) Close() error {
 		if err := s.region.release(); err != nil {
 			errs = append(errs, fmt.Errorf("section %s: %w", s.name, err))
 		}
+	}
+	if o.arena != nil {
+		errs = append(errs, o.arena.release())
 	}
 	if o.coll != nil {
 		o.coll.Close()

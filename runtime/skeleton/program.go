@@ -35,8 +35,10 @@ func ProgField[H any, P interface {
 // Program is a handle on a program of the object, and the part that the handles
 // for programs of a certain kind share.
 type Program struct {
-	owner      *Object
-	name       string
+	owner *Object
+	name  string
+	// section is the argument of SEC() in the object.
+	section    string
 	spec       *ebpf.ProgramSpec
 	link       *link.Link
 	autoload   bool
@@ -49,10 +51,11 @@ type Program struct {
 func newProgram(owner *Object, desc ProgDesc, spec *ebpf.ProgramSpec) *Program {
 	completeSpec(spec)
 	return &Program{
-		owner: owner,
-		name:  desc.name,
-		spec:  spec,
-		link:  desc.link,
+		owner:   owner,
+		name:    desc.name,
+		section: spec.SectionName,
+		spec:    spec,
+		link:    desc.link,
 		// libbpf: a section name that starts with "?" is one not to load by default.
 		autoload:   !strings.HasPrefix(spec.SectionName, "?"),
 		autoattach: true,
@@ -65,9 +68,9 @@ func (*Program) wrap(p *Program) *Program { return p }
 // Handle returns the part of the handle that programs of every kind have.
 func (p *Program) Handle() *Program { return p }
 
-// section returns the two parts of the section's name, before and after the
+// kindAndTarget returns the two parts of the section's name, before and after the
 // first slash.
-func (p *Program) section() (kind, target string) {
+func (p *Program) kindAndTarget() (kind, target string) {
 	kind, target, _ = strings.Cut(strings.TrimPrefix(p.spec.SectionName, "?"), "/")
 	return kind, target
 }

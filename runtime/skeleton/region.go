@@ -77,16 +77,58 @@ func Section[T any](name string, field **T) SectionDesc {
 type section struct {
 	SectionDesc
 	region *region
+	// base is where the section is: in the region, unless Load has moved it to an
+	// arena.
+	base unsafe.Pointer
+	// vars are the variables that subskeletons point to, until Load.
+	vars []boundVar
+	// hidden says that the kernel cannot map the section.
+	hidden bool
+}
+
+// boundVar is a variable in a section, and what sets the pointers to it.
+type boundVar struct {
+	offset uintptr
+	set    func(unsafe.Pointer)
+}
+
+// show points the fields of the skeleton and of the subskeletons at the memory.
+func (s *section) show() {
+	s.hidden = false
+	s.set(s.base)
+	for _, v := range s.vars {
+		v.set(unsafe.Add(s.base, v.offset))
+	}
+}
+
+// hide makes them nil.
+func (s *section) hide() {
+	s.hidden = true
+	s.set(nil)
+	for _, v := range s.vars {
+		v.set(nil)
+	}
+}
+
+// bind points v's field at its variable, and keeps it right if it may change.
+func (s *section) bind(v boundVar, mayChange bool) {
+	if mayChange {
+		s.vars = append(s.vars, v)
+	}
+	if !s.hidden {
+		v.set(unsafe.Add(s.base, v.offset))
+	}
 }
 
 // openSection copies contents, the section's initial values in the ELF, to
 // memory and points the field at it.
 func openSection(desc SectionDesc, contents []byte, pageSize int) (section, error) {
-	s := section{desc, newRegion(contents, pageSize)}
+	s := section{SectionDesc: desc, region: newRegion(contents, pageSize)}
 	// The struct may be longer by the padding that its alignment asks for.
 	if desc.size < uintptr(len(contents)) || desc.size > uintptr(s.region.pages) {
 		return section{}, fmt.Errorf("section %s: has %d bytes in the object and %d in the generated code: generate it again", desc.name, len(contents), desc.size)
 	}
-	s.set(s.region.pointer())
+	s.base = s.region.pointer()
+	s.show()
 	return s, nil
 }

@@ -12,7 +12,9 @@ import (
 )
 
 // Map is a handle on a map with keys and values: a hash, an LRU hash, an array, a
-// trie, a storage map (whose keys are file descriptors) and the like.
+// trie and the like. Where the values are what user space knows by file
+// descriptors, as in maps of sockets, it stores a descriptor and reads the number
+// by which the kernel knows the same.
 //
 // Its methods may be called from several goroutines. They fail before Load, with
 // [ErrNotLoaded], and after Close. Padding in keys is zero, as it must be in the
@@ -54,13 +56,17 @@ func (m *Map[K, V]) Lookup(key K) (V, error) {
 // LookupWithFlags is Lookup with flags of the kernel, such as
 // [ebpf.LookupLock].
 func (m *Map[K, V]) LookupWithFlags(key K, flags ebpf.MapLookupFlags) (value V, err error) {
+	return lookup(&m.UntypedMap, &m.scratch, key, flags)
+}
+
+func lookup[K, V any](m *UntypedMap, scratch *pool[entryBuffer[K, V]], key K, flags ebpf.MapLookupFlags) (value V, err error) {
 	km, err := m.get()
 	if err != nil {
 		return value, m.fail("lookup", err)
 	}
-	buf := m.scratch.get()
-	defer m.scratch.put(buf)
-	setKey(&m.UntypedMap, &buf.key, key)
+	buf := scratch.get()
+	defer scratch.put(buf)
+	setKey(m, &buf.key, key)
 	if err := km.LookupWithFlags(unsafe.Pointer(&buf.key), unsafe.Pointer(&buf.value), flags); err != nil {
 		return value, m.fail("lookup", err)
 	}
@@ -93,13 +99,17 @@ func (m *Map[K, V]) Put(key K, value V) error {
 // [ebpf.ErrKeyExist] when the map holds the key, with [ebpf.UpdateExist] with
 // [ebpf.ErrKeyNotExist] when it does not.
 func (m *Map[K, V]) Update(key K, value V, flags ebpf.MapUpdateFlags) error {
+	return update(&m.UntypedMap, &m.scratch, key, value, flags)
+}
+
+func update[K, V any](m *UntypedMap, scratch *pool[entryBuffer[K, V]], key K, value V, flags ebpf.MapUpdateFlags) error {
 	km, err := m.get()
 	if err != nil {
 		return m.fail("update", err)
 	}
-	buf := m.scratch.get()
-	defer m.scratch.put(buf)
-	setKey(&m.UntypedMap, &buf.key, key)
+	buf := scratch.get()
+	defer scratch.put(buf)
+	setKey(m, &buf.key, key)
 	buf.value = value
 	return m.fail("update", km.Update(unsafe.Pointer(&buf.key), unsafe.Pointer(&buf.value), flags))
 }
@@ -107,13 +117,17 @@ func (m *Map[K, V]) Update(key K, value V, flags ebpf.MapUpdateFlags) error {
 // Delete removes a key. It fails with [ebpf.ErrKeyNotExist] when the map does
 // not hold it.
 func (m *Map[K, V]) Delete(key K) error {
+	return deleteEntry(&m.UntypedMap, &m.scratch, key)
+}
+
+func deleteEntry[K, V any](m *UntypedMap, scratch *pool[entryBuffer[K, V]], key K) error {
 	km, err := m.get()
 	if err != nil {
 		return m.fail("delete", err)
 	}
-	buf := m.scratch.get()
-	defer m.scratch.put(buf)
-	setKey(&m.UntypedMap, &buf.key, key)
+	buf := scratch.get()
+	defer scratch.put(buf)
+	setKey(m, &buf.key, key)
 	return m.fail("delete", km.Delete(unsafe.Pointer(&buf.key)))
 }
 
@@ -230,11 +244,16 @@ func (m *PerCPUMap[K, V]) lookup(km *ebpf.Map, key *K) ([]V, error) {
 	if raw == nil { // LookupBytes reports a missing key that way
 		return nil, ebpf.ErrKeyNotExist
 	}
+	return m.decode(raw), nil
+}
+
+// decode copies the values of a key, one for every possible CPU.
+func (m *PerCPUMap[K, V]) decode(raw []byte) []V {
 	values := make([]V, len(raw)/m.stride())
 	for i := range values {
 		copy(bytesOf(&values[i]), raw[i*m.stride():])
 	}
-	return values, nil
+	return values
 }
 
 // Put sets the values of key, one for every possible CPU in the order of the

@@ -2,6 +2,9 @@
 // its subcommands. It works without Bazel too, from go generate or make.
 //
 //	bpfgen skeleton -package minimal -o minimal.go minimal.bpf.o
+//	bpfgen subskeleton -package ratelimit -o ratelimit.go ratelimit.o
+//	bpfgen check -object edge.bpf.o ratelimit.o
+//	bpfgen link -o edge.bpf.o edge.o ratelimit.o
 //	bpfgen compile -o minimal.bpf.o -- clang -target bpfel -g -O2 -c minimal.bpf.c
 //	bpfgen vmlinux -o vmlinux.h /sys/kernel/btf/vmlinux
 //
@@ -34,7 +37,10 @@ type command struct {
 
 func commands() []command {
 	return []command{
-		{"skeleton", "-package NAME -o OUT.go OBJECT", "write the Go package of a BPF object", skeleton},
+		{"skeleton", "-package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... -o OUT.go OBJECT", "write the Go package of a BPF object", skeleton},
+		{"subskeleton", "-package NAME [-type NAME]... -o OUT.go OBJECT...", "write the Go package of a BPF library", subskeleton},
+		{"check", "-object FINAL [-o STAMP] OBJECT...", "say whether an object has what a library in it needs", check},
+		{"link", "-o OUT.bpf.o [-partial] OBJECT...", "make one BPF object of several", link},
 		{"compile", "-o OUT.o [-inputs FILE -unused FILE] -- CLANG ARGUMENT...", "run clang, and list the headers that it did not read", compile},
 		{"vmlinux", "-o OUT.h [-types NAME,...] [-btf] [-base KERNEL] BTF", "write a C header, or a part, of the types that a kernel has", vmlinux},
 	}

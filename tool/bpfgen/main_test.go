@@ -96,7 +96,7 @@ func object() string {
 func TestHelp(t *testing.T) {
 	for _, args := range [][]string{{"help"}, {"-h"}, {"--help"}} {
 		out, errs, status := bpfgen(args...)
-		if status != 0 || errs != "" || !strings.Contains(out, "bpfgen skeleton -package NAME -o OUT.go OBJECT") {
+		if status != 0 || errs != "" || !strings.Contains(out, "bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... -o OUT.go OBJECT") {
 			t.Errorf("%q: status %d, stdout %q, stderr %q", args, status, out, errs)
 		}
 	}
@@ -123,11 +123,11 @@ func TestErrors(t *testing.T) {
 	}{
 		{"", "bpfgen: no subcommand given: see bpfgen help\n"},
 		{"frobnicate", "bpfgen: frobnicate: is not a subcommand: see bpfgen help\n"},
-		{"skeleton", "bpfgen: skeleton: flag -package is missing: usage: bpfgen skeleton -package NAME -o OUT.go OBJECT\n"},
-		{"skeleton -package x", "bpfgen: skeleton: flag -o is missing: usage: bpfgen skeleton -package NAME -o OUT.go OBJECT\n"},
-		{"skeleton -package x -o x.go", "bpfgen: skeleton: 0 objects given, want 1: usage: bpfgen skeleton -package NAME -o OUT.go OBJECT\n"},
-		{"skeleton -package x -o x.go a.o b.o", "bpfgen: skeleton: 2 objects given, want 1: usage: bpfgen skeleton -package NAME -o OUT.go OBJECT\n"},
-		{"skeleton -frob", "bpfgen: skeleton: flag provided but not defined: -frob: usage: bpfgen skeleton -package NAME -o OUT.go OBJECT\n"},
+		{"skeleton", "bpfgen: skeleton: flag -package is missing: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... -o OUT.go OBJECT\n"},
+		{"skeleton -package x", "bpfgen: skeleton: flag -o is missing: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... -o OUT.go OBJECT\n"},
+		{"skeleton -package x -o x.go", "bpfgen: skeleton: 0 objects given, want 1: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... -o OUT.go OBJECT\n"},
+		{"skeleton -package x -o x.go a.o b.o", "bpfgen: skeleton: 2 objects given, want 1: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... -o OUT.go OBJECT\n"},
+		{"skeleton -frob", "bpfgen: skeleton: flag provided but not defined: -frob: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... -o OUT.go OBJECT\n"},
 		{"skeleton -package func -o x.go x.bpf.o", "bpfgen: -package \"func\": is not a name for a Go package: use letters, digits and underscores, starting with a letter, and no Go keyword\n"},
 		{"skeleton -package _ -o x.go x.bpf.o", "bpfgen: -package \"_\": is not a name for a Go package: use letters, digits and underscores, starting with a letter, and no Go keyword\n"},
 		{"skeleton -package a/b -o x.go x.bpf.o", "bpfgen: -package \"a/b\": is not a name for a Go package: use letters, digits and underscores, starting with a letter, and no Go keyword\n"},
@@ -136,6 +136,23 @@ func TestErrors(t *testing.T) {
 		{"skeleton -package x -o x.go text.o", "bpfgen: text.o: not an ELF file: give an object file that clang made with -target bpf\n"},
 		{"skeleton -package x -o x.go ./two.bpf.o", "bpfgen: ./two.bpf.o: a: odd: an integer of 3 bytes is not supported" + remedy + "\nbpfgen: ./two.bpf.o: b: odd: an integer of 3 bytes is not supported" + remedy + "\n"},
 		{"skeleton -package x -type a -type b -o x.go x.bpf.o", missingType("a") + missingType("b")},
+		{"skeleton -package x -subskeleton y -o x.go x.bpf.o", "bpfgen: skeleton: invalid value \"y\" for flag -subskeleton: \"y\": want NAME=IMPORTPATH: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... -o OUT.go OBJECT\n"},
+		{"skeleton -package x -subskeleton a=p -subskeleton b=p -o x.go x.bpf.o", "bpfgen: x.bpf.o: subskeleton p: the package is given twice: name it once\n"},
+		{"subskeleton", "bpfgen: subskeleton: flag -package is missing: usage: bpfgen subskeleton -package NAME [-type NAME]... -o OUT.go OBJECT...\n"},
+		{"subskeleton -package x -o x.go", "bpfgen: subskeleton: no object given: usage: bpfgen subskeleton -package NAME [-type NAME]... -o OUT.go OBJECT...\n"},
+		{"subskeleton -package func -o x.go x.bpf.o", "bpfgen: -package \"func\": is not a name for a Go package: use letters, digits and underscores, starting with a letter, and no Go keyword\n"},
+		{"subskeleton -package x -o x.go missing.o", "bpfgen: missing.o: no such file or directory\n"},
+		{"subskeleton -package x -o x.go x.bpf.o missing.o", "bpfgen: missing.o: no such file or directory\n"},
+		{"subskeleton -package x -o none/x.go x.bpf.o", "bpfgen: none/x.go: no such file or directory\n"},
+		{"subskeleton -package x -o x.go ./two.bpf.o", "bpfgen: ./two.bpf.o: a: odd: an integer of 3 bytes is not supported" + remedy + "\nbpfgen: ./two.bpf.o: b: odd: an integer of 3 bytes is not supported" + remedy + "\n"},
+		{"check x.bpf.o", "bpfgen: check: flag -object is missing: usage: bpfgen check -object FINAL [-o STAMP] OBJECT...\n"},
+		{"check -object x.bpf.o", "bpfgen: check: no object of the library given: usage: bpfgen check -object FINAL [-o STAMP] OBJECT...\n"},
+		{"check -object missing.o x.bpf.o", "bpfgen: missing.o: no such file or directory\n"},
+		{"check -object x.bpf.o missing.o", "bpfgen: missing.o: no such file or directory\n"},
+		{"check -object text.o x.bpf.o", "bpfgen: text.o: not an ELF file: give an object file that clang made with -target bpf\n"},
+		{"check -object x.bpf.o -o stamp two.bpf.o", "bpfgen: x.bpf.o: a: library two.bpf.o has odd of 3 bytes in .bss, the object has no variable of this name that is neither static nor hidden: link the library into the object\n" +
+			"bpfgen: x.bpf.o: b: library two.bpf.o has odd of 3 bytes in .bss, the object has no variable of this name that is neither static nor hidden: link the library into the object\n"},
+		{"check -object two.bpf.o -o none/stamp two.bpf.o", "bpfgen: none/stamp: no such file or directory\n"},
 		{"@missing", "bpfgen: missing: no such file or directory\n"},
 		{"compile", "bpfgen: compile: flag -o is missing: usage: bpfgen compile -o OUT.o [-inputs FILE -unused FILE] -- CLANG ARGUMENT...\n"},
 		{"compile -o x.o", "bpfgen: compile: no compiler given after --: usage: bpfgen compile -o OUT.o [-inputs FILE -unused FILE] -- CLANG ARGUMENT...\n"},
@@ -154,6 +171,53 @@ func TestErrors(t *testing.T) {
 				t.Errorf("the folder has %s, want %s", got, want)
 			}
 		})
+	}
+}
+
+// The objects of a library are one library, and an object that they are linked into
+// has what they need.
+func TestLibrary(t *testing.T) {
+	t.Chdir(t.TempDir())
+	file := func(counter, other string) string {
+		return string((&objtest.File{
+			License: "GPL",
+			Vars: []objtest.Var{
+				{Section: ".bss", Name: counter, Type: objtest.U64},
+				{Name: other, Type: objtest.U64, Extern: true},
+			},
+		}).Build())
+	}
+	write(t, "a.o", file("one", "two"))
+	write(t, "b.o", file("two", "three"))
+	write(t, "c.o", file("three", "one"))
+	for _, args := range []string{
+		"subskeleton -package one -o one.go a.o",
+		"subskeleton -package both -o both.go a.o b.o",
+		"link -o final.bpf.o c.o a.o b.o",
+		"check -object final.bpf.o -o stamp a.o b.o",
+	} {
+		if out, errs, status := bpfgen(strings.Fields(args)...); status != 0 || out != "" || errs != "" {
+			t.Fatalf("%s: status %d, stdout %q, stderr %q", args, status, out, errs)
+		}
+	}
+	if stamp, err := os.ReadFile("stamp"); err != nil || len(stamp) > 0 {
+		t.Errorf("stamp has %q, %v", stamp, err)
+	}
+	for name, want := range map[string]string{
+		"one.go":  "type Externs struct {\n\tTwo *uint64 // two\n}",
+		"both.go": "type Externs struct {\n\tThree *uint64 // three\n}",
+	} {
+		src, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(src), want) {
+			t.Errorf("%q is not in %s", want, name)
+		}
+	}
+	// Strong symbols of one name are the linker's to report.
+	if _, errs, status := bpfgen("subskeleton", "-package", "x", "-o", "x.go", "a.o", "a.o"); status != 1 || !strings.Contains(errs, "bpfgen: a.o: ") {
+		t.Errorf("status %d, stderr %q", status, errs)
 	}
 }
 
@@ -210,6 +274,78 @@ func TestSkeletonKeepsOutputOnError(t *testing.T) {
 	}
 	if src, err := os.ReadFile("x.go"); err != nil || string(src) != "package x" {
 		t.Errorf("got %q, %v", src, err)
+	}
+}
+
+func TestVmlinux(t *testing.T) {
+	t.Chdir(t.TempDir())
+	builder, err := btf.NewBuilder([]btf.Type{
+		objtest.Struct("task", objtest.M("pid", objtest.S32), objtest.M("next", objtest.Ptr(objtest.Struct("other", objtest.M("n", objtest.U64))))),
+		&btf.Func{Name: "task_get", Tags: []string{"bpf_kfunc"}, Type: &btf.FuncProto{Return: objtest.S32}},
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kernel, err := builder.Marshal(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, "kernel.btf", string(kernel))
+	write(t, "x.bpf.o", object())
+	write(t, "text", "hello, this is text and no BTF")
+	const usage = ": usage: bpfgen vmlinux -o OUT.h [-types NAME,...] [-btf] [-base KERNEL] BTF\n"
+	for _, tt := range []struct {
+		args   string
+		stderr string
+		has    []string
+		hasNot []string
+	}{
+		{"-o all.h kernel.btf", "", []string{"struct task {", "struct other {", "extern int task_get(void) "}, nil},
+		{"-o elf.h x.bpf.o", "", []string{"#define __VMLINUX_H__"}, nil},
+		{"-o part.h -types task kernel.btf", "", []string{"struct task {", "struct other;"}, []string{"struct other {", "task_get"}},
+		{"-o both.h -types task,other,,task_get kernel.btf", "", []string{"struct task {", "struct other {", "task_get"}, nil},
+		{"-o part.btf -btf -types task kernel.btf", "", nil, nil},
+		{"-o again.h part.btf", "", []string{"struct task {", "struct other;"}, []string{"struct other {", "task_get"}},
+		{"kernel.btf", "bpfgen: vmlinux: flag -o is missing" + usage, nil, nil},
+		{"-o no.h", "bpfgen: vmlinux: 0 files given, want 1" + usage, nil, nil},
+		{"-o no.h -btf kernel.btf", "bpfgen: vmlinux: -btf needs -types: all types are what the file has already" + usage, nil, nil},
+		{"-o no.h missing", "bpfgen: missing: no such file or directory\n", nil, nil},
+		{"-o no.h -base missing kernel.btf", "bpfgen: missing: no such file or directory\n", nil, nil},
+		{"-o no.h text", "bpfgen: text: is not BTF: give a file with BTF, as /sys/kernel/btf/vmlinux\n", nil, nil},
+		{"-o no.h -types task,struct kernel.btf", "bpfgen: kernel.btf: has no struct, union, enum, typedef, value of an enum or kfunc with the name \"struct\": check how they are written, without struct, union or enum before them\n", nil, nil},
+		{"-o none/no.h kernel.btf", "bpfgen: none/no.h: no such file or directory\n", nil, nil},
+	} {
+		t.Run(tt.args, func(t *testing.T) {
+			args := append([]string{"vmlinux"}, strings.Fields(tt.args)...)
+			status := 0
+			if tt.stderr != "" {
+				status = 1
+			}
+			out, errs, got := bpfgen(args...)
+			if got != status || out != "" || errs != tt.stderr {
+				t.Fatalf("status %d, stdout %q, stderr\n%q, want\n%q", got, out, errs, tt.stderr)
+			}
+			if status != 0 {
+				return
+			}
+			header, err := os.ReadFile(args[2])
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range tt.has {
+				if !bytes.Contains(header, []byte(want)) {
+					t.Errorf("no %q in\n%s", want, header)
+				}
+			}
+			for _, no := range tt.hasNot {
+				if bytes.Contains(header, []byte(no)) {
+					t.Errorf("%q in\n%s", no, header)
+				}
+			}
+		})
+	}
+	if got, want := files(t), "again.h all.h both.h elf.h kernel.btf part.btf part.h text x.bpf.o"; got != want {
+		t.Errorf("the folder has %s, want %s", got, want)
 	}
 }
 
@@ -288,5 +424,40 @@ func TestCompileIsReproducible(t *testing.T) {
 		if !bytes.Equal(object, first) {
 			t.Errorf("%s differs", name)
 		}
+	}
+}
+
+func TestLink(t *testing.T) {
+	t.Chdir(t.TempDir())
+	object := func(name string, v objtest.Var) {
+		v.Section, v.Name, v.Type = ".data", "limit", objtest.U64
+		write(t, name, string((&objtest.File{Vars: []objtest.Var{v}}).Build()))
+	}
+	object("weak.o", objtest.Var{Weak: true})
+	object("one.o", objtest.Var{})
+	object("two.o", objtest.Var{})
+	if _, stderr, status := bpfgen("link", "-o", "out.o", "weak.o", "one.o"); status != 0 {
+		t.Fatal(stderr)
+	}
+	if _, stderr, status := bpfgen("skeleton", "-package", "out", "-o", "out.go", "out.o"); status != 0 {
+		t.Fatal(stderr)
+	}
+	if _, stderr, status := bpfgen("link", "-partial", "-o", "partial.o", "weak.o"); status != 0 {
+		t.Fatal(stderr)
+	}
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"one.o", "two.o"}, "bpfgen: two.o: limit: is defined, and in one.o too: make one of them static or weak (__weak), or rename it\n"},
+		{[]string{"none.o"}, "bpfgen: none.o: no such file or directory\n"},
+		{nil, "bpfgen: link: no objects given: usage: bpfgen link -o OUT.bpf.o [-partial] OBJECT...\n"},
+	} {
+		if _, stderr, status := bpfgen(append([]string{"link", "-o", "bad.o"}, tt.args...)...); status != 1 || stderr != tt.want {
+			t.Errorf("%q: status %d, %q, want %q", tt.args, status, stderr, tt.want)
+		}
+	}
+	if _, err := os.Stat("bad.o"); err == nil {
+		t.Error("a link that failed wrote its output")
 	}
 }

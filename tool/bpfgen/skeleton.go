@@ -14,10 +14,12 @@ import (
 func skeleton(fs *flag.FlagSet, args []string, _ streams) error {
 	pkg := fs.String("package", "", "name of the Go `package`")
 	out := fs.String("o", "", "`file` to write")
-	var types []string
-	fs.Func("type", "C `type` to declare besides those of maps and variables; may be repeated", func(name string) error {
-		types = append(types, name)
-		return nil
+	types := typesFlag(fs)
+	var subs []skelgen.Sub
+	fs.Func("subskeleton", "`NAME=IMPORTPATH` of the subskeleton of a library in the object, which the skeleton opens; may be repeated", func(arg string) error {
+		sub, err := skelgen.ParseSub(arg)
+		subs = append(subs, sub)
+		return err
 	})
 	if err := parse(fs, args, "package", "o"); err != nil {
 		return err
@@ -42,9 +44,19 @@ func skeleton(fs *flag.FlagSet, args []string, _ streams) error {
 	if err != nil {
 		return inFile(in, err)
 	}
-	src, err := skelgen.Skeleton(obj, loaded, skelgen.Options{Package: *pkg, Types: types})
+	src, err := skelgen.Skeleton(obj, loaded, skelgen.Options{Package: *pkg, Types: *types, Subskeletons: subs})
 	if err != nil {
 		return inFile(in, err)
 	}
 	return writeFile(*out, src)
+}
+
+// typesFlag defines the flag for C types to declare.
+func typesFlag(fs *flag.FlagSet) *[]string {
+	var types []string
+	fs.Func("type", "C `type` to declare besides those of maps and variables; may be repeated", func(name string) error {
+		types = append(types, name)
+		return nil
+	})
+	return &types
 }

@@ -13,7 +13,7 @@ func vmlinux(fs *flag.FlagSet, args []string, _ streams) error {
 	out := fs.String("o", "", "`file` to write")
 	base := fs.String("base", "", "`file` with the BTF of the kernel, when the other one is of a module")
 	var types []string
-	fs.Func("types", "`names` of types, with commas between: write these and what they need only", func(list string) error {
+	fs.Func("types", "`names` of types and kfuncs, with commas between: write these and what they need only", func(list string) error {
 		for name := range strings.SplitSeq(list, ",") {
 			if name = strings.TrimSpace(name); name != "" {
 				types = append(types, name)

@@ -11,6 +11,13 @@
 // makes one is an exception. Every exception is printed with its reason, and
 // makes the exit status 1.
 //
+// With -subskeleton, subskeletons are generated, as if each object were a library.
+//
+// With -load, which needs root, each skeleton is loaded into the running kernel,
+// and so is each object by bpftool, that is by libbpf. An object that only libbpf
+// loads is an exception too. Every load has a process and a mount of bpffs of its
+// own, so that what one pins or leaves behind is not there for the next.
+//
 // The command must run in this repository, whose runtime the generated code is
 // compiled against.
 package main
@@ -43,6 +50,8 @@ func main() {
 	dir := flag.String("dir", "", "folder of BPF objects (*.o), searched with its subfolders")
 	bpftool := flag.String("bpftool", "bpftool", "bpftool to compare with, by name or path; none when empty")
 	build := flag.Bool("build", false, "run go build and go vet on the generated packages too")
+	sub := flag.Bool("subskeleton", false, "generate subskeletons, as if each object were a library")
+	load := flag.Bool("load", false, "load the skeletons into the running kernel too")
 	flag.Parse()
 	// Under bazel run, names are relative to where the user is.
 	if wd := os.Getenv("BUILD_WORKING_DIRECTORY"); wd != "" {
@@ -51,22 +60,34 @@ func main() {
 		}
 	}
 	if *dir == "" || flag.NArg() > 0 {
-		fatal(errors.New("usage: corpus -dir FOLDER [-build] [-bpftool NAME]"))
+		fatal(errors.New("usage: corpus -dir FOLDER [-build] [-load] [-subskeleton] [-bpftool NAME]"))
 	}
-	c := &corpus{fset: token.NewFileSet()}
+	if *load && *sub {
+		fatal(errors.New("-load and -subskeleton: a subskeleton is not loaded, but opened in an object"))
+	}
+	c := &corpus{fset: token.NewFileSet(), kind: "skeleton", generate: generate}
+	if *sub {
+		c.kind, c.generate = "subskeleton", generateSub
+	}
 	c.importer = &cache{importer.ForCompiler(c.fset, "source", nil), make(map[string]*types.Package)}
 	if path, err := exec.LookPath(*bpftool); err == nil {
 		c.bpftool = path
 	}
-	if *build {
+	if *load && c.bpftool == "" {
+		fatal(fmt.Errorf("%s: not found, and -load compares with it: install bpftool, or name it with -bpftool", *bpftool))
+	}
+	if *build || *load {
 		module, err := newModule()
 		if err != nil {
 			fatal(err)
 		}
-		defer os.RemoveAll(module)
 		c.module = module
 	}
-	if err := c.run(*dir); err != nil {
+	c.vet, c.load = *build, *load
+	err := c.run(*dir)
+	// Not deferred: os.Exit does not run what is.
+	err = errors.Join(err, os.RemoveAll(c.module))
+	if err != nil {
 		fatal(err)
 	}
 	if !c.report(os.Stdout) {
@@ -102,7 +123,15 @@ type corpus struct {
 	fset     *token.FileSet
 	importer types.Importer
 	bpftool  string // path, empty when there is none
-	module   string // folder of the module to build, empty when there is none
+	module   string // folder of the generated packages, empty when they are not kept
+
+	// kind is what is generated, as bpftool calls it.
+	kind     string
+	generate func(pkg, name string, data []byte) ([]byte, error)
+
+	// vet and load say what to do with the packages.
+	vet, load bool
+	packages  []generated
 
 	objects, bpftoolMade, made, checked int
 
@@ -110,6 +139,12 @@ type corpus struct {
 	// whose generated code is wrong; neither has what no tool takes.
 	exceptions, neither []exception
 	buildOutput         string
+	loads               loads
+}
+
+// generated is an object with the name of the package of its skeleton.
+type generated struct {
+	object, pkg string
 }
 
 type exception struct {
@@ -130,8 +165,11 @@ func (c *corpus) run(dir string) error {
 	if c.objects == 0 {
 		return fmt.Errorf("%s: has no file *.o", dir)
 	}
-	if c.module != "" {
+	if c.vet {
 		c.buildOutput = c.build()
+	}
+	if c.load {
+		return c.loadAll()
 	}
 	return nil
 }
@@ -145,12 +183,12 @@ func (c *corpus) object(path string) error {
 	c.objects++
 	byBpftool := false
 	if c.bpftool != "" {
-		byBpftool = exec.Command(c.bpftool, "gen", "skeleton", path, "name", "obj").Run() == nil
+		byBpftool = exec.Command(c.bpftool, "gen", c.kind, path, "name", "obj").Run() == nil
 	}
 	if byBpftool {
 		c.bpftoolMade++
 	}
-	src, err := generate(pkg, filepath.Base(path), data)
+	src, err := c.generate(pkg, filepath.Base(path), data)
 	if err != nil {
 		if byBpftool || c.bpftool == "" {
 			c.exceptions = append(c.exceptions, exception{path, err})
@@ -168,6 +206,7 @@ func (c *corpus) object(path string) error {
 	if c.module == "" {
 		return nil
 	}
+	c.packages = append(c.packages, generated{path, pkg})
 	folder := filepath.Join(c.module, pkg)
 	if err := os.Mkdir(folder, 0o755); err != nil {
 		return err
@@ -185,6 +224,14 @@ func generate(pkg, name string, data []byte) ([]byte, error) {
 		return nil, err
 	}
 	return skelgen.Skeleton(obj, loaded, skelgen.Options{Package: pkg})
+}
+
+func generateSub(pkg, name string, data []byte) ([]byte, error) {
+	lib, err := bpfobj.ReadLibrary(name, data)
+	if err != nil {
+		return nil, err
+	}
+	return skelgen.Subskeleton(lib, skelgen.Options{Package: pkg})
 }
 
 // check type-checks a file for every architecture.
@@ -255,12 +302,17 @@ func (c *corpus) build() string {
 func (c *corpus) report(w io.Writer) bool {
 	fmt.Fprintf(w, "%5d objects\n", c.objects)
 	if c.bpftool != "" {
-		fmt.Fprintf(w, "%5d skeletons made by bpftool\n", c.bpftoolMade)
+		fmt.Fprintf(w, "%5d %ss made by bpftool\n", c.bpftoolMade, c.kind)
 	}
-	fmt.Fprintf(w, "%5d skeletons made by bpfgen\n", c.made)
+	fmt.Fprintf(w, "%5d %ss made by bpfgen\n", c.made, c.kind)
 	fmt.Fprintf(w, "%5d of them type-check for %s\n", c.checked, strings.Join(arches, ", "))
-	if c.module != "" && c.buildOutput == "" {
+	if c.vet && c.buildOutput == "" {
 		fmt.Fprintf(w, "%5d of them pass go build and go vet\n", c.checked)
+	}
+	if c.load {
+		fmt.Fprintf(w, "%5d objects loaded by libbpf\n", c.loads.libbpf)
+		fmt.Fprintf(w, "%5d of them loaded through their skeletons\n", c.loads.both)
+		fmt.Fprintf(w, "%5d objects loaded through their skeletons only\n", c.loads.skeleton)
 	}
 	list := func(title string, exceptions []exception) {
 		if len(exceptions) == 0 {
@@ -272,9 +324,10 @@ func (c *corpus) report(w io.Writer) bool {
 		}
 	}
 	list("exceptions", c.exceptions)
+	list("objects that libbpf loads and their skeletons do not", c.loads.missed)
 	list("objects that bpftool does not take either", c.neither)
 	if c.buildOutput != "" {
 		fmt.Fprintf(w, "\n%s", c.buildOutput)
 	}
-	return len(c.exceptions) == 0 && c.buildOutput == ""
+	return len(c.exceptions) == 0 && len(c.loads.missed) == 0 && c.buildOutput == ""
 }

@@ -1,6 +1,6 @@
-"""The action BpfSkeleton: from a BPF object to a Go file."""
+"""The actions BpfSkeleton and BpfSubskeleton: from BPF objects to a Go file."""
 
-def generate_skeleton(actions, *, label, toolchain, object, package, types, output):
+def generate_skeleton(actions, *, label, toolchain, object, package, types, subskeletons, output):
     """Generates the Go file of an object.
 
     Args:
@@ -10,15 +10,17 @@ def generate_skeleton(actions, *, label, toolchain, object, package, types, outp
       object: File, the final object.
       package: name of the Go package.
       types: names of C types to declare in Go besides those of maps and variables.
+      subskeletons: list of BpfSubskeletonInfo, of libraries that the object holds.
       output: File, the Go file to write.
-
-    Returns:
-      output.
     """
     args = actions.args()
     args.add("skeleton")
     args.add("-package", package)
     args.add_all(types, before_each = "-type")
+    args.add_all(
+        ["{}={}".format(sub.package, sub.importpath) for sub in subskeletons],
+        before_each = "-subskeleton",
+    )
     args.add("-o", output)
     args.add(object)
     actions.run(
@@ -31,4 +33,32 @@ def generate_skeleton(actions, *, label, toolchain, object, package, types, outp
         execution_requirements = {"supports-path-mapping": "1"},
         toolchain = Label("//rules:toolchain_type"),
     )
-    return output
+
+def generate_subskeleton(actions, *, label, toolchain, objects, package, types, output):
+    """Generates the Go file of a library.
+
+    Args:
+      actions: the target's actions.
+      label: the target's label.
+      toolchain: BpfToolchainInfo.
+      objects: list of File, the library's objects.
+      package: name of the Go package.
+      types: names of C types to declare in Go besides those of maps and variables.
+      output: File, the Go file to write.
+    """
+    args = actions.args()
+    args.add("subskeleton")
+    args.add("-package", package)
+    args.add_all(types, before_each = "-type")
+    args.add("-o", output)
+    args.add_all(objects)
+    actions.run(
+        mnemonic = "BpfSubskeleton",
+        progress_message = "Generating Go subskeleton of {}".format(label),
+        executable = toolchain.bpfgen,
+        arguments = [args],
+        inputs = objects,
+        outputs = [output],
+        execution_requirements = {"supports-path-mapping": "1"},
+        toolchain = Label("//rules:toolchain_type"),
+    )

@@ -3,6 +3,7 @@
 load("@bazel_skylib//lib:unittest.bzl", "analysistest", "asserts")
 load("@rules_go//go:def.bzl", "GoArchive", "GoInfo")
 load("//rules:providers.bzl", "BpfObjectInfo")
+load(":target_actions.bzl", "assert_in_order", "find_action", "find_actions", "short_paths")
 
 _PLATFORMS = "//command_line_option:platforms"
 _EXTRA_TOOLCHAINS = "//command_line_option:extra_toolchains"
@@ -13,23 +14,6 @@ def _platform(name):
 def _toolchain(name):
     return {_EXTRA_TOOLCHAINS: str(Label(name))}
 
-def _action(env, mnemonic):
-    actions = [a for a in analysistest.target_actions(env) if a.mnemonic == mnemonic]
-    asserts.equals(env, 1, len(actions), "actions with mnemonic " + mnemonic)
-    return actions[0]
-
-def _short_paths(files):
-    return [file.short_path for file in files.to_list()]
-
-def _assert_in_order(env, want, argv):
-    """Asserts that the arguments `want` are in argv, in this order."""
-    rest = argv
-    for arg in want:
-        asserts.true(env, arg in rest, "{} comes after what is before it in {}: {}".format(arg, want, argv))
-        if arg not in rest:
-            return
-        rest = rest[rest.index(arg) + 1:]
-
 # The actions of a target with all attributes.
 
 def _actions_test_impl(ctx):
@@ -37,14 +21,15 @@ def _actions_test_impl(ctx):
     env = analysistest.begin(ctx)
 
     # Act
-    compile = _action(env, "BpfCompile")
-    skeleton = _action(env, "BpfSkeleton")
+    compile = find_action(env, "BpfCompile")
+    link = find_action(env, "BpfLink")
+    skeleton = find_action(env, "BpfSkeleton")
 
     # Assert: compile
     argv = compile.argv
     bin = analysistest.target_bin_dir_path(env)
     package = analysistest.target_under_test(env).label.package
-    _assert_in_order(env, [
+    assert_in_order(env, [
         "compile",
         "--",
         "-target",
@@ -73,15 +58,20 @@ def _actions_test_impl(ctx):
 
     # Assert: declared inputs. Where the kernel's headers are depends on the
     # machine, or on it that there are stubs for them.
-    inputs = _short_paths(compile.inputs)
+    inputs = short_paths(compile.inputs)
     for name in ["prog.bpf.c", "prog.h", "dep_include/dep.h", "generated.h"]:
         asserts.true(env, package + "/" + name in inputs, name)
     for suffix in ["/bpf/bpf_helpers.h", "/builtin/stddef.h", "/uapi/linux/types.h", "/asm_x86/asm/types.h", "/bin/clang"]:
         asserts.true(env, [i for i in inputs if i.endswith(suffix)], suffix)
     asserts.false(env, [i for i in inputs if "/asm_arm64/" in i], "headers of another cpu")
 
-    # Assert: skeleton
+    # Assert: link
     object = "{}/{}/full.bpf.o".format(bin, package)
+    compiled = "{}/{}/_bpf_objs/full/prog.bpf.o".format(bin, package)
+    asserts.equals(env, ["link", "-o", object, compiled], link.argv[1:])
+    asserts.true(env, compiled in [f.path for f in compile.outputs.to_list()], "what is compiled is linked")
+
+    # Assert: skeleton
     source = "{}/{}/full_/full_skel.go".format(bin, package)
     asserts.equals(env, ["skeleton", "-package", "pkgname", "-type", "event", "-type", "config", "-o", source, object], skeleton.argv[1:])
     asserts.equals(env, [source], [f.path for f in skeleton.outputs.to_list()])
@@ -99,7 +89,7 @@ def _cpu_test_impl(ctx):
     env = analysistest.begin(ctx)
 
     # Act
-    argv = _action(env, "BpfCompile").argv
+    argv = find_action(env, "BpfCompile").argv
 
     # Assert
     asserts.equals(env, ctx.attr.target, argv[argv.index("-target") + 1])
@@ -165,9 +155,9 @@ def _providers_test_impl(ctx):
 
     # Assert
     asserts.equals(env, package + "/full.bpf.o", object.short_path)
-    asserts.equals(env, [object.short_path], _short_paths(groups.bpf_object))
-    asserts.equals(env, [package + "/full_/full_skel.go"], _short_paths(groups.go_srcs))
-    asserts.equals(env, _short_paths(groups.go_srcs), [f.short_path for f in go_info.srcs])
+    asserts.equals(env, [object.short_path], short_paths(groups.bpf_object))
+    asserts.equals(env, [package + "/full_/full_skel.go"], short_paths(groups.go_srcs))
+    asserts.equals(env, short_paths(groups.go_srcs), [f.short_path for f in go_info.srcs])
     asserts.equals(env, "example.com/full", go_info.importpath)
     asserts.equals(
         env,
@@ -188,10 +178,10 @@ def _object_test_impl(ctx):
     package = target.label.package
 
     # Act
-    skeleton = _action(env, "BpfSkeleton")
+    skeleton = find_action(env, "BpfSkeleton")
 
     # Assert
-    asserts.equals(env, [], [a for a in analysistest.target_actions(env) if a.mnemonic == "BpfCompile"])
+    asserts.equals(env, [], find_actions(env, "BpfCompile") + find_actions(env, "BpfLink"))
     asserts.equals(env, package + "/full.bpf.o", target[BpfObjectInfo].object.short_path)
     asserts.equals(env, target[BpfObjectInfo].object.path, skeleton.argv[-1])
     return analysistest.end(env)
@@ -205,14 +195,14 @@ def _own_toolchain_test_impl(ctx):
     env = analysistest.begin(ctx)
 
     # Act
-    compile = _action(env, "BpfCompile")
+    compile = find_action(env, "BpfCompile")
 
     # Assert
     argv = compile.argv
     package = Label("//rules/tests/analysis").package
     asserts.equals(env, package + "/own_clang", argv[argv.index("--") + 1])
-    _assert_in_order(env, ["-Wall", "-DOWN_TOOLCHAIN", "-isystem" + package, "-O3"], argv)
-    inputs = _short_paths(compile.inputs)
+    assert_in_order(env, ["-Wall", "-DOWN_TOOLCHAIN", "-isystem" + package, "-O3"], argv)
+    inputs = short_paths(compile.inputs)
     for name in ["own_clang", "own_library"]:
         asserts.true(env, "{}/{}".format(package, name) in inputs, name)
     asserts.false(env, [i for i in inputs if i.endswith("/bin/clang")])

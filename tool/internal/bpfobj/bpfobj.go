@@ -19,10 +19,13 @@
 package bpfobj
 
 import (
+	"debug/elf"
 	"encoding/binary"
 	"strings"
 
 	"github.com/cilium/ebpf/btf"
+
+	"github.com/rules-bpf/rules_bpf/tool/internal/elfobj"
 )
 
 // Object is a BPF object file.
@@ -40,8 +43,14 @@ type Object struct {
 	Programs []Program
 	// Sections are the data sections, in the order of the file.
 	Sections []Section
+	// Arena is the name of the map that holds the variables of ArenaSection, empty
+	// when there are none.
+	Arena string
 	// Kconfig are the __kconfig variables, in the order in which BTF lists them.
 	Kconfig []KconfigVariable
+	// Externs are the variables that a library declares and does not define, in the
+	// order of BTF. [Read] leaves them out, as it does extern maps.
+	Externs []ExternVariable
 
 	btf *btf.Spec
 }
@@ -64,11 +73,20 @@ const (
 	Rodata
 	// Bss is memory that starts as zeros: .bss and .bss.*.
 	Bss
+	// Arena is memory in the object's arena: ArenaSection.
+	Arena
 )
+
+// ArenaSection holds the variables that C places in address space 1 (__arena).
+// They live in the memory of the object's map of type [ArenaMap].
+const ArenaSection = ".addr_space.1"
 
 // KindOf returns the kind of the data section called name, and whether it is the
 // name of a data section at all.
 func KindOf(name string) (Kind, bool) {
+	if name == ArenaSection {
+		return Arena, true
+	}
 	for _, k := range []struct {
 		base string
 		kind Kind
@@ -80,6 +98,21 @@ func KindOf(name string) (Kind, bool) {
 	return 0, false
 }
 
+// IsLoaded says whether loaders read the section: it is loaded, or says how to load
+// the rest.
+func IsLoaded(sec *elfobj.Section) bool {
+	if sec.Type != elf.SHT_PROGBITS && sec.Type != elf.SHT_NOBITS {
+		return false
+	}
+	// Loaders go by names, and do not ask for the flag that says it.
+	switch sec.Name {
+	case ".BTF", ".BTF.ext", ".maps", "license", "version":
+		return true
+	}
+	_, data := KindOf(sec.Name)
+	return data || sec.Flags&(elf.SHF_ALLOC|elf.SHF_EXECINSTR) != 0
+}
+
 // Section is a data section.
 type Section struct {
 	Name string
@@ -87,7 +120,8 @@ type Section struct {
 	// Size is the size in bytes.
 	Size uint64
 	// HasMap says that loaders make a map for the section. They do unless nothing
-	// refers to it and it has no symbols: a compiler's leftover.
+	// refers to it and it has no symbols: a compiler's leftover. Variables of the
+	// arena are in a map that C declares.
 	HasMap bool
 	// Variables are in order of offsets. Variables without global linkage are not
 	// among them.
@@ -124,5 +158,15 @@ type KconfigVariable struct {
 	Size uint64
 	Type btf.Type
 	// Weak says that the kernel may know nothing of it.
+	Weak bool
+}
+
+// ExternVariable is a variable that another file defines.
+type ExternVariable struct {
+	Name string
+	// Size is in bytes.
+	Size uint64
+	Type btf.Type
+	// Weak says that no file needs to define it.
 	Weak bool
 }

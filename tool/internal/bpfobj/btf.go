@@ -8,6 +8,8 @@ import (
 	"fmt"
 
 	"github.com/cilium/ebpf/btf"
+
+	"github.com/rules-bpf/rules_bpf/tool/internal/elfobj"
 )
 
 // maxTypes bounds the BTF that is read. The btf package decodes a type and all
@@ -43,7 +45,7 @@ func (r *reader) readBTF() error {
 func (o *Object) TypeByName(name string) (btf.Type, error) {
 	candidates, err := o.btf.AnyTypesByName(name)
 	if err != nil && !errors.Is(err, btf.ErrNotFound) {
-		return nil, fmt.Errorf("type %s: BTF is damaged: %s: build the object again", quote(name), oneLine(err.Error()))
+		return nil, fmt.Errorf("type %s: BTF is damaged: %s: build the object again", elfobj.Quote(name), oneLine(err.Error()))
 	}
 	var typedef, tagged []btf.Type
 	for _, t := range candidates {
@@ -65,9 +67,9 @@ func (o *Object) TypeByName(name string) (btf.Type, error) {
 	case 1:
 		return tagged[0], nil
 	case 0:
-		return nil, fmt.Errorf("type %s: is not in the object's BTF, which has a type only if a map, a global variable or a function uses it: declare \"struct %s *unused __hidden;\", or correct the name (without struct, union or enum)", quote(name), name)
+		return nil, fmt.Errorf("type %s: is not in the object's BTF, which has a type only if a map, a global variable or a function uses it: declare \"struct %s *unused __hidden;\", or correct the name (without struct, union or enum)", elfobj.Quote(name), name)
 	}
-	return nil, fmt.Errorf("type %s: the object's BTF has %d types of this name: give the one that is meant a name of its own", quote(name), len(tagged))
+	return nil, fmt.Errorf("type %s: the object's BTF has %d types of this name: give the one that is meant a name of its own", elfobj.Quote(name), len(tagged))
 }
 
 // datasec returns the list of variables of a section, nil when BTF has none.
@@ -78,9 +80,9 @@ func (r *reader) datasec(name string) (*btf.Datasec, error) {
 	case errors.Is(err, btf.ErrNotFound):
 		return nil, nil
 	case errors.Is(err, btf.ErrMultipleMatches):
-		return nil, fmt.Errorf("section %s: BTF describes it twice: link the object again", quote(name))
+		return nil, fmt.Errorf("section %s: BTF describes it twice: link the object again", elfobj.Quote(name))
 	case err != nil:
-		return nil, fmt.Errorf("section %s: BTF is damaged: %s: build the object again", quote(name), oneLine(err.Error()))
+		return nil, fmt.Errorf("section %s: BTF is damaged: %s: build the object again", elfobj.Quote(name), oneLine(err.Error()))
 	}
 	// The lookup ignores what follows three underscores, which in a type's name
 	// mark a flavour.

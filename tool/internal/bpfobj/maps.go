@@ -2,9 +2,11 @@ package bpfobj
 
 import (
 	"fmt"
-	"strconv"
 
 	"github.com/cilium/ebpf/btf"
+
+	"github.com/rules-bpf/rules_bpf/internal/bpflib"
+	"github.com/rules-bpf/rules_bpf/tool/internal/elfobj"
 )
 
 // MapKind is a type of BPF maps, by the kernel's number.
@@ -47,57 +49,20 @@ const (
 	ArenaMap               MapKind = 33
 )
 
-// mapKinds are the names of the kinds, without BPF_MAP_TYPE_.
-var mapKinds = map[MapKind]string{
-	HashMap:                "HASH",
-	ArrayMap:               "ARRAY",
-	ProgArrayMap:           "PROG_ARRAY",
-	PerfEventArrayMap:      "PERF_EVENT_ARRAY",
-	PerCPUHashMap:          "PERCPU_HASH",
-	PerCPUArrayMap:         "PERCPU_ARRAY",
-	StackTraceMap:          "STACK_TRACE",
-	CgroupArrayMap:         "CGROUP_ARRAY",
-	LRUHashMap:             "LRU_HASH",
-	LRUPerCPUHashMap:       "LRU_PERCPU_HASH",
-	LPMTrieMap:             "LPM_TRIE",
-	ArrayOfMapsMap:         "ARRAY_OF_MAPS",
-	HashOfMapsMap:          "HASH_OF_MAPS",
-	DevMap:                 "DEVMAP",
-	SockMap:                "SOCKMAP",
-	CPUMap:                 "CPUMAP",
-	XSKMap:                 "XSKMAP",
-	SockHashMap:            "SOCKHASH",
-	CgroupStorageMap:       "CGROUP_STORAGE",
-	ReuseportSockArrayMap:  "REUSEPORT_SOCKARRAY",
-	PerCPUCgroupStorageMap: "PERCPU_CGROUP_STORAGE",
-	QueueMap:               "QUEUE",
-	StackMap:               "STACK",
-	SKStorageMap:           "SK_STORAGE",
-	DevHashMap:             "DEVMAP_HASH",
-	StructOpsMap:           "STRUCT_OPS",
-	RingBufMap:             "RINGBUF",
-	InodeStorageMap:        "INODE_STORAGE",
-	TaskStorageMap:         "TASK_STORAGE",
-	BloomFilterMap:         "BLOOM_FILTER",
-	UserRingBufMap:         "USER_RINGBUF",
-	CgrpStorageMap:         "CGRP_STORAGE",
-	ArenaMap:               "ARENA",
-}
-
 // String is the kind as C spells it, or its number for a kind that is newer than
 // this code.
-func (k MapKind) String() string {
-	if name, ok := mapKinds[k]; ok {
-		return "BPF_MAP_TYPE_" + name
-	}
-	return "map type " + strconv.FormatUint(uint64(k), 10)
-}
+func (k MapKind) String() string { return bpflib.KindName(uint32(k)) }
 
 // Map is a map declared in C.
 type Map struct {
 	Name string
 	// Type is the type of the variable that declares the map.
 	Type btf.Type
+	// Hidden says that the map is for the object's own files only.
+	Hidden bool
+	// Extern says that a library declares the map and does not define it, and Weak
+	// that no file needs to.
+	Extern, Weak bool
 }
 
 // MapDef is what a map's declaration says, as far as it decides the map's types.
@@ -116,7 +81,7 @@ type MapDef struct {
 func (m *Map) Def() (*MapDef, error) {
 	def, err := mapDef(m.Type, false)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", quote(m.Name), err)
+		return nil, fmt.Errorf("%s: %w", elfobj.Quote(m.Name), err)
 	}
 	return def, nil
 }
@@ -149,7 +114,7 @@ func mapDef(t btf.Type, inner bool) (*MapDef, error) {
 			}
 		}
 		if err != nil {
-			return nil, fmt.Errorf("member %s of the declaration %w", quote(m.Name), err)
+			return nil, fmt.Errorf("member %s of the declaration %w", elfobj.Quote(m.Name), err)
 		}
 	}
 	return def, nil

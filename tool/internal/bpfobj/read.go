@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf/btf"
+
+	"github.com/rules-bpf/rules_bpf/tool/internal/elfobj"
 )
 
 // Read reads an object file. name is its base name, data its contents.
@@ -18,6 +20,16 @@ import (
 // Errors have the form "symbol: what, and what to do", without the file's name.
 // An error can be a list, in the sense of errors.Join, of all that is wrong.
 func Read(name string, data []byte) (obj *Object, err error) {
+	return read(name, data, false)
+}
+
+// ReadLibrary is Read for an object that is to be linked into others, and so may
+// declare variables and maps that it does not define.
+func ReadLibrary(name string, data []byte) (*Object, error) {
+	return read(name, data, true)
+}
+
+func read(name string, data []byte, library bool) (obj *Object, err error) {
 	// A net under debug/elf and btf, which index into what a damaged file tells
 	// them: debug/elf has panicked on such files before, and does not promise that
 	// it will not. The file is the user's, so it must end in an error. This is the
@@ -32,6 +44,7 @@ func Read(name string, data []byte) (obj *Object, err error) {
 	if err != nil {
 		return nil, err
 	}
+	r.library = library
 	return r.read()
 }
 
@@ -45,6 +58,8 @@ type reader struct {
 	data []byte
 	file *elf.File
 	btf  *btf.Spec
+	// library says that extern maps and variables are wanted.
+	library bool
 	// symbols is the symbol table without its placeholder, which is symbol 0.
 	symbols []elf.Symbol
 	// bySection are the symbols of each section, in order of the symbol table.
@@ -98,19 +113,19 @@ func (r *reader) checkSections() error {
 			continue
 		}
 		if sec.Type != elf.SHT_NOBITS && (sec.Offset > uint64(len(r.data)) || sec.FileSize > uint64(len(r.data))-sec.Offset) {
-			return fmt.Errorf("section %s: reaches beyond the end of the file: the file is cut short: build it again", quote(sec.Name))
+			return fmt.Errorf("section %s: reaches beyond the end of the file: the file is cut short: build it again", elfobj.Quote(sec.Name))
 		}
 		if !isInput(sec) {
 			continue
 		}
 		if sec.Flags&elf.SHF_COMPRESSED != 0 {
-			return fmt.Errorf("section %s: is compressed, which BPF loaders do not read: compile without compression", quote(sec.Name))
+			return fmt.Errorf("section %s: is compressed, which BPF loaders do not read: compile without compression", elfobj.Quote(sec.Name))
 		}
 		// Program sections can repeat in a file before it is linked, and loaders
 		// take them. The others are looked up by name.
 		if sec.Flags&elf.SHF_EXECINSTR == 0 {
 			if names[sec.Name] {
-				return fmt.Errorf("section %s: stands in the file twice: link the object again", quote(sec.Name))
+				return fmt.Errorf("section %s: stands in the file twice: link the object again", elfobj.Quote(sec.Name))
 			}
 			names[sec.Name] = true
 		}
@@ -156,11 +171,11 @@ func (r *reader) read() (*Object, error) {
 		case sec.Name == ".maps":
 			err = r.readMaps(i)
 		case sec.Name == "maps" || strings.HasPrefix(sec.Name, "maps/"):
-			err = fmt.Errorf("section %s: declares maps in the form that loaders dropped: declare them as a struct with SEC(\".maps\")", quote(sec.Name))
+			err = fmt.Errorf("section %s: declares maps in the form that loaders dropped: declare them as a struct with SEC(\".maps\")", elfobj.Quote(sec.Name))
 		}
 		errs = append(errs, err)
 	}
-	errs = append(errs, r.readKconfig())
+	errs = append(errs, r.readKconfig(), r.readExterns(), r.findArena())
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
@@ -181,7 +196,7 @@ func (r *reader) readSymbols() error {
 		if int(sym.Section) < len(r.bySection) {
 			r.bySection[sym.Section] = append(r.bySection[sym.Section], sym)
 		} else if sym.Section < elf.SHN_LORESERVE {
-			return fmt.Errorf("symbol %s: is in section %d, which does not exist: the file is damaged: build it again", quote(sym.Name), int(sym.Section))
+			return fmt.Errorf("symbol %s: is in section %d, which does not exist: the file is damaged: build it again", elfobj.Quote(sym.Name), int(sym.Section))
 		}
 	}
 	return nil
@@ -207,7 +222,7 @@ func (r *reader) readReferences() error {
 		for ; len(table) >= size; table = table[size:] {
 			index := elf.R_SYM64(r.obj.ByteOrder.Uint64(table[8:]))
 			if index == 0 || uint64(index) > uint64(len(r.symbols)) {
-				return fmt.Errorf("section %s: refers to symbol %d, which does not exist: the file is damaged: build it again", quote(rel.Name), index)
+				return fmt.Errorf("section %s: refers to symbol %d, which does not exist: the file is damaged: build it again", elfobj.Quote(rel.Name), index)
 			}
 			if i := int(r.symbols[index-1].Section); i < len(r.referenced) {
 				r.referenced[i] = true
@@ -232,13 +247,13 @@ func (r *reader) readPrograms(index int) error {
 	slices.SortStableFunc(functions, func(a, b elf.Symbol) int { return cmp.Compare(a.Value, b.Value) })
 	for _, sym := range functions {
 		if sym.Name == "" {
-			return fmt.Errorf("section %s: has a program without a name: the file is damaged: build it again", quote(sec.Name))
+			return fmt.Errorf("section %s: has a program without a name: the file is damaged: build it again", elfobj.Quote(sec.Name))
 		}
 		if sym.Value > sec.Size || sym.Size > sec.Size-sym.Value {
-			return fmt.Errorf("program %s: reaches beyond the end of section %s: the file is damaged: build it again", quote(sym.Name), quote(sec.Name))
+			return fmt.Errorf("program %s: reaches beyond the end of section %s: the file is damaged: build it again", elfobj.Quote(sym.Name), elfobj.Quote(sec.Name))
 		}
 		if r.programs[sym.Name] {
-			return fmt.Errorf("program %s: is defined twice: link the object again", quote(sym.Name))
+			return fmt.Errorf("program %s: is defined twice: link the object again", elfobj.Quote(sym.Name))
 		}
 		r.programs[sym.Name] = true
 		r.obj.Programs = append(r.obj.Programs, Program{Name: sym.Name, Section: sec.Name})
@@ -253,7 +268,7 @@ func (r *reader) readMaps(index int) error {
 		return err
 	}
 	for _, v := range vars {
-		r.obj.Maps = append(r.obj.Maps, Map{Name: v.Name, Type: v.Type})
+		r.obj.Maps = append(r.obj.Maps, Map{Name: v.Name, Type: v.Type, Hidden: v.Hidden})
 	}
 	if len(vars) == 0 && sec.Size > 0 {
 		return errors.New("section .maps: declares no map in BTF: compile with clang -g")
@@ -264,7 +279,7 @@ func (r *reader) readMaps(index int) error {
 func (r *reader) readData(index int, kind Kind) error {
 	sec := r.file.Sections[index]
 	if sec.Size > maxSection {
-		return fmt.Errorf("section %s: has %d bytes, and a data section can have %d: keep large data in a map", quote(sec.Name), sec.Size, maxSection)
+		return fmt.Errorf("section %s: has %d bytes, and a data section can have %d: keep large data in a map", elfobj.Quote(sec.Name), sec.Size, maxSection)
 	}
 	vars, err := r.variables(index)
 	if err != nil {
@@ -274,10 +289,33 @@ func (r *reader) readData(index int, kind Kind) error {
 		Name:      sec.Name,
 		Kind:      kind,
 		Size:      sec.Size,
-		HasMap:    r.referenced[index] || r.hasSymbols(index),
+		HasMap:    kind != Arena && (r.referenced[index] || r.hasSymbols(index)),
 		Variables: vars,
 	})
 	return nil
+}
+
+// findArena finds the map that the variables of the arena are in. As for libbpf, C
+// must declare it.
+func (r *reader) findArena() error {
+	// Another file may have the map that a library's variables are in.
+	if r.library || !slices.ContainsFunc(r.obj.Sections, func(sec Section) bool { return sec.Kind == Arena }) {
+		return nil
+	}
+	var arenas []string
+	for _, m := range r.obj.Maps {
+		if def, err := m.Def(); err == nil && def.Kind == ArenaMap {
+			arenas = append(arenas, m.Name)
+		}
+	}
+	switch len(arenas) {
+	case 0:
+		return fmt.Errorf("section %s: has variables in an arena, and the object has none: declare a map of type BPF_MAP_TYPE_ARENA in SEC(\".maps\")", ArenaSection)
+	case 1:
+		r.obj.Arena = arenas[0]
+		return nil
+	}
+	return fmt.Errorf("section %s: has variables in an arena, and the object has several, %s: keep one of them", ArenaSection, strings.Join(quoteAll(arenas), " and "))
 }
 
 // hasSymbols says whether something in the section has a name.

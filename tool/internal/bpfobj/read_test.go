@@ -189,6 +189,14 @@ func TestReadErrors(t *testing.T) {
 		{"executable", header(func(h *elf.Header64) { h.Type = uint16(elf.ET_EXEC) }), nil, "of type ET_EXEC, not an object file: compile with clang -c"},
 		{"no sections", header(func(h *elf.Header64) { h.Shoff, h.Shnum, h.Shstrndx = 0, 0, 0 }), nil, "has no symbol table"},
 		{"no BTF", &File{NoBTF: true, Vars: sample().Vars}, nil, "has no .BTF section, which says the types: compile with clang -g"},
+		{"arena variables without an arena", &File{Vars: []Var{{Section: ".addr_space.1", Name: "v", Type: U64}}}, nil, "section .addr_space.1: has variables in an arena, and the object has none: declare a map of type BPF_MAP_TYPE_ARENA"},
+		{
+			"arena variables and two arenas", &File{Vars: []Var{
+				{Section: ".addr_space.1", Name: "v", Type: U64},
+				{Section: ".maps", Name: "one", Type: Map(33, 4, nil, nil)},
+				{Section: ".maps", Name: "two", Type: Map(33, 4, nil, nil)},
+			}}, nil, "the object has several, one and two: keep one of them",
+		},
 		{"no symbols", &File{NoSymbols: true}, nil, "has no symbol table: use the object as clang wrote it, not stripped"},
 		{"section beyond the file", &File{Vars: sample().Vars, SectionHeader: sectionSize(".rodata", 1<<20)}, nil, "section .rodata: reaches beyond the end of the file"},
 		{"section beyond all files", &File{Vars: sample().Vars, SectionHeader: sectionSize(".rodata", 1<<63)}, nil, "damaged or cut short"},
@@ -380,6 +388,65 @@ func TestKindOf(t *testing.T) {
 	} {
 		if kind, ok := bpfobj.KindOf(tt.name); kind != tt.kind || ok != tt.ok {
 			t.Errorf("KindOf(%q) = %v, %v, want %v, %v", tt.name, kind, ok, tt.kind, tt.ok)
+		}
+	}
+}
+
+// A library may declare what others define.
+func TestReadLibrary(t *testing.T) {
+	f := &File{
+		Programs: []Program{{Name: "p", Section: "xdp", Refs: []string{"app_map", "maybe_map", "app", "maybe", "list", "CONFIG_HZ", "ksym"}}},
+		Vars: []Var{
+			{Section: ".maps", Name: "own_map", Type: Map(1, 1, U32, U32)},
+			{Section: ".maps", Name: "secret", Type: Map(1, 1, U32, U32), Visibility: elf.STV_HIDDEN},
+			{Section: ".maps", Name: "app_map", Type: Map(1, 1, U32, U32), Extern: true},
+			{Section: ".maps", Name: "maybe_map", Type: Map(1, 1, U32, U32), Extern: true, Weak: true},
+			{Section: ".data.x", Name: "own", Type: U32},
+			{Section: ".data.x", Name: "placed", Type: U64, Extern: true},
+			{Section: ".addr_space.1", Name: "shared", Type: U64},
+			{Name: "app", Type: U32, Extern: true},
+			{Name: "maybe", Type: U32, Extern: true, Weak: true},
+			{Name: "list", Type: Array(U32, 0), Extern: true},
+			{Name: "unseen", Type: U32, Extern: true, NoSymbol: true},
+			{Name: "inside", Type: U32, Extern: true, Visibility: elf.STV_HIDDEN},
+			{Section: ".kconfig", Name: "CONFIG_HZ", Type: U32, Extern: true},
+			{Section: ".ksyms", Name: "ksym", Type: U32, Extern: true},
+		},
+	}
+	for _, linked := range []bool{false, true} {
+		f.Linked = linked
+		lib, err := bpfobj.ReadLibrary("x.o", f.Build())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, v := range lib.Externs {
+			got = append(got, fmt.Sprintf("%s %d weak=%v", v.Name, v.Size, v.Weak))
+		}
+		slices.Sort(got)
+		if want := []string{"app 4 weak=false", "maybe 4 weak=true", "placed 8 weak=false"}; !slices.Equal(got, want) {
+			t.Errorf("externs %q, want %q", got, want)
+		}
+		got = nil
+		for _, m := range lib.Maps {
+			got = append(got, fmt.Sprintf("%s hidden=%v extern=%v weak=%v", m.Name, m.Hidden, m.Extern, m.Weak))
+		}
+		want := []string{
+			"own_map hidden=false extern=false weak=false", "secret hidden=true extern=false weak=false",
+			"app_map hidden=false extern=true weak=false", "maybe_map hidden=false extern=true weak=true",
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("maps %q, want %q", got, want)
+		}
+		arena := slices.IndexFunc(lib.Sections, func(sec bpfobj.Section) bool { return sec.Kind == bpfobj.Arena })
+		if arena < 0 || len(lib.Sections[arena].Variables) != 1 || lib.Sections[arena].Variables[0].Name != "shared" {
+			t.Errorf("sections %v, want one in an arena", lib.Sections)
+		}
+		if len(lib.Kconfig) != 1 {
+			t.Errorf("kconfig %v", lib.Kconfig)
+		}
+		if _, err := bpfobj.Read("x.o", f.Build()); err == nil || !strings.Contains(err.Error(), "app_map: is declared extern and defined nowhere") {
+			t.Errorf("as a final object: %v", err)
 		}
 	}
 }

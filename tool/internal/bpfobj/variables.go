@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf/btf"
+
+	"github.com/rules-bpf/rules_bpf/tool/internal/elfobj"
 )
 
 // variables returns the global variables of a section, in order of offsets:
@@ -24,7 +26,7 @@ func (r *reader) variables(index int) ([]Variable, error) {
 			continue
 		}
 		if _, ok := symbols[sym.Name]; ok {
-			return nil, fmt.Errorf("%s: is defined twice in section %s: link the object again", quote(sym.Name), quote(sec.Name))
+			return nil, fmt.Errorf("%s: is defined twice in section %s: link the object again", elfobj.Quote(sym.Name), elfobj.Quote(sec.Name))
 		}
 		symbols[sym.Name] = sym
 	}
@@ -40,7 +42,7 @@ func (r *reader) variables(index int) ([]Variable, error) {
 	// in. A linker has filled them in, and then they are held against the symbols.
 	linked := ds.Size != 0
 	if linked && uint64(ds.Size) != sec.Size {
-		return nil, fmt.Errorf("section %s: has %d bytes in the file and %d in BTF: link the object again", quote(sec.Name), sec.Size, ds.Size)
+		return nil, fmt.Errorf("section %s: has %d bytes in the file and %d in BTF: link the object again", elfobj.Quote(sec.Name), sec.Size, ds.Size)
 	}
 
 	var vars []Variable
@@ -48,14 +50,15 @@ func (r *reader) variables(index int) ([]Variable, error) {
 	for _, info := range ds.Vars {
 		v, ok := info.Type.(*btf.Var)
 		if !ok {
-			return nil, fmt.Errorf("section %s: BTF lists a %T as its variable: the file is damaged: build it again", quote(sec.Name), info.Type)
+			return nil, fmt.Errorf("section %s: BTF lists a %T as its variable: the file is damaged: build it again", elfobj.Quote(sec.Name), info.Type)
 		}
 		if sec.Name == ".maps" && v.Linkage != btf.GlobalVar {
 			delete(symbols, v.Name)
-			if v.Linkage == btf.StaticVar {
-				errs = append(errs, fmt.Errorf("%s: is a static map, which loaders do not make: remove the word static", quote(v.Name)))
-			} else {
-				errs = append(errs, fmt.Errorf("%s: is declared extern and defined nowhere: link the object with the file that defines the map", quote(v.Name)))
+			switch {
+			case v.Linkage == btf.StaticVar:
+				errs = append(errs, fmt.Errorf("%s: is a static map, which loaders do not make: remove the word static", elfobj.Quote(v.Name)))
+			case !r.library:
+				errs = append(errs, fmt.Errorf("%s: is declared extern and defined nowhere: link the object with the file that defines the map", elfobj.Quote(v.Name)))
 			}
 			continue
 		}
@@ -64,20 +67,20 @@ func (r *reader) variables(index int) ([]Variable, error) {
 		}
 		sym, ok := symbols[v.Name]
 		if !ok {
-			errs = append(errs, fmt.Errorf("%s: is in section %s according to BTF, but the symbol table has no such symbol there: build the object again, and do not strip it", quote(v.Name), quote(sec.Name)))
+			errs = append(errs, fmt.Errorf("%s: is in section %s according to BTF, but the symbol table has no such symbol there: build the object again, and do not strip it", elfobj.Quote(v.Name), elfobj.Quote(sec.Name)))
 			continue
 		}
 		delete(symbols, v.Name)
 		if linked && uint64(info.Offset) != sym.Value {
-			errs = append(errs, fmt.Errorf("%s: is at offset %d of section %s according to BTF, and at %d according to the symbol table: link the object again", quote(v.Name), info.Offset, quote(sec.Name), sym.Value))
+			errs = append(errs, fmt.Errorf("%s: is at offset %d of section %s according to BTF, and at %d according to the symbol table: link the object again", elfobj.Quote(v.Name), info.Offset, elfobj.Quote(sec.Name), sym.Value))
 			continue
 		}
 		if uint64(info.Size) != sym.Size {
-			errs = append(errs, fmt.Errorf("%s: has %d bytes according to BTF, and %d according to the symbol table: build the object again", quote(v.Name), info.Size, sym.Size))
+			errs = append(errs, fmt.Errorf("%s: has %d bytes according to BTF, and %d according to the symbol table: build the object again", elfobj.Quote(v.Name), info.Size, sym.Size))
 			continue
 		}
 		if sym.Value > sec.Size || sym.Size > sec.Size-sym.Value {
-			errs = append(errs, fmt.Errorf("%s: reaches beyond the end of section %s: the file is damaged: build it again", quote(v.Name), quote(sec.Name)))
+			errs = append(errs, fmt.Errorf("%s: reaches beyond the end of section %s: the file is damaged: build it again", elfobj.Quote(v.Name), elfobj.Quote(sec.Name)))
 			continue
 		}
 		visibility := elf.ST_VISIBILITY(sym.Other)
@@ -96,7 +99,7 @@ func (r *reader) variables(index int) ([]Variable, error) {
 		if _, ok := symbols[sym.Name]; ok && isObject(sym) && sym.Name[0] != '.' {
 			delete(symbols, sym.Name)
 			if v := elf.ST_VISIBILITY(sym.Other); v != elf.STV_HIDDEN && v != elf.STV_INTERNAL {
-				errs = append(errs, fmt.Errorf("%s: BTF does not have its type: compile the file that defines it with clang -g", quote(sym.Name)))
+				errs = append(errs, fmt.Errorf("%s: BTF does not have its type: compile the file that defines it with clang -g", elfobj.Quote(sym.Name)))
 			}
 		}
 	}
@@ -104,7 +107,7 @@ func (r *reader) variables(index int) ([]Variable, error) {
 	slices.SortStableFunc(vars, func(a, b Variable) int { return cmp.Compare(a.Offset, b.Offset) })
 	for i := 1; i < len(vars); i++ {
 		if a, b := vars[i-1], vars[i]; a.Offset+a.Size > b.Offset {
-			errs = append(errs, fmt.Errorf("%s: overlaps %s in section %s: the file is damaged: build it again", quote(b.Name), quote(a.Name), quote(sec.Name)))
+			errs = append(errs, fmt.Errorf("%s: overlaps %s in section %s: the file is damaged: build it again", elfobj.Quote(b.Name), elfobj.Quote(a.Name), elfobj.Quote(sec.Name)))
 		}
 	}
 	return vars, errors.Join(errs...)
@@ -129,7 +132,7 @@ func (r *reader) readKconfig() error {
 		}
 		sym, ok := undefined[v.Name]
 		if !ok || v.Linkage != btf.ExternVar {
-			errs = append(errs, fmt.Errorf("%s: is a __kconfig variable and not declared extern: declare it extern, without a value", quote(v.Name)))
+			errs = append(errs, fmt.Errorf("%s: is a __kconfig variable and not declared extern: declare it extern, without a value", elfobj.Quote(v.Name)))
 			continue
 		}
 		delete(undefined, v.Name)
@@ -143,18 +146,70 @@ func (r *reader) readKconfig() error {
 	return errors.Join(errs...)
 }
 
-// quote returns a name of the file for an error message, which must stay one
-// line: names that C allows as they are, others quoted.
-func quote(name string) string {
-	for _, r := range name {
-		if !strconv.IsPrint(r) || r == ' ' || r == '"' || r == '\ufffd' {
-			return strconv.Quote(name)
+// readExterns reads the variables and maps that a library declares and does not
+// define. Clang gives those without a section no place in BTF but that of their type.
+func (r *reader) readExterns() error {
+	if !r.library {
+		return nil
+	}
+	// Sections that loaders fill in, and that no file defines.
+	elsewhere := make(map[*btf.Var]bool)
+	maps := make(map[*btf.Var]bool)
+	for _, name := range []string{".kconfig", ".ksyms", ".maps"} {
+		ds, err := r.datasec(name)
+		if err != nil {
+			return err
+		}
+		if ds == nil {
+			continue
+		}
+		for _, info := range ds.Vars {
+			if v, ok := info.Type.(*btf.Var); ok {
+				elsewhere[v] = name != ".maps"
+				maps[v] = name == ".maps"
+			}
 		}
 	}
-	if name == "" {
-		return `""`
+	undefined := make(map[string]elf.Symbol)
+	for _, sym := range r.bySection[elf.SHN_UNDEF] {
+		undefined[sym.Name] = sym
 	}
-	return name
+	for t, err := range r.btf.All() {
+		if err != nil {
+			return fmt.Errorf("section .BTF: is damaged: %s: build the object again", oneLine(err.Error()))
+		}
+		v, ok := t.(*btf.Var)
+		if !ok || v.Linkage != btf.ExternVar || elsewhere[v] {
+			continue
+		}
+		sym, ok := undefined[v.Name]
+		if !ok || v.Name == "" {
+			continue
+		}
+		delete(undefined, v.Name)
+		// For the object's own files only, like a definition.
+		hidden := elf.ST_VISIBILITY(sym.Other) == elf.STV_HIDDEN || elf.ST_VISIBILITY(sym.Other) == elf.STV_INTERNAL
+		weak := elf.ST_BIND(sym.Info) == elf.STB_WEAK
+		if maps[v] {
+			r.obj.Maps = append(r.obj.Maps, Map{Name: v.Name, Type: v.Type, Hidden: hidden, Extern: true, Weak: weak})
+			continue
+		}
+		// Without a length, as in extern int list[], there is nothing to show.
+		size, err := btf.Sizeof(v.Type)
+		if err != nil || size == 0 || hidden {
+			continue
+		}
+		r.obj.Externs = append(r.obj.Externs, ExternVariable{Name: v.Name, Size: uint64(size), Type: v.Type, Weak: weak})
+	}
+	return nil
+}
+
+func quoteAll(names []string) []string {
+	quoted := make([]string, len(names))
+	for i, name := range names {
+		quoted[i] = elfobj.Quote(name)
+	}
+	return quoted
 }
 
 // oneLine makes the message of another package's error fit for a line of ours: it

@@ -5,6 +5,7 @@ package cheader
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -44,8 +45,8 @@ const epilogue = `
 #endif /* __VMLINUX_H__ */
 `
 
-// Header returns a C header with the types of the names, and what they need to
-// be complete. No names stand for all types.
+// Header returns a C header with the types and kfuncs of the names, and what they
+// need to be complete. No names stand for all of them.
 func (t *Types) Header(names []string) ([]byte, error) {
 	g, err := t.generate(names)
 	if err != nil {
@@ -54,9 +55,9 @@ func (t *Types) Header(names []string) ([]byte, error) {
 	return slices.Concat([]byte(prologue), g.out, []byte(epilogue)), nil
 }
 
-// generate goes through the types that the names stand for.
+// generate goes through what the names stand for.
 func (t *Types) generate(names []string) (*generator, error) {
-	roots, err := t.find(names)
+	roots, kfuncs, err := t.find(names)
 	if err != nil {
 		return nil, err
 	}
@@ -70,21 +71,34 @@ func (t *Types) generate(names []string) (*generator, error) {
 			return nil, fmt.Errorf("type %s: %w", oneLine(typ.TypeName()), g.err)
 		}
 	}
+	g.emitKfuncs(kfuncs)
+	if g.err != nil {
+		return nil, g.err
+	}
 	return g, nil
 }
 
-// find returns the types of the names, all types when there are none.
-func (t *Types) find(names []string) ([]btf.Type, error) {
+// find returns the types and kfuncs of the names, all when there are none.
+func (t *Types) find(names []string) ([]btf.Type, []*btf.Func, error) {
 	if len(names) == 0 {
-		return t.named, nil
+		var kfuncs []*btf.Func
+		for _, name := range slices.Sorted(maps.Keys(t.kfuncs)) {
+			kfuncs = append(kfuncs, t.kfuncs[name])
+		}
+		return t.named, kfuncs, nil
 	}
 	wanted := make(map[string]bool)
 	for _, name := range always {
 		wanted[name] = true
 	}
 	missing := make(map[string]bool)
-	for _, name := range names {
+	var kfuncs []*btf.Func
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
 		wanted[name] = true
+		if f := t.kfuncs[name]; f != nil {
+			kfuncs = append(kfuncs, f)
+			continue
+		}
 		missing[name] = true
 	}
 	var roots []btf.Type
@@ -108,7 +122,7 @@ func (t *Types) find(names []string) ([]btf.Type, error) {
 			all = append(all, fmt.Sprintf("%q", name))
 		}
 		slices.Sort(all)
-		return nil, fmt.Errorf("has no struct, union, enum, typedef or value of an enum with the name %s: check how they are written, without struct, union or enum before them", strings.Join(all, ", "))
+		return nil, nil, fmt.Errorf("has no struct, union, enum, typedef, value of an enum or kfunc with the name %s: check how they are written, without struct, union or enum before them", strings.Join(all, ", "))
 	}
-	return roots, nil
+	return roots, kfuncs, nil
 }

@@ -3,6 +3,7 @@ package cheader
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -365,7 +366,11 @@ func (g *generator) declaration(t btf.Type, name string, indent int) {
 }
 
 // qualifiers are those that stand before a type in BTF.
-type qualifiers struct{ isConst, isVolatile, isRestrict bool }
+type qualifiers struct {
+	isConst, isVolatile, isRestrict bool
+	// space is the attribute for an address space, as of pointers into an arena.
+	space string
+}
 
 // declarator splits a type into what stands at the beginning of a declaration,
 // and the name with the stars, brackets and parameters around it. C puts these
@@ -425,6 +430,11 @@ func unqualifyAll(t btf.Type) (btf.Type, qualifiers) {
 		case *btf.Restrict:
 			q.isRestrict = true
 		case *btf.TypeTag:
+			// The one attribute of types that decides how clang compiles what uses
+			// them; it is written as a tag with the attribute's text.
+			if addressSpace.MatchString(u.Value) {
+				q.space = "__attribute__((" + u.Value + "))"
+			}
 		default:
 			return u, q
 		}
@@ -440,8 +450,13 @@ func (q qualifiers) apply(t btf.Type) btf.Type {
 	if q.isVolatile {
 		t = &btf.Volatile{Type: t}
 	}
+	if q.space != "" {
+		t = &btf.TypeTag{Type: t, Value: strings.TrimSuffix(strings.TrimPrefix(q.space, "__attribute__(("), "))")}
+	}
 	return t
 }
+
+var addressSpace = regexp.MustCompile(`^address_space\(\d{1,7}\)$`)
 
 // prefix returns the qualifiers of what is not a pointer.
 func (q qualifiers) prefix() string {
@@ -451,6 +466,9 @@ func (q qualifiers) prefix() string {
 	}
 	if q.isVolatile {
 		s += "volatile "
+	}
+	if q.space != "" {
+		s += q.space + " "
 	}
 	return s
 }
@@ -486,13 +504,14 @@ func (g *generator) params(f *btf.FuncProto) string {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		b.WriteString(g.param(p.Type))
+		b.WriteString(g.param(p.Type, ""))
 	}
 	return "(" + b.String() + ")"
 }
 
-func (g *generator) param(t btf.Type) string {
-	base, quals, declarator := g.declarator(t, "")
+// param returns a parameter, whose name may be empty.
+func (g *generator) param(t btf.Type, name string) string {
+	base, quals, declarator := g.declarator(t, name)
 	if e, ok := base.(*btf.Enum); ok && e.Name == "" {
 		// Its values cannot be defined again for each parameter.
 		base = &btf.Int{Size: uint32(enumSize(e)), Encoding: btf.Unsigned}

@@ -22,6 +22,7 @@ func FuzzHeader(f *testing.F) {
 		&btf.Union{Name: "u", Size: 8, Members: []btf.Member{{Type: &btf.Struct{Size: 4, Members: []btf.Member{{Name: "a", Type: u32}}}}}},
 		&btf.Enum{Name: "e", Size: 8, Signed: true, Values: []btf.EnumValue{{Name: "A", Value: 1 << 40}}},
 		&btf.Typedef{Name: "f", Type: &btf.Pointer{Target: fn}},
+		&btf.Func{Name: "k", Type: fn, Tags: []string{kfuncTag, fastcallTag}},
 		&btf.Typedef{Name: "a", Type: &btf.Volatile{Type: &btf.Array{Index: u32, Type: &btf.Fwd{Name: "x"}, Nelems: 3}}},
 	}, nil)
 	if err != nil {
@@ -49,6 +50,9 @@ func FuzzHeader(f *testing.F) {
 			if name := typ.TypeName(); name != "" {
 				names = append(names, name)
 			}
+		}
+		for name := range types.kfuncs {
+			names = append(names, name)
 		}
 		if _, err := types.Subset(names); err != nil {
 			checkError(t, err)

@@ -3,6 +3,7 @@ package cheader_test
 import (
 	"encoding/binary"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -357,6 +358,118 @@ func TestConstructs(t *testing.T) {
 	}
 }
 
+// kfunc is a function that programs may call.
+func kfunc(name string, result btf.Type, params ...btf.FuncParam) *btf.Func {
+	return &btf.Func{Name: name, Linkage: btf.StaticFunc, Tags: []string{"bpf_kfunc"}, Type: &btf.FuncProto{Return: result, Params: params}}
+}
+
+func kfuncs() []btf.Type {
+	task := Struct("task", M("pid", S32))
+	arena := &btf.TypeTag{Value: "address_space(1)", Type: void}
+	fast := kfunc("cast", Ptr(void), btf.FuncParam{Name: "obj", Type: Ptr(&btf.Const{Type: void})})
+	fast.Tags = append(fast.Tags, "bpf_fastcall")
+	other := kfunc("other_function", void)
+	other.Tags = []string{"not_bpf_kfunc"}
+	return []btf.Type{
+		Typedef("u32", U32), Enum("e", V("taken", 1)),
+		kfunc("acquire", Ptr(task), btf.FuncParam{Name: "t", Type: Ptr(task)}, btf.FuncParam{Name: "flags__k", Type: Typedef("flags_t", U64)}),
+		kfunc("nothing", void), fast,
+		kfunc("alloc", Ptr(arena), btf.FuncParam{Name: "map", Type: Ptr(void)}, btf.FuncParam{Name: "addr", Type: Ptr(arena)}),
+		kfunc("callback", S32,
+			btf.FuncParam{Name: "fn", Type: Ptr(function(S32, Ptr(void)))}, btf.FuncParam{Name: "register", Type: S32},
+			btf.FuncParam{Name: "u32", Type: S32}, btf.FuncParam{Type: Ptr(Struct("only_here", M("a", S32)))}),
+		kfunc("printed", S32, btf.FuncParam{Name: "fmt", Type: Ptr(&btf.Const{Type: Char})}, btf.FuncParam{Type: void}),
+		// C cannot declare these.
+		kfunc("taken", void), kfunc("while", void), kfunc("a::b", void),
+		other, &btf.Func{Name: "untagged", Type: function(void)},
+	}
+}
+
+const kfuncPrototypes = `
+#ifndef BPF_NO_KFUNC_PROTOTYPES
+#ifndef __bpf_fastcall
+#if __has_attribute(bpf_fastcall)
+#define __bpf_fastcall __attribute__((bpf_fastcall))
+#else
+#define __bpf_fastcall
+#endif
+#endif
+extern struct task *acquire(struct task *t, flags_t flags__k) __attribute__((weak, section(".ksyms")));
+extern __attribute__((address_space(1))) void *alloc(void *map, __attribute__((address_space(1))) void *addr) __attribute__((weak, section(".ksyms")));
+extern int callback(int (*fn)(void *), int, int, struct only_here *) __attribute__((weak, section(".ksyms")));
+extern __bpf_fastcall void *cast(const void *obj) __attribute__((weak, section(".ksyms")));
+extern void nothing(void) __attribute__((weak, section(".ksyms")));
+extern int printed(const char *fmt, ...) __attribute__((weak, section(".ksyms")));
+#endif
+`
+
+func TestKfuncs(t *testing.T) {
+	types, err := cheader.Load(raw(t, kfuncs()...), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	header, err := types.Header(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(header), kfuncPrototypes) {
+		t.Errorf("got %s\nwant %s", header, kfuncPrototypes)
+	}
+
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "vmlinux.h"), header, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	clang(t, []byte(`#include "vmlinux.h"
+void *in_arena(void *map);
+int call(void *map)
+{
+	void __attribute__((address_space(1))) *p = alloc(map, 0);
+	struct task *t = acquire(0, 1);
+
+	// A kernel may lack it.
+	if (nothing)
+		nothing();
+	return t->pid + printed("%p", p) + (cast(t) == 0);
+}
+`), dir, "call.bpf.c")
+	clang(t, []byte(`#define BPF_NO_KFUNC_PROTOTYPES
+#include "vmlinux.h"
+extern int acquire(void) __attribute__((section(".ksyms")));
+int call(void) { return acquire(); }
+`), dir, "own.bpf.c")
+
+	// By name, with what it needs, and in BTF as in the header.
+	names := []string{"acquire", "cast"}
+	header, err = types.Header(names)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"struct task;", "typedef unsigned long long flags_t;", "extern struct task *acquire(", "extern __bpf_fastcall void *cast("} {
+		if !strings.Contains(string(header), want) {
+			t.Errorf("no %q in\n%s", want, header)
+		}
+	}
+	if strings.Contains(string(header), "callback") {
+		t.Errorf("callback in\n%s", header)
+	}
+	subset, err := types.Subset(names)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := cheader.Load(subset, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	header2, err := again.Header(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := paragraphs(header2), paragraphs(header); !slices.Equal(got, want) {
+		t.Errorf("header of the subset:\n%s\nwant\n%s", header2, header)
+	}
+}
+
 // paragraphs returns what a header has, in an order that does not depend on the
 // file that it was made of.
 func paragraphs(header []byte) []string {
@@ -411,7 +524,7 @@ func TestUnknownNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = types.Header([]string{"b", "s", "a", "struct s"})
-	if want := `has no struct, union, enum, typedef or value of an enum with the name "a", "b", "struct s"`; err == nil || !strings.Contains(err.Error(), want) {
+	if want := `has no struct, union, enum, typedef, value of an enum or kfunc with the name "a", "b", "struct s"`; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }

@@ -58,6 +58,12 @@ func checkHeader(t *testing.T, raw []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	checkTypes(t, types, load(t, raw))
+}
+
+// checkTypes compiles the header of types and compares it with the BTF of these.
+func checkTypes(t *testing.T, types *cheader.Types, source []btf.Type) {
+	t.Helper()
 	header, err := types.Header(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -66,8 +72,6 @@ func checkHeader(t *testing.T, raw []byte) {
 	if err := os.WriteFile(filepath.Join(dir, "vmlinux.h"), header, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	source := load(t, raw)
-
 	asserts, n := cheadertest.Asserts("vmlinux.h", source)
 	clang(t, asserts, dir, "asserts.bpf.c")
 	t.Logf("%d asserts hold", n)

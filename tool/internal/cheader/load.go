@@ -5,6 +5,7 @@ import (
 	"debug/elf"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -20,7 +21,9 @@ type Types struct {
 	raw  *bpfobj.RawBTF
 	spec *btf.Spec
 	// named are the types that a header is made of, in the order of their IDs.
-	named   []btf.Type
+	named []btf.Type
+	// kfuncs are the functions that programs may call, by their names.
+	kfuncs  map[string]*btf.Func
 	ptrSize uint64
 }
 
@@ -60,13 +63,14 @@ func fromELF(data []byte) (raw []byte, err error) {
 
 // Load decodes raw BTF. base is nil, or what a module's BTF builds on.
 func Load(raw []byte, base *Types) (*Types, error) {
-	t := &Types{ptrSize: 8}
+	t := &Types{ptrSize: 8, kfuncs: make(map[string]*btf.Func)}
 	var baseSpec *btf.Spec
 	var baseRaw *bpfobj.RawBTF
 	hint := "for a module, give the kernel's BTF with -base"
 	if base != nil {
 		baseSpec, baseRaw, t.ptrSize = base.spec, base.raw, base.ptrSize
 		t.named = slices.Clone(base.named)
+		t.kfuncs = maps.Clone(base.kfuncs)
 		hint = "give the BTF of the very kernel that the module is for"
 	}
 	var err error
@@ -100,19 +104,27 @@ func Load(raw []byte, base *Types) (*Types, error) {
 			}
 			continue
 		}
+		if f, ok := typ.(*btf.Func); ok {
+			if slices.Contains(f.Tags, kfuncTag) && t.kfuncs[f.Name] == nil {
+				t.kfuncs[f.Name] = f
+			}
+			continue
+		}
 		t.named = append(t.named, typ)
 	}
 	return t, nil
 }
 
-// roots returns the IDs of the types that a header can have at its top, and of
-// integers.
+// roots returns the IDs of the types that a header can have at its top, of
+// integers, and of functions with tags.
 func (t *Types) roots() []int {
 	referenced := make([]bool, t.raw.End())
+	tagged := make([]bool, t.raw.End())
 	for id := t.raw.First; id < t.raw.End(); id++ {
 		for _, ref := range t.raw.References(id) {
 			if ref < len(referenced) {
 				referenced[ref] = true
+				tagged[ref] = tagged[ref] || t.raw.Kind(id) == bpfobj.KindDeclTag
 			}
 		}
 	}
@@ -127,6 +139,11 @@ func (t *Types) roots() []int {
 				continue
 			}
 			ids = append(ids, id)
+		case bpfobj.KindFunc:
+			// A kernel has some ten thousand, and tags on a few hundred.
+			if t.raw.HasName(id) && tagged[id] {
+				ids = append(ids, id)
+			}
 		case bpfobj.KindTypedef, bpfobj.KindInt:
 			ids = append(ids, id)
 		}

@@ -78,6 +78,11 @@ func (c *copier) copy(t btf.Type) btf.Type {
 		for _, p := range t.Params {
 			u.Params = append(u.Params, btf.FuncParam{Name: p.Name, Type: c.copy(p.Type)})
 		}
+	case *btf.Func:
+		u := &btf.Func{Name: t.Name, Linkage: t.Linkage, Tags: t.Tags}
+		c.copies[t] = u
+		// The names of parameters are kept, too.
+		u.Type = c.copy(t.Type)
 	case *btf.Struct:
 		if c.isDeclared(t) {
 			return c.declaration(t)

@@ -137,7 +137,7 @@ func (p *parser) sections() error {
 			return err
 		}
 		if sec.Data, err = p.contents(uint32(i)); err != nil {
-			return fmt.Errorf("section %s: %w", quote(sec.Name), err)
+			return fmt.Errorf("section %s: %w", Quote(sec.Name), err)
 		}
 		if sec.Type == elf.SHT_NOBITS {
 			sec.Size = h.Size
@@ -199,7 +199,7 @@ func (p *parser) symbol(entry, strings []byte) (*Symbol, error) {
 	case index == elf.SHN_UNDEF || index == elf.SHN_ABS || index == elf.SHN_COMMON:
 		sym.Index = index
 	case int(index) >= len(p.byIndex):
-		return nil, fmt.Errorf("symbol %s: is in section %d, which does not exist: the file is damaged: build it again", quote(sym.Name), int(index))
+		return nil, fmt.Errorf("symbol %s: is in section %d, which does not exist: the file is damaged: build it again", Quote(sym.Name), int(index))
 	case p.byIndex[index] == nil:
 		// Of a section that is made anew. Nothing can refer to it in earnest.
 		sym.Index = elf.SHN_UNDEF
@@ -230,7 +230,7 @@ func (p *parser) relocs() error {
 			info := p.file.Order.Uint64(table[8:])
 			n := elf.R_SYM64(info)
 			if uint64(n) >= uint64(len(p.bySymbol)) {
-				return fmt.Errorf("section %s: a relocation refers to symbol %d, which does not exist: the file is damaged: build it again", quote(sec.Name), n)
+				return fmt.Errorf("section %s: a relocation refers to symbol %d, which does not exist: the file is damaged: build it again", Quote(sec.Name), n)
 			}
 			sec.Relocs = append(sec.Relocs, Reloc{p.file.Order.Uint64(table), elf.R_TYPE64(info), p.bySymbol[n]})
 		}
@@ -238,9 +238,9 @@ func (p *parser) relocs() error {
 	return nil
 }
 
-// quote returns a name of the file for an error message, which must stay one
+// Quote returns a name of the file for an error message, which must stay one
 // line: names that C allows as they are, others quoted.
-func quote(name string) string {
+func Quote(name string) string {
 	for _, r := range name {
 		if !strconv.IsPrint(r) || r == ' ' || r == '"' || r == '\ufffd' {
 			return strconv.Quote(name)

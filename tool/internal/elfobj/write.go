@@ -23,7 +23,7 @@ func (f *File) Bytes() ([]byte, error) {
 		switch sec.Type {
 		case elf.SHT_PROGBITS, elf.SHT_NOBITS, elf.SHT_NOTE:
 		default:
-			return nil, fmt.Errorf("section %s: is of type %s, which cannot be in an object for a loader", quote(sec.Name), sec.Type)
+			return nil, fmt.Errorf("section %s: is of type %s, which cannot be in an object for a loader", Quote(sec.Name), sec.Type)
 		}
 		w.sections[sec] = i + 1
 	}
@@ -152,7 +152,7 @@ func (w *writer) relocs(sec *Section) ([]byte, error) {
 		if r.Symbol != nil {
 			n = w.symbols[r.Symbol]
 			if n == 0 {
-				return nil, fmt.Errorf("section %s: a relocation refers to symbol %s, which is not in the file", quote(sec.Name), quote(r.Symbol.Name))
+				return nil, fmt.Errorf("section %s: a relocation refers to symbol %s, which is not in the file", Quote(sec.Name), Quote(r.Symbol.Name))
 			}
 		}
 		var err error
@@ -170,7 +170,7 @@ func (w *writer) symbolTable() ([]byte, error) {
 		if sym.Section != nil {
 			index = w.sections[sym.Section]
 			if index == 0 {
-				return nil, fmt.Errorf("symbol %s: is in section %s, which is not in the file", quote(sym.Name), quote(sym.Section.Name))
+				return nil, fmt.Errorf("symbol %s: is in section %s, which is not in the file", Quote(sym.Name), Quote(sym.Section.Name))
 			}
 		}
 		var err error

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cilium/ebpf/btf"
 
+	"github.com/rules-bpf/rules_bpf/internal/ctype"
 	"github.com/rules-bpf/rules_bpf/tool/internal/gonames"
 )
 
@@ -74,28 +75,6 @@ func (d *Decls) convert(t btf.Type, at place, depth int) (Type, error) {
 		}
 	}
 	return nil, fail(t, "is nested too deep")
-}
-
-// Underlying returns t without qualifiers, tags and typedefs, nil when there is
-// no end of them.
-func Underlying(t btf.Type) btf.Type {
-	for range maxDepth {
-		switch c := t.(type) {
-		case *btf.Const:
-			t = c.Type
-		case *btf.Volatile:
-			t = c.Type
-		case *btf.Restrict:
-			t = c.Type
-		case *btf.TypeTag:
-			t = c.Type
-		case *btf.Typedef:
-			t = c.Type
-		default:
-			return t
-		}
-	}
-	return nil
 }
 
 // basicType is a Go type that needs no declaration.
@@ -213,7 +192,7 @@ func (d *Decls) convertArray(c *btf.Array, at place, depth int) (Type, error) {
 // element returns the type of an array's elements.
 func (d *Decls) element(c *btf.Array, at place, depth int) (Type, error) {
 	// char is a number on its own and text in an array.
-	if i, ok := Underlying(c.Type).(*btf.Int); ok && i.Size == 1 && (i.Name == "char" || i.Encoding == btf.Char) {
+	if i, ok := ctype.Underlying(c.Type).(*btf.Int); ok && i.Size == 1 && (i.Name == "char" || i.Encoding == btf.Char) {
 		return byteType, nil
 	}
 	elem, err := d.convert(c.Type, at, depth+1)
@@ -225,7 +204,7 @@ func (d *Decls) element(c *btf.Array, at place, depth int) (Type, error) {
 
 // fail returns the error for the C type t.
 func fail(t btf.Type, why string) error {
-	return &Error{C: cName(t), Why: why}
+	return &Error{C: ctype.Name(t), Why: why}
 }
 
 // inside puts a step before the path of an error from within a type.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cilium/ebpf/btf"
 
+	"github.com/rules-bpf/rules_bpf/internal/ctype"
 	"github.com/rules-bpf/rules_bpf/tool/internal/gonames"
 )
 
@@ -100,7 +101,7 @@ func (l *layout) flatten(members []btf.Member, base uint64, depth int) error {
 			continue
 		}
 		var err error
-		switch c := Underlying(m.Type).(type) {
+		switch c := ctype.Underlying(m.Type).(type) {
 		case *btf.Struct:
 			err = l.flatten(c.Members, start, depth+1)
 		case *btf.Union:
@@ -226,7 +227,7 @@ func (l *layout) convert(m *member, union bool, limit uint64, depth int) (uint64
 	if m.variable {
 		at.c = "the type of " + Comment(m.c)
 	}
-	if a, ok := Underlying(m.typ).(*btf.Array); ok && a.Nelems == 0 && !m.variable {
+	if a, ok := ctype.Underlying(m.typ).(*btf.Array); ok && a.Nelems == 0 && !m.variable {
 		elem, err := l.d.element(a, at, depth)
 		if err != nil {
 			return 0, err
@@ -265,10 +266,9 @@ func (l *layout) convert(m *member, union bool, limit uint64, depth int) (uint64
 	if m.start%8 != 0 {
 		return 0, fail(m.typ, "does not start at a byte")
 	}
-	if m.variable && size != m.size {
-		// A flexible array that has elements makes a variable longer than its type.
-		if size > m.size || !open(m.typ) {
-			return 0, fail(m.typ, fmt.Sprintf("has %d bytes, and the variable has %d", size, m.size))
+	if m.variable {
+		if err := fits(m.typ, size, m.size); err != nil {
+			return 0, err
 		}
 		size = m.size
 	}
@@ -285,10 +285,20 @@ func (l *layout) convert(m *member, union bool, limit uint64, depth int) (uint64
 	return m.start + size*8, nil
 }
 
+// fits says whether a variable of size bytes can have the type c, which has as many
+// bytes as typeSize says.
+func fits(c btf.Type, typeSize, size uint64) error {
+	// A flexible array that has elements makes a variable longer than its type.
+	if typeSize == size || typeSize < size && open(c) {
+		return nil
+	}
+	return fail(c, fmt.Sprintf("has %d bytes, and the variable has %d", typeSize, size))
+}
+
 // open says whether a type ends in an array without a length.
 func open(t btf.Type) bool {
 	for range maxDepth {
-		switch c := Underlying(t).(type) {
+		switch c := ctype.Underlying(t).(type) {
 		case *btf.Array:
 			if c.Nelems == 0 {
 				return true
@@ -301,7 +311,7 @@ func open(t btf.Type) bool {
 			t = c.Members[len(c.Members)-1].Type
 		case *btf.Union:
 			return slices.ContainsFunc(c.Members, func(m btf.Member) bool {
-				a, ok := Underlying(m.Type).(*btf.Array)
+				a, ok := ctype.Underlying(m.Type).(*btf.Array)
 				return ok && a.Nelems == 0
 			})
 		default:

@@ -5,6 +5,8 @@ import (
 	"strconv"
 
 	"github.com/cilium/ebpf/btf"
+
+	"github.com/rules-bpf/rules_bpf/internal/ctype"
 )
 
 // structType is a declared struct or union.
@@ -86,6 +88,26 @@ func (d *Decls) Section(goName, doc string, size uint64, variables []Variable) [
 	return l.finish(size, nil, 0)
 }
 
+// Variable returns the Go type of a variable that is reached by a pointer, and so
+// by itself, nil for one without bytes. Its offset does not matter. A type without a
+// name is called hint.
+func (d *Decls) Variable(v Variable, hint string) (Type, error) {
+	declared := len(d.list)
+	typ, err := d.convert(v.Type, place{hint, "the type of " + Comment(v.Name)}, 0)
+	if err == nil {
+		err = fits(v.Type, typ.Size(), v.Size)
+	}
+	if err != nil {
+		d.forget(declared)
+		return nil, inside(Comment(v.Name), err)
+	}
+	if typ.Size() == 0 {
+		d.forget(declared)
+		return nil, nil
+	}
+	return typ, nil
+}
+
 // convertStruct returns the Go struct for a struct or a union.
 func (d *Decls) convertStruct(c btf.Type, size uint32, keyword, tag string, at place, depth int) (Type, error) {
 	if t, ok := d.types[c]; ok {
@@ -158,11 +180,4 @@ func docOf(keyword, tag string, at place) string {
 
 // Comment returns a name of C fit for a comment in Go source, and for a message
 // of one line. A name that a compiler allows stays as it is.
-func Comment(c string) string {
-	for _, r := range c {
-		if !strconv.IsPrint(r) || r == '\ufffd' {
-			return strconv.QuoteToASCII(c)
-		}
-	}
-	return c
-}
+func Comment(c string) string { return ctype.Printable(c) }

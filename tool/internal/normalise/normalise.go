@@ -35,21 +35,36 @@
 // fills them in as it fills any section. The relocations of code stay: they refer
 // to the symbols, which are defined now.
 //
-// A hidden function becomes a static one in BTF. The verifier checks a global
-// function by itself, with any arguments, and takes it from BTF which ones those
-// are. libbpf makes hidden ones static, which are checked where they are called;
-// the reader does not know of visibility.
+// A variable in .ksyms becomes one of type void. The reader knows no other type, nor
+// const void, as in "extern const void x __ksym". For a variable that C gives no
+// type the loader finds the address, and that is all. A variable with a type is one
+// of those that the kernel's BTF has, and which programs read as what they are;
+// [Object.Ksyms] says which, and the runtime finds them.
 //
-// A variable of type const void in .ksyms, as in "extern const void x __ksym",
-// loses the const. The reader knows such symbols without a type by the type void.
+// The functions that are hidden become static in BTF. Hidden functions are for the
+// object's own files, and the loader of libbpf wants the verifier to look at them
+// together with their callers, of whose arguments it then knows more. For a global
+// function, it looks at the function alone. Those of bpf/usdt.bpf.h, for one, do
+// not pass that way.
+//
+// Section .addr_space.1, which has the variables of the arena, becomes
+// .data.addr_space.1, by the way of .bss.x. The reader takes it for a data section
+// then; that it has no map of its own is for the runtime to see to.
 //
 // A static function whose name another function has gets a suffix: f.1. Files have
 // their own static functions, and a linker puts them together. The reader knows
 // functions by their names. BTF, from which the kernel has the names that it shows,
 // keeps the name.
 //
+// The address of a function that is not static becomes an offset into its section, as
+// that of a static one is. The reader looks at the offset only, and would take the
+// section's first function.
+//
+// A static variable whose name a global one has gets such a suffix too, in BTF, where
+// the reader looks for the places of global variables.
+//
 // Left as they are, for there is no other form: sections .struct_ops and
-// ?.struct_ops, .ksyms variables with a type, and .addr_space.1.
+// ?.struct_ops.
 package normalise
 
 import (
@@ -60,6 +75,7 @@ import (
 
 	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
 	"github.com/rules-bpf/rules_bpf/tool/internal/elfobj"
+	"github.com/rules-bpf/rules_bpf/tool/internal/rawbtf"
 )
 
 // Object is an object in the form that the loader takes.
@@ -68,6 +84,9 @@ type Object struct {
 	ELF []byte
 	// Kconfig is where the variables of .kconfig are, nil when there are none.
 	Kconfig *Kconfig
+	// Ksyms are the variables of the kernel that have a type in C, in the order in
+	// which BTF lists them.
+	Ksyms []Ksym
 
 	renamed map[string]string
 }
@@ -78,6 +97,15 @@ type Kconfig struct {
 	Size uint64
 	// Offsets are those of the variables, by name.
 	Offsets map[string]uint64
+}
+
+// Ksym is a variable of the kernel.
+type Ksym struct {
+	Name string
+	// Type is the number of its type in the object's BTF.
+	Type uint32
+	// Weak says that the kernel may not have it.
+	Weak bool
 }
 
 // Section returns the name of the data section that was called name.
@@ -100,17 +128,19 @@ func Bytes(data []byte) (*Object, error) {
 	n.drop()
 	globalMaps(file)
 	uniqueFunctions(file)
+	functionAddresses(file)
 	if sec := file.Section(".BTF"); sec != nil {
-		if n.btf, err = parseBTF(sec.Data, file.Order); err != nil {
+		if n.btf, err = rawbtf.Parse(sec.Data, file.Order); err != nil {
 			return nil, fmt.Errorf("section .BTF: %w", err)
 		}
-		n.renameBss()
-		n.untypedKsyms()
+		n.renameSections()
+		n.uniqueVariables()
 		n.hiddenFunctions()
+		n.ksyms()
 		if err := n.kconfig(); err != nil {
 			return nil, err
 		}
-		sec.Data = n.btf.bytes()
+		sec.Data = n.btf.Bytes()
 	}
 	n.out.ELF, err = file.Bytes()
 	return n.out, err
@@ -118,30 +148,15 @@ func Bytes(data []byte) (*Object, error) {
 
 type normaliser struct {
 	file *elfobj.File
-	btf  *rawBTF
+	btf  *rawbtf.BTF
 	out  *Object
-}
-
-// isProgram says whether the section is a part of the program: it is loaded, or
-// says how to load the rest.
-func isProgram(sec *elfobj.Section) bool {
-	if sec.Type != elf.SHT_PROGBITS && sec.Type != elf.SHT_NOBITS {
-		return false
-	}
-	// Loaders go by names, and do not ask for the flag that says it.
-	switch sec.Name {
-	case ".BTF", ".BTF.ext", ".maps", "license", "version":
-		return true
-	}
-	_, data := bpfobj.KindOf(sec.Name)
-	return data || sec.Flags&(elf.SHF_ALLOC|elf.SHF_EXECINSTR) != 0
 }
 
 // drop drops what no loader reads.
 func (n *normaliser) drop() {
 	kept := make(map[*elfobj.Section]bool)
 	n.file.Sections = slices.DeleteFunc(n.file.Sections, func(sec *elfobj.Section) bool {
-		kept[sec] = isProgram(sec)
+		kept[sec] = bpfobj.IsLoaded(sec)
 		return !kept[sec]
 	})
 	referenced := make(map[*elfobj.Symbol]bool)
@@ -207,34 +222,102 @@ func uniqueFunctions(file *elfobj.File) {
 	}
 }
 
+func functionAddresses(file *elfobj.File) {
+	const relLoad, insnSize = 1, 8 // R_BPF_64_64
+	starts := make(map[*elfobj.Section]*elfobj.Symbol)
+	for _, sym := range file.Symbols {
+		if sym.Type == elf.STT_SECTION && sym.Value == 0 && starts[sym.Section] == nil {
+			starts[sym.Section] = sym
+		}
+	}
+	for _, sec := range file.Sections {
+		cloned := false
+		for i, r := range sec.Relocs {
+			sym := r.Symbol
+			if r.Type != relLoad || !isCode(sec) || sym == nil || !isCode(sym.Section) || sym.Type != elf.STT_FUNC {
+				continue
+			}
+			if n := uint64(len(sec.Data)); n < insnSize || r.Offset > n-insnSize {
+				continue
+			}
+			if starts[sym.Section] == nil {
+				starts[sym.Section] = &elfobj.Symbol{Type: elf.STT_SECTION, Section: sym.Section}
+				file.Symbols = append(file.Symbols, starts[sym.Section])
+			}
+			if !cloned {
+				// The contents are those that the caller gave.
+				sec.Data, sec.Relocs, cloned = slices.Clone(sec.Data), slices.Clone(sec.Relocs), true
+			}
+			imm := sec.Data[r.Offset+insnSize/2:]
+			file.Order.PutUint32(imm, file.Order.Uint32(imm)+uint32(sym.Value))
+			sec.Relocs[i].Symbol = starts[sym.Section]
+		}
+	}
+}
+
 // rename gives a section another name, in BTF too. When that is taken, it gets a
 // trailing underscore.
 func (n *normaliser) rename(old, name string) string {
 	for n.file.Section(name) != nil {
 		name += "_"
 	}
-	for _, id := range n.btf.datasecs(old) {
-		n.btf.setName(id, name)
+	for _, id := range n.btf.Datasecs(old) {
+		n.btf.SetName(id, name)
 	}
 	n.out.renamed[old] = name
 	return name
 }
 
-func (n *normaliser) renameBss() {
+func (n *normaliser) renameSections() {
 	for _, sec := range n.file.Sections {
-		if strings.HasPrefix(sec.Name, ".bss.") {
+		if strings.HasPrefix(sec.Name, ".bss.") || sec.Name == bpfobj.ArenaSection {
 			sec.Name = n.rename(sec.Name, ".data"+sec.Name)
 		}
 	}
 }
 
-func (n *normaliser) untypedKsyms() {
-	for _, id := range n.btf.datasecs(".ksyms") {
-		for i := range n.btf.vlen(id) {
-			v := n.btf.secinfo(id, i).id
-			if n.btf.kind(v) == kindVar && n.btf.skipModifiers(n.btf.ref(v)) == 0 {
-				n.btf.setRef(v, 0)
+func (n *normaliser) uniqueVariables() {
+	taken := make(map[string]bool)
+	var static []uint32
+	for id := range n.btf.Len() {
+		switch {
+		case n.btf.Kind(id) != rawbtf.Var:
+		case n.btf.Linkage(id) == rawbtf.Static:
+			static = append(static, id)
+		default:
+			taken[n.btf.Name(id)] = true
+		}
+	}
+	next := make(map[string]int)
+	for _, id := range static {
+		name := n.btf.Name(id)
+		unique := name
+		for taken[unique] {
+			next[name]++
+			unique = fmt.Sprintf("%s_%d", name, next[name])
+		}
+		if unique != name {
+			n.btf.SetName(id, unique)
+		}
+	}
+}
+
+func (n *normaliser) ksyms() {
+	weak := make(map[string]bool)
+	for _, sym := range n.file.Symbols {
+		weak[sym.Name] = sym.Section == nil && sym.Index == elf.SHN_UNDEF && sym.Bind == elf.STB_WEAK
+	}
+	for _, id := range n.btf.Datasecs(".ksyms") {
+		for i := range n.btf.Vlen(id) {
+			v := n.btf.Secinfo(id, i).ID
+			if n.btf.Kind(v) != rawbtf.Var {
+				continue // a function
 			}
+			if t := n.btf.Ref(v); n.btf.SkipModifiers(t) != 0 {
+				name := n.btf.Name(v)
+				n.out.Ksyms = append(n.out.Ksyms, Ksym{name, t, weak[name]})
+			}
+			n.btf.SetRef(v, 0)
 		}
 	}
 }
@@ -242,14 +325,14 @@ func (n *normaliser) untypedKsyms() {
 func (n *normaliser) hiddenFunctions() {
 	hidden := make(map[string]bool)
 	for _, sym := range n.file.Symbols {
-		visibility := elf.ST_VISIBILITY(sym.Other)
-		if isCode(sym.Section) && sym.Type == elf.STT_FUNC && (visibility == elf.STV_HIDDEN || visibility == elf.STV_INTERNAL) {
-			hidden[sym.Name] = true
+		if isCode(sym.Section) && sym.Bind != elf.STB_LOCAL {
+			v := elf.ST_VISIBILITY(sym.Other)
+			hidden[sym.Name] = v == elf.STV_HIDDEN || v == elf.STV_INTERNAL
 		}
 	}
-	for id := range uint32(len(n.btf.offsets)) {
-		if n.btf.kind(id) == kindFunc && hidden[n.btf.name(id)] {
-			n.btf.setFuncLinkage(id, linkageStatic)
+	for id := range n.btf.Len() {
+		if n.btf.Kind(id) == rawbtf.Func && n.btf.Linkage(id) == rawbtf.Global && hidden[n.btf.Name(id)] {
+			n.btf.SetLinkage(id, rawbtf.Static)
 		}
 	}
 }
@@ -261,8 +344,8 @@ type kconfigVar struct {
 }
 
 func (n *normaliser) kconfig() error {
-	ids := n.btf.datasecs(".kconfig")
-	if len(ids) == 0 || n.btf.vlen(ids[0]) == 0 {
+	ids := n.btf.Datasecs(".kconfig")
+	if len(ids) == 0 || n.btf.Vlen(ids[0]) == 0 {
 		return nil
 	}
 	if len(ids) > 1 {
@@ -307,12 +390,12 @@ const maxKconfig = 1 << 20
 // order has them, and makes them defined ones there.
 func (n *normaliser) layOutKconfig(id uint32) (vars []kconfigVar, size uint32, err error) {
 	seen := make(map[string]bool)
-	for i := range n.btf.vlen(id) {
-		info := n.btf.secinfo(id, i)
-		if n.btf.kind(info.id) != kindVar {
+	for i := range n.btf.Vlen(id) {
+		info := n.btf.Secinfo(id, i)
+		if n.btf.Kind(info.ID) != rawbtf.Var {
 			return nil, 0, fmt.Errorf("section .kconfig: BTF lists something else than a variable: the file is damaged: build it again")
 		}
-		v := kconfigVar{name: n.btf.name(info.id), size: info.size}
+		v := kconfigVar{name: n.btf.Name(info.ID), size: info.Size}
 		if v.name == "" || seen[v.name] {
 			return nil, 0, fmt.Errorf("section .kconfig: BTF lists a variable without a name of its own: link the object again")
 		}
@@ -320,16 +403,16 @@ func (n *normaliser) layOutKconfig(id uint32) (vars []kconfigVar, size uint32, e
 			return nil, 0, fmt.Errorf("%q: has %d bytes, which no kconfig value has: declare it as bool, enum libbpf_tristate, an integer or an array of char", v.name, v.size)
 		}
 		seen[v.name] = true
-		align := n.btf.align(n.btf.ref(info.id))
+		align := n.btf.Align(n.btf.Ref(info.ID))
 		v.offset = (size + align - 1) / align * align
 		size = v.offset + v.size
 		if size > maxKconfig {
 			return nil, 0, fmt.Errorf("section .kconfig: has more than %d bytes: declare smaller arrays", maxKconfig)
 		}
-		n.btf.setOffset(id, i, v.offset)
-		n.btf.setLinkage(info.id, linkageGlobal)
+		n.btf.SetOffset(id, i, v.offset)
+		n.btf.SetLinkage(info.ID, rawbtf.Global)
 		vars = append(vars, v)
 	}
-	n.btf.setSize(id, size)
+	n.btf.SetSize(id, size)
 	return vars, size, nil
 }

@@ -155,6 +155,43 @@ func checkEverything(t *testing.T, obj *normalise.Object, order binary.ByteOrder
 	}
 }
 
+// A static variable that shares its name with a global one is another variable, for
+// the loader too.
+func TestStaticVariables(t *testing.T) {
+	f := &File{Linked: true, Vars: []Var{
+		{Section: ".data", Name: "shown", Type: U32, Static: true, Value: []byte{11}},
+		{Section: ".data", Name: "shown", Type: U32, Value: []byte{22}},
+		{Section: ".data", Name: "shown", Type: U32, Static: true, Value: []byte{33}},
+		{Section: ".data", Name: "shown_1", Type: U32, Value: []byte{44}},
+		{Section: ".data", Name: "own", Type: U32, Static: true},
+	}, Programs: []Program{{Name: "prog", Section: "xdp", Refs: []string{"shown_1"}}}}
+	data := f.Build()
+	if _, err := ebpf.LoadCollectionSpecFromReader(bytes.NewReader(data)); err == nil {
+		t.Error("the loader takes it as it is: the rule is not needed")
+	}
+	obj := must(t, data)
+	spec := load(t, obj.ELF)
+	for name, want := range map[string]byte{"shown": 22, "shown_1": 44} {
+		if v := spec.Variables[name]; v == nil || v.Value[0] != want || v.Type == nil {
+			t.Errorf("%s: the loader has %+v", name, v)
+		}
+	}
+	ds, ok := spec.Maps[".data"].Value.(*btf.Datasec)
+	if !ok {
+		t.Fatal("no list of variables")
+	}
+	var names []string
+	for _, v := range ds.Vars {
+		names = append(names, v.Type.TypeName())
+	}
+	if want := []string{"shown_2", "shown", "shown_3", "shown_1", "own"}; !slices.Equal(names, want) {
+		t.Errorf("BTF has %q, want %q", names, want)
+	}
+	if again := must(t, obj.ELF); !bytes.Equal(again.ELF, obj.ELF) {
+		t.Error("an object that was normalised changes when it is normalised again")
+	}
+}
+
 // Names that are taken.
 func TestTaken(t *testing.T) {
 	obj := must(t, (&File{
@@ -267,43 +304,6 @@ func TestClang(t *testing.T) {
 	}
 }
 
-// The verifier is to see a hidden function as a static one.
-func TestHiddenFunction(t *testing.T) {
-	clang, err := exec.LookPath("clang")
-	if err != nil {
-		t.Skip("needs clang on PATH")
-	}
-	dir := t.TempDir()
-	const source = `
-__attribute__((noinline, visibility("hidden"))) int hidden(int x) { volatile int y = x; return y; }
-__attribute__((noinline, visibility("hidden"), weak)) int hidden_weak(int x) { volatile int y = x; return y; }
-__attribute__((noinline)) int visible(int x) { volatile int y = x; return y; }
-__attribute__((section("xdp"))) int prog(void *ctx) { return hidden(1) + hidden_weak(2) + visible(3); }
-`
-	if err := os.WriteFile(filepath.Join(dir, "p.c"), []byte(source), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(clang, "-g", "-O2", "-mcpu=v3", "-target", "bpfel", "-c", "p.c", "-o", "p.o")
-	cmd.Dir = dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	data, err := os.ReadFile(filepath.Join(dir, "p.o"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	linkage := make(map[string]btf.FuncLinkage)
-	for _, ins := range load(t, must(t, data).ELF).Programs["prog"].Instructions {
-		if fn := btf.FuncMetadata(&ins); fn != nil {
-			linkage[fn.Name] = fn.Linkage
-		}
-	}
-	want := map[string]btf.FuncLinkage{"prog": btf.GlobalFunc, "visible": btf.GlobalFunc, "hidden": btf.StaticFunc, "hidden_weak": btf.StaticFunc}
-	if !maps.Equal(linkage, want) {
-		t.Errorf("linkages are %v, want %v", linkage, want)
-	}
-}
-
 func describe(spec *ebpf.CollectionSpec) string {
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(spec.Programs)) {
@@ -359,5 +359,49 @@ func BenchmarkBytes(b *testing.B) {
 	b.SetBytes(int64(len(data)))
 	for b.Loop() {
 		must(b, data)
+	}
+}
+
+func TestTypedKsyms(t *testing.T) {
+	obj := must(t, (&File{
+		License:  "GPL",
+		Programs: []Program{{Name: "prog", Section: "xdp", Refs: []string{"typed", "weak", "untyped"}}},
+		Vars: []Var{
+			{Section: ".ksyms", Name: "typed", Type: Const(S32), Extern: true},
+			{Section: ".ksyms", Name: "untyped", Type: Const((*btf.Void)(nil)), Extern: true},
+			{Section: ".ksyms", Name: "weak", Type: Struct("thing", M("a", U32)), Extern: true, Weak: true},
+		},
+	}).Build())
+	spec := load(t, obj.ELF)
+	var got []string
+	for _, k := range obj.Ksyms {
+		typ, err := spec.Types.TypeByID(btf.TypeID(k.Type))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, fmt.Sprintf("%s %v %v", k.Name, btf.UnderlyingType(typ).TypeName(), k.Weak))
+	}
+	if want := []string{"typed " + S32.Name + " false", "weak thing true"}; !slices.Equal(got, want) {
+		t.Errorf("typed ksyms are %q, want %q", got, want)
+	}
+	if again := must(t, obj.ELF); !bytes.Equal(again.ELF, obj.ELF) || again.Ksyms != nil {
+		t.Errorf("the second time, there are the typed ksyms %v", again.Ksyms)
+	}
+}
+
+func TestArena(t *testing.T) {
+	obj := must(t, (&File{
+		License:  "GPL",
+		Programs: []Program{{Name: "prog", Section: "xdp", Refs: []string{"first", "second"}}},
+		Vars: []Var{
+			{Section: ".addr_space.1", Name: "first", Type: U32, Value: []byte{1, 2, 3, 4}},
+			{Section: ".addr_space.1", Name: "second", Type: U64},
+			{Section: ".maps", Name: "memory", Type: Map(33, 4, nil, nil)},
+		},
+	}).Build())
+	section := obj.Section(bpfobj.ArenaSection)
+	ms := load(t, obj.ELF).Maps[section]
+	if section != ".data.addr_space.1" || ms == nil || ms.ValueSize != 16 {
+		t.Errorf("section %s is the map %v", section, ms)
 	}
 }

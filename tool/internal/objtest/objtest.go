@@ -42,7 +42,7 @@ type File struct {
 }
 
 // Var is a variable, or a map when its section is .maps. The sections .kconfig and
-// .ksyms are in BTF only, as for clang.
+// .ksyms are in BTF only, as for clang. An extern variable may be in no section.
 type Var struct {
 	Section string
 	Name    string
@@ -239,14 +239,14 @@ func (b *builder) addVar(v Var) {
 		Size:  size + uint64(v.SymbolSize),
 	}
 	if v.Extern {
-		sym = elf.Sym64{Info: elf.ST_INFO(bind, elf.STT_NOTYPE)}
+		sym = elf.Sym64{Info: elf.ST_INFO(bind, elf.STT_NOTYPE), Other: byte(v.Visibility)}
 	}
 	b.symbols = append(b.symbols, symbol{sym, v.Name})
 }
 
 // sectionOf returns the section of a variable, and its number in the file.
 func (b *builder) sectionOf(v Var, typ elf.SectionType) (*section, int) {
-	if v.Section != ".kconfig" && v.Section != ".ksyms" {
+	if v.Section != ".kconfig" && v.Section != ".ksyms" && v.Section != "" {
 		return b.get(Section{Name: v.Section, Type: typ, Flags: elf.SHF_ALLOC | elf.SHF_WRITE})
 	}
 	for _, sec := range b.virtual {
@@ -277,8 +277,13 @@ func (b *builder) btf() []byte {
 			case v.Extern:
 				linkage = btf.ExternVar
 			}
+			variable := &btf.Var{Name: v.Name, Type: v.Type, Linkage: linkage}
+			if v.Section == "" {
+				types = append(types, variable)
+				continue
+			}
 			info := btf.VarSecinfo{
-				Type: &btf.Var{Name: v.Name, Type: v.Type, Linkage: linkage},
+				Type: variable,
 				Size: uint32(int(v.size) + v.BTFSize),
 			}
 			if b.Linked {

@@ -60,6 +60,21 @@ func benchmark(b *testing.B, data []byte) {
 func BenchmarkSmall(b *testing.B) { benchmark(b, minimalFile.Build()) }
 func BenchmarkLarge(b *testing.B) { benchmark(b, large().Build()) }
 
+func BenchmarkLargeSubskeleton(b *testing.B) {
+	data := large().Build()
+	b.ReportAllocs()
+	b.SetBytes(int64(len(data)))
+	for b.Loop() {
+		lib, err := bpfobj.ReadLibrary("large.o", data)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := skelgen.Subskeleton(lib, skelgen.Options{Package: "large"}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // BenchmarkEqualNames is the worst that names can do.
 func BenchmarkEqualNames(b *testing.B) {
 	f := large()

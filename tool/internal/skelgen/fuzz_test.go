@@ -9,7 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rules-bpf/rules_bpf/internal/bpflib"
 	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
+	"github.com/rules-bpf/rules_bpf/tool/internal/libdesc"
 	"github.com/rules-bpf/rules_bpf/tool/internal/normalise"
 	"github.com/rules-bpf/rules_bpf/tool/internal/objtest"
 	"github.com/rules-bpf/rules_bpf/tool/internal/skelgen"
@@ -18,13 +20,15 @@ import (
 // FuzzSkeleton reads any bytes as an object. There must be an error of readable
 // lines, or Go code that compiles.
 func FuzzSkeleton(f *testing.F) {
-	for _, name := range slices.Sorted(maps.Keys(golden)) {
-		file := *golden[name]
-		f.Add(file.Build())
-		file.Linked = true
-		f.Add(file.Build())
-		file.Order = binary.BigEndian
-		f.Add(file.Build())
+	for _, files := range []map[string]*objtest.File{golden, goldenSub} {
+		for _, name := range slices.Sorted(maps.Keys(files)) {
+			file := *files[name]
+			f.Add(file.Build())
+			file.Linked = true
+			f.Add(file.Build())
+			file.Order = binary.BigEndian
+			f.Add(file.Build())
+		}
 	}
 	f.Fuzz(checkSkeleton)
 }
@@ -64,7 +68,10 @@ func section(f *testing.F, object []byte, name string) []byte {
 	return data
 }
 
+// checkSkeleton makes a skeleton of the object, and a subskeleton, as if it were a
+// library.
 func checkSkeleton(t *testing.T, data []byte) {
+	checkSubskeleton(t, data)
 	obj, err := bpfobj.Read("fuzz.bpf.o", data)
 	if err != nil {
 		checkError(t, err)
@@ -83,10 +90,44 @@ func checkSkeleton(t *testing.T, data []byte) {
 		}
 		return
 	}
+	checkCompiles(t, src)
+}
+
+func checkSubskeleton(t *testing.T, data []byte) {
+	lib, err := bpfobj.ReadLibrary("fuzz.bpf.o", data)
+	if err != nil {
+		checkError(t, err)
+		return
+	}
+	src, err := skelgen.Subskeleton(lib, skelgen.Options{Package: "fuzz"})
+	if err != nil {
+		checkError(t, err)
+		if strings.Contains(err.Error(), "defect of bpfgen") {
+			t.Error(err)
+		}
+		return
+	}
+	checkCompiles(t, src)
+	// What the code carries can be read again.
+	needs := libdesc.Library(lib)
+	raw, err := needs.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	carried, err := bpflib.Unmarshal(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(carried.Vars) != len(needs.Vars) || len(carried.Maps) != len(needs.Maps) {
+		t.Errorf("%d variables and %d maps became %d and %d", len(needs.Vars), len(needs.Maps), len(carried.Vars), len(carried.Maps))
+	}
+}
+
+func checkCompiles(t *testing.T, src []byte) {
 	// Two that differ in everything that matters to a layout.
 	for _, arch := range []string{"amd64", "386"} {
 		if err := typeCheck(src, arch); err != nil {
-			t.Errorf("%s: %v\n%s", arch, err, withoutObject(src))
+			t.Errorf("%s: %v\n%s", arch, err, src)
 		}
 	}
 }

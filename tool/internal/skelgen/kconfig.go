@@ -8,6 +8,7 @@ import (
 
 	"github.com/cilium/ebpf/btf"
 
+	"github.com/rules-bpf/rules_bpf/internal/ctype"
 	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
 	"github.com/rules-bpf/rules_bpf/tool/internal/gotype"
 )
@@ -44,7 +45,7 @@ func (s *skeleton) addKconfig(obj *bpfobj.Object) []error {
 	for _, v := range obj.Kconfig {
 		kind, signed, ok := kconfigKind(v.Type)
 		if !ok {
-			errs = append(errs, fmt.Errorf("%s: is not of a type that a setting of the kernel can have: declare it as bool, enum libbpf_tristate, char, an integer or an array of char", gotype.Comment(v.Name)))
+			errs = append(errs, kconfigError(v.Name))
 			continue
 		}
 		offset := layout.Offsets[v.Name]
@@ -56,10 +57,14 @@ func (s *skeleton) addKconfig(obj *bpfobj.Object) []error {
 	return append(errs, s.types.Section(s.kconfig.goName, doc, layout.Size, vars)...)
 }
 
+func kconfigError(name string) error {
+	return fmt.Errorf("%s: is not of a type that a setting of the kernel can have: declare it as bool, enum libbpf_tristate, char, an integer or an array of char", gotype.Comment(name))
+}
+
 // kconfigKind returns how the runtime reads a setting into a variable of the type,
 // and whether it can. The rules are libbpf's.
 func kconfigKind(t btf.Type) (kind string, signed, ok bool) {
-	switch c := gotype.Underlying(t).(type) {
+	switch c := ctype.Underlying(t).(type) {
 	case *btf.Int:
 		return kconfigInt(c)
 	case *btf.Enum:

@@ -21,38 +21,30 @@ type mapField struct {
 
 const untyped = "UntypedMap"
 
-// nameMaps gives each map its field: the object's own maps, then those that the
-// loader makes for data sections.
-func (s *skeleton) nameMaps(obj *bpfobj.Object) {
+// nameMaps gives each map of the object's own its field.
+func (g *generator) nameMaps(maps []bpfobj.Map) *gonames.Scope {
 	scope := gonames.NewScope()
-	for _, m := range obj.Maps {
-		s.maps = append(s.maps, mapField{named: named{scope.Export(m.Name), m.Name}})
+	for _, m := range maps {
+		g.maps = append(g.maps, mapField{named: named{scope.Export(m.Name), m.Name}})
 	}
-	for _, sec := range obj.Sections {
-		if sec.HasMap {
-			s.maps = append(s.maps, mapField{named{scope.Export(sec.Name), sec.Name}, untyped, ""})
-		}
-	}
-	if len(obj.Kconfig) > 0 {
-		s.maps = append(s.maps, mapField{named{scope.Export(kconfigSection), kconfigSection}, untyped, ""})
-	}
+	return scope
 }
 
-// typeMaps gives the fields of the object's own maps their types. It comes after
-// the types of variables, which are there first.
+// typeMaps gives the fields of the maps that nameMaps has named their types. It
+// comes after the types of variables, which are there first.
 //
 // A map whose types have no Go form is no error: what it holds can be read and
 // written as bytes, and the comment says what the matter is.
-func (s *skeleton) typeMaps(obj *bpfobj.Object) {
-	for i, m := range obj.Maps {
-		f := &s.maps[i]
+func (g *generator) typeMaps(maps []bpfobj.Map) {
+	for i, m := range maps {
+		f := &g.maps[i]
 		def, err := m.Def()
 		if err != nil {
 			f.handle, f.note = untyped, "untyped: "+err.Error()
 			continue
 		}
 		f.note = def.Kind.String()
-		f.handle, err = s.handle(def, f.named)
+		f.handle, err = g.handle(def, f.named)
 		if err != nil {
 			f.handle = untyped
 			f.note += ", untyped: " + err.Error()
@@ -62,38 +54,50 @@ func (s *skeleton) typeMaps(obj *bpfobj.Object) {
 
 // handle returns the type of the handle for a map that is declared by def, and
 // whose types, when they have no name, are named after it.
-func (s *skeleton) handle(def *bpfobj.MapDef, name named) (string, error) {
+func (g *generator) handle(def *bpfobj.MapDef, name named) (string, error) {
 	switch def.Kind {
 	case bpfobj.RingBufMap:
 		return "RingBuffer", nil
 	case bpfobj.PerfEventArrayMap:
 		return "PerfEventArray", nil
+	case bpfobj.UserRingBufMap:
+		return "UserRingBuffer", nil
+	case bpfobj.ProgArrayMap:
+		return "ProgArray", nil
+	case bpfobj.BloomFilterMap:
+		return g.keyless("BloomFilter", def, name)
+	case bpfobj.SKStorageMap, bpfobj.InodeStorageMap, bpfobj.TaskStorageMap, bpfobj.CgrpStorageMap:
+		// The keys are file descriptors, as the kernel has it.
+		return g.keyless("StorageMap", def, name)
 	case bpfobj.QueueMap, bpfobj.StackMap:
-		value, err := s.mapType(def.Value, def.ValueSize, name, "value")
-		if err != nil {
-			return "", err
-		}
-		return "Queue[" + value + "]", nil
+		return g.keyless("Queue", def, name)
 	case bpfobj.PerCPUHashMap, bpfobj.PerCPUArrayMap, bpfobj.LRUPerCPUHashMap, bpfobj.PerCPUCgroupStorageMap:
-		return s.keyed("PerCPUMap", def, name)
+		return g.keyed("PerCPUMap", def, name)
 	case bpfobj.HashMap, bpfobj.LRUHashMap, bpfobj.ArrayMap, bpfobj.LPMTrieMap, bpfobj.StackTraceMap,
-		bpfobj.SKStorageMap, bpfobj.InodeStorageMap, bpfobj.TaskStorageMap, bpfobj.CgrpStorageMap, bpfobj.CgroupStorageMap,
-		bpfobj.DevMap, bpfobj.DevHashMap, bpfobj.CPUMap, bpfobj.XSKMap, bpfobj.SockMap, bpfobj.SockHashMap,
+		bpfobj.CgroupStorageMap, bpfobj.DevMap, bpfobj.DevHashMap, bpfobj.CPUMap, bpfobj.XSKMap, bpfobj.SockMap, bpfobj.SockHashMap,
 		bpfobj.ReuseportSockArrayMap, bpfobj.CgroupArrayMap:
-		return s.keyed("Map", def, name)
+		return g.keyed("Map", def, name)
 	case bpfobj.HashOfMapsMap, bpfobj.ArrayOfMapsMap:
-		return s.mapOfMaps(def, name)
+		return g.mapOfMaps(def, name)
 	}
 	// What the others hold is no data that user space reads or writes.
 	return untyped, nil
 }
 
-func (s *skeleton) keyed(handle string, def *bpfobj.MapDef, name named) (string, error) {
-	key, err := s.mapType(def.Key, def.KeySize, name, "key")
+func (g *generator) keyless(handle string, def *bpfobj.MapDef, name named) (string, error) {
+	value, err := g.mapType(def.Value, def.ValueSize, name, "value")
 	if err != nil {
 		return "", err
 	}
-	value, err := s.mapType(def.Value, def.ValueSize, name, "value")
+	return handle + "[" + value + "]", nil
+}
+
+func (g *generator) keyed(handle string, def *bpfobj.MapDef, name named) (string, error) {
+	key, err := g.mapType(def.Key, def.KeySize, name, "key")
+	if err != nil {
+		return "", err
+	}
+	value, err := g.mapType(def.Value, def.ValueSize, name, "value")
 	if err != nil {
 		return "", err
 	}
@@ -102,14 +106,14 @@ func (s *skeleton) keyed(handle string, def *bpfobj.MapDef, name named) (string,
 
 // mapOfMaps returns the type of a map of maps. An inner map that has no types, or
 // is declared by the program that puts it there, is untyped.
-func (s *skeleton) mapOfMaps(def *bpfobj.MapDef, name named) (string, error) {
-	key, err := s.mapType(def.Key, def.KeySize, name, "key")
+func (g *generator) mapOfMaps(def *bpfobj.MapDef, name named) (string, error) {
+	key, err := g.mapType(def.Key, def.KeySize, name, "key")
 	if err != nil {
 		return "", err
 	}
 	inner := untyped
 	if def.Inner != nil {
-		typed, err := s.handle(def.Inner, named{name.goName + "Inner", name.c + "'s inner maps"})
+		typed, err := g.handle(def.Inner, named{name.goName + "Inner", name.c + "'s inner maps"})
 		if err == nil {
 			inner = typed
 		}
@@ -118,14 +122,14 @@ func (s *skeleton) mapOfMaps(def *bpfobj.MapDef, name named) (string, error) {
 }
 
 // mapType returns the Go type of a map's keys or values, which part says.
-func (s *skeleton) mapType(t btf.Type, size uint32, name named, part string) (string, error) {
+func (g *generator) mapType(t btf.Type, size uint32, name named, part string) (string, error) {
 	switch {
 	case t == nil && size != 0:
 		return "", fmt.Errorf("the declaration gives the size of the %s and no type", part)
 	case t == nil:
 		return "", fmt.Errorf("the declaration gives no %s", part)
 	}
-	typ, err := s.types.Convert(t, name.goName+gonames.Export(part), "the "+part+" of map "+gotype.Comment(name.c))
+	typ, err := g.types.Convert(t, name.goName+gonames.Export(part), "the "+part+" of map "+gotype.Comment(name.c))
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", part, err)
 	}
@@ -137,7 +141,7 @@ func (s *skeleton) mapType(t btf.Type, size uint32, name named, part string) (st
 }
 
 // declareTypes declares the C types that the caller names.
-func (s *skeleton) declareTypes(obj *bpfobj.Object, names []string) []error {
+func (g *generator) declareTypes(obj *bpfobj.Object, names []string) []error {
 	var errs []error
 	for _, name := range names {
 		t, err := obj.TypeByName(name)
@@ -146,12 +150,12 @@ func (s *skeleton) declareTypes(obj *bpfobj.Object, names []string) []error {
 			continue
 		}
 		goName := gonames.Export(name)
-		typ, err := s.types.Convert(t, goName, "the C type "+gotype.Comment(name))
+		typ, err := g.types.Convert(t, goName, "the C type "+gotype.Comment(name))
 		if err != nil {
 			errs = append(errs, fmt.Errorf("type %s: %w: leave it out, or change it", gotype.Comment(name), err))
 			continue
 		}
-		if !s.types.Declares(typ) {
+		if !g.types.Declares(typ) {
 			errs = append(errs, fmt.Errorf("type %s: is %s in Go, which needs no declaration: leave it out", gotype.Comment(name), typ))
 		}
 	}

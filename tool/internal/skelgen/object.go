@@ -1,10 +1,6 @@
 package skelgen
 
-import (
-	"fmt"
-
-	"github.com/rules-bpf/rules_bpf/tool/internal/gotype"
-)
+import "fmt"
 
 const (
 	// minLine is the number of the object's bytes per line of source. Small objects
@@ -15,19 +11,19 @@ const (
 	maxLines = 500
 )
 
-// appendObject appends the object as a constant. It is a string so that it lies
-// in read-only memory, shared by all that open it.
-func appendObject(b []byte, name string, elf []byte) []byte {
-	b = fmt.Appendf(b, "\n// object is %s in the form that the loader takes, without debug information.\nconst object = \"\"", gotype.Comment(name))
-	line := max(minLine, (len(elf)+maxLines-1)/maxLines)
-	for len(elf) > 0 {
-		n := min(line, len(elf))
+// appendBytes appends data as a constant with the name and the doc comment. It is a
+// string so that it lies in read-only memory, shared by all that open it.
+func appendBytes(b []byte, doc, name string, data []byte) []byte {
+	b = fmt.Appendf(b, "\n// %s\nconst %s = \"\"", doc, name)
+	line := max(minLine, (len(data)+maxLines-1)/maxLines)
+	for len(data) > 0 {
+		n := min(line, len(data))
 		b = append(b, " +\n\t\""...)
-		for _, c := range elf[:n] {
+		for _, c := range data[:n] {
 			b = appendEscaped(b, c)
 		}
 		b = append(b, '"')
-		elf = elf[n:]
+		data = data[n:]
 	}
 	return append(b, '\n')
 }

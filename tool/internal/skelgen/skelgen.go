@@ -1,4 +1,4 @@
-// Package skelgen writes the Go file of a skeleton: it puts the model of an
+// Package skelgen writes the Go file of a skeleton or a subskeleton: it puts the model of an
 // object (package bpfobj) and the Go types of its variables (package gotype)
 // into the shape that package runtime/skeleton works with.
 //
@@ -22,13 +22,13 @@ import (
 
 // contract is the version of the contract between generated code and
 // runtime/skeleton that the code is written for. See version.go there.
-const contract = 2
+const contract = 3
 
 // The names of the API that every skeleton has or may get. All of them are taken
 // before the first name of C, present or not, so that a type keeps its name when
 // the object gets its first variable in .data.
 var (
-	apiNames     = []string{"Skeleton", "Maps", "Progs", "Links", "Open", "StructOps"}
+	apiNames     = []string{"Skeleton", "Maps", "Progs", "Links", "Open", "StructOps", "Subskeletons"}
 	sectionNames = []string{"Data", "Rodata", "Bss", "Kconfig", "Arena"}
 )
 
@@ -39,6 +39,8 @@ type Options struct {
 	// Types are the C types to declare besides those of maps and variables, by
 	// their names without struct, union or enum.
 	Types []string
+	// Subskeletons are those of the libraries in the object, for a skeleton to open.
+	Subskeletons []Sub
 }
 
 // Skeleton returns the Go file for the object, gofmt-clean. loaded is the object in
@@ -51,15 +53,24 @@ func Skeleton(obj *bpfobj.Object, loaded *normalise.Object, opts Options) ([]byt
 	if err != nil {
 		return nil, err
 	}
-	src, err := format.Source(s.declarations())
+	src, err := gofmt(s.declarations())
 	if err != nil {
-		return nil, fmt.Errorf("the generated code is not Go, which is a defect of bpfgen: %w", err)
+		return nil, err
 	}
 	// The rest is in gofmt's form as it is written. It has nothing to align, and
 	// most of the lines: formatting them would take most of the time.
 	src = s.appendAsserts(src)
 	src = s.appendOpen(src)
-	return appendObject(src, obj.Name, loaded.ELF), nil
+	doc := fmt.Sprintf("object is %s in the form that the loader takes, without debug information.", gotype.Comment(obj.Name))
+	return appendBytes(src, doc, "object", loaded.ELF), nil
+}
+
+func gofmt(src []byte) ([]byte, error) {
+	out, err := format.Source(src)
+	if err != nil {
+		return nil, fmt.Errorf("the generated code is not Go, which is a defect of bpfgen: %w", err)
+	}
+	return out, nil
 }
 
 // CheckPackage says whether a Go package can have the name.
@@ -70,16 +81,35 @@ func CheckPackage(pkg string) error {
 	return nil
 }
 
-// skeleton is what the file is written from: C names with their Go names.
+// generator is what the file of a skeleton and that of a subskeleton are both
+// written from: C names with their Go names.
+type generator struct {
+	pkg    string
+	object string
+	maps   []mapField
+	progs  []prog
+	types  *gotype.Decls
+}
+
+func newGenerator(obj *bpfobj.Object, opts Options, names *gonames.Scope) generator {
+	g := generator{pkg: opts.Package, object: obj.Name, types: gotype.NewDecls(names)}
+	g.types.BigEndian = obj.ByteOrder == binary.BigEndian
+	scope := gonames.NewScope()
+	for _, p := range obj.Programs {
+		g.progs = append(g.progs, prog{named{scope.Export(p.Name), p.Name}, p.Section})
+	}
+	return g
+}
+
+// skeleton is what the file of a skeleton is written from.
 type skeleton struct {
-	pkg      string
-	object   string
+	generator
 	loaded   *normalise.Object
-	maps     []mapField
-	progs    []prog
 	sections []section
 	kconfig  *kconfig
-	types    *gotype.Decls
+	subs     []subField
+	// arena is the map that section .addr_space.1 is in, empty when there is none.
+	arena string
 }
 
 type named struct {
@@ -98,21 +128,43 @@ type section struct {
 
 func newSkeleton(obj *bpfobj.Object, loaded *normalise.Object, opts Options) (*skeleton, error) {
 	names := gonames.NewScope(apiNames...)
-	s := &skeleton{pkg: opts.Package, object: obj.Name, loaded: loaded, types: gotype.NewDecls(names)}
-	s.types.BigEndian = obj.ByteOrder == binary.BigEndian
-	s.nameMaps(obj)
-	scope := gonames.NewScope()
-	for _, p := range obj.Programs {
-		s.progs = append(s.progs, prog{named{scope.Export(p.Name), p.Name}, p.Section})
-	}
-	var errs []error
+	s := &skeleton{generator: newGenerator(obj, opts, names), loaded: loaded, arena: obj.Arena}
+	s.nameAllMaps(obj)
+	errs := s.addSubskeletons(opts.Subskeletons)
 	for _, err := range s.addSections(obj, names) {
-		errs = append(errs, fmt.Errorf("%w: change its type, or declare the variable static or __hidden, which keeps it out of the Go code", err))
+		errs = append(errs, withoutGoForm(err))
 	}
 	errs = append(errs, s.addKconfig(obj)...)
-	s.typeMaps(obj)
+	s.typeMaps(obj.Maps)
 	errs = append(errs, s.declareTypes(obj, opts.Types)...)
 	return s, errors.Join(errs...)
+}
+
+// withoutGoForm adds to the error for a variable what can be done about it.
+func withoutGoForm(err error) error {
+	return fmt.Errorf("%w: change its type, or declare the variable static or __hidden, which keeps it out of the Go code", err)
+}
+
+// nameAllMaps gives each map its field: the object's own maps, then those that the
+// loader makes for data sections.
+func (s *skeleton) nameAllMaps(obj *bpfobj.Object) {
+	scope := s.nameMaps(obj.Maps)
+	for _, sec := range obj.Sections {
+		if sec.HasMap {
+			s.maps = append(s.maps, mapField{named{scope.Export(sec.Name), sec.Name}, untyped, ""})
+		}
+	}
+	if len(obj.Kconfig) > 0 {
+		s.maps = append(s.maps, mapField{named{scope.Export(kconfigSection), kconfigSection}, untyped, ""})
+	}
+}
+
+// cName is what the struct of a section is named after.
+func cName(sec bpfobj.Section) string {
+	if sec.Kind == bpfobj.Arena {
+		return "arena"
+	}
+	return sec.Name
 }
 
 // addSections declares a struct for each data section that exposes a variable.
@@ -123,7 +175,7 @@ func (s *skeleton) addSections(obj *bpfobj.Object, names *gonames.Scope) []error
 	for i, sec := range obj.Sections {
 		variables[i] = sec.Exposed()
 		if len(variables[i]) > 0 {
-			goNames[i] = names.Export(sec.Name)
+			goNames[i] = names.Export(cName(sec))
 			s.sections = append(s.sections, section{named{goNames[i], sec.Name}, sec.Kind})
 		}
 	}

@@ -23,35 +23,42 @@ func (s *skeleton) declarations() []byte {
 package %s
 
 `, s.pkg)
-	b = s.appendImports(b)
-	b = fmt.Appendf(b, `
+	b = s.appendImports(b, s.subs)
+	b = appendContract(b, contract)
+	b = s.appendSkeleton(b, object)
+	b = s.appendHandles(b)
+	return s.types.Append(b)
+}
+
+func appendContract(b []byte, version int) []byte {
+	return fmt.Appendf(b, `
 // These lines do not compile when this file and the runtime that it is built
 // with do not fit together: generate the file again, or update the runtime.
 const (
 	_ = skeleton.EnforceVersion(%[1]d - skeleton.MinVersion)
 	_ = skeleton.EnforceVersion(skeleton.MaxVersion - %[1]d)
 )
-`, contract)
-	b = s.appendSkeleton(b, object)
-	b = s.appendHandles(b)
-	return s.types.Append(b)
+`, version)
 }
 
-func (s *skeleton) appendAsserts(b []byte) []byte {
-	if !s.types.HasStructs() {
+func (g *generator) appendAsserts(b []byte) []byte {
+	if !g.types.HasStructs() {
 		return b
 	}
 	b = append(b, "\n// The layout is that of the C compiler, or this does not compile.\nvar (\n"...)
-	b = s.types.AppendAsserts(b)
+	b = g.types.AppendAsserts(b)
 	return append(b, ")\n"...)
 }
 
-func (s *skeleton) appendImports(b []byte) []byte {
+func (g *generator) appendImports(b []byte, subs []subField) []byte {
 	b = append(b, "import (\n"...)
-	if s.types.HasStructs() {
+	if g.types.HasStructs() {
 		b = append(b, "\t\"structs\"\n\t\"unsafe\"\n\n"...)
 	}
-	if len(s.progs) > 0 {
+	for _, sub := range subs {
+		b = fmt.Appendf(b, "\t%s %q\n", sub.alias, sub.importPath)
+	}
+	if len(g.progs) > 0 {
 		b = append(b, "\t\"github.com/cilium/ebpf/link\"\n"...)
 	}
 	return append(b, "\t\"github.com/rules-bpf/rules_bpf/runtime/skeleton\"\n)\n"...)
@@ -67,12 +74,20 @@ func (s *skeleton) appendSkeleton(b []byte, object string) []byte {
 	Progs Progs
 	Links Links
 `...)
+	if len(s.subs) > 0 {
+		b = append(b, "\tSubskeletons Subskeletons\n"...)
+	}
 	for _, sec := range s.sections {
 		doc := fmt.Sprintf("%s holds the variables of section %s. ", sec.goName, gotype.Comment(sec.c))
-		if sec.kind == bpfobj.Rodata {
+		switch sec.kind {
+		case bpfobj.Arena:
+			doc = fmt.Sprintf("%s holds the variables that lie in the arena %s. Load moves them there, and makes the field point to them: pointers taken before are to memory that nobody else sees.", sec.goName, gotype.Comment(s.arena))
+		case bpfobj.Rodata:
 			doc += "Set them before Load: after it the memory is read-only, and a write is a fault that ends the process. "
+			fallthrough
+		default:
+			doc += "The field is nil after Load when the kernel cannot map the section."
 		}
-		doc += "The field is nil after Load when the kernel cannot map the section."
 		b = append(b, '\n')
 		b = appendComment(b, "\t", doc)
 		b = fmt.Appendf(b, "\t%[1]s *%[1]s\n", sec.goName)
@@ -87,27 +102,44 @@ func (s *skeleton) appendSkeleton(b []byte, object string) []byte {
 
 // appendHandles appends the structs for maps, programs and links.
 func (s *skeleton) appendHandles(b []byte) []byte {
-	b = append(b, "\n// Maps are the maps of the object, with those that hold its data sections.\ntype Maps struct {\n"...)
-	for _, m := range s.maps {
+	b = s.appendMaps(b, "Maps are the maps of the object, with those that hold its data sections.")
+	b = s.appendProgs(b, "Progs are the programs of the object.")
+	b = append(b, `
+// Links hold what keeps each program attached. Attach fills the slots that are
+// nil. A link of your own in a slot is left alone by Attach, and closed by Detach
+// and Close like the others.
+`...)
+	b = s.appendLinks(b, "link.Link")
+	return s.appendSubskeletons(b)
+}
+
+func (g *generator) appendMaps(b []byte, doc string) []byte {
+	b = appendComment(append(b, '\n'), "", doc)
+	b = append(b, "type Maps struct {\n"...)
+	for _, m := range g.maps {
 		b = fmt.Appendf(b, "\t%s *skeleton.%s // %s", m.goName, m.handle, gotype.Comment(m.c))
 		if m.note != "" {
 			b = append(append(b, ", "...), m.note...)
 		}
 		b = append(b, '\n')
 	}
-	b = append(b, "}\n\n// Progs are the programs of the object.\ntype Progs struct {\n"...)
-	for _, p := range s.progs {
+	return append(b, "}\n"...)
+}
+
+func (g *generator) appendProgs(b []byte, doc string) []byte {
+	b = appendComment(append(b, '\n'), "", doc)
+	b = append(b, "type Progs struct {\n"...)
+	for _, p := range g.progs {
 		b = fmt.Appendf(b, "\t%s *skeleton.%s // %s, SEC(%q)\n", p.goName, programHandle(p.section), gotype.Comment(p.c), p.section)
 	}
-	b = append(b, `}
+	return append(b, "}\n"...)
+}
 
-// Links hold what keeps each program attached. Attach fills the slots that are
-// nil. A link of your own in a slot is left alone by Attach, and closed by Detach
-// and Close like the others.
-type Links struct {
-`...)
-	for _, p := range s.progs {
-		b = fmt.Appendf(b, "\t%s link.Link // %s\n", p.goName, gotype.Comment(p.c))
+// appendLinks appends the struct for the links, whose fields have the type slot.
+func (g *generator) appendLinks(b []byte, slot string) []byte {
+	b = append(b, "type Links struct {\n"...)
+	for _, p := range g.progs {
+		b = fmt.Appendf(b, "\t%s %s // %s\n", p.goName, slot, gotype.Comment(p.c))
 	}
 	return append(b, "}\n"...)
 }
@@ -136,6 +168,20 @@ func Open() (*Skeleton, error) {
 		}
 		b = append(b, "\t\t},\n"...)
 	}
+	if s.arena != "" {
+		b = fmt.Appendf(b, "\t\tArena: skeleton.ArenaDesc{Section: %q, Map: %q},\n", s.loaded.Section(bpfobj.ArenaSection), s.arena)
+	}
+	if len(s.loaded.Ksyms) > 0 {
+		b = append(b, "\t\tKsyms: []skeleton.KsymDesc{\n"...)
+		for _, k := range s.loaded.Ksyms {
+			b = fmt.Appendf(b, "\t\t\t{Name: %q, Type: %d", k.Name, k.Type)
+			if k.Weak {
+				b = append(b, ", Weak: true"...)
+			}
+			b = append(b, "},\n"...)
+		}
+		b = append(b, "\t\t},\n"...)
+	}
 	if len(s.sections) > 0 || s.kconfig != nil {
 		b = append(b, "\t\tSections: []skeleton.SectionDesc{\n"...)
 		for _, sec := range s.sections {
@@ -144,14 +190,16 @@ func Open() (*Skeleton, error) {
 		b = s.appendKconfig(b)
 		b = append(b, "\t\t},\n"...)
 	}
-	return append(b, `	})
+	b = append(b, `	})
 	if err != nil {
 		return nil, err
 	}
 	s.Object = obj
-	return s, nil
-}
 `...)
+	for _, sub := range s.subs {
+		b = fmt.Appendf(b, "\tif s.Subskeletons.%s, err = %s.Open(obj); err != nil {\n\t\treturn nil, err\n\t}\n", sub.goName, sub.alias)
+	}
+	return append(b, "\treturn s, nil\n}\n"...)
 }
 
 // commentWidth is where lines of comments end.

@@ -31,7 +31,7 @@ type Link interface{ Close() error }
 `,
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton": `package skeleton
 import "github.com/cilium/ebpf/link"
-const MinVersion, MaxVersion = 2, 2
+const MinVersion, MaxVersion = 3, 3
 type EnforceVersion uint
 type Object struct{}
 func (*Object) Load() error
@@ -50,6 +50,10 @@ type Queue[V any] struct{ UntypedMap }
 type MapOfMaps[K, M any] struct{ UntypedMap }
 type RingBuffer struct{ UntypedMap }
 type PerfEventArray struct{ UntypedMap }
+type StorageMap[V any] struct{ UntypedMap }
+type BloomFilter[V any] struct{ UntypedMap }
+type ProgArray struct{ UntypedMap }
+type UserRingBuffer struct{ UntypedMap }
 type Program struct{}
 type MapDesc struct{}
 func MapField[M any, P interface{ *M; handle() *UntypedMap }](name string, field **M) MapDesc { panic("") }
@@ -64,7 +68,26 @@ type KconfigVar struct { Name string; Offset, Size int; Kind KconfigKind; Signed
 func Kconfig[T any](name string, field **T, vars []KconfigVar) SectionDesc { panic("") }
 type Desc struct { Name, ELF string; Maps []MapDesc; Progs []ProgDesc; Sections []SectionDesc }
 func Open(Desc) (*Object, error)
+type Any interface{ object() *Object }
+func (o *Object) object() *Object { return o }
+type MismatchError struct{}
+type LibraryProgDesc struct{}
+func LibraryProg[H any, P interface{ *H; wrap(*Program) *H }](name, section string, field **H, slot **link.Link) LibraryProgDesc { panic("") }
+type VarDesc struct{}
+func Variable[T any](name string, field **T) VarDesc { panic("") }
+type LibraryDesc struct { Name, Library string; Maps []MapDesc; Progs []LibraryProgDesc; Vars []VarDesc }
+func OpenLibrary(Any, LibraryDesc) error
 ` + programStubs(),
+	"example.com/limiter": `package other_name
+import "github.com/rules-bpf/rules_bpf/runtime/skeleton"
+type Subskeleton struct{}
+func Open(skeleton.Any) (*Subskeleton, error)
+`,
+	"example.com/v2/limiter": `package limiter
+import "github.com/rules-bpf/rules_bpf/runtime/skeleton"
+type Subskeleton struct{}
+func Open(skeleton.Any) (*Subskeleton, error)
+`,
 }
 
 // programStubs are the handles for programs of certain kinds.
@@ -148,20 +171,38 @@ func check(src []byte, arch string) (*types.Package, error) {
 func TestTypeCheck(t *testing.T) {
 	for name, file := range golden {
 		t.Run(name, func(t *testing.T) {
-			src := generate(t, name, name+".bpf.o", file.Build())
-			for _, arch := range arches {
-				if err := typeCheck(src, arch); err != nil {
-					t.Errorf("%s: %v", arch, err)
-				}
-			}
-			formatted, err := format.Source(src)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !bytes.Equal(formatted, src) {
-				t.Error("is not in gofmt's form")
-			}
+			checkSource(t, generate(t, name, name+".bpf.o", file.Build()))
 		})
+	}
+}
+
+func TestTypeCheckSubskeleton(t *testing.T) {
+	for name, file := range golden {
+		t.Run(name, func(t *testing.T) {
+			checkSource(t, generateSub(t, name, name+".bpf.o", file.Build()))
+		})
+	}
+	for name, file := range goldenSub {
+		t.Run(name, func(t *testing.T) {
+			checkSource(t, generateSub(t, name, name+".bpf.o", file.Build()))
+		})
+	}
+}
+
+// checkSource makes sure that the source compiles and is in gofmt's form.
+func checkSource(t *testing.T, src []byte) {
+	t.Helper()
+	for _, arch := range arches {
+		if err := typeCheck(src, arch); err != nil {
+			t.Errorf("%s: %v", arch, err)
+		}
+	}
+	formatted, err := format.Source(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(formatted, src) {
+		t.Error("is not in gofmt's form")
 	}
 }
 
@@ -194,9 +235,9 @@ func TestWrongLayoutDoesNotCompile(t *testing.T) {
 // Generated code for another contract must not compile.
 func TestWrongVersionDoesNotCompile(t *testing.T) {
 	src := generate(t, "minimal", "minimal.bpf.o", minimalFile.Build())
-	for _, version := range []string{"1", "3"} {
-		wrong := bytes.ReplaceAll(src, []byte("EnforceVersion(2 -"), []byte("EnforceVersion("+version+" -"))
-		wrong = bytes.ReplaceAll(wrong, []byte("MaxVersion - 2)"), []byte("MaxVersion - "+version+")"))
+	for _, version := range []string{"2", "4"} {
+		wrong := bytes.ReplaceAll(src, []byte("EnforceVersion(3 -"), []byte("EnforceVersion("+version+" -"))
+		wrong = bytes.ReplaceAll(wrong, []byte("MaxVersion - 3)"), []byte("MaxVersion - "+version+")"))
 		if err := typeCheck(wrong, "amd64"); err == nil {
 			t.Errorf("version %s compiles", version)
 		}

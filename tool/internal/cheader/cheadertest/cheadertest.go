@@ -190,6 +190,10 @@ func definitionOf(t btf.Type) string {
 	case *btf.Enum:
 		fmt.Fprintf(&b, "enum of %d {\n", t.Size)
 		for _, v := range t.Values {
+			// C has no enums without values.
+			if strings.HasPrefix(v.Name, "__no_value_of_") {
+				continue
+			}
 			// Clang before 15 describes neither signs nor more bits.
 			fmt.Fprintf(&b, "  %s = %d\n", flavour.ReplaceAllString(v.Name, ""), uint32(v.Value))
 		}

@@ -23,6 +23,9 @@ struct { __uint(type, 7); __uint(max_entries, 2); __uint(key_size, 4); __uint(va
 struct inner { __uint(type, 2); __uint(max_entries, 1); __type(key, u32); __type(value, struct stats); };
 struct { __uint(type, 13); __uint(max_entries, 4); __type(key, struct key); __array(values, struct inner); } of_maps SEC(".maps");
 struct { __uint(type, 12); __uint(max_entries, 4); __type(key, u32); __type(value, u32); } of_any SEC(".maps");
+struct { __uint(type, 29); __uint(map_flags, 1); __type(key, int); __type(value, struct stats); } of_tasks SEC(".maps");
+struct { __uint(type, 30); __uint(max_entries, 64); __type(value, struct key); } bloom SEC(".maps");
+struct { __uint(type, 31); __uint(max_entries, 4096); } from_user SEC(".maps");
 struct { __uint(type, 99); __uint(max_entries, 4); __type(key, u32); __type(value, u32); } future SEC(".maps");
 
 __attribute__((visibility("hidden"))) const struct event *unused;

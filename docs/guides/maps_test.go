@@ -1,0 +1,295 @@
+// Package guides_test has the code that the guides show, and runs it.
+package guides_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/bazelbuild/rules_go/go/runfiles"
+
+	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
+	"github.com/rules-bpf/rules_bpf/tests/maps/progs/kinds"
+	"github.com/rules-bpf/rules_bpf/tests/normalise/progs/typedmaps"
+)
+
+func hash(skel *typedmaps.Skeleton) error {
+	key := typedmaps.Key{Id: 42, Port: 80}
+	if err := skel.Maps.Hash.Put(key, typedmaps.Stats{Packets: 3}); err != nil {
+		return err
+	}
+	stats, err := skel.Maps.Hash.Lookup(key)
+	if errors.Is(err, ebpf.ErrKeyNotExist) {
+		return nil // the map does not hold the key
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Println(stats.Packets)
+	return skel.Maps.Hash.Delete(key)
+}
+
+func iterate(skel *typedmaps.Skeleton) error {
+	for e, err := range skel.Maps.Hash.All() {
+		if err != nil {
+			return err
+		}
+		fmt.Println(e.Key.Id, e.Value.Packets)
+	}
+	return nil
+}
+
+func batches(skel *typedmaps.Skeleton) error {
+	keys := []typedmaps.Key{{Id: 1}, {Id: 2}, {Id: 3}}
+	if n, err := skel.Maps.Hash.PutBatch(keys, make([]typedmaps.Stats, len(keys))); err != nil {
+		return fmt.Errorf("after %d of %d: %w", n, len(keys), err)
+	}
+	for batch, err := range skel.Maps.Hash.LookupAndDeleteBatches(1000) {
+		if errors.Is(err, ebpf.ErrNotSupported) {
+			return iterate(skel) // this kernel, or this kind of map, has no batches
+		}
+		if err != nil {
+			return err
+		}
+		for i, key := range batch.Keys {
+			fmt.Println(key.Id, batch.Values[i].Packets)
+		}
+	}
+	return nil
+}
+
+func perCPU(skel *typedmaps.Skeleton) error {
+	values, err := skel.Maps.CpuArray.Lookup(1)
+	if err != nil {
+		return err
+	}
+	var packets uint64
+	for _, v := range values { // one for every possible CPU
+		packets += v.Packets
+	}
+	fmt.Println(packets)
+	return nil
+}
+
+func trie(skel *typedmaps.Skeleton) error {
+	// struct prefix { __u32 bits; __u8 address[4]; }
+	prefix := typedmaps.Prefix{Bits: 8, Address: [4]uint8{10}}
+	if err := skel.Maps.Trie.Put(prefix, typedmaps.Stats{}); err != nil {
+		return err
+	}
+	// The value of 10.0.0.0/8, as it is the longest prefix of the address.
+	_, err := skel.Maps.Trie.Lookup(typedmaps.Prefix{Bits: 32, Address: [4]uint8{10, 1, 2, 3}})
+	return err
+}
+
+func queue(skel *typedmaps.Skeleton) error {
+	if err := skel.Maps.Queue.Push(typedmaps.Stats{Packets: 1}, ebpf.UpdateAny); err != nil {
+		return err
+	}
+	oldest, err := skel.Maps.Queue.Pop()
+	if err != nil {
+		return err
+	}
+	fmt.Println(oldest.Packets)
+	return nil
+}
+
+func innerMaps(skel *typedmaps.Skeleton, key typedmaps.Key) error {
+	inner, err := ebpf.NewMap(skel.Maps.OfMaps.Spec().InnerMap)
+	if err != nil {
+		return err
+	}
+	defer inner.Close()
+	if err := skel.Maps.OfMaps.Put(key, inner); err != nil {
+		return err
+	}
+	m, err := skel.Maps.OfMaps.Lookup(key) // *skeleton.Map[uint32, typedmaps.Stats]
+	if err != nil {
+		return err
+	}
+	defer m.Map().Close()
+	return m.Put(0, typedmaps.Stats{Packets: 1})
+}
+
+func storage(skel *kinds.Skeleton) error {
+	fd, err := unix.PidfdOpen(os.Getpid(), 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return skel.Maps.OfTasks.Put(fd, kinds.Stats{Packets: 1})
+}
+
+func bloom(skel *kinds.Skeleton) error {
+	if err := skel.Maps.Bloom.Add(kinds.Name{Kind: 1, Id: 10}); err != nil {
+		return err
+	}
+	may, err := skel.Maps.Bloom.MayContain(kinds.Name{Kind: 1, Id: 11})
+	if err != nil {
+		return err
+	}
+	fmt.Println(may)
+	return nil
+}
+
+func tailCalls(skel *kinds.Skeleton) error {
+	return skel.Maps.TailCalls.Put(3, skel.Progs.Callee.Program())
+}
+
+func sockets(skel *kinds.Skeleton, fd int) error {
+	if err := skel.Maps.Sockets.Put(1, uint64(fd)); err != nil {
+		return err
+	}
+	cookie, err := skel.Maps.Sockets.Lookup(1) // the socket's cookie, not fd
+	if err != nil {
+		return err
+	}
+	fmt.Println(cookie)
+	return nil
+}
+
+func records(skel *typedmaps.Skeleton, deadline time.Time) error {
+	reader, err := skeleton.NewRingReader[typedmaps.Event](skel.Maps.Events)
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+	reader.SetDeadline(deadline)
+	for event, err := range reader.All() {
+		if err != nil {
+			return err
+		}
+		fmt.Println(event.Sequence, skeleton.String(event.Text[:]))
+	}
+	return nil
+}
+
+func commands(skel *kinds.Skeleton) error {
+	writer, err := skeleton.NewUserRingWriter[kinds.Command](skel.Maps.Commands)
+	if err != nil {
+		return err
+	}
+	defer writer.Close()
+	return writer.Write(kinds.Command{Id: 1, Value: 2})
+}
+
+func resize() error {
+	skel, err := kinds.Open()
+	if err != nil {
+		return err
+	}
+	defer skel.Close()
+	skel.Maps.Plain.Spec().MaxEntries = 1 << 16
+	return skel.Load()
+}
+
+func pin(dir string) error {
+	skel, err := kinds.Open()
+	if err != nil {
+		return err
+	}
+	defer skel.Close()
+	skel.Maps.Plain.Spec().Pinning = ebpf.PinByName
+	return skel.LoadWithOptions(ebpf.CollectionOptions{Maps: ebpf.MapOptions{PinPath: dir}})
+}
+
+func reuse(other *kinds.Skeleton) error {
+	skel, err := kinds.Open()
+	if err != nil {
+		return err
+	}
+	defer skel.Close()
+	skel.Maps.Plain.Reuse(other.Maps.Plain.Map())
+	return skel.Load()
+}
+
+// The code of the guide works.
+func TestMaps(t *testing.T) {
+	kerneltest.BPFFS(t)
+	containers, err := typedmaps.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer containers.Close()
+	special, err := kinds.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer special.Close()
+	if err := errors.Join(containers.Load(), special.Load()); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("/sys/fs/bpf", "guides_test_")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	udp, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(udp)
+	if err := unix.Connect(udp, &unix.SockaddrInet4{Port: 9, Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Skipf("needs the address 127.0.0.1: %v", err)
+	}
+	for name, err := range map[string]error{
+		"hash": hash(containers), "iterate": iterate(containers), "batches": batches(containers),
+		"per CPU": perCPU(containers), "trie": trie(containers), "queue": queue(containers),
+		"inner maps": innerMaps(containers, typedmaps.Key{Id: 1}), "records": records(containers, time.Now().Add(time.Millisecond)),
+		"storage": storage(special), "bloom": bloom(special), "tail calls": tailCalls(special),
+		"sockets": sockets(special, udp), "commands": commands(special),
+		"resize": resize(), "pin": pin(dir), "reuse": reuse(special),
+	} {
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// What the guide shows is in this file, line by line.
+func TestMapsGuide(t *testing.T) {
+	guide, source := read(t, "MAPS_GUIDE", "../maps.md"), read(t, "MAPS_SOURCE", "maps_test.go")
+	blocks := strings.Split(guide, "```go\n")[1:]
+	if len(blocks) == 0 {
+		t.Fatal("the guide shows no code")
+	}
+	for _, block := range blocks {
+		block, _, _ = strings.Cut(block, "```")
+		if !strings.Contains(flat(source), flat(block)) {
+			t.Errorf("not in maps_test.go:\n%s", block)
+		}
+	}
+}
+
+// flat is text without indentation.
+func flat(text string) string {
+	var lines []string
+	for line := range strings.Lines(text) {
+		lines = append(lines, strings.TrimSpace(line))
+	}
+	return "\n" + strings.Join(lines, "\n") + "\n"
+}
+
+// read reads a file that Bazel names in the environment, or else go test has there.
+func read(t *testing.T, variable, name string) string {
+	t.Helper()
+	if file := os.Getenv(variable); file != "" {
+		path, err := runfiles.Rlocation(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name = path
+	}
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rules-bpf/rules_bpf/examples/lifetimes/lifetimes"
+	"github.com/rules-bpf/rules_bpf/examples/lifetimes/report"
+	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+)
+
+// watch runs the example while a process lives for 50 ms, again and again.
+func watch(t *testing.T, atLeast time.Duration, atMost uint64) []string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	go func() {
+		for ctx.Err() == nil {
+			_ = exec.Command("sleep", "0.05").Run()
+		}
+	}()
+	var out bytes.Buffer
+	if err := run(ctx, &out, atLeast, atMost); err != nil {
+		t.Fatal(err)
+	}
+	var lived []string
+	for line := range strings.Lines(out.String()) {
+		if f := strings.Fields(line); len(f) == 3 && f[1] == "sleep" {
+			lived = append(lived, f[2])
+		}
+	}
+	return lived
+}
+
+func TestRun(t *testing.T) {
+	kerneltest.BPF(t)
+	lived := watch(t, 0, 1000)
+	if len(lived) == 0 {
+		t.Fatal("no process was reported")
+	}
+	for _, l := range lived {
+		if d, err := time.ParseDuration(l); err != nil || d < 50*time.Millisecond {
+			t.Errorf("a process that slept 50 ms lived %s: %v", l, err)
+		}
+	}
+	if lived := watch(t, time.Hour, 1000); len(lived) > 0 {
+		t.Errorf("processes lived an hour: %v", lived)
+	}
+	if lived := watch(t, 0, 1); len(lived) > 1 {
+		t.Errorf("reported %v, want one at most", lived)
+	}
+}
+
+// The library's links are the slots of the skeleton, and its pointers lead into
+// the skeleton's sections.
+func TestShared(t *testing.T) {
+	kerneltest.BPF(t)
+	skel, err := report.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer skel.Close()
+	lib := skel.Subskeletons.Lifetimes
+	if lib.DataConfig.LifetimesMinNsec != &skel.DataConfig.LifetimesMinNsec {
+		t.Error("lifetimes_min_nsec is at two addresses")
+	}
+	if err := skel.Load(); err != nil {
+		t.Fatal(err)
+	}
+	if err := skel.Attach(); err != nil {
+		t.Fatal(err)
+	}
+	if *lib.Links.LifetimesExec == nil || *lib.Links.LifetimesExit == nil {
+		t.Error("Attach of the skeleton left the library's programs alone")
+	}
+	if *lib.Kconfig.ConfigHz == 0 || *lib.Kconfig.ConfigHz != skel.Kconfig.ConfigHz {
+		t.Errorf("CONFIG_HZ is %d for the library, %d for the object", *lib.Kconfig.ConfigHz, skel.Kconfig.ConfigHz)
+	}
+	// Opened once more, after load, it is the same.
+	again, err := lifetimes.Open(skel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again.DataConfig.LifetimesMinNsec != lib.DataConfig.LifetimesMinNsec {
+		t.Error("opened after load, the variable is at another address")
+	}
+	if err := skel.Detach(); err != nil {
+		t.Fatal(err)
+	}
+	if *lib.Links.LifetimesExec != nil {
+		t.Error("Detach left a link of the library")
+	}
+}

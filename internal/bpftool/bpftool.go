@@ -1,0 +1,69 @@
+// Package bpftool finds bpftool for tests that compare with it. Nothing that is
+// built needs it.
+package bpftool
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Command returns a function that makes commands of bpftool from its arguments,
+// and bpftool's version. It skips t when there is no bpftool.
+//
+// It is the one of the root folder that bazelw has set up last, which is recent,
+// or else the one on PATH.
+func Command(t testing.TB) (command func(args ...string) *exec.Cmd, version string) {
+	t.Helper()
+	argv := find()
+	if argv == nil {
+		t.Skip("needs bpftool, on PATH or in the root folder of bazelw")
+	}
+	command = func(args ...string) *exec.Cmd {
+		return exec.Command(argv[0], append(argv[1:len(argv):len(argv)], args...)...)
+	}
+	out, err := command("version").Output()
+	if err != nil {
+		t.Skipf("needs bpftool, and %s does not run: %v", strings.Join(argv, " "), err)
+	}
+	version, _, _ = strings.Cut(string(out), "\n")
+	return command, version
+}
+
+// find returns the command line of bpftool without its arguments, nil if there is
+// none.
+func find() []string {
+	cache := os.Getenv("RULES_BPF_BAZELW_CACHE")
+	if cache == "" {
+		if user, err := os.UserCacheDir(); err == nil {
+			cache = filepath.Join(user, "rules_bpf", "bazelw")
+		}
+	}
+	var newest []string
+	var made int64
+	roots, _ := filepath.Glob(filepath.Join(cache, "root-*"))
+	for _, root := range roots {
+		program := filepath.Join(root, "usr/sbin/bpftool")
+		loaders, _ := filepath.Glob(filepath.Join(root, "lib64/ld-linux-*"))
+		libraries, _ := filepath.Glob(filepath.Join(root, "usr/lib/*-linux-gnu"))
+		info, err := os.Stat(program)
+		if err != nil || len(loaders) != 1 || len(libraries) == 0 || info.ModTime().UnixNano() < made {
+			continue
+		}
+		made = info.ModTime().UnixNano()
+		// With its own C library, which the host's may be older than.
+		newest = []string{loaders[0], "--library-path", strings.Join(libraries, ":"), program}
+	}
+	if newest != nil {
+		return newest
+	}
+	// Debian has it in /usr/sbin, which is not on everybody's PATH.
+	for _, name := range []string{"bpftool", "/usr/sbin/bpftool", "/sbin/bpftool"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return []string{path}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,103 @@
+// Package ctype says what the generator of Go code and the runtime both have to
+// say of C types, as BTF describes them: how they are spelled in messages, and
+// what they are without their other names.
+package ctype
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/cilium/ebpf/btf"
+)
+
+// maxDepth bounds how many names and qualifiers a type has: more than any C
+// program needs, and an end to cycles, which hostile BTF can have.
+const maxDepth = 64
+
+// Underlying returns t without qualifiers, tags and typedefs, nil when there is
+// no end of them.
+func Underlying(t btf.Type) btf.Type {
+	for range maxDepth {
+		switch c := t.(type) {
+		case *btf.Const:
+			t = c.Type
+		case *btf.Volatile:
+			t = c.Type
+		case *btf.Restrict:
+			t = c.Type
+		case *btf.TypeTag:
+			t = c.Type
+		case *btf.Typedef:
+			t = c.Type
+		default:
+			return t
+		}
+	}
+	return nil
+}
+
+// Name spells a C type for a message. It is no C declaration: arrays and function
+// pointers are written from left to right.
+func Name(t btf.Type) string {
+	return name(t, 8)
+}
+
+func name(t btf.Type, depth int) string {
+	if depth == 0 {
+		return "..."
+	}
+	depth--
+	switch c := t.(type) {
+	case *btf.Void:
+		return "void"
+	case *btf.Const:
+		return "const " + name(c.Type, depth)
+	case *btf.Volatile:
+		return "volatile " + name(c.Type, depth)
+	case *btf.Restrict:
+		return name(c.Type, depth)
+	case *btf.TypeTag:
+		return name(c.Type, depth)
+	case *btf.Pointer:
+		return name(c.Target, depth) + " *"
+	case *btf.Array:
+		return fmt.Sprintf("%s[%d]", name(c.Type, depth), c.Nelems)
+	case *btf.Struct:
+		return tagged("struct", c.Name)
+	case *btf.Union:
+		return tagged("union", c.Name)
+	case *btf.Enum:
+		return tagged("enum", c.Name)
+	case *btf.Fwd:
+		return tagged(c.Kind.String(), c.Name)
+	case *btf.FuncProto:
+		params := make([]string, len(c.Params))
+		for i, p := range c.Params {
+			params[i] = name(p.Type, depth)
+		}
+		return name(c.Return, depth) + "(" + strings.Join(params, ", ") + ")"
+	}
+	if name := t.TypeName(); name != "" {
+		return Printable(name)
+	}
+	return fmt.Sprintf("%T", t)
+}
+
+func tagged(keyword, tag string) string {
+	if tag == "" {
+		return keyword + " {...}"
+	}
+	return keyword + " " + Printable(tag)
+}
+
+// Printable returns a name of C fit for a comment in Go source, and for a message
+// of one line. A name that a compiler allows stays as it is.
+func Printable(c string) string {
+	for _, r := range c {
+		if !strconv.IsPrint(r) || r == '\ufffd' {
+			return strconv.QuoteToASCII(c)
+		}
+	}
+	return c
+}

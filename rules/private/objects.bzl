@@ -1,0 +1,139 @@
+"""From C files to objects, for all rules that compile."""
+
+load("@rules_cc//cc/common:cc_info.bzl", "CcInfo")
+load("//rules:providers.bzl", "BpfLibraryInfo")
+load("//rules/private/actions:compile.bzl", "compile", "compile_problem")
+load("//rules/private/actions:link.bzl", "link")
+load(":target_cpu.bzl", "TargetCpuInfo")
+
+# The attributes that say how to compile.
+COMPILE_ATTRS = {
+    "copts": attr.string_list(
+        doc = "Flags for clang, after those of the rule (`-g -O2 -mcpu=v3 -Wall`) and the toolchain.",
+    ),
+    "defines": attr.string_list(
+        doc = "Macros for the compile, as `NAME` or `NAME=value`.",
+    ),
+    "deps": attr.label_list(
+        doc = """
+        Libraries to link, `bpf_library`, and targets with headers to include, as `cc_library`. Of the
+        latter only the headers are used. A `cc_library` needs a C++ toolchain for the target platform: list
+        the files in `hdrs` to build for another cpu without one.
+        """,
+        providers = [[BpfLibraryInfo], [CcInfo]],
+    ),
+    "hdrs": attr.label_list(
+        doc = "Headers and other files that the sources include.",
+        allow_files = [".c", ".h", ".inc"],
+    ),
+    "includes": attr.string_list(
+        doc = """
+        Folders, relative to this package, to search for headers. The repository's root, as in
+        `#include "path/to/header.h"`, and the folders of the source and of this package are searched
+        without being named.
+        """,
+    ),
+    "_target_cpu": attr.label(
+        default = Label("//rules/private:target_cpu"),
+        providers = [TargetCpuInfo],
+    ),
+}
+
+def compile_srcs_problem(ctx, toolchain):
+    """Tells why the sources of a target cannot be compiled.
+
+    Args:
+      ctx: the context of a rule with COMPILE_ATTRS.
+      toolchain: BpfToolchainInfo.
+
+    Returns:
+      A message, or None when they can.
+    """
+    return compile_problem(
+        label = ctx.label,
+        toolchain = toolchain,
+        cpu = ctx.attr._target_cpu[TargetCpuInfo],
+        includes = ctx.attr.includes,
+    )
+
+def _object_path(label, src):
+    """Returns the path of a source's object in the package, without its ending."""
+    package = label.package + "/" if label.package else ""
+    path = src.short_path
+
+    # Of another repository, whose short_path is ../repository/path.
+    if path.startswith("../"):
+        path = path[len("../"):]
+    path = path.removeprefix(package)
+    return "_bpf_objs/{}/{}".format(label.name, path.removesuffix("." + src.extension))
+
+def compile_srcs(ctx, toolchain, srcs):
+    """Compiles sources, each to an object of its own.
+
+    Args:
+      ctx: the context of a rule with COMPILE_ATTRS.
+      toolchain: BpfToolchainInfo.
+      srcs: list of File, the C files.
+
+    Returns:
+      A list of File, the objects in the order of srcs.
+    """
+    objects = []
+    for src in srcs:
+        object = ctx.actions.declare_file(_object_path(ctx.label, src) + ".o")
+        compile(
+            ctx.actions,
+            label = ctx.label,
+            toolchain = toolchain,
+            cpu = ctx.attr._target_cpu[TargetCpuInfo],
+            src = src,
+            hdrs = ctx.files.hdrs,
+            deps = [dep[CcInfo].compilation_context for dep in ctx.attr.deps],
+            copts = ctx.attr.copts,
+            defines = ctx.attr.defines,
+            includes = ctx.attr.includes,
+            output = object,
+        )
+        objects.append(object)
+    return objects
+
+def link_order(objects, deps):
+    """Puts objects and the libraries that they need into the order in which they are linked.
+
+    A library comes after all that needs it, and once. The order is that of the
+    BUILD files: it does not depend on what else is built.
+
+    Args:
+      objects: list of File.
+      deps: list of Target, those with BpfLibraryInfo among them are libraries.
+
+    Returns:
+      A depset of File.
+    """
+    return depset(
+        objects,
+        order = "topological",
+        transitive = [dep[BpfLibraryInfo].transitive_objects for dep in deps if BpfLibraryInfo in dep],
+    )
+
+def final_object(ctx, toolchain, srcs):
+    """Compiles sources and links them with the libraries in deps.
+
+    A single object without libraries is linked too: that nothing is missing in
+    it is for the linker to say.
+
+    Args:
+      ctx: the context of a rule with COMPILE_ATTRS.
+      toolchain: BpfToolchainInfo.
+      srcs: list of File, the C files.
+
+    Returns:
+      File, the object.
+    """
+    return link(
+        ctx.actions,
+        label = ctx.label,
+        toolchain = toolchain,
+        objects = link_order(compile_srcs(ctx, toolchain, srcs), ctx.attr.deps),
+        output = ctx.actions.declare_file(ctx.label.name + ".bpf.o"),
+    )

@@ -1,0 +1,245 @@
+// Package tools_test measures the build's tool against the one that it is there
+// instead of. A measurement is of whole processes, from start to exit, as a build
+// pays for them.
+//
+//	./bazelw run -c opt //tests/bench/tools:tools_test -- -test.bench=. -test.benchtime=50x
+//	go test ./tests/bench/tools -bench . -benchtime 50x
+package tools_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bazelbuild/rules_go/go/runfiles"
+
+	"github.com/rules-bpf/rules_bpf/internal/bpftool"
+)
+
+// The object that BenchmarkSkeleton is about.
+const (
+	variables = 1050
+	programs  = 200
+	maps      = 60
+)
+
+// largeSource returns C with as many variables, programs and maps. It includes
+// nothing, so that clang is all that compiling it needs.
+func largeSource() string {
+	var b strings.Builder
+	b.WriteString(`#define SEC(name) __attribute__((section(name), used))
+typedef unsigned int u32;
+typedef unsigned long long u64;
+static void *(*const lookup)(void *map, const void *key) = (void *)1;
+enum mode { MODE_OFF, MODE_ON };
+char LICENSE[] SEC("license") = "GPL";
+`)
+	types := []string{"u64 %s", "u32 %s", "char %s[16]", "enum mode %s", "u64 %s[8]"}
+	for i := range 20 {
+		fmt.Fprintf(&b, "struct stats_%d { u64 packets; u64 bytes; char name[16]; enum mode mode; };\n", i)
+		types = append(types, fmt.Sprintf("struct stats_%d %%s", i))
+	}
+	// One third is in each of .bss, .data and .rodata.
+	for i := range variables {
+		variable := fmt.Sprintf(types[i%len(types)], fmt.Sprintf("variable_number_%d", i))
+		if i%3 == 2 {
+			variable = "const volatile " + variable
+		}
+		if i%3 > 0 {
+			value := " = 1"
+			if strings.Contains(variable, "struct") || strings.Contains(variable, "[") {
+				value = " = {1}"
+			}
+			variable += value
+		}
+		b.WriteString(variable + ";\n")
+	}
+	for i := range maps {
+		fmt.Fprintf(&b, "struct { int (*type)[1]; int (*max_entries)[1024]; u32 *key; struct stats_%d *value; } map_number_%d SEC(\".maps\");\n", i%20, i)
+	}
+	for i := range programs {
+		fmt.Fprintf(&b, "SEC(\"kprobe/function_%d\") int program_number_%[1]d(void *ctx)\n{\n\tu32 key = %[1]d;\n", i)
+		for j := range 10 {
+			if n := (i*10 + j) % variables; n%3 < 2 {
+				fmt.Fprintf(&b, "\t*(volatile char *)&variable_number_%d += 1;\n", n)
+			}
+		}
+		fmt.Fprintf(&b, "\treturn lookup(&map_number_%d, &key) != 0;\n}\n", i%maps)
+	}
+	return b.String()
+}
+
+// libraries is how many the object of BenchmarkLink needs.
+const libraries = 10
+
+// callsSource returns C that calls a function of each library.
+func callsSource() string {
+	var b strings.Builder
+	b.WriteString("#define SEC(name) __attribute__((section(name), used))\ntypedef unsigned int u32;\n")
+	for i := range libraries {
+		fmt.Fprintf(&b, "extern u32 library_%d_function_0(u32 arg);\nextern u32 library_%[1]d_variable_0;\n", i)
+	}
+	b.WriteString("SEC(\"kprobe/calls\") int calls(void *ctx)\n{\n\tu32 sum = 0;\n")
+	for i := range libraries {
+		fmt.Fprintf(&b, "\tsum += library_%d_function_0(sum) + library_%[1]d_variable_0;\n", i)
+	}
+	b.WriteString("\treturn sum;\n}\n")
+	return b.String()
+}
+
+// librarySource returns C of a library, with programs, maps and a type of its own.
+func librarySource(library int) string {
+	var b strings.Builder
+	b.WriteString(`#define SEC(name) __attribute__((section(name), used))
+typedef unsigned int u32;
+typedef unsigned long long u64;
+static void *(*const lookup)(void *map, const void *key) = (void *)1;
+struct shared { u64 packets; u64 bytes; char name[16]; };
+`)
+	p := func(format string, args ...any) {
+		fmt.Fprintf(&b, strings.ReplaceAll(format, "LIB", fmt.Sprintf("library_%d", library)), args...)
+	}
+	p("struct LIB_stats { struct shared shared; u32 more; };\n")
+	for i := range 30 {
+		p("u32 LIB_variable_%d = %d;\nstruct LIB_stats LIB_stats_%[1]d;\n", i, i%2)
+	}
+	for i := range 4 {
+		p("struct { int (*type)[1]; int (*max_entries)[64]; u32 *key; struct LIB_stats *value; } LIB_map_%d SEC(\".maps\");\n", i)
+	}
+	for i := range 10 {
+		p("__attribute__((noinline)) u32 LIB_function_%d(u32 arg)\n{\n\tLIB_stats_%[1]d.shared.packets += arg;\n\treturn LIB_variable_%[1]d + arg;\n}\n", i)
+		p("SEC(\"kprobe/LIB_%d\") int LIB_program_%[1]d(void *ctx)\n{\n\tu32 key = LIB_function_%[1]d(1);\n\treturn lookup(&LIB_map_%d, &key) != 0;\n}\n", i, i%4)
+	}
+	return b.String()
+}
+
+// bpfgen returns the path of the tool: Bazel's, or one that is built for the test.
+func bpfgen(b *testing.B) string {
+	b.Helper()
+	if name := os.Getenv("BPFGEN"); name != "" {
+		path, err := runfiles.Rlocation(name)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return path
+	}
+	path := filepath.Join(b.TempDir(), "bpfgen")
+	build := exec.Command("go", "build", "-o", path, "github.com/rules-bpf/rules_bpf/tool/bpfgen")
+	if out, err := build.CombinedOutput(); err != nil {
+		b.Fatalf("go build: %v: %s", err, out)
+	}
+	return path
+}
+
+// compile compiles C for BPF and returns the object's path.
+func compile(b *testing.B, source string) string {
+	b.Helper()
+	clang, err := exec.LookPath("clang")
+	if err != nil {
+		b.Skip("needs clang on PATH")
+	}
+	file := filepath.Join(b.TempDir(), "large.bpf.c")
+	if err := os.WriteFile(file, []byte(source), 0o666); err != nil {
+		b.Fatal(err)
+	}
+	object := strings.TrimSuffix(file, ".c") + ".o"
+	cmd := exec.Command(clang, "-g", "-O2", "-mcpu=v3", "-target", "bpfel", "-c", file, "-o", object)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		b.Fatalf("%v: %s", err, out)
+	}
+	return object
+}
+
+// tool is one of those that do the same work.
+type tool struct {
+	name string
+	// command returns a command that writes the file out, or its stdout to it.
+	command func(out string) (cmd *exec.Cmd, stdout bool)
+}
+
+// run runs a tool once and returns how long it took.
+func (t tool) run(b *testing.B, folder string) time.Duration {
+	name := filepath.Join(folder, t.name)
+	cmd, stdout := t.command(name)
+	if stdout {
+		out, err := os.Create(name)
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer out.Close()
+		cmd.Stdout = out
+	}
+	var errs strings.Builder
+	cmd.Stderr = &errs
+	start := time.Now()
+	err := cmd.Run()
+	took := time.Since(start)
+	if err != nil {
+		b.Fatalf("%s: %v: %s", t.name, err, errs.String())
+	}
+	if info, err := os.Stat(name); err != nil || info.Size() == 0 {
+		b.Fatalf("%s has written nothing: %v", t.name, err)
+	}
+	return took
+}
+
+// compare runs the tools by turns, so that what else the machine does hits both,
+// and reports the median of each and the ratio of the first to the last.
+func compare(b *testing.B, tools ...tool) {
+	folder := b.TempDir()
+	times := make([][]time.Duration, len(tools))
+	for b.Loop() {
+		for i, t := range tools {
+			times[i] = append(times[i], t.run(b, folder))
+		}
+	}
+	medians := make([]float64, len(tools))
+	for i, t := range tools {
+		slices.Sort(times[i])
+		medians[i] = times[i][len(times[i])/2].Seconds() * 1000
+		b.ReportMetric(medians[i], t.name+"-ms")
+	}
+	b.ReportMetric(medians[0]/medians[len(medians)-1], tools[0].name+"/"+tools[len(tools)-1].name)
+	// The time of both together says nothing.
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkSkeleton makes a skeleton of a large object: bpfgen's in Go, bpftool's
+// in C.
+func BenchmarkSkeleton(b *testing.B) {
+	command, version := bpftool.Command(b)
+	b.Logf("%s; %d variables, %d programs, %d maps", version, variables, programs, maps)
+	object, gen := compile(b, largeSource()), bpfgen(b)
+	compare(b,
+		tool{"bpfgen", func(out string) (*exec.Cmd, bool) {
+			return exec.Command(gen, "skeleton", "-package", "large", "-o", out, object), false
+		}},
+		tool{"bpftool", func(string) (*exec.Cmd, bool) {
+			return command("gen", "skeleton", object, "name", "large"), true
+		}},
+	)
+}
+
+// BenchmarkLink links a large object with ten libraries.
+func BenchmarkLink(b *testing.B) {
+	command, version := bpftool.Command(b)
+	b.Logf("%s; %d variables, %d programs, %d maps, %d libraries", version, variables, programs, maps, libraries)
+	objects := []string{compile(b, largeSource()), compile(b, callsSource())}
+	for i := range libraries {
+		objects = append(objects, compile(b, librarySource(i)))
+	}
+	gen := bpfgen(b)
+	compare(b,
+		tool{"bpfgen", func(out string) (*exec.Cmd, bool) {
+			return exec.Command(gen, append([]string{"link", "-o", out}, objects...)...), false
+		}},
+		tool{"bpftool", func(out string) (*exec.Cmd, bool) {
+			return command(append([]string{"gen", "object", out}, objects...)...), false
+		}},
+	)
+}

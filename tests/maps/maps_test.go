@@ -1,0 +1,768 @@
+// Package maps_test checks the kinds of maps that are no plain containers, in the
+// running kernel: what a program puts into them Go reads, and the other way round.
+package maps_test
+
+import (
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/features"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+
+	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
+	"github.com/rules-bpf/rules_bpf/tests/maps/progs/inodes"
+	"github.com/rules-bpf/rules_bpf/tests/maps/progs/kinds"
+)
+
+// open opens the skeleton, with the programs that choose returns and no others.
+func open(t *testing.T, choose func(p *kinds.Progs) []*skeleton.Program) *kinds.Skeleton {
+	t.Helper()
+	kerneltest.BPF(t)
+	// The newest kind.
+	if err := features.HaveMapType(ebpf.CgroupStorage); errors.Is(err, ebpf.ErrNotSupported) {
+		t.Skipf("needs a kernel with BPF_MAP_TYPE_CGRP_STORAGE, which is in Linux since 6.2: %v", err)
+	}
+	skel, err := kinds.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := skel.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	p := &skel.Progs
+	for _, prog := range []*skeleton.Program{
+		p.Storage, p.NewCgroup, p.Created, p.Connecting, p.Filter, p.Caller, p.Callee, p.Drain, p.OfMaps,
+		p.RedirectDevice, p.RedirectHashed, p.RedirectCpu, p.RedirectXsk, p.FindSockets, p.Choose, p.Fill,
+	} {
+		prog.SetAutoload(false)
+	}
+	for _, prog := range choose(p) {
+		prog.SetAutoload(true)
+	}
+	return skel
+}
+
+// load is open and Load.
+func load(t *testing.T, choose func(p *kinds.Progs) []*skeleton.Program) *kinds.Skeleton {
+	t.Helper()
+	skel := open(t, choose)
+	if err := skel.Load(); err != nil {
+		t.Fatal(err)
+	}
+	return skel
+}
+
+// run runs a program on a packet and returns its result.
+func run(t *testing.T, p *skeleton.Program) int32 {
+	t.Helper()
+	result, _, err := p.Test(make([]byte, 64))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int32(result)
+}
+
+// counted is what programs make of a value.
+func counted(s kinds.Stats) kinds.Stats {
+	s.Packets++
+	s.Last = 7
+	s.Name[0] = 'c'
+	return s
+}
+
+// cgroups returns a folder with the root of the cgroups (version 2), which may be
+// mounted anywhere, or nowhere.
+func cgroups(t *testing.T) string {
+	t.Helper()
+	kerneltest.BPF(t)
+	dir := t.TempDir()
+	if err := unix.Mount("none", dir, "cgroup2", 0, ""); err != nil {
+		t.Skipf("needs a kernel with cgroup2, and the right to mount it: %v", err)
+	}
+	t.Cleanup(func() {
+		// Detached, as closing the skeleton comes later.
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+func openFD(t *testing.T, name string) int {
+	t.Helper()
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return int(f.Fd())
+}
+
+// rename makes the kernel say that this process has another name.
+func rename(t *testing.T) {
+	t.Helper()
+	name, err := os.ReadFile("/proc/self/comm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile("/proc/self/comm", name, 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// checkStorage checks that a program has added to what Go put there, and then what
+// Go alone does.
+func checkStorage(t *testing.T, m *skeleton.StorageMap[kinds.Stats], fd int, want kinds.Stats) {
+	t.Helper()
+	if got, err := m.Lookup(fd); err != nil || got != want {
+		t.Errorf("Lookup: %+v, %v, want %+v", got, err, want)
+	}
+	if err := m.Update(fd, want, ebpf.UpdateNoExist); !errors.Is(err, ebpf.ErrKeyExist) {
+		t.Errorf("UpdateNoExist: %v", err)
+	}
+	if err := m.Delete(fd); err != nil {
+		t.Error(err)
+	}
+	if _, err := m.Lookup(fd); !errors.Is(err, ebpf.ErrKeyNotExist) {
+		t.Errorf("Lookup after Delete: %v", err)
+	}
+	if err := m.Delete(fd); !errors.Is(err, ebpf.ErrKeyNotExist) {
+		t.Errorf("second Delete: %v", err)
+	}
+	if err := m.Put(-1, want); err == nil || !strings.Contains(err.Error(), "map "+m.Name()) {
+		t.Errorf("Put with what is no file descriptor: %v", err)
+	}
+}
+
+func TestTaskStorage(t *testing.T) {
+	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.Storage} })
+	fd, err := unix.PidfdOpen(os.Getpid(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := skel.Attach(); err != nil {
+		t.Fatal(err)
+	}
+	skel.Bss.Pid = uint32(os.Getpid())
+	start := kinds.Stats{Packets: 40, Name: [12]byte{'x', 'y'}}
+	if err := skel.Maps.OfTasks.Put(fd, start); err != nil {
+		t.Fatal(err)
+	}
+	rename(t)
+	rename(t)
+	checkStorage(t, skel.Maps.OfTasks, fd, counted(counted(start)))
+	rename(t)
+	checkStorage(t, skel.Maps.OfTasks, fd, counted(kinds.Stats{}))
+}
+
+// The same program asks for the cgroup and the stack of the task.
+func TestCgroupArrayAndStacks(t *testing.T) {
+	root := cgroups(t)
+	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.Storage} })
+	if err := skel.Attach(); err != nil {
+		t.Fatal(err)
+	}
+	skel.Bss.Pid = uint32(os.Getpid())
+	rename(t)
+	if got := skel.Data.BelowCgroup; got != -int32(unix.EAGAIN) {
+		t.Errorf("without a cgroup in the map: %d", got)
+	}
+	if err := skel.Maps.Cgroups.Put(2, uint32(openFD(t, root))); err != nil {
+		t.Fatal(err)
+	}
+	rename(t)
+	if got := skel.Data.BelowCgroup; got != 1 {
+		t.Errorf("below the root of all cgroups: %d", got)
+	}
+	if err := skel.Maps.Cgroups.Delete(2); err != nil {
+		t.Error(err)
+	}
+
+	if skel.Bss.StackId == 0 {
+		t.Fatal("the program got no stack")
+	}
+	id := skel.Bss.StackId - 1
+	stack, err := skel.Maps.Stacks.Lookup(id)
+	if err != nil || stack[0] == 0 || stack[1] == 0 {
+		t.Errorf("stack %d: %x, %v", id, stack, err)
+	}
+	n := 0
+	for e, err := range skel.Maps.Stacks.All() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n++; e.Key == id && e.Value != stack {
+			t.Errorf("stack %d is another one", id)
+		}
+	}
+	if n == 0 {
+		t.Error("All has no stacks")
+	}
+}
+
+func TestCgroupStorage(t *testing.T) {
+	root := cgroups(t)
+	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.NewCgroup} })
+	if err := skel.Attach(); err != nil {
+		t.Fatal(err)
+	}
+	skel.Bss.Pid = uint32(os.Getpid())
+	dir, err := os.MkdirTemp(root, "maps_test_")
+	if err != nil {
+		t.Skipf("needs the right to make cgroups: %v", err)
+	}
+	defer os.Remove(dir)
+	fd := openFD(t, dir)
+	checkStorage(t, skel.Maps.OfCgroups, fd, counted(kinds.Stats{}))
+	if err := skel.Maps.OfCgroups.Put(fd, kinds.Stats{Packets: 5}); err != nil {
+		t.Fatal(err)
+	}
+	checkStorage(t, skel.Maps.OfCgroups, fd, kinds.Stats{Packets: 5})
+}
+
+func TestSocketStorage(t *testing.T) {
+	root := cgroups(t)
+	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.Created, p.Connecting} })
+	for _, a := range []struct {
+		prog *skeleton.Program
+		typ  ebpf.AttachType
+		slot *link.Link
+	}{
+		{skel.Progs.Created, ebpf.AttachCGroupInetSockCreate, &skel.Links.Created},
+		{skel.Progs.Connecting, ebpf.AttachCGroupInet4Connect, &skel.Links.Connecting},
+	} {
+		l, err := link.AttachCgroup(link.CgroupOptions{Path: root, Attach: a.typ, Program: a.prog.Program()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		*a.slot = l
+	}
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	m := skel.Maps.OfSockets
+	if got, err := m.Lookup(fd); err != nil || got != counted(kinds.Stats{}) {
+		t.Errorf("Lookup: %+v, %v", got, err)
+	}
+	value := kinds.Stats{Packets: 21, Last: 3, Name: [12]byte{'s'}}
+	if err := m.Put(fd, value); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Connect(fd, &unix.SockaddrInet4{Port: 9, Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	value.Packets *= 2
+	checkStorage(t, m, fd, value)
+}
+
+func TestInodeStorage(t *testing.T) {
+	kerneltest.BPF(t)
+	start := func(t *testing.T, autoload bool) *inodes.Skeleton {
+		skel, err := inodes.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { skel.Close() })
+		skel.Progs.FileOpen.SetAutoload(autoload)
+		if err := skel.Load(); err != nil {
+			kerneltest.Refused(t, "LSM programs", err)
+			if errors.Is(err, unix.EINVAL) && !autoload {
+				t.Skipf("needs a kernel with CONFIG_BPF_LSM: %v", err)
+			}
+			t.Fatal(err)
+		}
+		return skel
+	}
+	name := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(name, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	fd := openFD(t, name)
+	t.Run("from Go", func(t *testing.T) {
+		m := start(t, false).Maps.Opened
+		if _, err := m.Lookup(fd); !errors.Is(err, ebpf.ErrKeyNotExist) {
+			t.Errorf("Lookup: %v", err)
+		}
+		if err := m.Put(fd, 5); err != nil {
+			t.Fatal(err)
+		}
+		// Another descriptor of the same file.
+		if n, err := m.Lookup(openFD(t, name)); n != 5 || err != nil {
+			t.Errorf("Lookup: %d, %v", n, err)
+		}
+		if err := m.Delete(fd); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("from a program", func(t *testing.T) {
+		skel := start(t, true)
+		if err := skel.Attach(); err != nil {
+			kerneltest.Refused(t, "LSM programs", err)
+			t.Fatal(err)
+		}
+		if err := skel.Maps.Opened.Put(fd, 5); err != nil {
+			t.Fatal(err)
+		}
+		openFD(t, name)
+		if n, err := skel.Maps.Opened.Lookup(fd); n != 6 || err != nil {
+			t.Errorf("after opening the file: %d, %v, want 6", n, err)
+		}
+	})
+}
+
+func TestBloomFilter(t *testing.T) {
+	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.Filter} })
+	m := skel.Maps.Bloom
+	if has, err := m.MayContain(kinds.Name{Kind: 1, Id: 10}); has || err != nil {
+		t.Errorf("an empty filter: %v, %v", has, err)
+	}
+	if err := m.Add(kinds.Name{Kind: 1, Id: 10}); err != nil {
+		t.Fatal(err)
+	}
+	if got := run(t, skel.Progs.Filter); got != 1 {
+		t.Errorf("the program found %b, want 1: bit 0 is the value that Go added, bit 1 another", got)
+	}
+	for v, want := range map[kinds.Name]bool{{Kind: 1, Id: 10}: true, {Kind: 2, Id: 20}: true, {Kind: 2, Id: 10}: false} {
+		if has, err := m.MayContain(v); has != want || err != nil {
+			t.Errorf("%+v: %v, %v, want %v", v, has, err, want)
+		}
+	}
+}
+
+func TestProgArray(t *testing.T) {
+	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.Caller, p.Callee} })
+	m := skel.Maps.TailCalls
+	if got := run(t, skel.Progs.Caller); got != 1 {
+		t.Errorf("without a program to call: %d", got)
+	}
+	if err := m.Put(3, skel.Progs.Callee.Program()); err != nil {
+		t.Fatal(err)
+	}
+	if got := run(t, skel.Progs.Caller); got != 42 {
+		t.Errorf("with a program to call: %d", got)
+	}
+	if err := m.Put(4, skel.Progs.Callee.Program()); err == nil {
+		t.Error("Put beyond the end succeeded")
+	}
+	if err := m.Delete(3); err != nil {
+		t.Error(err)
+	}
+	if err := m.Delete(3); !errors.Is(err, ebpf.ErrKeyNotExist) {
+		t.Errorf("second Delete: %v", err)
+	}
+	if got := run(t, skel.Progs.Caller); got != 1 {
+		t.Errorf("after Delete: %d", got)
+	}
+}
+
+func TestUserRingBuffer(t *testing.T) {
+	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.Drain} })
+	w, err := skeleton.NewUserRingWriter[kinds.Command](skel.Maps.Commands)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	// More than once around, in rounds that end nowhere near its end.
+	var want uint64
+	for round := range uint64(50) {
+		for i := range uint64(7) {
+			if err := w.Write(kinds.Command{Id: uint32(i), Value: round}); err != nil {
+				t.Fatal(err)
+			}
+			want += i * round
+		}
+		if got := run(t, skel.Progs.Drain); got != 7 {
+			t.Fatalf("round %d: the program got %d records, want 7", round, got)
+		}
+		if got := skel.Bss.Sum; got != want {
+			t.Fatalf("round %d: the program has %d, want %d", round, got, want)
+		}
+	}
+	// Until it is full: 24 bytes for each record of 16.
+	n := 0
+	for err = nil; err == nil; n++ {
+		err = w.Write(kinds.Command{})
+	}
+	if room := int(skel.Maps.Commands.Map().MaxEntries()) / 24; !errors.Is(err, skeleton.ErrRingFull) || n-1 != room {
+		t.Errorf("after %d records: %v, want %d and ErrRingFull", n-1, err, room)
+	}
+	if got := run(t, skel.Progs.Drain); got != int32(n-1) {
+		t.Errorf("the program got %d records, want %d", got, n-1)
+	}
+	if err := w.Write(kinds.Command{}); err != nil {
+		t.Error(err)
+	}
+	for range 2 {
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := w.Write(kinds.Command{}); !errors.Is(err, skeleton.ErrWriterClosed) {
+		t.Errorf("Write after Close: %v", err)
+	}
+	if _, err := skeleton.NewUserRingWriter[*int](skel.Maps.Commands); err == nil {
+		t.Error("a writer of Go pointers")
+	}
+}
+
+func TestArrayOfMaps(t *testing.T) {
+	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.OfMaps} })
+	if got := run(t, skel.Progs.OfMaps); got != 1 {
+		t.Errorf("without an inner map: %d", got)
+	}
+	inner, err := ebpf.NewMap(skel.Maps.InnerMaps.Spec().InnerMap)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inner.Close()
+	if err := skel.Maps.InnerMaps.Put(1, inner); err != nil {
+		t.Fatal(err)
+	}
+	m, err := skel.Maps.InnerMaps.Lookup(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Map().Close()
+	start := kinds.Stats{Packets: 9, Name: [12]byte{'i', 'n'}}
+	if err := m.Put(5, start); err != nil {
+		t.Fatal(err)
+	}
+	if got := run(t, skel.Progs.OfMaps); got != 0 {
+		t.Fatalf("with an inner map: %d", got)
+	}
+	if got, err := m.Lookup(5); err != nil || got != counted(start) {
+		t.Errorf("key 5: %+v, %v", got, err)
+	}
+	if got, err := m.Lookup(6); err != nil || skeleton.String(got.Name[:]) != "made" || got.Packets != 100 {
+		t.Errorf("key 6: %+v, %v", got, err)
+	}
+}
+
+const xdpRedirect = 4
+
+func TestDeviceMaps(t *testing.T) {
+	skel := load(t, func(p *kinds.Progs) []*skeleton.Program {
+		return []*skeleton.Program{p.RedirectDevice, p.RedirectHashed}
+	})
+	lo, err := net.InterfaceByName("lo")
+	if err != nil {
+		t.Skipf("needs the interface lo: %v", err)
+	}
+	index := uint32(lo.Index)
+	for _, p := range []*skeleton.Program{skel.Progs.RedirectDevice, skel.Progs.RedirectHashed} {
+		if got := run(t, p); got != 0 {
+			t.Errorf("%s without a device: %d", p.Name(), got)
+		}
+	}
+	// Descriptor 0 is none here, as the kernel's header says.
+	value := kinds.BpfDevmapVal{Ifindex: index}
+	if err := errors.Join(skel.Maps.Devices.Put(2, value), skel.Maps.DevicesByHash.Put(1000, index)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := skel.Maps.Devices.Lookup(2); err != nil || got.Ifindex != index || *got.BpfProg.AsId() != 0 {
+		t.Errorf("devices: %+v, %v", got, err)
+	}
+	if got, err := skel.Maps.DevicesByHash.Lookup(1000); err != nil || got != index {
+		t.Errorf("devices_by_hash: %d, %v", got, err)
+	}
+	for e, err := range skel.Maps.DevicesByHash.All() {
+		if err != nil || e.Key != 1000 {
+			t.Errorf("All: %+v, %v", e, err)
+		}
+	}
+	for _, p := range []*skeleton.Program{skel.Progs.RedirectDevice, skel.Progs.RedirectHashed} {
+		if got := run(t, p); got != xdpRedirect {
+			t.Errorf("%s: %d, want %d", p.Name(), got, xdpRedirect)
+		}
+	}
+	if err := skel.Maps.DevicesByHash.Delete(1000); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCPUMap(t *testing.T) {
+	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.RedirectCpu} })
+	if got := run(t, skel.Progs.RedirectCpu); got != 0 {
+		t.Errorf("without a CPU: %d", got)
+	}
+	if err := skel.Maps.Cpus.Put(0, kinds.BpfCpumapVal{Qsize: 192}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := skel.Maps.Cpus.Lookup(0); err != nil || got.Qsize != 192 {
+		t.Errorf("Lookup: %+v, %v", got, err)
+	}
+	if got := run(t, skel.Progs.RedirectCpu); got != xdpRedirect {
+		t.Errorf("with a CPU: %d", got)
+	}
+}
+
+func TestXSKMap(t *testing.T) {
+	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.RedirectXsk} })
+	fd, err := unix.Socket(unix.AF_XDP, unix.SOCK_RAW, 0)
+	if err != nil {
+		t.Skipf("needs a kernel with CONFIG_XDP_SOCKETS: %v", err)
+	}
+	defer unix.Close(fd)
+	if err := unix.SetsockoptInt(fd, unix.SOL_XDP, unix.XDP_RX_RING, 64); err != nil {
+		t.Fatal(err)
+	}
+	if got := run(t, skel.Progs.RedirectXsk); got != 0 {
+		t.Errorf("without a socket: %d", got)
+	}
+	if err := skel.Maps.Xsk.Put(1, uint32(fd)); err != nil {
+		t.Fatal(err)
+	}
+	if got := run(t, skel.Progs.RedirectXsk); got != xdpRedirect {
+		t.Errorf("with a socket: %d", got)
+	}
+	if err := skel.Maps.Xsk.Delete(1); err != nil {
+		t.Error(err)
+	}
+}
+
+// fdOf returns the file descriptor of a connection, which stays open.
+func fdOf(t *testing.T, c syscall.Conn) int {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fd int
+	if err := raw.Control(func(f uintptr) { fd = int(f) }); err != nil {
+		t.Fatal(err)
+	}
+	return fd
+}
+
+func cookie(t *testing.T, fd int) uint64 {
+	t.Helper()
+	c, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestSocketMaps(t *testing.T) {
+	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.FindSockets} })
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Skipf("needs the address 127.0.0.1: %v", err)
+	}
+	defer listener.Close()
+	conn, err := net.Dial("tcp4", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fd := fdOf(t, conn.(*net.TCPConn))
+	key := kinds.Name{Kind: 3, Id: 30}
+	if got := run(t, skel.Progs.FindSockets); got != 0 {
+		t.Errorf("without sockets: %b", got)
+	}
+	if err := skel.Maps.Sockets.Put(1, uint64(fd)); err != nil {
+		t.Fatal(err)
+	}
+	if got := run(t, skel.Progs.FindSockets); got != 1 {
+		t.Errorf("with a socket in the array: %b", got)
+	}
+	if err := skel.Maps.SocketsByName.Put(key, uint64(fd)); err != nil {
+		t.Fatal(err)
+	}
+	if got := run(t, skel.Progs.FindSockets); got != 3 {
+		t.Errorf("with a socket in both: %b", got)
+	}
+	// What is read is not the descriptor.
+	want := cookie(t, fd)
+	if got, err := skel.Maps.Sockets.Lookup(1); err != nil || got != want {
+		t.Errorf("sockets: %d, %v, want %d", got, err, want)
+	}
+	if got, err := skel.Maps.SocketsByName.Lookup(key); err != nil || got != want {
+		t.Errorf("sockets_by_name: %d, %v, want %d", got, err, want)
+	}
+	if err := errors.Join(skel.Maps.Sockets.Delete(1), skel.Maps.SocketsByName.Delete(key)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestReuseport(t *testing.T) {
+	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.Choose} })
+	var conns []*net.UDPConn
+	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		ctlErr := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) })
+		return errors.Join(ctlErr, err)
+	}}
+	addr := "127.0.0.1:0"
+	for range 2 {
+		c, err := config.ListenPacket(t.Context(), "udp4", addr)
+		if err != nil {
+			t.Skipf("needs the address 127.0.0.1: %v", err)
+		}
+		defer c.Close()
+		addr = c.LocalAddr().String()
+		conns = append(conns, c.(*net.UDPConn))
+	}
+	if err := unix.SetsockoptInt(fdOf(t, conns[0]), unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_EBPF, skel.Progs.Choose.Program().FD()); err != nil {
+		t.Fatal(err)
+	}
+	client, err := net.Dial("udp4", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	for i, c := range conns {
+		fd := fdOf(t, c)
+		if err := skel.Maps.Reuseport.Put(1, uint64(fd)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := skel.Maps.Reuseport.Lookup(1); err != nil || got != cookie(t, fd) {
+			t.Errorf("Lookup: %d, %v, want %d", got, err, cookie(t, fd))
+		}
+		if _, err := client.Write([]byte{byte(i)}); err != nil {
+			t.Fatal(err)
+		}
+		buf := make([]byte, 1)
+		if err := c.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Read(buf); err != nil || buf[0] != byte(i) {
+			t.Errorf("socket %d got %v, %v", i, buf, err)
+		}
+		if got := skel.Bss.Runs; got != uint32(i)+1 {
+			t.Errorf("the program has chosen %d times, want %d", got, i+1)
+		}
+		// A socket is in the map once.
+		if err := skel.Maps.Reuseport.Delete(1); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func fill(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.Fill} }
+
+func TestResize(t *testing.T) {
+	for _, entries := range []uint32{4, 8, 32} {
+		skel := open(t, fill)
+		if got := skel.Maps.Plain.Spec().MaxEntries; got != 4 {
+			t.Errorf("Spec has room for %d entries, want 4", got)
+		}
+		skel.Maps.Plain.Spec().MaxEntries = entries
+		if err := skel.Load(); err != nil {
+			t.Fatal(err)
+		}
+		if got := run(t, skel.Progs.Fill); got != int32(entries) {
+			t.Errorf("the program put %d entries into a map of %d", got, entries)
+		}
+		if got := skel.Maps.Plain.Map().MaxEntries(); got != entries {
+			t.Errorf("the map has room for %d entries, want %d", got, entries)
+		}
+	}
+}
+
+func TestPin(t *testing.T) {
+	kerneltest.BPFFS(t)
+	dir, err := os.MkdirTemp("/sys/fs/bpf", "maps_test_")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	opts := ebpf.CollectionOptions{Maps: ebpf.MapOptions{PinPath: dir}}
+	start := func(entries uint32) (*kinds.Skeleton, error) {
+		skel := open(t, fill)
+		skel.Maps.Plain.Spec().Pinning = ebpf.PinByName
+		skel.Maps.Plain.Spec().MaxEntries = entries
+		return skel, skel.LoadWithOptions(opts)
+	}
+	first, err := start(6)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := run(t, first.Progs.Fill); got != 6 {
+		t.Errorf("the program put %d entries into a map of 6", got)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// The map has outlived the skeleton, and the next one takes it.
+	second, err := start(6)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, err := range second.Maps.Plain.All() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+	}
+	if n != 6 {
+		t.Errorf("the pinned map has %d entries, want 6", n)
+	}
+	if got := run(t, second.Progs.Fill); got != 0 {
+		t.Errorf("the program found room for %d entries in the full map", got)
+	}
+	if _, err := start(7); !errors.Is(err, ebpf.ErrMapIncompatible) {
+		t.Errorf("a map of another size in the place of the pinned one: %v", err)
+	}
+	// By hand, and after Load.
+	name := filepath.Join(dir, "again")
+	if err := second.Maps.Plain.Map().Pin(name); err != nil {
+		t.Fatal(err)
+	}
+	pinned, err := ebpf.LoadPinnedMap(name, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pinned.Close()
+}
+
+func TestReuse(t *testing.T) {
+	first := load(t, fill)
+	second := open(t, fill)
+	second.Maps.Plain.Reuse(first.Maps.Plain.Map())
+	if err := second.Load(); err != nil {
+		t.Fatal(err)
+	}
+	if got := run(t, first.Progs.Fill); got != 4 {
+		t.Errorf("the first program put %d entries, want 4", got)
+	}
+	if got := run(t, second.Progs.Fill); got != 0 {
+		t.Errorf("the second program found room for %d entries in the same map", got)
+	}
+	value := kinds.Stats{Packets: 77}
+	if err := first.Maps.Plain.Put(1, value); err != nil {
+		t.Fatal(err)
+	}
+	// Each skeleton has a reference of its own.
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := second.Maps.Plain.Lookup(1); err != nil || got != value {
+		t.Errorf("Lookup: %+v, %v", got, err)
+	}
+
+	third := open(t, fill)
+	third.Maps.Plain.Spec().MaxEntries = 5
+	third.Maps.Plain.Reuse(second.Maps.Plain.Map())
+	if err := third.Load(); !errors.Is(err, ebpf.ErrMapIncompatible) {
+		t.Errorf("a map of another size: %v", err)
+	}
+	third.Maps.Plain.Reuse(nil)
+	if err := third.Load(); err != nil {
+		t.Errorf("after taking Reuse back: %v", err)
+	}
+}

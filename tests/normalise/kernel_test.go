@@ -1,0 +1,152 @@
+package normalise_test
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/features"
+
+	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
+	"github.com/rules-bpf/rules_bpf/tests/normalise/progs/arena"
+	"github.com/rules-bpf/rules_bpf/tests/normalise/progs/ksyms"
+	"github.com/rules-bpf/rules_bpf/tests/normalise/progs/likelibbpf"
+	"github.com/rules-bpf/rules_bpf/tests/normalise/progs/structops"
+)
+
+// call runs a program of type syscall.
+func call(t *testing.T, p *skeleton.Program) {
+	t.Helper()
+	if _, err := p.Run(&ebpf.RunOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestArena(t *testing.T) {
+	skel, err := arena.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kerneltest.BPF(t)
+	if err := features.HaveMapType(ebpf.Arena); errors.Is(err, ebpf.ErrNotSupported) {
+		t.Skipf("needs a kernel with arenas (6.9): %v", err)
+	}
+	before := skel.Arena
+	if before.Counter != 5 || before.Pair != (arena.Pair{First: 1, Second: 2}) || before.Zero != 0 {
+		t.Errorf("before Load the variables are %+v", *before)
+	}
+	before.Counter = 6
+	skel.Progs.Count.SetAutoload(false)
+	load(t, skel, nil)
+	vars := skel.Arena
+	if vars.Counter != 6 || vars.Pair.Second != 2 {
+		t.Errorf("after Load the variables are %+v", *vars)
+	}
+	call(t, skel.Progs.Addresses)
+	if got, want := skel.Bss.AddressOfCounter, uint64(uintptr(unsafe.Pointer(&vars.Counter))); got != want {
+		t.Errorf("the program has counter at %#x, user space at %#x", got, want)
+	}
+	if got, want := skel.Bss.AddressOfZero, uint64(uintptr(unsafe.Pointer(&vars.Zero))); got != want {
+		t.Errorf("the program has zero at %#x, user space at %#x", got, want)
+	}
+	vars.Counter = 7
+	for range 2 {
+		if err := skel.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if vars.Counter != 7 {
+			t.Errorf("after Close counter is %d, want 7", vars.Counter)
+		}
+	}
+}
+
+// TestArenaAccess loads a program that goes to the memory of an arena, or is told
+// why the loader cannot.
+func TestArenaAccess(t *testing.T) {
+	skel, err := arena.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer skel.Close()
+	kerneltest.BPF(t)
+	if err := features.HaveMapType(ebpf.Arena); errors.Is(err, ebpf.ErrNotSupported) {
+		t.Skipf("needs a kernel with arenas (6.9): %v", err)
+	}
+	if err := skel.Load(); err != nil {
+		if !strings.Contains(err.Error(), `program count, SEC("syscall"): has pointers into an arena`) || !strings.Contains(err.Error(), "SetAutoload(false)") {
+			t.Fatal(err)
+		}
+		return
+	}
+	call(t, skel.Progs.Count)
+	if skel.Arena.Counter != 12 || skel.Arena.Pair.Second != 12 || skel.Arena.Zero != 1 {
+		t.Errorf("the variables are %+v", *skel.Arena)
+	}
+}
+
+func TestTypedKsymMissing(t *testing.T) {
+	skel, err := ksyms.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	skel.Progs.ReadActive.SetAutoload(false)
+	load(t, skel, nil)
+	call(t, skel.Progs.LookForMissing)
+	if skel.Data.Missing != 1 {
+		t.Errorf("missing is %d, want 1: a variable that no kernel has is there", skel.Data.Missing)
+	}
+}
+
+func TestTypedKsym(t *testing.T) {
+	symbols, err := os.ReadFile("/proc/kallsyms")
+	if err != nil || !strings.Contains(string(symbols), " bpf_prog_active\n") {
+		t.Skipf("needs a kernel that knows the addresses of its variables (CONFIG_KALLSYMS_ALL): %v", err)
+	}
+	skel, err := ksyms.Open()
+	load(t, skel, err)
+	call(t, skel.Progs.ReadActive)
+	// The kernel's count of tracing programs that run on the CPU.
+	if skel.Data.Active != 0 && skel.Data.Active != 1 {
+		t.Errorf("bpf_prog_active is %d on CPU 0", skel.Data.Active)
+	}
+}
+
+func TestLikeLibbpf(t *testing.T) {
+	kerneltest.BPFFS(t)
+	pin := filepath.Join("/sys/fs/bpf", "rules_bpf_test_pinned")
+	skel, err := likelibbpf.Open()
+	t.Cleanup(func() {
+		if err := os.Remove(pin); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Error(err)
+		}
+	})
+	load(t, skel, err)
+	call(t, skel.Progs.Run)
+	if got := skel.Bss.Result; got != 42 {
+		t.Errorf("the hidden function returned %d, want 42", got)
+	}
+	if got, want := skel.Maps.OddRing.Map().MaxEntries(), uint32(os.Getpagesize()); got != want {
+		t.Errorf("the ring has %d bytes, want %d", got, want)
+	}
+	if _, err := os.Stat(pin); err != nil {
+		t.Errorf("the map is not pinned: %v", err)
+	}
+}
+
+func TestStructOpsError(t *testing.T) {
+	_, err := structops.Open()
+	if err == nil {
+		t.Skip("needs a loader that does not take SEC(\".struct_ops\")")
+	}
+	for _, want := range []string{"open structops.bpf.o: table: in SEC(\".struct_ops\")", "use SEC(\".struct_ops.link\")"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("got %q, want it to contain %q", err, want)
+		}
+	}
+}

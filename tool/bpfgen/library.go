@@ -1,0 +1,105 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/rules-bpf/rules_bpf/internal/bpflib"
+	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
+	"github.com/rules-bpf/rules_bpf/tool/internal/libdesc"
+	"github.com/rules-bpf/rules_bpf/tool/internal/linker"
+	"github.com/rules-bpf/rules_bpf/tool/internal/skelgen"
+)
+
+func subskeleton(fs *flag.FlagSet, args []string, _ streams) error {
+	pkg := fs.String("package", "", "name of the Go `package`")
+	out := fs.String("o", "", "`file` to write")
+	types := typesFlag(fs)
+	if err := parse(fs, args, "package", "o"); err != nil {
+		return err
+	}
+	if fs.NArg() == 0 {
+		return usageError{errors.New("no object given")}
+	}
+	if err := skelgen.CheckPackage(*pkg); err != nil {
+		return fmt.Errorf("-package %w", err)
+	}
+	lib, err := readLibrary(fs.Args())
+	if err != nil {
+		return err
+	}
+	src, err := skelgen.Subskeleton(lib, skelgen.Options{Package: *pkg, Types: *types})
+	if err != nil {
+		return inFile(fs.Arg(0), err)
+	}
+	return writeFile(*out, src)
+}
+
+// readLibrary reads the object files of a library as one.
+func readLibrary(files []string) (*bpfobj.Object, error) {
+	inputs, err := readInputs(files)
+	if err != nil {
+		return nil, err
+	}
+	// The base names only: the output is the same whatever the folder.
+	name, elf := filepath.Base(files[0]), inputs[0].Data
+	if len(files) > 1 {
+		if elf, err = linker.Link(inputs, linker.Options{Partial: true}); err != nil {
+			return nil, err
+		}
+	}
+	lib, err := bpfobj.ReadLibrary(name, elf)
+	if err != nil {
+		return nil, inFile(files[0], err)
+	}
+	return lib, nil
+}
+
+func check(fs *flag.FlagSet, args []string, _ streams) error {
+	object := fs.String("object", "", "final `object` that the library is linked into")
+	stamp := fs.String("o", "", "empty `file` to write when the object has what the library needs")
+	if err := parse(fs, args, "object"); err != nil {
+		return err
+	}
+	if fs.NArg() == 0 {
+		return usageError{errors.New("no object of the library given")}
+	}
+	elf, err := os.ReadFile(*object)
+	if err != nil {
+		return inFile(*object, err)
+	}
+	final, err := bpfobj.Read(filepath.Base(*object), elf)
+	if err != nil {
+		return inFile(*object, err)
+	}
+	lib, err := readLibrary(fs.Args())
+	if err != nil {
+		return err
+	}
+	if err := checkLibrary(lib, final); err != nil {
+		return inFile(*object, err)
+	}
+	if *stamp == "" {
+		return nil
+	}
+	return writeFile(*stamp, nil)
+}
+
+// checkLibrary compares the object with what the generated code of the library
+// carries, byte for byte: so it says what the runtime will.
+func checkLibrary(lib, final *bpfobj.Object) error {
+	needs := libdesc.Library(lib)
+	raw, err := needs.Marshal()
+	if err != nil {
+		return err
+	}
+	carried, err := bpflib.Unmarshal(raw)
+	if err != nil {
+		return err
+	}
+	carried.Name, carried.Progs = needs.Name, needs.Progs
+	return bpflib.Check(carried, libdesc.Object(final))
+}

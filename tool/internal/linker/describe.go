@@ -1,0 +1,385 @@
+package linker
+
+import (
+	"cmp"
+	"debug/elf"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/rules-bpf/rules_bpf/tool/internal/elfobj"
+	"github.com/rules-bpf/rules_bpf/tool/internal/rawbtf"
+)
+
+// describer makes the sections .BTF and .BTF.ext.
+type describer struct {
+	*linker
+	graph *graph
+	btf   *rawbtf.Builder
+	// ids are the numbers in the result of types that are representatives, and of
+	// variables, functions and declaration tags; 0 for those it does not have.
+	ids []uint32
+	// kept are the variables and functions of the result.
+	kept map[uint32]rawbtf.Linkage
+}
+
+// describe adds the sections .BTF and .BTF.ext.
+func (l *linker) describe() error {
+	d := &describer{
+		linker: l,
+		graph:  newGraph(l.objects, l.order()),
+		btf:    rawbtf.NewBuilder(l.order()),
+		kept:   make(map[uint32]rawbtf.Linkage),
+	}
+	d.graph.dedup()
+	d.addTypes()
+	if err := d.addLists(); err != nil {
+		return err
+	}
+	ext, err := d.ext()
+	if err != nil {
+		return err
+	}
+	data, err := d.btf.Bytes()
+	if err != nil {
+		return fmt.Errorf("%s: section .BTF: %w", l.objects[0].name, err)
+	}
+	l.out.Sections = append(l.out.Sections, &elfobj.Section{Name: ".BTF", Type: elf.SHT_PROGBITS, Align: 4, Data: data})
+	if len(ext.Funcs)+len(ext.Lines)+len(ext.Relos) == 0 {
+		return nil
+	}
+	if data, err = ext.Bytes(l.order()); err != nil {
+		return fmt.Errorf("%s: section .BTF.ext: %w", l.objects[0].name, err)
+	}
+	l.out.Sections = append(l.out.Sections, &elfobj.Section{Name: ".BTF.ext", Type: elf.SHT_PROGBITS, Align: 4, Data: data})
+	return nil
+}
+
+// addTypes adds all types, variables, functions and declaration tags.
+func (d *describer) addTypes() {
+	d.ids = make([]uint32, len(d.graph.types))
+	wanted := d.wanted()
+	var types, externs, others, tags []uint32
+	for i := range d.graph.types {
+		n := uint32(i)
+		if n == 0 || !wanted[n] {
+			continue
+		}
+		switch linkage, isDecl := d.kept[n]; {
+		case isDecl && linkage == rawbtf.Extern:
+			externs = append(externs, n)
+		case isDecl:
+			others = append(others, n)
+		case d.graph.kind(n) == rawbtf.DeclTag:
+			tags = append(tags, n)
+		default:
+			types = append(types, n)
+		}
+	}
+	// libbpf takes the first variable or function of a name for the one that is
+	// declared, even when it is a static one that has the name too.
+	all := slices.Concat(types, externs, others)
+	for i, n := range all {
+		d.ids[n] = uint32(i + 1)
+	}
+	for _, n := range all {
+		d.btf.Add(d.bytes(n))
+	}
+	added := make(map[string]bool)
+	for _, n := range tags {
+		// Equal types of several files have equal tags.
+		b := d.bytes(n)
+		if !added[string(b)] {
+			added[string(b)] = true
+			d.ids[n] = d.btf.Add(b)
+		}
+	}
+}
+
+// bytes returns a type as the result has it.
+func (d *describer) bytes(n uint32) []byte {
+	b := slices.Clone(d.graph.types[n].bytes)
+	order := d.order()
+	i := 0
+	// The types were checked when they were read.
+	_ = rawbtf.Fields(b, order,
+		func(at int) {
+			order.PutUint32(b[at:], d.id(d.graph.ref(n, i)))
+			i++
+		},
+		func(at int) { order.PutUint32(b[at:], d.btf.Intern(d.graph.names[order.Uint32(b[at:])])) })
+	if linkage, ok := d.kept[n]; ok {
+		if d.graph.kind(n) == rawbtf.Func {
+			order.PutUint32(b[4:], order.Uint32(b[4:])&^0xffff|uint32(linkage))
+		} else {
+			order.PutUint32(b[12:], uint32(linkage))
+		}
+	}
+	return b
+}
+
+// id returns the number in the result of a type in the graph.
+func (d *describer) id(n uint32) uint32 { return d.ids[d.graph.canon[n]] }
+
+// wanted returns what the result has: all but the variables and functions that
+// lost, and what only these refer to. Types that nothing refers to are kept, as
+// programs have them for those who read BTF.
+func (d *describer) wanted() []bool {
+	g := d.graph
+	lost := make([]bool, len(g.types))
+	wanted := make([]bool, len(g.types))
+	var roots, losers []uint32
+	for _, obj := range d.objects {
+		for id := uint32(1); id < obj.btf.Len(); id++ {
+			n := obj.number(id)
+			switch obj.btf.Kind(id) {
+			case rawbtf.Var, rawbtf.Func:
+				if linkage, ok := d.keeps(obj, id); ok && d.inResult(obj, id) {
+					d.kept[n] = linkage
+					roots = append(roots, n)
+				} else {
+					losers = append(losers, n)
+				}
+			case rawbtf.Datasec:
+				lost[n] = true
+			}
+		}
+	}
+	visit := func(seen []bool, stack []uint32, canon bool) {
+		for len(stack) > 0 {
+			n := stack[len(stack)-1]
+			stack = stack[:len(stack)-1]
+			if canon {
+				n = g.canon[n]
+			}
+			if n == 0 || seen[n] {
+				continue
+			}
+			seen[n] = true
+			for i := range g.types[n].refs {
+				stack = append(stack, g.ref(n, i))
+			}
+		}
+	}
+	visit(lost, losers, false)
+	for i := range g.types {
+		n := uint32(i)
+		switch g.kind(n) {
+		case rawbtf.Var, rawbtf.Func, rawbtf.Datasec, rawbtf.DeclTag:
+		default:
+			if !lost[n] {
+				roots = append(roots, n)
+			}
+		}
+	}
+	visit(wanted, roots, true)
+	for i := range g.types {
+		if n := uint32(i); g.kind(n) == rawbtf.DeclTag {
+			wanted[n] = wanted[g.canon[g.types[n].refs[0]]]
+		}
+	}
+	return wanted
+}
+
+// inResult says whether a static variable or function is in a part of its file that
+// the result has.
+func (d *describer) inResult(obj *object, id uint32) bool {
+	in, ok := obj.lists[id]
+	if !ok || obj.btf.Linkage(id) != rawbtf.Static {
+		return true
+	}
+	p := obj.part(in.section)
+	return p != nil && !p.again && !p.isCut(uint64(in.Offset))
+}
+
+// part returns the part with a section's name.
+func (obj *object) part(name string) *part {
+	for _, p := range obj.order {
+		if p.sec.Name == name {
+			return p
+		}
+	}
+	return nil
+}
+
+// addLists adds the lists of the sections' variables.
+func (d *describer) addLists() error {
+	lists := make(map[string][]rawbtf.Secinfo)
+	var names []string
+	for _, obj := range d.objects {
+		for id := uint32(1); id < obj.btf.Len(); id++ {
+			if obj.btf.Kind(id) != rawbtf.Datasec || obj.btf.Name(id) == externList {
+				continue
+			}
+			name := obj.btf.Name(id)
+			if _, ok := lists[name]; !ok {
+				lists[name] = []rawbtf.Secinfo{}
+				names = append(names, name)
+			}
+			for i := range obj.btf.Vlen(id) {
+				info := obj.btf.Secinfo(id, i)
+				if _, ok := d.kept[obj.number(info.ID)]; ok {
+					info.Offset = d.offset(obj, name, info)
+					info.ID = d.id(obj.number(info.ID))
+					lists[name] = append(lists[name], info)
+				}
+			}
+		}
+	}
+	for _, name := range names {
+		vars := lists[name]
+		size := uint64(0)
+		if sec := d.byName[name]; sec != nil {
+			size = sizeOf(sec.Section)
+		} else if len(vars) == 0 {
+			continue
+		}
+		if len(vars) > math.MaxUint16 {
+			return fmt.Errorf("%s: section %s: has %d variables together with the other files, more than BTF can list: put some into sections of their own", d.objects[0].name, elfobj.Quote(name), len(vars))
+		}
+		slices.SortStableFunc(vars, func(a, b rawbtf.Secinfo) int { return cmp.Compare(a.Offset, b.Offset) })
+		d.btf.AddDatasec(name, uint32(size), vars)
+	}
+	return nil
+}
+
+// offset returns where in its section a variable is.
+func (d *describer) offset(obj *object, section string, info rawbtf.Secinfo) uint32 {
+	p := obj.part(section)
+	switch {
+	case p == nil:
+	case obj.btf.Linkage(info.ID) == rawbtf.Static:
+		// The compiler and linkers write the offsets of these.
+		return uint32(p.place(int64(info.Offset)))
+	default:
+		// The compiler leaves those of others to symbols, which linkers move.
+		for _, u := range d.globals[obj.btf.Name(info.ID)].uses {
+			if u.obj == obj && u.id == info.ID && u.defines() {
+				return uint32(p.place(int64(u.sym.Value)))
+			}
+		}
+	}
+	return 0
+}
+
+// ext makes the contents of .BTF.ext.
+func (d *describer) ext() (*rawbtf.Ext, error) {
+	out := new(rawbtf.Ext)
+	c := &collector{describer: d}
+	for _, sec := range d.sections {
+		var funcs []rawbtf.FuncInfo
+		var lines []rawbtf.LineInfo
+		var relos []rawbtf.CoreRelo
+		for _, p := range sec.parts {
+			c.part = p
+			// Each record's offset comes first.
+			f, err1 := collect(c, p.obj.ext.Funcs, func(r *rawbtf.FuncInfo) *uint32 { return &r.Offset }, c.funcInfo)
+			n, err2 := collect(c, p.obj.ext.Lines, func(r *rawbtf.LineInfo) *uint32 { return &r.Offset }, c.lineInfo)
+			r, err3 := collect(c, p.obj.ext.Relos, func(r *rawbtf.CoreRelo) *uint32 { return &r.Offset }, c.coreRelo)
+			for _, err := range []error{err1, err2, err3} {
+				if err != nil {
+					return nil, fmt.Errorf("%s: section .BTF.ext: %w", p.obj.name, err)
+				}
+			}
+			funcs, lines, relos = append(funcs, f...), append(lines, n...), append(relos, r...)
+		}
+		if len(funcs) > 0 {
+			out.Funcs = append(out.Funcs, rawbtf.ExtSection[rawbtf.FuncInfo]{Name: d.btf.Intern(sec.Name), Records: funcs})
+		}
+		if len(lines) > 0 {
+			out.Lines = append(out.Lines, rawbtf.ExtSection[rawbtf.LineInfo]{Name: d.btf.Intern(sec.Name), Records: lines})
+		}
+		if len(relos) > 0 {
+			out.Relos = append(out.Relos, rawbtf.ExtSection[rawbtf.CoreRelo]{Name: d.btf.Intern(sec.Name), Records: relos})
+		}
+	}
+	return out, nil
+}
+
+// collector moves the records of one part.
+type collector struct {
+	*describer
+	part *part
+}
+
+// collect returns the records of the part, in order.
+func collect[T any](c *collector, all []rawbtf.ExtSection[T], offset func(*T) *uint32, move func(*T) error) ([]T, error) {
+	var out []T
+	for _, sec := range all {
+		if name, _ := c.part.obj.btf.String(sec.Name); name != c.part.sec.Name {
+			continue
+		}
+		for _, r := range sec.Records {
+			off := offset(&r)
+			if c.part.isCut(uint64(*off)) {
+				continue
+			}
+			if uint64(*off) >= uint64(len(c.part.sec.Data)) || *off%insnSize != 0 {
+				return nil, rawbtf.ErrDamaged
+			}
+			if err := move(&r); err != nil {
+				return nil, err
+			}
+			*off = uint32(c.part.place(int64(*off)))
+			out = append(out, r)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b T) int { return cmp.Compare(*offset(&a), *offset(&b)) })
+	return out, nil
+}
+
+// move returns the number in the result of a type.
+func (c *collector) move(id uint32) (uint32, error) {
+	if id >= c.part.obj.btf.Len() {
+		return 0, rawbtf.ErrDamaged
+	}
+	n := c.id(c.part.obj.number(id))
+	if n == 0 && id != 0 {
+		return 0, rawbtf.ErrDamaged
+	}
+	return n, nil
+}
+
+func (c *collector) intern(off uint32) (uint32, error) {
+	s, ok := c.part.obj.btf.String(off)
+	if !ok {
+		return 0, rawbtf.ErrDamaged
+	}
+	return c.btf.Intern(s), nil
+}
+
+func (c *collector) funcInfo(r *rawbtf.FuncInfo) (err error) {
+	r.Type, err = c.move(r.Type)
+	return err
+}
+
+func (c *collector) lineInfo(r *rawbtf.LineInfo) (err error) {
+	if r.File, err = c.intern(r.File); err != nil {
+		return err
+	}
+	r.Text, err = c.intern(r.Text)
+	return err
+}
+
+// The kinds of CO-RE relocations whose instruction holds the number of a type: that
+// of the object, which the compiler wrote, and the kernel's, for which it wrote the
+// object's.
+const (
+	coreTypeIDLocal  = 6 // BPF_CORE_TYPE_ID_LOCAL
+	coreTypeIDTarget = 7 // BPF_CORE_TYPE_ID_TARGET
+)
+
+func (c *collector) coreRelo(r *rawbtf.CoreRelo) (err error) {
+	old := r.Type
+	if r.Type, err = c.move(r.Type); err != nil {
+		return err
+	}
+	if r.Kind == coreTypeIDLocal || r.Kind == coreTypeIDTarget {
+		at := c.part.place(int64(r.Offset)) + 4
+		if data := c.part.out.Data; at+4 <= int64(len(data)) && c.order().Uint32(data[at:]) == old {
+			c.order().PutUint32(data[at:], r.Type)
+		}
+	}
+	r.Access, err = c.intern(r.Access)
+	return err
+}

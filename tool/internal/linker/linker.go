@@ -1,0 +1,168 @@
+// Package linker makes one BPF object of several, as ld -r does for other
+// machines. It knows what makes BPF objects different: types are a part of them,
+// maps are variables, and loaders want functions and variables described without
+// gaps or contradictions.
+//
+// # Model
+//
+// An input is an [object]: an ELF file, the types in its section .BTF, and what
+// .BTF.ext knows of single instructions. Linking takes these steps:
+//
+//   - Read. Sections that no loader reads (debug information, the compiler's
+//     notes) are left behind.
+//   - Resolve. A name that is not static is one [global] for all files. Each file
+//     that has the name is a [use] of it, and at most one use becomes its
+//     definition: the strong one, else the first weak one.
+//   - Check. All uses of a global must have one type, and one place: a kconfig
+//     value in one file cannot be a variable in another.
+//   - Lay out. Sections of one name become one [section], in which each file's
+//     section is a [part]. What lost, the body of a weak function for one, is cut
+//     out of its part, unless something refers to it without its name.
+//   - Relocate. Places that hold an offset into a section are moved with what they
+//     point to. Relocations stay relocations: the result is for a loader.
+//   - Describe. Types of all files become one .BTF, in which types with one
+//     structure are one type. Variables and functions are never merged, as two
+//     static ones may be equal in all that BTF says. The lists of variables, and
+//     .BTF.ext, are made anew.
+//
+// In all of this order matters only where C programmers expect it: between weak
+// definitions. The same files in the same order give the same bytes.
+//
+// # Rules
+//
+// Two strong definitions of a name are an error. A declaration (extern) never
+// defines, and is weak only if all declarations of the name are. A name that is
+// hidden in one file is hidden in the result. Static names are their file's own,
+// and several files may have equal ones.
+//
+// Every name that is not static needs BTF. Types are compared by structure: kinds,
+// names, sizes, members and parameters; names of parameters, and typedefs and
+// qualifiers, do not matter, nor does the length of a variable that is an array,
+// which a declaration may leave out. What is behind a pointer is compared by name.
+// Declarations of maps must say what the definition says.
+//
+// Sections of one name must have the same flags and entries of the same size, and
+// are concatenated. One may have contents where another is zeros (SHT_NOBITS): the
+// result has contents. Sections license and version must be equal and are kept
+// once.
+//
+// What is declared and defined in no file is an error, except in a partial link,
+// whose result is to be linked again. Values of the kernel (__kconfig, __ksym) are
+// no part of this: loaders know them. A weak declaration without a definition is
+// the address 0, as in C; a call of it is an instruction that the verifier rejects
+// where it can be reached. Where a function is declared weak and there is one, its
+// address is a number other than 0: the verifier lets no program have the address of
+// a function that is not static, and "if (f) f();" only asks if there is one.
+//
+// In a final link weak definitions become global ones: there is no file left that
+// could replace them, and loaders want some to be global.
+//
+// # libbpf
+//
+// The rules are those of libbpf's linker. It differs in what it gets wrong: offsets
+// of variables that were first seen as extern or weak, statics that share a name
+// with a global, weak definitions in two sections, a weak definition that a strong
+// one follows after a strong declaration.
+package linker
+
+import (
+	"debug/elf"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/rules-bpf/rules_bpf/tool/internal/elfobj"
+)
+
+// Input is an object file.
+type Input struct {
+	// Name is what errors call the file.
+	Name string
+	// Data are its contents.
+	Data []byte
+}
+
+// Options are what a link can be asked for.
+type Options struct {
+	// Partial leaves declarations without a definition as they are, and weak
+	// definitions weak: the result is an input of another link.
+	Partial bool
+}
+
+// Link links the inputs and returns the object file. It does not panic, whatever
+// the inputs are. An error can be a list of several, each of which starts with the
+// name of a file.
+func Link(inputs []Input, opts Options) ([]byte, error) {
+	if len(inputs) == 0 {
+		return nil, errors.New("no object files given")
+	}
+	l := &linker{
+		opts:    opts,
+		globals: make(map[string]*global),
+		byName:  make(map[string]*section),
+	}
+	for _, step := range []func() error{
+		func() error { return l.read(inputs) },
+		l.resolve,
+		l.check,
+		l.layOut,
+		l.undefined,
+		l.symbols,
+		l.contents,
+		l.relocate,
+		l.describe,
+	} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	data, err := l.out.Bytes()
+	if err != nil {
+		return nil, inFile(inputs[0].Name, err)
+	}
+	return data, nil
+}
+
+// linker is the state of a link.
+type linker struct {
+	opts    Options
+	objects []*object
+	// globals are the names that files share, names in the order in which they were
+	// first seen.
+	globals map[string]*global
+	names   []string
+	// sections are those of the result, in the order in which they were first seen.
+	sections []*section
+	byName   map[string]*section
+	out      *elfobj.File
+}
+
+func (l *linker) order() binary.ByteOrder { return l.out.Order }
+
+// all returns the globals in the order of names.
+func (l *linker) all(yield func(*global) bool) {
+	for _, name := range l.names {
+		if !yield(l.globals[name]) {
+			return
+		}
+	}
+}
+
+// section is a section of the result.
+type section struct {
+	*elfobj.Section
+	parts []*part
+	// symbol stands for the start of the section; nil until something refers to it.
+	symbol *elfobj.Symbol
+}
+
+// isCode says whether the section holds instructions.
+func isCode(sec *elfobj.Section) bool {
+	return sec != nil && sec.Flags&elf.SHF_EXECINSTR != 0
+}
+
+// keptOnce says whether the section is one of those that are equal in all files.
+func keptOnce(name string) bool { return name == "license" || name == "version" }
+
+// inFile puts the name of a file before an error.
+func inFile(name string, err error) error { return fmt.Errorf("%s: %w", name, err) }

@@ -1,0 +1,328 @@
+package linker
+
+import (
+	"debug/elf"
+	"errors"
+	"fmt"
+
+	"github.com/rules-bpf/rules_bpf/tool/internal/elfobj"
+	"github.com/rules-bpf/rules_bpf/tool/internal/rawbtf"
+)
+
+// global is a name that is not static.
+type global struct {
+	name string
+	// uses are those of the files that have the name, in the order of files.
+	uses []*use
+	// def is the definition, nil when the name is only declared.
+	def *use
+	// home is the section that the kernel's values are listed in, .kconfig or
+	// .ksyms; "" for everything else.
+	home string
+	// sym is the symbol in the result.
+	sym *elfobj.Symbol
+	// live is a place that refers to the name and is in the result, dead says that
+	// there is one that is not.
+	live *place
+	dead bool
+}
+
+// place is an instruction, or a piece of data, that refers to a name.
+type place struct {
+	part *part
+	off  uint64
+}
+
+// use is what one file has under a name: a definition or a declaration.
+type use struct {
+	obj *object
+	sym *elfobj.Symbol
+	// id is the variable or function in the file's BTF, 0 in sections kept once.
+	id uint32
+	// static says that the definition lost and something refers to it without its
+	// name, so that it stays as what nobody else sees.
+	static bool
+}
+
+func (u *use) defines() bool { return u.sym.Section != nil }
+func (u *use) weak() bool    { return u.sym.Bind == elf.STB_WEAK }
+
+// part is the part that the use defines something in.
+func (u *use) part() *part { return u.obj.parts[u.sym.Section] }
+
+// resolve collects the names that are not static, and finds their definitions.
+func (l *linker) resolve() error {
+	var errs []error
+	for _, obj := range l.objects {
+		for _, sym := range obj.file.Symbols {
+			if sym.Bind == elf.STB_LOCAL {
+				continue
+			}
+			// A name of what is left behind.
+			if sym.Section != nil && obj.parts[sym.Section] == nil {
+				continue
+			}
+			if err := obj.checkSymbol(sym); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %s: %w", obj.name, elfobj.Quote(sym.Name), err))
+				continue
+			}
+			l.add(&use{obj: obj, sym: sym, id: obj.decl(sym)})
+		}
+	}
+	for g := range l.all {
+		if err := g.resolve(); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (obj *object) checkSymbol(sym *elfobj.Symbol) error {
+	if sym.Name == "" {
+		return errors.New("is a symbol without a name: the file is damaged: build it again")
+	}
+	if sym.Bind != elf.STB_GLOBAL && sym.Bind != elf.STB_WEAK {
+		return fmt.Errorf("has the binding %s, want a static, global or weak symbol", sym.Bind)
+	}
+	if v := elf.ST_VISIBILITY(sym.Other); v != elf.STV_DEFAULT && v != elf.STV_HIDDEN {
+		return fmt.Errorf("has the visibility %s, which BPF loaders do not know: declare it with __hidden or without", v)
+	}
+	if sym.Section == nil {
+		switch sym.Index {
+		case elf.SHN_UNDEF:
+		case elf.SHN_COMMON:
+			return errors.New("is a common symbol, which has no section: give it a value, or compile with -fno-common")
+		default:
+			return errors.New("is a constant and not a variable or a function: declare it in C")
+		}
+	} else {
+		switch sym.Type {
+		case elf.STT_OBJECT, elf.STT_FUNC, elf.STT_NOTYPE:
+		default:
+			return fmt.Errorf("is of type %s, want a variable or a function", sym.Type)
+		}
+		if size := sizeOf(sym.Section); sym.Value > size || sym.Size > size-sym.Value {
+			return fmt.Errorf("reaches beyond the end of section %s: the file is damaged: build it again", elfobj.Quote(sym.Section.Name))
+		}
+		if keptOnce(sym.Section.Name) {
+			return nil
+		}
+	}
+	if obj.decl(sym) == 0 {
+		return errors.New("BTF does not have its type: compile the file with clang -g, and declare the name in C")
+	}
+	return nil
+}
+
+func (l *linker) add(u *use) {
+	g := l.globals[u.sym.Name]
+	if g == nil {
+		g = &global{name: u.sym.Name}
+		l.globals[g.name] = g
+		l.names = append(l.names, g.name)
+	}
+	g.uses = append(g.uses, u)
+	u.obj.uses[u.sym] = u
+}
+
+// resolve finds the definition.
+func (g *global) resolve() error {
+	for _, u := range g.uses {
+		switch {
+		case !u.defines():
+		case g.def == nil || g.def.weak() && !u.weak():
+			g.def = u
+		case !g.def.weak() && !u.weak() && !(keptOnce(g.def.sym.Section.Name) && g.def.sym.Section.Name == u.sym.Section.Name):
+			return fmt.Errorf("%s: %s: is defined%s, and in %s too%s: make one of them static or weak (__weak), or rename it",
+				u.obj.name, elfobj.Quote(g.name), u.where(), g.def.obj.name, g.def.where())
+		}
+	}
+	return nil
+}
+
+// where says where a function is defined, as " at file.c:12"; "" where that is not
+// known, as for all variables.
+func (u *use) where() string {
+	if !u.defines() || !isCode(u.sym.Section) {
+		return ""
+	}
+	if line := u.obj.line(u.sym.Section.Name, u.sym.Value); line != "" {
+		return " at " + line
+	}
+	return ""
+}
+
+// chosen is the use that the result has: the definition, or of declarations the
+// first of the largest, as arrays can be declared with several lengths.
+func (g *global) chosen() *use {
+	if g.def != nil {
+		return g.def
+	}
+	best := g.uses[0]
+	for _, u := range g.uses[1:] {
+		if u.obj.lists[u.id].Size > best.obj.lists[best.id].Size {
+			best = u
+		}
+	}
+	return best
+}
+
+// check makes sure that all uses of a name mean the same.
+func (l *linker) check() error {
+	var errs []error
+	for g := range l.all {
+		if err := g.check(); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// The sections of BTF that say of what is declared in them that it is the kernel's,
+// and the one that says nothing.
+const (
+	kconfigList = ".kconfig"
+	ksymsList   = ".ksyms"
+	externList  = ".extern"
+)
+
+// declaredIn is the section that a declaration names, "" if it names none.
+func (u *use) declaredIn() string {
+	if name := u.obj.lists[u.id].section; name != externList {
+		return name
+	}
+	return ""
+}
+
+func (g *global) check() error {
+	model := g.chosen()
+	if !model.defines() {
+		if in := model.declaredIn(); in == kconfigList || in == ksymsList {
+			g.home = in
+		}
+	}
+	for _, u := range g.uses {
+		if u == model || u.id == 0 || model.id == 0 {
+			continue
+		}
+		name := elfobj.Quote(g.name)
+		if err := g.checkHome(model, u); err != nil {
+			return fmt.Errorf("%s: %s: %w", u.obj.name, name, err)
+		}
+		m := matcher{a: model.obj.btf, b: u.obj.btf, strict: g.home == kconfigList}
+		diff := m.symbols(model, u)
+		if diff == nil {
+			continue
+		}
+		verb := "defined"
+		if !u.defines() {
+			verb = "declared"
+		}
+		other := "defined"
+		if !model.defines() {
+			other = "declared"
+		}
+		return fmt.Errorf("%s: %s: is %s%s with another type than it is %s with in %s%s: %s%s here and %s there: let both files include one header that declares it",
+			u.obj.name, name, verb, u.where(), other, model.obj.name, model.where(), diff.prefix(), diff.b, diff.a)
+	}
+	return nil
+}
+
+// checkHome makes sure that two uses of a name are in the same place.
+func (g *global) checkHome(model, u *use) error {
+	in := u.declaredIn()
+	if u.defines() {
+		in = u.sym.Section.Name
+	}
+	there := model.declaredIn()
+	if model.defines() {
+		there = model.sym.Section.Name
+	}
+	if in == there {
+		return nil
+	}
+	special := func(name string) bool {
+		switch name {
+		case kconfigList, ksymsList, ".maps", ".addr_space.1":
+			return true
+		}
+		return false
+	}
+	say := func(name string) string {
+		if name == "" {
+			return "in no section"
+		}
+		return "in section " + elfobj.Quote(name)
+	}
+	switch {
+	case in == kconfigList || in == ksymsList || there == kconfigList || there == ksymsList:
+	case in == "" || there == "":
+		// A declaration need not name the section.
+		return nil
+	case special(in) || special(there), !u.defines() || !model.defines():
+	default:
+		// Definitions of which one is weak may be in two sections: an initial value
+		// of zero makes it .bss.
+		return nil
+	}
+	return fmt.Errorf("is %s here and %s in %s: declare it with the section that it is defined in, and what the kernel defines (__kconfig, __ksym) in no other way", say(in), say(there), model.obj.name)
+}
+
+// hidden says whether any file hides the name.
+func (g *global) hidden() bool {
+	for _, u := range g.uses {
+		if elf.ST_VISIBILITY(u.sym.Other) == elf.STV_HIDDEN {
+			return true
+		}
+	}
+	return false
+}
+
+// weak says whether the name is weak in the result.
+func (g *global) weak(partial bool) bool {
+	if g.def != nil {
+		return partial && g.def.weak()
+	}
+	for _, u := range g.uses {
+		if !u.weak() {
+			return false
+		}
+	}
+	return true
+}
+
+// dropped says whether the name is none of the result. It is declared only, and all
+// that refers to it was cut, or it is the address 0.
+func (l *linker) dropped(g *global) bool {
+	switch {
+	case g.def != nil:
+		// The license of another file, under another name.
+		return g.def.part().again && g.live == nil
+	case g.live == nil && g.dead:
+		return true
+	}
+	return !l.opts.Partial && g.home == ""
+}
+
+// keeps says whether the variable or function id of a file's BTF is one of the
+// result, and with what linkage.
+func (l *linker) keeps(obj *object, id uint32) (rawbtf.Linkage, bool) {
+	linkage := obj.btf.Linkage(id)
+	if linkage == rawbtf.Static {
+		return linkage, true
+	}
+	g := l.globals[obj.btf.Name(id)]
+	if g == nil {
+		return linkage, false
+	}
+	for _, u := range g.uses {
+		if u.obj != obj || u.id != id {
+			continue
+		}
+		if u.static {
+			return rawbtf.Static, true
+		}
+		return linkage, u == g.chosen() && !l.dropped(g) && !(u.defines() && u.part().again)
+	}
+	return linkage, false
+}

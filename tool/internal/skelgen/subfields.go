@@ -1,0 +1,81 @@
+package skelgen
+
+import (
+	"fmt"
+	"go/token"
+	"go/types"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/rules-bpf/rules_bpf/tool/internal/gonames"
+)
+
+// Sub is the subskeleton of a library in the object.
+type Sub struct {
+	// Name is what the field is named after.
+	Name string
+	// ImportPath is that of the subskeleton's package.
+	ImportPath string
+}
+
+// ParseSub reads NAME=IMPORTPATH.
+func ParseSub(s string) (Sub, error) {
+	name, path, ok := strings.Cut(s, "=")
+	if !ok || name == "" {
+		return Sub{}, fmt.Errorf("%q: want NAME=IMPORTPATH", s)
+	}
+	// What the language leaves to compilers, Go's refuses.
+	bad := func(r rune) bool {
+		return !unicode.IsGraphic(r) || unicode.IsSpace(r) || r == unicode.ReplacementChar || strings.ContainsRune("!\"#$%&'()*,:;<=>?[\\]^`{|}", r)
+	}
+	if path == "" || strings.ContainsFunc(path, bad) {
+		return Sub{}, fmt.Errorf("%s: %q is no import path: give that of the library's Go package", strconv.Quote(name), path)
+	}
+	return Sub{name, path}, nil
+}
+
+// subField is a field of the struct Subskeletons.
+type subField struct {
+	goName string
+	// alias is the name by which the file imports the package.
+	alias, importPath string
+}
+
+// addSubskeletons gives each subskeleton its field. The packages are imported by
+// names that follow from those of the fields: their own are not known here, and can
+// be equal.
+func (s *skeleton) addSubskeletons(subs []Sub) []error {
+	fields := gonames.NewScope()
+	// The names of the file that are not exported, and of the variables of Open.
+	aliases := gonames.NewScope("structs", "unsafe", "link", "skeleton", "object", "s", "obj", "err")
+	seen := make(map[string]bool)
+	var errs []error
+	for _, sub := range subs {
+		if seen[sub.ImportPath] {
+			errs = append(errs, fmt.Errorf("subskeleton %s: the package is given twice: name it once", sub.ImportPath))
+			continue
+		}
+		seen[sub.ImportPath] = true
+		goName := fields.Export(sub.Name)
+		alias := strings.ToLower(goName)
+		if token.IsKeyword(alias) || types.Universe.Lookup(alias) != nil || alias == "init" || alias == "main" {
+			alias += "_"
+		}
+		s.subs = append(s.subs, subField{goName, aliases.Take(alias), sub.ImportPath})
+	}
+	return errs
+}
+
+func (s *skeleton) appendSubskeletons(b []byte) []byte {
+	if len(s.subs) == 0 {
+		return b
+	}
+	b = append(b, '\n')
+	b = appendComment(b, "", "Subskeletons are those of the libraries in the object. Open has opened them, so none is nil.")
+	b = append(b, "type Subskeletons struct {\n"...)
+	for _, sub := range s.subs {
+		b = fmt.Appendf(b, "\t%s *%s.Subskeleton // %s\n", sub.goName, sub.alias, sub.importPath)
+	}
+	return append(b, "}\n"...)
+}
