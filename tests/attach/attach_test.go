@@ -11,7 +11,9 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -235,7 +237,20 @@ func TestTargetBeforeLoad(t *testing.T) {
 // Other processes of the machine have links too.
 func links(t *testing.T, programs map[ebpf.ProgramID]bool) int {
 	t.Helper()
-	n := 0
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		n, err := countLinks(programs)
+		// EAGAIN: the list has a link, of whomever, that is on its way in or out.
+		if errors.Is(err, syscall.EAGAIN) && time.Now().Before(end) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+}
+
+func countLinks(programs map[ebpf.ProgramID]bool) (n int, err error) {
 	it := new(link.Iterator)
 	defer it.Close()
 	for it.Next() {
@@ -243,10 +258,7 @@ func links(t *testing.T, programs map[ebpf.ProgramID]bool) int {
 			n++
 		}
 	}
-	if err := it.Err(); err != nil {
-		t.Fatal(err)
-	}
-	return n
+	return n, it.Err()
 }
 
 // addIDs adds the numbers that the kernel has for the programs.

@@ -234,7 +234,9 @@ func TestCgroupStorage(t *testing.T) {
 
 func TestSocketStorage(t *testing.T) {
 	root := cgroups(t)
-	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.Created.Handle(), p.Connecting.Handle()} })
+	skel := load(t, func(p *kinds.Progs) []*skeleton.Program {
+		return []*skeleton.Program{p.Created.Handle(), p.Connecting.Handle()}
+	})
 	for _, a := range []struct {
 		prog *skeleton.Program
 		typ  ebpf.AttachType
@@ -344,7 +346,9 @@ func TestBloomFilter(t *testing.T) {
 }
 
 func TestProgArray(t *testing.T) {
-	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.Caller.Handle(), p.Callee.Handle()} })
+	skel := load(t, func(p *kinds.Progs) []*skeleton.Program {
+		return []*skeleton.Program{p.Caller.Handle(), p.Callee.Handle()}
+	})
 	m := skel.Maps.TailCalls
 	if got := run(t, skel.Progs.Caller.Handle()); got != 1 {
 		t.Errorf("without a program to call: %d", got)
