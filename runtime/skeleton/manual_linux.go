@@ -363,8 +363,8 @@ func (p *SockMapProgram) AttachSockMap(m *ebpf.Map) error {
 }
 
 // AttachPerfEvent attaches the program to an open perf event, which stays the
-// caller's. Before kernel 5.15 the program stays attached until the event is
-// closed, whatever becomes of the link.
+// caller's. Before kernel 5.15 a program cannot be taken off an event: closing the
+// link disables the event instead.
 func (p *PerfEventProgram) AttachPerfEvent(fd int) error {
 	return p.attach(func(prog *ebpf.Program) (link.Link, error) { return perfEvent(prog, fd, nil) })
 }
@@ -391,7 +391,15 @@ func perfEvent(prog *ebpf.Program, fd int, release func() error) (link.Link, err
 	if err := unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_ENABLE, 0); err != nil {
 		return nil, fmt.Errorf("enable perf event: %w", err)
 	}
-	return &ownLink{what: "a program on a perf event", detach: release}, nil
+	// The caller may close the event, and the number may become another file's.
+	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("perf event: %w", err), unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_DISABLE, 0))
+	}
+	return &ownLink{what: "a program on a perf event", detach: func() error {
+		err := unix.IoctlSetInt(own, unix.PERF_EVENT_IOC_DISABLE, 0)
+		return errors.Join(err, unix.Close(own), release())
+	}}, nil
 }
 
 // Sampling says when a program on perf events runs.
