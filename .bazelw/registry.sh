@@ -37,7 +37,7 @@ set_up_modules() {
     wanted+=("$module@$version")
   done
   # Named for all that is in it, the stubs and this file too.
-  MODULES=$CACHE/modules-$(hash_of "${wanted[@]}" "$ROOT" \
+  MODULES=$CACHE/modules-$(hash_of "${wanted[@]}" "$ROOT" "$KERNELS" \
     "$(cd -- "$BAZELW_PARTS" && find modules registry.sh -type f -print0 | sort -z | xargs -0 sha256sum)")
   MODULE_PATH[rules_go]=$MODULES/rules_go
   MODULE_PATH[gazelle]=$MODULES/gazelle
@@ -114,6 +114,11 @@ common --disk_cache=$CACHE/disk
 common --experimental_disk_cache_gc_max_size=5G
 # The same files in bazel-bin as without that cache.
 common --remote_download_outputs=all
+EOF
+  [[ -z $KERNELS ]] || cat >>"$1" <<EOF
+
+# The kernels of this repository's tests.
+common --repo_env=RULES_BPF_KERNELS=$KERNELS
 EOF
 }
 

@@ -32,8 +32,9 @@ run_bazel() {
 
   need_namespaces
   mkdir -p -- "$CACHE/mount"
-  # Keeps both from being dropped as unused.
+  # Keeps them from being dropped as unused.
   touch "$ROOT" "$MODULES"
+  [[ -z $KERNELS ]] || touch "$KERNELS"
   exec unshare --mount --propagation slave -- \
     "$BAZELW_PARTS/enter.sh" "$ROOT" "$CACHE/mount" "$NAMESPACE" "${VISIBLE[@]}" -- "${bazel[@]}" "$@"
 }

@@ -1,18 +1,26 @@
 # shellcheck shell=bash
 # The machine-wide part of set-up, shared by all clones: a Debian root folder
-# with Bazel in it. The distribution's Bazel is the only one that the plain
+# with Bazel in it, and the kernels that tests boot. The distribution's Bazel is the only one that the plain
 # package registries have, and it needs a newer libc than most machines have.
 
 readonly SUITE=forky
 # The finished root takes 2 GB and the packages on the way 0.5 GB; Bazel's own
 # outputs want room as well.
 readonly ROOT_MB=4096
+# Unpacked they take 270 MB, and with indexes and packages for a moment more.
+readonly KERNELS_MB=1024
 # What is left of an older checkout is dropped when nobody used it for so long.
 readonly UNUSED_DAYS=30
 
 # Another recipe makes another root, so that clones of different age can share a
 # cache folder.
 ROOT=$CACHE/root-$(hash_of "$SUITE" "$(<"$BAZELW_PARTS/packages")" "$(<"$BAZELW_PARTS/make-root.sh")")
+
+# The folder that the tests' MODULE.bazel takes the kernels from, or nothing on a
+# machine that they do not run on.
+KERNELS=
+[[ $(uname -m) != x86_64 ]] ||
+  KERNELS=$CACHE/kernels-$(hash_of "$(<"$BAZELW_PARTS/kernels")" "$(<"$BAZELW_PARTS/make-kernels.sh")")
 
 # What must be there before anything is tried, each with what to do about it.
 need_host() {
@@ -61,14 +69,34 @@ make_root() {
   # A half-made root cannot be trusted. The packages it has downloaded can, and
   # make-root.sh keeps those apart.
   rm -rf -- "$ROOT.new"
-  if ! guarded "$log" "$BAZELW_PARTS/make-root.sh" "$SUITE" "$ROOT.new" "$CACHE/archives" "$BAZELW_PARTS/packages"; then
-    explain "$log"
+  if ! guarded "$log" "$ROOT.new" "$BAZELW_PARTS/make-root.sh" "$SUITE" "$ROOT.new" "$CACHE/archives" "$BAZELW_PARTS/packages"; then
+    explain "$log" "$ROOT.new"
   fi
   mv -T -- "$ROOT.new" "$ROOT"
   rm -rf -- "$CACHE/archives"
-  find "$CACHE" -mindepth 1 -maxdepth 1 '(' -name 'root-*' -o -name 'modules-*' ')' \
+  find "$CACHE" -mindepth 1 -maxdepth 1 '(' -name 'root-*' -o -name 'modules-*' -o -name 'kernels-*' ')' \
     -mtime "+$UNUSED_DAYS" -exec rm -rf -- {} +
   say "set up in $((SECONDS - started)) s"
+}
+
+set_up_kernels() {
+  if [[ -z $KERNELS || -d $KERNELS ]]; then return; fi
+  need_namespaces
+  take_lock "$CACHE/setup.lock"
+  if [[ ! -d $KERNELS ]]; then make_kernels; fi
+  drop_lock
+}
+
+make_kernels() {
+  local log=$CACHE/kernels.log
+  need_room "$KERNELS_MB"
+  say "fetching the kernels that tests boot, once (10 to 60 s)"
+  : >"$log"
+  rm -rf -- "$KERNELS.new"
+  if ! guarded "$log" "$KERNELS.new" "$BAZELW_PARTS/make-kernels.sh" "$ROOT" "$KERNELS.new" "$BAZELW_PARTS/kernels"; then
+    explain "$log" "$KERNELS.new"
+  fi
+  mv -T -- "$KERNELS.new" "$KERNELS"
 }
 
 need_debootstrap() {
@@ -85,17 +113,18 @@ need_debootstrap() {
   fi
 }
 
-# guarded LOG COMMAND...: runs a part of set-up in namespaces of its own, so that
-# no mount and no process outlives it: whatever ends bazelw, kill -9 included,
-# ends the first process of the namespace, and with it all others.
+# guarded LOG NEW COMMAND...: runs a part of set-up, which makes the folder NEW, in
+# namespaces of its own, so that no mount and no process outlives it: whatever
+# ends bazelw, kill -9 included, ends the first process of the namespace, and with
+# it all others.
 guarded() {
-  local log=$1 pid ticker status=0 signal
-  shift
+  local log=$1 new=$2 pid ticker status=0 signal
+  shift 2
   setpriv --pdeathsig KILL \
     unshare --mount --propagation private --pid --fork --kill-child --mount-proc \
     "$@" 3>&2 >>"$log" 2>&1 </dev/null &
   pid=$!
-  tick "$pid" &
+  tick "$pid" "$new" &
   ticker=$!
   for signal in INT TERM HUP; do
     # shellcheck disable=SC2064 # the numbers of now are meant
@@ -109,19 +138,19 @@ guarded() {
 
 # A sign of life for whoever waits.
 tick() {
-  local pid=$1 started=$SECONDS
+  local pid=$1 new=$2 started=$SECONDS
   # The lock and the caller's pipe are not for a sleep to hold.
   drop_lock
   while sleep 15 >/dev/null 2>&1 && kill -0 "$pid" 2>/dev/null; do
-    say "  ... $((SECONDS - started)) s, $(du -sm "$ROOT.new" 2>/dev/null | cut -f1) MB"
+    say "  ... $((SECONDS - started)) s, $(du -sm "$new" 2>/dev/null | cut -f1) MB"
   done
 }
 
 last_error() { grep -aE '^(E:|dpkg: error|tar:|cp:|mount:)|[Ee]rror' "$1" | tail -n 1 | grep . || tail -n 1 -- "$1"; }
 
-# Ends with the one message that says why set-up failed.
+# explain LOG NEW: ends with the one message that says why set-up failed.
 explain() {
-  local log=$1 why
+  local log=$1 new=$2 why
   # A full disk shows in many ways, and the log may be cut short by it.
   if (($(free_mb) < 100)) || grep -qaE 'No space left on device|not enough free space' "$log"; then
     why="the disk of $CACHE is full: free some space, or set RULES_BPF_BAZELW_CACHE to a folder on another disk"
@@ -132,6 +161,6 @@ explain() {
   else
     why="$(last_error "$log"): run this again to start over; all of the output is in $log"
   fi
-  rm -rf -- "$ROOT.new"
+  rm -rf -- "$new"
   die "set-up failed: $why"
 }

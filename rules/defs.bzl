@@ -4,15 +4,18 @@ toolchain.bzl is private and may change without notice.
 
 load(
     "//rules:providers.bzl",
+    _BpfKernelInfo = "BpfKernelInfo",
     _BpfLibraryInfo = "BpfLibraryInfo",
     _BpfObjectInfo = "BpfObjectInfo",
     _BpfSubskeletonInfo = "BpfSubskeletonInfo",
 )
 load("//rules:toolchain.bzl", _bpf_toolchain = "bpf_toolchain")
+load("//rules/private:bpf_kernel.bzl", _bpf_kernel = "bpf_kernel")
 load("//rules/private:bpf_library.bzl", _bpf_library = "bpf_library")
 load("//rules/private:bpf_object.bzl", _bpf_object = "bpf_object")
 load("//rules/private:bpf_skeleton.bzl", _bpf_skeleton = "bpf_skeleton")
 load("//rules/private:bpf_subskeleton.bzl", _bpf_subskeleton = "bpf_subskeleton")
+load("//rules/private:bpf_test.bzl", _bpf_test = "bpf_test")
 load("//rules/private:bpf_vmlinux_header.bzl", _bpf_vmlinux_header = "bpf_vmlinux_header")
 
 # The Go package of a BPF object.
@@ -27,6 +30,12 @@ bpf_object = _bpf_object
 # The Go package of a BPF library.
 bpf_subskeleton = _bpf_subskeleton
 
+# A Go test that uses the kernel: this machine's, or others in QEMU.
+bpf_test = _bpf_test
+
+# A kernel that tests run in.
+bpf_kernel = _bpf_kernel
+
 # The C header of a kernel's types.
 bpf_vmlinux_header = _bpf_vmlinux_header
 
@@ -37,3 +46,6 @@ bpf_toolchain = _bpf_toolchain
 BpfLibraryInfo = _BpfLibraryInfo
 BpfObjectInfo = _BpfObjectInfo
 BpfSubskeletonInfo = _BpfSubskeletonInfo
+
+# What a kernel for tests provides.
+BpfKernelInfo = _BpfKernelInfo

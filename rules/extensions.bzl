@@ -1,17 +1,22 @@
-"""Module extension of rules_bpf.
+"""Module extensions of rules_bpf.
 
-Rules_bpf itself uses it to register the clang of the machine as the default
+`bpf_kernels` declares the kernels that tests boot.
+
+Rules_bpf itself uses `bpf` to register the clang of the machine as the default
 toolchain: see toolchain.bzl for how to register another. Users need it for the
 types of the kernel that builds, `@bpf_kernel_btf//:vmlinux`, and nothing else.
 """
 
 load("//rules/private:clang_repo.bzl", "bpf_clang_repo", "bpf_toolchains_repo")
 load("//rules/private:kernel_btf_repo.bzl", "kernel_btf_repo")
+load("//rules/private:kernel_repo.bzl", "archive_kernel_repo", "environ_kernel_repo", "kernels_repo", "local_kernel_repo")
+load("//rules/private:qemu_repo.bzl", "qemu_repo")
 
 def _bpf_impl(mctx):
     bpf_clang_repo(name = "bpf_clang")
     bpf_toolchains_repo(name = "bpf_toolchains", clang_repo = "bpf_clang")
     kernel_btf_repo(name = "bpf_kernel_btf")
+    qemu_repo(name = "bpf_qemu")
 
     # The same repositories on every machine. What a machine has is found out
     # when they are fetched, so it must not be, and is not, in a lockfile.
@@ -19,5 +24,103 @@ def _bpf_impl(mctx):
 
 bpf = module_extension(
     implementation = _bpf_impl,
-    doc = "Declares the repositories of the default toolchain, and `bpf_kernel_btf`.",
+    doc = "Declares the repositories of the default toolchain, `bpf_kernel_btf`, and QEMU for `bpf_test`.",
+)
+
+def _repo_name(kernel):
+    return "bpf_kernel_" + "".join([c if c.isalnum() else "_" for c in kernel.elems()])
+
+def _add(kernels, kernel):
+    """Notes a kernel, and returns the name of its repository."""
+    if kernel in kernels:
+        fail("bpf_kernels: there are two kernels with the name {}".format(repr(kernel)))
+    repo = _repo_name(kernel)
+    if repo in kernels.values():
+        fail("bpf_kernels: the name {} differs from another kernel's in punctuation only".format(repr(kernel)))
+    kernels[kernel] = repo
+    return repo
+
+def _declare_archives(kernels, tags):
+    archives = {}
+    for tag in tags:
+        if not tag.urls:
+            fail("bpf_kernels.archive: the kernel {} has no urls".format(repr(tag.name)))
+        archives.setdefault(tag.name, []).append(tag)
+    for kernel, parts in archives.items():
+        archive_kernel_repo(
+            name = _add(kernels, kernel),
+            kernel = kernel,
+            sha256s = [tag.sha256 for tag in parts],
+            urls = [" ".join(tag.urls) for tag in parts],
+        )
+
+def _bpf_kernels_impl(mctx):
+    kernels = {}
+    for module in mctx.modules:
+        # Kernels are for a module's own tests, which are nobody else's.
+        if not module.is_root:
+            continue
+        _declare_archives(kernels, module.tags.archive)
+        for tag in module.tags.local:
+            local_kernel_repo(
+                name = _add(kernels, tag.name),
+                config = tag.config,
+                image = tag.image,
+                kernel = tag.name,
+                modules = tag.modules,
+            )
+        for tag in module.tags.environ:
+            for kernel in tag.names:
+                environ_kernel_repo(name = _add(kernels, kernel), kernel = kernel, variable = tag.variable)
+    kernels_repo(name = "bpf_kernels", kernels = kernels)
+    return mctx.extension_metadata(reproducible = True)
+
+_NAME = attr.string(mandatory = True, doc = "Name of the kernel's target in `@bpf_kernels`.")
+
+bpf_kernels = module_extension(
+    implementation = _bpf_kernels_impl,
+    doc = """Declares the kernels that `bpf_test` boots, all of them in the repository `bpf_kernels`.
+
+Only the root module's are looked at: mark the use as `dev_dependency`.
+
+```starlark
+bpf_kernels = use_extension("@rules_bpf//rules:extensions.bzl", "bpf_kernels", dev_dependency = True)
+bpf_kernels.archive(
+    name = "6.12",
+    sha256 = "...",
+    urls = ["https://mirror.example.com/linux-image-6.12.107+deb13-cloud-amd64_6.12.107-1_amd64.deb"],
+)
+use_repo(bpf_kernels, "bpf_kernels")
+```
+
+A kernel is fetched when a test in it is built. `@bpf_kernels//:6.12` has BpfKernelInfo.
+""",
+    tag_classes = {
+        "archive": tag_class(
+            doc = """An archive with a kernel: a Debian package, or another one that Bazel unpacks, with a kernel in `boot/vmlinuz-*` or
+            `lib/modules/*/vmlinuz`. When a kernel is in several packages, each has a tag, with the same name.""",
+            attrs = {
+                "name": _NAME,
+                "sha256": attr.string(mandatory = True, doc = "The archive's SHA-256."),
+                "urls": attr.string_list(mandatory = True, doc = "Where the archive is; each is tried."),
+            },
+        ),
+        "environ": tag_class(
+            doc = """Kernels in a folder that an environment variable names (`--repo_env`), each in a folder of its name, laid out as in
+            an unpacked package. Where they are missing, their tests are skipped, and say so.""",
+            attrs = {
+                "names": attr.string_list(mandatory = True, doc = "Names of the kernels' targets and folders."),
+                "variable": attr.string(mandatory = True, doc = "Name of the variable."),
+            },
+        ),
+        "local": tag_class(
+            doc = "A kernel of this machine. Where a file of it is missing, its tests are skipped, and say so.",
+            attrs = {
+                "config": attr.string(doc = "Absolute path of the kernel's configuration."),
+                "image": attr.string(mandatory = True, doc = "Absolute path of the kernel, as `/boot/vmlinuz-6.1`."),
+                "modules": attr.string(doc = "Absolute path of the folder of modules, as `/lib/modules/6.1`."),
+                "name": _NAME,
+            },
+        ),
+    },
 )

@@ -26,3 +26,14 @@ BpfSubskeletonInfo = provider(
         "package": "str: the name of the package.",
     },
 )
+
+BpfKernelInfo = provider(
+    doc = "A kernel that tests run in.",
+    fields = {
+        "config": "File: the kernel's configuration, or None.",
+        "image": "File: the kernel as a boot loader loads it. None when `problem` is set.",
+        "modules": "depset of File: modules, and `modules.builtin`.",
+        "name": "str: what people call the kernel, as `6.1`.",
+        "problem": "str: why the kernel is not there, in words for the user. Empty when it is.",
+    },
+)

@@ -3,11 +3,14 @@ package runtime_test
 import (
 	"errors"
 	"io/fs"
+	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
 
+	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
 
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
@@ -63,9 +66,9 @@ func TestAttachKinds(t *testing.T) {
 		{"kretprobe", func(p *attach.Progs) *skeleton.Program { return p.Kretprobe.Handle() }, kerneltest.Kprobes},
 		{"fentry", func(p *attach.Progs) *skeleton.Program { return p.Fentry.Handle() }, nil},
 		{"fexit", func(p *attach.Progs) *skeleton.Program { return p.Fexit.Handle() }, nil},
-		{"uprobe", func(p *attach.Progs) *skeleton.Program { return p.Uprobe.Handle() }, nil},
-		{"uprobe.s", func(p *attach.Progs) *skeleton.Program { return p.UprobeS.Handle() }, nil},
-		{"uretprobe", func(p *attach.Progs) *skeleton.Program { return p.Uretprobe.Handle() }, nil},
+		{"uprobe", func(p *attach.Progs) *skeleton.Program { return p.Uprobe.Handle() }, libc},
+		{"uprobe.s", func(p *attach.Progs) *skeleton.Program { return p.UprobeS.Handle() }, sleepableUprobes},
+		{"uretprobe", func(p *attach.Progs) *skeleton.Program { return p.Uretprobe.Handle() }, libc},
 	} {
 		t.Run(tc.kind, func(t *testing.T) {
 			if tc.needs != nil {
@@ -89,11 +92,39 @@ func TestAttachKinds(t *testing.T) {
 	}
 }
 
-// forks starts a process that uses libc, and returns how often the program ran.
+// libc skips t on a machine without the library that the uprobes are in.
+func libc(t testing.TB) {
+	t.Helper()
+	path := "/lib/x86_64-linux-gnu/libc.so.6"
+	if runtime.GOARCH == "arm64" {
+		path = "/lib/aarch64-linux-gnu/libc.so.6"
+	}
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		t.Skipf("needs the C library: %v", err)
+	}
+}
+
+// sleepableUprobes is libc for programs in uprobes that may sleep.
+func sleepableUprobes(t testing.TB) {
+	t.Helper()
+	libc(t)
+	if v, err := features.LinuxVersionCode(); err == nil && v < 6<<16 {
+		t.Skip("needs a kernel with sleepable programs in uprobes (6.0)")
+	}
+}
+
+// forks starts a process, one that uses libc where there is one, and returns how
+// often the program ran.
 func forks(t *testing.T, skel *attach.Skeleton) uint64 {
 	t.Helper()
 	before := atomic.LoadUint64(&skel.Bss.Hits)
-	if err := exec.Command("/bin/ls", "/").Run(); err != nil {
+	child := exec.Command("/bin/ls", "/")
+	if _, err := os.Stat(child.Path); errors.Is(err, fs.ErrNotExist) {
+		// The machines that QEMU boots have no program but this one.
+		child = exec.Command("/proc/self/exe", "-test.run=^$")
+		child.Env = []string{"PATH="}
+	}
+	if err := child.Run(); err != nil {
 		t.Fatal(err)
 	}
 	return atomic.LoadUint64(&skel.Bss.Hits) - before

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/features"
 
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
@@ -366,6 +367,9 @@ func TestUnmappableSection(t *testing.T) {
 		t.Fatal(err)
 	}
 	if skel.DataLocked != nil {
+		if v, err := features.LinuxVersionCode(); err != nil || v < 5<<16|15<<8 {
+			t.Skip("needs a kernel that looks for locks in global variables (5.15): this one maps the section")
+		}
 		t.Error("the section's field must become nil")
 	}
 	if before.Guarded != 77 {

@@ -7,6 +7,7 @@
 //	bpfgen link -o edge.bpf.o edge.o ratelimit.o
 //	bpfgen compile -o minimal.bpf.o -- clang -target bpfel -g -O2 -c minimal.bpf.c
 //	bpfgen vmlinux -o vmlinux.h /sys/kernel/btf/vmlinux
+//	bpfgen modules -o modules.cpio -names veth,dummy /lib/modules/6.1/kernel/drivers/net/*.ko
 //
 // An argument @file stands for the lines of the file, one argument each, as
 // Bazel writes them for long command lines.
@@ -43,6 +44,7 @@ func commands() []command {
 		{"link", "-o OUT.bpf.o [-partial] OBJECT...", "make one BPF object of several", link},
 		{"compile", "-o OUT.o [-inputs FILE -unused FILE] -- CLANG ARGUMENT...", "run clang, and list the headers that it did not read", compile},
 		{"vmlinux", "-o OUT.h [-types NAME,...] [-btf] [-base KERNEL] BTF", "write a C header, or a part, of the types that a kernel has", vmlinux},
+		{"modules", "-o OUT.cpio -names NAME,... FILE...", "pack kernel modules and what they depend on, for bpf_test to load", modules},
 	}
 }
 

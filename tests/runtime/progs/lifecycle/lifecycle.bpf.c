@@ -49,7 +49,7 @@ int on_enter(struct enter *ctx)
 	hidden_calls++;
 	hidden_only++;
 	custom += custom_constant;
-	__sync_fetch_and_add(&calls, step);
+	__atomic_fetch_add(&calls, step, __ATOMIC_RELAXED);
 	bpf_map_update_elem(&seen, &key, &calls, BPF_ANY);
 	return 0;
 }
@@ -59,7 +59,7 @@ int on_exit(void *ctx)
 {
 	if (ignored())
 		return 0;
-	__sync_fetch_and_add(&exits, 1);
+	__atomic_fetch_add(&exits, 1, __ATOMIC_RELAXED);
 	return 0;
 }
 

@@ -1,0 +1,228 @@
+"""Repositories with kernels."""
+
+_ROOT = "root"
+
+# Folders with a kernel's files, as distributions lay them out: files are beside
+# the modules, or in /boot with the release in their names.
+_MODULE_FOLDERS = ["usr/lib/modules", "lib/modules"]
+
+def find_in_package(files):
+    """Finds the parts of a kernel in an unpacked package.
+
+    Args:
+      files: dict of the names in the folders `boot` and, for each release,
+        `lib/modules/<release>` or `usr/lib/modules/<release>`.
+
+    Returns:
+      A struct with the paths `image`, `config` (None when there is none), the list
+      of folders `modules`, and `problem`, which is empty when there is an image.
+    """
+    images = ["boot/" + name for name in files.get("boot", []) if name.startswith("vmlinuz-")]
+    configs = ["boot/" + name for name in files.get("boot", []) if name.startswith("config-")]
+    folders = [folder for folder in files if folder != "boot"]
+    for folder in folders:
+        images += [folder + "/" + name for name in files[folder] if name == "vmlinuz"]
+        configs += [folder + "/" + name for name in files[folder] if name == "config"]
+    problem = ""
+    if not images:
+        problem = "has no boot/vmlinuz-* and no lib/modules/*/vmlinuz: is it an unpacked package of a kernel?"
+    elif len(images) > 1 or len(configs) > 1:
+        problem = "has more than one kernel: {}".format(", ".join(images + configs))
+    return struct(
+        config = configs[0] if configs else None,
+        image = images[0] if images else None,
+        modules = folders,
+        problem = problem,
+    )
+
+_BUILD = """\
+load("{bpf_kernel_bzl}", "bpf_kernel")
+
+bpf_kernel(
+    name = {name},
+    config = {config},
+    image = {image},
+    modules = glob(
+        {modules},
+        allow_empty = True,
+    ),
+    visibility = ["//visibility:public"],
+)
+"""
+
+_NO_KERNEL_BUILD = """\
+load("{bpf_kernel_bzl}", "bpf_kernel")
+
+bpf_kernel(
+    name = {name},
+    error = {error},
+    visibility = ["//visibility:public"],
+)
+"""
+
+_BPF_KERNEL_BZL = Label("//rules/private:bpf_kernel.bzl")
+
+def _write_build(rctx, *, image, config, module_folders):
+    patterns = []
+    for folder in module_folders:
+        patterns += [
+            folder + "/**/*.ko",
+            folder + "/**/*.ko.*",
+            folder + "/modules.builtin",
+        ]
+    rctx.file("BUILD.bazel", _BUILD.format(
+        bpf_kernel_bzl = _BPF_KERNEL_BZL,
+        config = repr(config),
+        image = repr(image),
+        modules = repr(patterns),
+        name = repr(rctx.attr.kernel),
+    ))
+
+def _write_problem(rctx, problem):
+    # Not fail(): that would also end builds of other targets that only come
+    # across the repository.
+    rctx.file("BUILD.bazel", _NO_KERNEL_BUILD.format(
+        bpf_kernel_bzl = _BPF_KERNEL_BZL,
+        error = repr(problem),
+        name = repr(rctx.attr.kernel),
+    ))
+
+def _package_files(root):
+    """Returns what find_in_package takes."""
+    files = {}
+    boot = root.get_child("boot")
+    if boot.exists:
+        files["boot"] = [path.basename for path in boot.readdir()]
+    seen = {}
+    for parent in _MODULE_FOLDERS:
+        modules = root.get_child(*parent.split("/"))
+        if not modules.exists or modules.realpath in seen:
+            continue
+        seen[modules.realpath] = None
+        for folder in modules.readdir():
+            if folder.is_dir:
+                files[parent + "/" + folder.basename] = [path.basename for path in folder.readdir()]
+    return files
+
+def _build_of_package(rctx, root, described):
+    found = find_in_package(_package_files(root))
+    if found.problem:
+        return "{} {}".format(described, found.problem)
+    _write_build(
+        rctx,
+        image = "{}/{}".format(_ROOT, found.image),
+        config = "{}/{}".format(_ROOT, found.config) if found.config else None,
+        module_folders = ["{}/{}".format(_ROOT, folder) for folder in found.modules],
+    )
+    return ""
+
+def _archive_kernel_repo_impl(rctx):
+    for i, (url, sha256) in enumerate(zip(rctx.attr.urls, rctx.attr.sha256s)):
+        archive = "archives/{}/{}".format(i, url.split("?")[0].split("/")[-1])
+        rctx.download(url.split(" "), archive, sha256 = sha256)
+        if not archive.endswith(".deb"):
+            rctx.extract(archive, _ROOT)
+            continue
+        unpacked = "archives/{}/unpacked".format(i)
+        rctx.extract(archive, unpacked)
+        data = [path for path in rctx.path(unpacked).readdir() if path.basename.startswith("data.tar")]
+        if len(data) != 1:
+            fail("{} is not a Debian package: it has no data.tar".format(url))
+        rctx.extract(data[0], _ROOT)
+    rctx.delete("archives")
+    problem = _build_of_package(rctx, rctx.path(_ROOT), "the archive {}".format(", ".join(rctx.attr.urls)))
+    if problem:
+        fail("kernel {}: {}".format(rctx.attr.kernel, problem))
+
+archive_kernel_repo = repository_rule(
+    implementation = _archive_kernel_repo_impl,
+    doc = "Has a bpf_kernel of what one or more archives contain.",
+    attrs = {
+        "kernel": attr.string(mandatory = True, doc = "Name of the target."),
+        "sha256s": attr.string_list(mandatory = True, doc = "The checksum of each archive."),
+        "urls": attr.string_list(mandatory = True, doc = "Of each archive its mirrors, with spaces between."),
+    },
+)
+
+def _local_kernel_repo_impl(rctx):
+    paths = {name: getattr(rctx.attr, name) for name in ["image", "config", "modules"] if getattr(rctx.attr, name)}
+    for name, path in paths.items():
+        if not rctx.path(path).exists:
+            _write_problem(rctx, "the {} {} does not exist".format(name, path))
+            return
+        rctx.symlink(path, "{}/{}".format(_ROOT, name))
+    _write_build(
+        rctx,
+        image = _ROOT + "/image",
+        config = _ROOT + "/config" if "config" in paths else None,
+        module_folders = [_ROOT + "/modules"] if "modules" in paths else [],
+    )
+
+local_kernel_repo = repository_rule(
+    implementation = _local_kernel_repo_impl,
+    doc = "Has a bpf_kernel of files of this machine.",
+    attrs = {
+        "config": attr.string(),
+        "image": attr.string(mandatory = True),
+        "kernel": attr.string(mandatory = True, doc = "Name of the target."),
+        "modules": attr.string(),
+    },
+    # Another kernel can be at the same path when a server starts the next time.
+    local = True,
+    configure = True,
+)
+
+def _environ_kernel_repo_impl(rctx):
+    folder = rctx.getenv(rctx.attr.variable, "")
+    if not folder:
+        _write_problem(rctx, "set --repo_env={}=FOLDER, a folder with the unpacked packages of the kernel in its folder {}".format(
+            rctx.attr.variable,
+            rctx.attr.kernel,
+        ))
+        return
+    root = rctx.path(folder).get_child(rctx.attr.kernel)
+    if not root.exists:
+        _write_problem(rctx, "{} ({}) has no folder {} with the kernel's unpacked packages".format(
+            folder,
+            rctx.attr.variable,
+            rctx.attr.kernel,
+        ))
+        return
+    rctx.symlink(root, _ROOT)
+    problem = _build_of_package(rctx, root, str(root))
+    if problem:
+        _write_problem(rctx, problem)
+
+environ_kernel_repo = repository_rule(
+    implementation = _environ_kernel_repo_impl,
+    doc = "Has a bpf_kernel of the unpacked packages in a folder that an environment variable names.",
+    attrs = {
+        "kernel": attr.string(mandatory = True, doc = "Name of the target, and of the folder in the one of the variable."),
+        "variable": attr.string(mandatory = True),
+    },
+    # Another kernel can be at the same path when a server starts the next time.
+    local = True,
+    configure = True,
+)
+
+_ALIAS = """\
+alias(
+    name = {name},
+    actual = {actual},
+    visibility = ["//visibility:public"],
+)
+"""
+
+def _kernels_repo_impl(rctx):
+    rctx.file("BUILD.bazel", "\n".join([
+        _ALIAS.format(name = repr(kernel), actual = repr("@{}//:{}".format(repo, kernel)))
+        for kernel, repo in rctx.attr.kernels.items()
+    ]))
+
+kernels_repo = repository_rule(
+    implementation = _kernels_repo_impl,
+    doc = "Has all kernels by their names.",
+    attrs = {
+        "kernels": attr.string_dict(mandatory = True, doc = "The repository of each kernel."),
+    },
+)

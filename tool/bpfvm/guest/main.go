@@ -1,0 +1,236 @@
+//go:build linux
+
+// Guest is the first process of a kernel that bpfvm has started: it makes the
+// machine one that BPF programs can be tested on, runs the test, and tells the
+// runner how it ended.
+//
+// Its own messages go to the kernel's console, which people see when something
+// went wrong.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rules-bpf/rules_bpf/tool/internal/vmproto"
+)
+
+// drainTime is how long output is waited for that processes may still write
+// which the test has left behind.
+const drainTime = 500 * time.Millisecond
+
+func main() {
+	if os.Getpid() != 1 {
+		fmt.Fprintln(os.Stderr, "guest: is the first process of a virtual machine, and nothing to run by hand: see tool/bpfvm")
+		os.Exit(1)
+	}
+	err := boot()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "guest:", err)
+	}
+	unix.Sync()
+	// The runner takes a restart for the end. Not every machine that QEMU has can
+	// be switched off.
+	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
+	select {}
+}
+
+func boot() error {
+	// First of all, for the port: before it, only the console hears of errors.
+	if err := mount("devtmpfs", "/dev"); err != nil {
+		return err
+	}
+	port, err := openPort()
+	if err != nil {
+		return err
+	}
+	w := vmproto.NewWriter(port)
+	if err := w.Send(vmproto.Started, nil); err != nil {
+		return err
+	}
+	status, err := prepareAndRun(w)
+	if err != nil {
+		return errors.Join(err, w.Send(vmproto.Failed, []byte(err.Error())), port.drain())
+	}
+	return errors.Join(w.Send(vmproto.Exited, strconv.AppendInt(nil, int64(status), 10)), port.drain())
+}
+
+// A port is the serial line to the runner.
+type port struct{ fd int }
+
+func openPort() (port, error) {
+	fd, err := unix.Open(vmproto.Port, unix.O_WRONLY|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return port{}, fmt.Errorf("open %s: %w", vmproto.Port, err)
+	}
+	// As it is: no line feeds turned into two characters.
+	raw, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return port{}, fmt.Errorf("%s: %w", vmproto.Port, err)
+	}
+	raw.Iflag = 0
+	raw.Oflag = 0
+	raw.Lflag = 0
+	// The speed only matters to drivers that wait for as long as the line would
+	// take; HUPCL and parity do not apply.
+	raw.Cflag = unix.CS8 | unix.CREAD | unix.CLOCAL | unix.B115200
+	if err := unix.IoctlSetTermios(fd, unix.TCSETS, raw); err != nil {
+		return port{}, fmt.Errorf("%s: %w", vmproto.Port, err)
+	}
+	return port{fd}, nil
+}
+
+func (p port) Write(data []byte) (int, error) {
+	done := 0
+	for done < len(data) {
+		n, err := unix.Write(p.fd, data[done:])
+		if err != nil && err != unix.EINTR {
+			return done, err
+		}
+		done += max(n, 0)
+	}
+	return done, nil
+}
+
+// drain waits until all has left the port.
+func (p port) drain() error { return unix.IoctlSetInt(p.fd, unix.TCSBRK, 1) }
+
+func prepareAndRun(w *vmproto.Writer) (int, error) {
+	data, err := os.ReadFile(vmproto.RunFile)
+	if err != nil {
+		return 0, err
+	}
+	run, err := vmproto.Decode(data)
+	if err != nil {
+		return 0, err
+	}
+	if err := prepare(); err != nil {
+		return 0, err
+	}
+	for _, dir := range run.Dirs {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return 0, err
+		}
+	}
+	if run.TestTimeout != 0 {
+		left, err := testTimeout(run.TestTimeout)
+		if err != nil {
+			return 0, err
+		}
+		// The last one of a name counts.
+		run.Env = append(run.Env, "TEST_TIMEOUT="+strconv.Itoa(left))
+	}
+	status, err := runProgram(run, w)
+	if err != nil {
+		return 0, err
+	}
+	return status, sendResults(run.Results, w)
+}
+
+// testTimeout returns the whole seconds from now until the kernel has run for as
+// long as said.
+func testTimeout(seconds float64) (int, error) {
+	data, err := os.ReadFile("/proc/uptime")
+	if err != nil {
+		return 0, err
+	}
+	now, _, _ := strings.Cut(string(data), " ")
+	uptime, err := strconv.ParseFloat(now, 64)
+	if err != nil {
+		return 0, fmt.Errorf("/proc/uptime: %w", err)
+	}
+	return max(1, int(seconds-uptime)), nil
+}
+
+// runProgram returns the program's exit status.
+func runProgram(run *vmproto.Run, w *vmproto.Writer) (int, error) {
+	stdin, err := os.Open(os.DevNull)
+	if err != nil {
+		return 0, err
+	}
+	defer stdin.Close()
+	files := []*os.File{stdin}
+	drained := make(chan struct{}, 2)
+	for _, kind := range []vmproto.Kind{vmproto.Stdout, vmproto.Stderr} {
+		r, pipe, err := os.Pipe()
+		if err != nil {
+			return 0, err
+		}
+		files = append(files, pipe)
+		go func() {
+			_, _ = io.Copy(w.As(kind), r)
+			drained <- struct{}{}
+		}()
+	}
+	p, err := os.StartProcess(run.Args[0], run.Args, &os.ProcAttr{Dir: run.Dir, Env: run.Env, Files: files})
+	if err != nil {
+		return 0, err
+	}
+	for _, pipe := range files[1:] {
+		pipe.Close()
+	}
+	status, err := waitFor(p.Pid)
+	if err != nil {
+		return 0, err
+	}
+	late := time.After(drainTime)
+	for range files[1:] {
+		select {
+		case <-drained:
+		case <-late:
+			return status, nil
+		}
+	}
+	return status, nil
+}
+
+// waitFor waits for a child to end. Orphans are children of the first process
+// too, and would stay in the process table if nobody asked for their status.
+func waitFor(pid int) (int, error) {
+	for {
+		var ws unix.WaitStatus
+		ended, err := unix.Wait4(-1, &ws, 0, nil)
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return 0, fmt.Errorf("wait for the test: %w", err)
+		case ended == pid && ws.Signaled():
+			return 128 + int(ws.Signal()), nil
+		case ended == pid:
+			return ws.ExitStatus(), nil
+		}
+	}
+}
+
+func sendResults(paths []string, w *vmproto.Writer) error {
+	for _, path := range paths {
+		err := filepath.WalkDir(path, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() {
+				return err
+			}
+			f, err := os.Open(path)
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			if err := w.Send(vmproto.File, []byte(path)); err != nil {
+				return err
+			}
+			_, err = io.Copy(w.As(vmproto.Append), f)
+			return err
+		})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("send %s to the host: %w", path, err)
+		}
+	}
+	return nil
+}

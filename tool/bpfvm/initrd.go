@@ -1,0 +1,278 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/rules-bpf/rules_bpf/tool/internal/cpio"
+	"github.com/rules-bpf/rules_bpf/tool/internal/vmproto"
+)
+
+// contents is what the kernel's first file system holds.
+type contents struct {
+	guest string
+	// config and modules may be empty.
+	config, modules string
+	run             *vmproto.Run
+	// files are paths on the host by their paths in the guest. Folders come with
+	// all that is in them.
+	files map[string]string
+	// order has the keys of files.
+	order []string
+}
+
+// add adds a file or folder.
+func (c *contents) add(guestPath, hostPath string) {
+	if _, ok := c.files[guestPath]; !ok {
+		c.order = append(c.order, guestPath)
+	}
+	c.files[guestPath] = hostPath
+}
+
+// write returns a file with the contents, which goes when it is closed.
+func (c *contents) write() (*os.File, error) {
+	f, err := os.CreateTemp(os.Getenv("TEST_TMPDIR"), "initrd")
+	if err != nil {
+		return nil, err
+	}
+	// It has a name no longer, so nothing can leave it behind.
+	if err := os.Remove(f.Name()); err != nil {
+		f.Close()
+		return nil, err
+	}
+	if err := c.writeTo(f); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func (c *contents) writeTo(f io.Writer) error {
+	buf := bufio.NewWriterSize(f, 1<<20)
+	// The kernel unpacks archives that follow each other.
+	if c.modules != "" {
+		if err := appendFile(buf, c.modules); err != nil {
+			return err
+		}
+	}
+	a := archive{w: cpio.NewWriter(buf), written: map[string]bool{}}
+	if err := a.file("/init", c.guest); err != nil {
+		return err
+	}
+	if c.config != "" {
+		if err := a.file(vmproto.ConfigFile, c.config); err != nil {
+			return err
+		}
+	}
+	run, err := c.run.Encode()
+	if err != nil {
+		return err
+	}
+	if err := a.w.File(vmproto.RunFile, 0o644, int64(len(run)), bytes.NewReader(run)); err != nil {
+		return err
+	}
+	for _, guestPath := range c.order {
+		if err := a.tree(guestPath, c.files[guestPath]); err != nil {
+			return err
+		}
+	}
+	if err := a.w.Close(); err != nil {
+		return err
+	}
+	return buf.Flush()
+}
+
+func appendFile(w io.Writer, name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.Copy(w, f)
+	return err
+}
+
+// An archive is a cpio.Writer that knows what has been written.
+type archive struct {
+	w       *cpio.Writer
+	written map[string]bool
+}
+
+// tree writes a file, or a folder and what is in it. Symbolic links become what
+// they lead to: runfiles are links to files that the guest does not have.
+func (a *archive) tree(guestPath, hostPath string) error {
+	info, err := os.Stat(hostPath)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return a.file(guestPath, hostPath)
+	}
+	if err := a.w.Dir(guestPath); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(hostPath)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := a.tree(path.Join(guestPath, e.Name()), filepath.Join(hostPath, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// file writes a regular file, and the shared libraries that it needs.
+func (a *archive) file(guestPath, hostPath string) error {
+	if a.written[guestPath] {
+		return nil
+	}
+	a.written[guestPath] = true
+	f, err := os.Open(hostPath)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s: is neither a file nor a folder", hostPath)
+	}
+	// Bazel's files are executable throughout, so mode says little.
+	if err := a.w.File(guestPath, info.Mode(), info.Size(), f); err != nil {
+		return err
+	}
+	libraries, err := sharedLibraries(hostPath)
+	if err != nil {
+		return err
+	}
+	for _, library := range libraries {
+		if err := a.tree(library, library); err != nil {
+			return fmt.Errorf("%s needs %s: %w", hostPath, library, err)
+		}
+		if err := a.otherName(library); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// otherName links a library by the other name that it has where /lib is a link to
+// /usr/lib: the loader uses one, and people often the other.
+func (a *archive) otherName(library string) error {
+	other, ok := strings.CutPrefix(library, "/usr")
+	if !ok {
+		other = "/usr" + library
+	}
+	if a.written[other] {
+		return nil
+	}
+	one, err := os.Stat(library)
+	if err != nil {
+		return err
+	}
+	if two, err := os.Stat(other); err != nil || !os.SameFile(one, two) {
+		return nil
+	}
+	a.written[other] = true
+	return a.w.Symlink(other, library)
+}
+
+// sharedLibraries returns the libraries of this machine that an executable is
+// linked with, and the loader that loads them. Files other than dynamically
+// linked executables have none.
+func sharedLibraries(name string) ([]string, error) {
+	f, err := elf.Open(name)
+	if err != nil {
+		// Whatever it is, nobody can run it.
+		return nil, nil
+	}
+	defer f.Close()
+	if f.Machine != elf.EM_X86_64 {
+		return nil, nil
+	}
+	loader, err := interpreter(f)
+	if err != nil || loader == "" {
+		return nil, err
+	}
+	if _, err := os.Stat(loader); errors.Is(err, fs.ErrNotExist) {
+		// It does not run on this machine either: data, to whom has it here.
+		return nil, nil
+	}
+	path, err := filepath.Abs(name)
+	if err != nil {
+		return nil, err
+	}
+	var stderr bytes.Buffer
+	cmd := exec.Command(loader, "--list", path)
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s is linked with shared libraries, which %s cannot find (link it statically: pure = \"on\"): %w: %s",
+			name, loader, err, strings.TrimSpace(stderr.String()))
+	}
+	return append(librariesIn(string(out)), loader), nil
+}
+
+// interpreter returns the loader that an executable names, or "".
+func interpreter(f *elf.File) (string, error) {
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP {
+			data, err := io.ReadAll(p.Open())
+			return string(bytes.TrimRight(data, "\x00")), err
+		}
+	}
+	return "", nil
+}
+
+// librariesIn reads the output of a loader's --list: lines such as
+// "libc.so.6 => /lib/libc.so.6 (0x7f...)".
+func librariesIn(list string) []string {
+	var paths []string
+	for line := range strings.Lines(list) {
+		if _, target, ok := strings.Cut(line, " => "); ok {
+			if path, _, ok := strings.Cut(target, " ("); ok && filepath.IsAbs(path) {
+				paths = append(paths, path)
+			}
+		}
+	}
+	return paths
+}
+
+// checkMachine returns an error unless the kernels of bpf_test run the
+// executable.
+func checkMachine(name string) error {
+	f, err := elf.Open(name)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	defer f.Close()
+	if f.Machine != elf.EM_X86_64 {
+		return fmt.Errorf("%s is for %v, and the kernels that bpf_test boots are for x86_64: leave out goarch, or build for a platform with that cpu", name, f.Machine)
+	}
+	return nil
+}
+
+// readList returns the lines of a file.
+func readList(name string) ([]string, error) {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	return strings.Split(strings.TrimSuffix(string(data), "\n"), "\n"), nil
+}

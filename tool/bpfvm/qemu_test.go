@@ -1,0 +1,96 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestKernelCommandLine(t *testing.T) {
+	for _, tc := range []struct{ config, want string }{
+		{"CONFIG_BPF_LSM=y\nCONFIG_LSM=\"yama,apparmor\"\n", " lsm=yama,apparmor,bpf extra=1"},
+		{"CONFIG_BPF_LSM=y\nCONFIG_LSM=\"yama,bpf\"\n", "random.trust_cpu=on extra=1"},
+		{"CONFIG_LSM=\"yama\"\n", "random.trust_cpu=on extra=1"},
+		{"", "random.trust_cpu=on extra=1"},
+	} {
+		if got := kernelCommandLine([]byte(tc.config), []string{"extra=1"}); !strings.HasSuffix(got, tc.want) {
+			t.Errorf("%q: %q does not end in %q", tc.config, got, tc.want)
+		}
+	}
+}
+
+func TestArgs(t *testing.T) {
+	for _, tc := range []struct{ version, accel, wantAccel, wantSMP string }{
+		{"11.1.2", tcg, "tcg,thread=multi", "2"},
+		{"7.2.22", tcg, "tcg,thread=multi", "1"},
+		{"7.2.22", kvm, "kvm", "2"},
+		{"unknown", tcg, "tcg,thread=multi", "1"},
+	} {
+		q := &qemu{Version: tc.version}
+		args := q.args(tc.accel, "/image", "a b")
+		value := func(flag string) string { return args[slices.Index(args, flag)+1] }
+		if value("-accel") != tc.wantAccel || value("-smp") != tc.wantSMP || value("-kernel") != "/image" || value("-append") != "a b" {
+			t.Errorf("%+v: %q", tc, args)
+		}
+	}
+}
+
+func TestReadQEMU(t *testing.T) {
+	write := func(content string) string {
+		path := filepath.Join(t.TempDir(), "qemu.json")
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	var skip errSkip
+	if _, err := readQEMU(write(`{"problem": "install it"}`)); !errors.As(err, &skip) || skip.reason != "needs QEMU: install it" {
+		t.Errorf("no QEMU: %v", err)
+	}
+	if _, err := readQEMU(write(`{"path": "/no/such/qemu"}`)); err == nil || errors.As(err, &skip) || !strings.Contains(err.Error(), "/no/such/qemu") {
+		t.Errorf("QEMU that went: %v", err)
+	}
+	if _, err := readQEMU(write(`{`)); err == nil {
+		t.Error("reads a damaged file")
+	}
+}
+
+func TestLibrariesIn(t *testing.T) {
+	got := librariesIn("\tlinux-vdso.so.1 (0x1)\n\tlibc.so.6 => /lib/libc.so.6 (0x2)\n\tlibx.so => not found\n\t/lib64/ld.so (0x3)\n")
+	if !slices.Equal(got, []string{"/lib/libc.so.6"}) {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestLastLines(t *testing.T) {
+	if got := lastLines([]byte("a\r\nb\n\xff\n\n"), 2); !slices.Equal(got, []string{"b", "?"}) {
+		t.Errorf("%q", got)
+	}
+	if got := lastLines([]byte("\n"), 2); got != nil {
+		t.Errorf("%q", got)
+	}
+}
+
+// What the guest sends is written where the test's results are, and nowhere else.
+func TestOpenFile(t *testing.T) {
+	dir := t.TempDir()
+	s := session{machine: &machine{results: []string{filepath.Join(dir, "out"), filepath.Join(dir, "test.xml")}}}
+	defer s.closeFile()
+	for path, ok := range map[string]bool{
+		"out/a/b":     true,
+		"test.xml":    true,
+		"other":       false,
+		"out/../evil": false,
+		"outside":     false,
+		"test.xml2":   false,
+	} {
+		if err := s.openFile(dir + "/" + path); (err == nil) != ok {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}

@@ -1,0 +1,426 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/bazelbuild/rules_go/go/runfiles"
+	"golang.org/x/sys/unix"
+
+	"github.com/rules-bpf/rules_bpf/tool/internal/vmproto"
+)
+
+const (
+	// grace is how long a test may take to say where it was when its time was
+	// up: the Go runtime then prints all goroutines. Bazel waits for 15 s.
+	grace = 10 * time.Second
+	// kvmStart is how long a kernel may take to start under KVM before that counts
+	// as not working: it takes less than a second where it works, and there are
+	// machines that have the device and on which no kernel ever starts.
+	kvmStart = 2 * time.Second
+)
+
+// resultVars are the environment variables with files and folders that a test
+// writes for Bazel.
+var resultVars = []string{
+	"XML_OUTPUT_FILE",
+	"TEST_SHARD_STATUS_FILE",
+	"TEST_UNDECLARED_OUTPUTS_DIR",
+	"TEST_UNDECLARED_OUTPUTS_ANNOTATIONS_DIR",
+	"TEST_WARNINGS_OUTPUT_FILE",
+	"TEST_INFRASTRUCTURE_FAILURE_FILE",
+	"TEST_UNUSED_RUNFILES_LOG_FILE",
+	"COVERAGE_OUTPUT_FILE",
+	"COVERAGE_DIR",
+}
+
+// dirVars are those with folders that must be there.
+var dirVars = []string{
+	"TEST_TMPDIR",
+	"TMPDIR",
+	"TEST_UNDECLARED_OUTPUTS_DIR",
+	"TEST_UNDECLARED_OUTPUTS_ANNOTATIONS_DIR",
+	"COVERAGE_DIR",
+}
+
+// runInVM runs the test in a kernel of its own and returns its exit status.
+func runInVM(c *config, files *runfiles.Runfiles, started time.Time) (int, error) {
+	if c.Kernel.Problem != "" {
+		return 0, errSkip{fmt.Sprintf("needs kernel %s: %s", c.Kernel.Name, c.Kernel.Problem)}
+	}
+	paths := map[string]string{}
+	for _, file := range []string{c.Test, c.Kernel.Image, c.Kernel.Config, c.Modules, c.Guest, c.Files, c.QEMU} {
+		if file == "" {
+			continue
+		}
+		path, err := files.Rlocation(file)
+		if err != nil {
+			return 0, err
+		}
+		paths[file] = path
+	}
+	q, err := readQEMU(paths[c.QEMU])
+	if err != nil {
+		return 0, err
+	}
+	if err := checkMachine(paths[c.Test]); err != nil {
+		return 0, err
+	}
+
+	var deadline time.Time
+	if seconds := os.Getenv("TEST_TIMEOUT"); seconds != "" {
+		n, err := strconv.Atoi(seconds)
+		if err != nil {
+			return 0, fmt.Errorf("TEST_TIMEOUT: %w", err)
+		}
+		deadline = started.Add(time.Duration(n) * time.Second)
+	}
+	run, list, err := testRun(c, paths[c.Files], deadline)
+	if err != nil {
+		return 0, err
+	}
+	stuff := contents{
+		guest:   paths[c.Guest],
+		config:  paths[c.Kernel.Config],
+		modules: paths[c.Modules],
+		run:     run,
+		files:   map[string]string{},
+	}
+	for _, file := range list {
+		path, err := files.Rlocation(file)
+		if err != nil {
+			return 0, err
+		}
+		stuff.add(filepath.Join(sourceDir(), file), path)
+	}
+	initrd, err := stuff.write()
+	if err != nil {
+		return 0, fmt.Errorf("write the file system of kernel %s: %w", c.Kernel.Name, err)
+	}
+	defer initrd.Close()
+
+	var kernelConfig []byte
+	if path := paths[c.Kernel.Config]; path != "" {
+		if kernelConfig, err = os.ReadFile(path); err != nil {
+			return 0, err
+		}
+	}
+	m := machine{
+		name:       c.Kernel.Name,
+		qemu:       q,
+		image:      paths[c.Kernel.Image],
+		kernelArgs: kernelCommandLine(kernelConfig, c.KernelArgs),
+		initrd:     initrd,
+		deadline:   deadline,
+		results:    run.Results,
+		stdout:     os.Stdout,
+		stderr:     os.Stderr,
+	}
+	return m.run()
+}
+
+// sourceDir is the folder of the runfiles, in the guest.
+func sourceDir() string {
+	if dir := os.Getenv("TEST_SRCDIR"); dir != "" {
+		return dir
+	}
+	return "/runfiles"
+}
+
+// testRun returns what the guest is to do, and the test's runfiles.
+func testRun(c *config, listFile string, deadline time.Time) (*vmproto.Run, []string, error) {
+	list, err := readList(listFile)
+	if err != nil {
+		return nil, nil, err
+	}
+	dir := sourceDir()
+	workspace := os.Getenv("TEST_WORKSPACE")
+	if workspace == "" {
+		workspace, _, _ = strings.Cut(c.Test, "/")
+	}
+	run := &vmproto.Run{
+		Args: append([]string{filepath.Join(dir, c.Test)}, os.Args[1:]...),
+		Dir:  filepath.Join(dir, workspace),
+	}
+	for _, v := range os.Environ() {
+		// The manifest leads to files of the host.
+		if name, _, _ := strings.Cut(v, "="); name != "RUNFILES_MANIFEST_FILE" && name != "RUNFILES_MANIFEST_ONLY" {
+			run.Env = append(run.Env, v)
+		}
+	}
+	run.Env = append(run.Env, "RUNFILES_DIR="+dir, "PWD="+run.Dir)
+	run.Dirs = []string{run.Dir}
+	for _, name := range dirVars {
+		if path := os.Getenv(name); path != "" {
+			run.Dirs = append(run.Dirs, path)
+		}
+	}
+	for _, name := range resultVars {
+		if path := os.Getenv(name); path != "" {
+			run.Dirs = append(run.Dirs, filepath.Dir(path))
+			run.Results = append(run.Results, path)
+		}
+	}
+	if !deadline.IsZero() {
+		left := time.Until(deadline)
+		if len(accelerators()) > 1 {
+			// The kernel's time may begin after a vain attempt.
+			left -= kvmStart
+		}
+		run.TestTimeout = left.Seconds()
+	}
+	return run, list, nil
+}
+
+// A machine is a virtual machine with the test in it.
+type machine struct {
+	name       string
+	qemu       *qemu
+	image      string
+	kernelArgs string
+	initrd     *os.File
+	// deadline is when the test's time is up, or zero.
+	deadline time.Time
+	// results are what the guest may write on the host: these files, and files
+	// below them.
+	results        []string
+	stdout, stderr io.Writer
+}
+
+// errNotStarted is the end of QEMU, or of patience, before the guest said that
+// it is there.
+var errNotStarted = errors.New("the kernel did not start")
+
+func (m *machine) run() (int, error) {
+	// QEMU that finds KVM wanting aborts; nobody wants its memory on disk.
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
+		return 0, fmt.Errorf("set RLIMIT_CORE: %w", err)
+	}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	ways := accelerators()
+	for i, accel := range ways {
+		status, err := m.boot(accel, signals)
+		if i < len(ways)-1 && errors.Is(err, errNotStarted) {
+			continue
+		}
+		return status, err
+	}
+	return 0, errNotStarted
+}
+
+// frame is what the guest sends, or the error that ends the sending.
+type frame struct {
+	kind vmproto.Kind
+	data []byte
+	err  error
+}
+
+// boot starts the machine and returns the test's exit status. Nothing of the
+// machine is left when it returns.
+func (m *machine) boot(accel string, signals <-chan os.Signal) (int, error) {
+	framesR, framesW, err := os.Pipe()
+	if err != nil {
+		return 0, err
+	}
+	defer framesR.Close()
+	consoleR, consoleW, err := os.Pipe()
+	if err != nil {
+		framesW.Close()
+		return 0, err
+	}
+	defer consoleR.Close()
+	cmd, messages, err := m.qemu.start(m.qemu.args(accel, m.image, m.kernelArgs), framesW, consoleW, m.initrd)
+	framesW.Close()
+	consoleW.Close()
+	if err != nil {
+		return 0, err
+	}
+
+	console := make(chan []byte, 1)
+	go func() {
+		data, _ := io.ReadAll(consoleR)
+		console <- data
+	}()
+	frames := make(chan frame)
+	quit := make(chan struct{})
+	defer close(quit)
+	go func() {
+		for {
+			kind, data, err := vmproto.Receive(framesR)
+			select {
+			case frames <- frame{kind, data, err}:
+			case <-quit:
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+
+	s := session{machine: m, accel: accel}
+	status, err := s.follow(frames, signals)
+	s.closeFile()
+	_ = cmd.Process.Kill()
+	// How it ended is in cmd.ProcessState.
+	_ = cmd.Wait()
+	if err != nil {
+		return 0, m.explain(err, cmd.ProcessState, messages, <-console)
+	}
+	return status, nil
+}
+
+// explain adds to an error what QEMU and the kernel have said.
+func (m *machine) explain(err error, ended *os.ProcessState, messages *bytes.Buffer, console []byte) error {
+	// What it has to say when it was not us who ended it.
+	if said := strings.TrimSpace(messages.String()); said != "" {
+		err = fmt.Errorf("%w\nQEMU (%s, %v): %s", err, m.qemu.Path, ended, said)
+	}
+	saved := ""
+	if dir := os.Getenv("TEST_UNDECLARED_OUTPUTS_DIR"); dir != "" && len(console) > 0 {
+		path := filepath.Join(dir, "console.txt")
+		if werr := os.WriteFile(path, console, 0o644); werr != nil {
+			err = errors.Join(err, werr)
+		} else {
+			saved = ", all of which is console.txt among the test's outputs"
+		}
+	}
+	lines := lastLines(console, consoleLines)
+	if len(lines) == 0 {
+		return fmt.Errorf("kernel %s: %w\nthere is nothing on its console", m.name, err)
+	}
+	return fmt.Errorf("kernel %s: %w\nthe last lines of its console%s:\n    %s", m.name, err, saved, strings.Join(lines, "\n    "))
+}
+
+// consoleLines is how much of the console a failure shows: a panic's report has
+// about 60 lines.
+const consoleLines = 80
+
+func lastLines(data []byte, n int) []string {
+	text := strings.TrimSpace(strings.ToValidUTF8(strings.ReplaceAll(string(data), "\r", ""), "?"))
+	if text == "" {
+		return nil
+	}
+	lines := strings.Split(text, "\n")
+	return lines[max(0, len(lines)-n):]
+}
+
+// A session is the time between the start and the end of a machine.
+type session struct {
+	*machine
+	accel   string
+	started bool
+	file    *os.File
+}
+
+// follow does what the guest asks for until it has ended.
+func (s *session) follow(frames <-chan frame, signals <-chan os.Signal) (int, error) {
+	var timeUp, noStart, giveUp <-chan time.Time
+	if !s.deadline.IsZero() {
+		timeUp = time.After(time.Until(s.deadline))
+	}
+	if s.accel == kvm {
+		noStart = time.After(kvmStart)
+	}
+	for {
+		select {
+		case f := <-frames:
+			if f.err != nil {
+				return 0, s.ended(f.err)
+			}
+			status, done, err := s.take(f)
+			if done || err != nil {
+				return status, err
+			}
+		case sig := <-signals:
+			if sig != unix.SIGTERM {
+				return 0, fmt.Errorf("ended by the signal %v", sig)
+			}
+			// Bazel sends it when the time is up, and when somebody has cancelled
+			// the build.
+			giveUp = time.After(grace)
+		case <-timeUp:
+			giveUp = time.After(grace)
+		case <-noStart:
+			if !s.started {
+				return 0, errNotStarted
+			}
+		case <-giveUp:
+			return 0, errors.New("the test hangs, or the kernel: it was still running when its time was up")
+		}
+	}
+}
+
+// ended returns the error for the end of the machine before that of the test.
+func (s *session) ended(err error) error {
+	switch {
+	case !s.started && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)):
+		return errNotStarted
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("the kernel ended before the test did: it panicked, or something restarted it")
+	}
+	return err
+}
+
+// take acts on a frame. It returns the test's exit status and true for the last.
+func (s *session) take(f frame) (status int, done bool, err error) {
+	switch f.kind {
+	case vmproto.Started:
+		s.started = true
+	case vmproto.Stdout:
+		_, err = s.stdout.Write(f.data)
+	case vmproto.Stderr:
+		_, err = s.stderr.Write(f.data)
+	case vmproto.File:
+		err = s.openFile(string(f.data))
+	case vmproto.Append:
+		if s.file == nil {
+			return 0, false, errors.New("the guest sent a piece of a file without a name")
+		}
+		_, err = s.file.Write(f.data)
+	case vmproto.Failed:
+		return 0, true, fmt.Errorf("cannot run the test: %s", f.data)
+	case vmproto.Exited:
+		status, err = strconv.Atoi(string(f.data))
+		return status, true, err
+	}
+	return 0, false, err
+}
+
+// openFile begins a file of the test's results.
+func (s *session) openFile(path string) error {
+	s.closeFile()
+	path = filepath.Clean(path)
+	// Root in the guest is not to write just anywhere on the host.
+	if !slices.ContainsFunc(s.results, func(result string) bool {
+		result = filepath.Clean(result)
+		return path == result || strings.HasPrefix(path, result+"/")
+	}) {
+		return fmt.Errorf("the guest sent a file that nobody has asked for: %s", path)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	f, err := os.Create(path)
+	s.file = f
+	return err
+}
+
+func (s *session) closeFile() {
+	if s.file != nil {
+		s.file.Close()
+		s.file = nil
+	}
+}
