@@ -14,8 +14,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/cilium/ebpf/link"
-
 	"github.com/rules-bpf/rules_bpf/examples/xdp/packets"
 )
 
@@ -53,7 +51,7 @@ func run(ctx context.Context, w io.Writer, iface string) error {
 	if err := skel.Load(); err != nil {
 		return err
 	}
-	if err := attach(skel, ifi.Index); err != nil {
+	if err := skel.Progs.CountPacket.AttachXDP(ifi.Index); err != nil {
 		return fmt.Errorf("attach to %s: %w", iface, err)
 	}
 	fmt.Fprintf(w, "counting on %s\n", iface)
@@ -63,17 +61,5 @@ func run(ctx context.Context, w io.Writer, iface string) error {
 		t := &skel.Bss.Received[p]
 		fmt.Fprintf(w, "%-9s %8d packets %12d bytes\n", name, atomic.LoadUint64(&t.Packets), atomic.LoadUint64(&t.Bytes))
 	}
-	return nil
-}
-
-// attach puts the program on an interface. An XDP program's section does not
-// name one, so Attach leaves it alone; the link goes into the slot by hand, and
-// Detach and Close then take care of it.
-func attach(skel *packets.Skeleton, ifindex int) error {
-	l, err := link.AttachXDP(link.XDPOptions{Program: skel.Progs.CountPacket.Program(), Interface: ifindex})
-	if err != nil {
-		return err
-	}
-	skel.Links.CountPacket = l
 	return nil
 }

@@ -149,7 +149,7 @@ func TestVeth(t *testing.T) {
 	if err := skel.Attach(); err != nil || skel.Links.CountPacket != nil {
 		t.Fatalf("Attach: %v, link %v", err, skel.Links.CountPacket)
 	}
-	if err := attach(skel, a.Attrs().Index); err != nil {
+	if err := skel.Progs.CountPacket.AttachXDP(a.Attrs().Index); err != nil {
 		t.Fatal(err)
 	}
 

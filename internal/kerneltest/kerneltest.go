@@ -8,8 +8,10 @@
 package kerneltest
 
 import (
+	"compress/gzip"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"testing"
@@ -113,6 +115,67 @@ func Kprobes(t testing.TB) {
 	if _, err := os.Stat("/sys/bus/event_source/devices/kprobe"); err != nil {
 		t.Skipf("needs a kernel with CONFIG_KPROBE_EVENTS: %v", err)
 	}
+}
+
+// Cgroup2 is BPF for tests that make cgroups. It returns where cgroup2 is mounted,
+// after mounting it in a folder of its own where it is mounted nowhere.
+func Cgroup2(t testing.TB) string {
+	t.Helper()
+	BPF(t)
+	for _, dir := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
+		var st unix.Statfs_t
+		if unix.Statfs(dir, &st) == nil && int64(st.Type) == unix.CGROUP2_SUPER_MAGIC {
+			return dir
+		}
+	}
+	dir := t.TempDir()
+	if err := unix.Mount("cgroup2", dir, "cgroup2", 0, ""); err != nil {
+		t.Skipf("needs cgroup2, which is not mounted and cannot be: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// Release returns the release of the running kernel, as uname -r does.
+func Release(t testing.TB) string {
+	t.Helper()
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		t.Fatal(err)
+	}
+	return unix.ByteSliceToString(u.Release[:])
+}
+
+// Config says whether a setting of the kernel is on. It is taken to be on where
+// the kernel's configuration cannot be read.
+func Config(t testing.TB, name string) bool {
+	t.Helper()
+	text := config(t)
+	return text == "" || strings.Contains(text, "\n"+name+"=y\n") || strings.Contains(text, "\n"+name+"=m\n")
+}
+
+func config(t testing.TB) string {
+	if data, err := os.ReadFile("/boot/config-" + Release(t)); err == nil {
+		return string(data)
+	}
+	f, err := os.Open("/proc/config.gz")
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	r, err := gzip.NewReader(f)
+	if err != nil {
+		return ""
+	}
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return ""
+	}
+	return string(data)
 }
 
 // Refused skips t when err says that the kernel refuses this kind of program

@@ -1,23 +1,198 @@
 package skeleton
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 )
 
+// ErrAttached is returned by the Attach... methods of a program whose link slot
+// is in use. Close the link and set the slot to nil, or Detach, before.
+var ErrAttached = errors.New("the program's link slot is in use")
+
+// AttachState says how far a program has come.
+type AttachState int
+
+const (
+	// NotLoaded: the program is not in the kernel.
+	NotLoaded AttachState = iota
+	// NotAttached: the program is in the kernel, and its link slot is empty.
+	NotAttached
+	// Attached: there is a link in the program's slot.
+	Attached
+)
+
+func (s AttachState) String() string {
+	switch s {
+	case NotLoaded:
+		return "not loaded"
+	case NotAttached:
+		return "not attached"
+	case Attached:
+		return "attached"
+	}
+	return fmt.Sprintf("AttachState(%d)", int(s))
+}
+
+// Attachment says whether a program or a struct_ops map is attached.
+type Attachment struct {
+	// Name is that of the C function, or of the map's variable.
+	Name string
+	// Section is the SEC() in the source.
+	Section string
+	// State is as of the call of Attachments.
+	State AttachState
+	// Reason is why it is not attached, and what to do about it. It is
+	// empty in state Attached.
+	Reason string
+}
+
+// String returns the attachment as a line of text.
+func (a Attachment) String() string {
+	s := fmt.Sprintf("%s, SEC(%q): %s", a.Name, a.Section, a.State)
+	if a.Reason != "" {
+		s += ": " + a.Reason
+	}
+	return s
+}
+
+// Attachments returns what is attached now and what is not, and why not: an
+// entry for every program, in the order of the object, then for every struct_ops map.
+// It may be called in any state.
+func (o *Object) Attachments() []Attachment {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	list := make([]Attachment, 0, len(o.progs)+len(o.structOps))
+	for _, p := range o.progs {
+		list = append(list, o.attachment(p))
+	}
+	for _, m := range o.structOps {
+		list = append(list, o.structOpsAttachment(m))
+	}
+	return list
+}
+
+func (o *Object) structOpsAttachment(m *StructOpsMap) Attachment {
+	a := Attachment{Name: m.name, Section: m.section}
+	switch {
+	case o.state == closed:
+		a.Reason = ErrClosed.Error()
+	case o.state == opened:
+		a.Reason = ErrNotLoaded.Error()
+	case m.made == nil:
+		a.Reason = "autocreate is off: call SetAutocreate(true) before Load"
+	case *m.slot != nil:
+		a.State = Attached
+	default:
+		a.State = NotAttached
+		a.Reason = m.unattached
+	}
+	return a
+}
+
+func (o *Object) attachment(p *Program) Attachment {
+	a := Attachment{Name: p.name, Section: p.spec.SectionName}
+	switch {
+	case o.state == closed:
+		a.Reason = ErrClosed.Error()
+	case o.state == opened:
+		a.Reason = ErrNotLoaded.Error()
+	case p.spec.Type == ebpf.StructOps:
+		a.State = NotAttached
+		a.Reason = structOpsProgram
+	case p.Program() == nil:
+		a.Reason = "autoload is off: call SetAutoload(true) before Load"
+	case *p.link != nil:
+		a.State = Attached
+	default:
+		a.State = NotAttached
+		a.Reason = p.unattached
+	}
+	return a
+}
+
+// structOpsProgram is the reason of programs that struct_ops maps have.
+const structOpsProgram = "belongs to a struct_ops map, which is what attaches"
+
+// Reasons of what is loaded and has an empty link slot.
+const (
+	notCalled     = "Attach was not called"
+	autoattachOff = "autoattach is off"
+	attachFailed  = "Attach failed"
+	detached      = "detached"
+)
+
 // attachFunc attaches p to target, the part of the section's name after the
-// first slash. It returns nil and no error when the section does not give the
-// whole target, in which case libbpf leaves the program alone too.
+// first slash. It returns an error of type skipped when the section does not
+// give the whole target, in which case libbpf leaves the program alone too.
 type attachFunc func(p *Program, target string) (link.Link, error)
 
-// attachProgram attaches p as its section name says, and does nothing for
-// sections that do not attach automatically.
-func attachProgram(p *Program) (link.Link, error) {
-	kind, target, _ := strings.Cut(strings.TrimPrefix(p.spec.SectionName, "?"), "/")
-	attach := attachers[kind]
-	if attach == nil {
-		return nil, nil
+// skipped is why a program does not attach by itself, which is no failure.
+type skipped string
+
+func (s skipped) Error() string { return string(s) }
+
+// bare is the reason of programs such as SEC("kprobe").
+func bare(method string) error {
+	return skipped("SEC() names no target: call " + method)
+}
+
+// attachAuto attaches p as its section name says. It returns an error of type
+// skipped for sections that do not attach automatically.
+func attachAuto(p *Program) (link.Link, error) {
+	kind, target := p.kindAndTarget()
+	if attach := attachers[kind]; attach != nil {
+		return attach(p, target)
 	}
-	return attach(p, target)
+	if hint := manual(p.spec.SectionName); hint != "" {
+		return nil, skipped(hint)
+	}
+	return nil, skipped("programs of this section do not attach automatically: attach it with a function of package link, and put the link into the slot")
+}
+
+// manualHints are what to do with programs that attach to something a section
+// cannot name, by the beginning of the section's name. Longer beginnings come
+// first.
+var manualHints = []struct{ prefix, hint string }{
+	{"xdp/devmap", "runs for a device map: put its file descriptor into an element of the map"},
+	{"xdp.frags/devmap", "runs for a device map: put its file descriptor into an element of the map"},
+	{"xdp/cpumap", "runs for a CPU map: put its file descriptor into an element of the map"},
+	{"xdp.frags/cpumap", "runs for a CPU map: put its file descriptor into an element of the map"},
+	{"xdp", "needs a network interface: call AttachXDP"},
+	{"tc/", "needs a network interface: call AttachTCX"},
+	{"tcx/", "needs a network interface: call AttachTCX"},
+	{"tc", "needs a network interface: call AttachTCXIngress or AttachTCXEgress"},
+	{"classifier", "needs a network interface: call AttachTCXIngress or AttachTCXEgress"},
+	{"action", "is an action of a traffic control filter: attach it with a netlink library"},
+	{"netkit/", "needs a network interface of kind netkit: call AttachNetkit"},
+	{"cgroup/skb", "needs a cgroup: call AttachCgroupIngress or AttachCgroupEgress"},
+	{"cgroup", "needs a cgroup: call AttachCgroup"},
+	{"lsm_cgroup", "needs a cgroup: call AttachCgroup"},
+	{"sockops", "needs a cgroup: call AttachCgroup"},
+	{"socket", "needs a socket: call AttachSocket"},
+	{"sk_reuseport", "needs a socket: call AttachReuseport"},
+	{"sk_lookup", "needs a network namespace: call AttachNetNS"},
+	{"flow_dissector", "needs a network namespace: call AttachNetNS"},
+	{"sk_skb", "needs a map of sockets: call AttachSockMap"},
+	{"sk_msg", "needs a map of sockets: call AttachSockMap"},
+	{"perf_event", "needs a perf event: call AttachPerfEvent or AttachSampling"},
+	{"netfilter", "needs a netfilter hook: call AttachNetfilter"},
+	{"lwt_", "belongs to a route: name the program when adding the route with a netlink library"},
+	{"syscall", "is called, not attached: call Run"},
+	{"struct_ops", structOpsProgram},
+}
+
+// manual returns what to do with a program of the section, "" when it is of no
+// known kind.
+func manual(section string) string {
+	section = strings.TrimPrefix(section, "?")
+	for _, h := range manualHints {
+		if strings.HasPrefix(section, h.prefix) {
+			return h.hint
+		}
+	}
+	return ""
 }

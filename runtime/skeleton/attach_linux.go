@@ -3,122 +3,150 @@ package skeleton
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 )
 
 // attachers has a function for every kind of section, its name up to the first
 // slash, whose programs attach automatically.
-var attachers = map[string]attachFunc{
-	"tp":               attachTracepoint,
-	"tracepoint":       attachTracepoint,
-	"raw_tp":           attachRawTracepoint,
-	"raw_tp.w":         attachRawTracepoint,
-	"raw_tracepoint":   attachRawTracepoint,
-	"raw_tracepoint.w": attachRawTracepoint,
-	"tp_btf":           attachTracing,
-	"fentry":           attachTracing,
-	"fentry.s":         attachTracing,
-	"fexit":            attachTracing,
-	"fexit.s":          attachTracing,
-	"fmod_ret":         attachTracing,
-	"fmod_ret.s":       attachTracing,
-	"kprobe":           attachKprobe,
-	"kretprobe":        attachKretprobe,
-	"uprobe":           attachUprobe,
-	"uprobe.s":         attachUprobe,
-	"uretprobe":        attachUretprobe,
-	"uretprobe.s":      attachUretprobe,
+var attachers map[string]attachFunc
+
+func init() {
+	// Not in the declaration: the functions use the table.
+	attachers = map[string]attachFunc{
+		"tp":                attachTracepoint,
+		"tp.s":              attachTracepoint,
+		"tracepoint":        attachTracepoint,
+		"tracepoint.s":      attachTracepoint,
+		"raw_tp":            attachRawTracepoint,
+		"raw_tp.s":          attachRawTracepoint,
+		"raw_tp.w":          attachRawTracepoint,
+		"raw_tracepoint":    attachRawTracepoint,
+		"raw_tracepoint.s":  attachRawTracepoint,
+		"raw_tracepoint.w":  attachRawTracepoint,
+		"tp_btf":            attachTracing,
+		"tp_btf.s":          attachTracing,
+		"fentry":            attachTracing,
+		"fentry.s":          attachTracing,
+		"fexit":             attachTracing,
+		"fexit.s":           attachTracing,
+		"fmod_ret":          attachTracing,
+		"fmod_ret.s":        attachTracing,
+		"fsession":          attachTracing,
+		"fsession.s":        attachTracing,
+		"freplace":          attachFreplace,
+		"lsm":               attachLSM,
+		"lsm.s":             attachLSM,
+		"iter":              attachIter,
+		"iter.s":            attachIter,
+		"kprobe":            attachKprobe,
+		"kretprobe":         attachKprobe,
+		"kprobe.multi":      attachKprobeMulti,
+		"kretprobe.multi":   attachKprobeMulti,
+		"kprobe.session":    attachKprobeMulti,
+		"ksyscall":          attachSyscall,
+		"kretsyscall":       attachSyscall,
+		"uprobe":            attachUprobe,
+		"uprobe.s":          attachUprobe,
+		"uretprobe":         attachUprobe,
+		"uretprobe.s":       attachUprobe,
+		"uprobe.multi":      attachUprobeMulti,
+		"uprobe.multi.s":    attachUprobeMulti,
+		"uretprobe.multi":   attachUprobeMulti,
+		"uretprobe.multi.s": attachUprobeMulti,
+		"uprobe.session":    attachUprobeMulti,
+		"uprobe.session.s":  attachUprobeMulti,
+		"usdt":              attachUSDT,
+		"usdt.s":            attachUSDT,
+	}
+}
+
+// isReturn says whether the program runs when a function returns.
+func (p *Program) isReturn() bool {
+	kind, _ := p.kindAndTarget()
+	return strings.HasPrefix(kind, "kret") || strings.HasPrefix(kind, "uret")
 }
 
 func attachTracepoint(p *Program, target string) (link.Link, error) {
 	if target == "" {
-		return nil, nil
+		return nil, bare("AttachTracepoint")
 	}
-	group, name, ok := strings.Cut(target, "/")
-	if !ok || group == "" || name == "" {
-		return nil, fmt.Errorf("tracepoint %q is incomplete: write <category>/<name>, as under /sys/kernel/tracing/events", target)
+	category, name, _ := strings.Cut(target, "/")
+	return tracepoint(p.Program(), category, name)
+}
+
+func tracepoint(prog *ebpf.Program, category, name string) (link.Link, error) {
+	if category == "" || name == "" {
+		return nil, fmt.Errorf("tracepoint %q is incomplete: write <category>/<name>, as under /sys/kernel/tracing/events", strings.Trim(category+"/"+name, "/"))
 	}
-	return link.Tracepoint(group, name, p.Program(), nil)
+	return link.Tracepoint(category, name, prog, nil)
 }
 
 func attachRawTracepoint(p *Program, target string) (link.Link, error) {
 	if target == "" {
-		return nil, nil
+		return nil, bare("AttachRawTracepoint")
 	}
-	return link.AttachRawTracepoint(link.RawTracepointOptions{Name: target, Program: p.Program()})
+	return rawTracepoint(p.Program(), target)
+}
+
+func rawTracepoint(prog *ebpf.Program, name string) (link.Link, error) {
+	l, err := link.AttachRawTracepoint(link.RawTracepointOptions{Name: name, Program: prog})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("tracepoint %q: the kernel has none of this name: %w", name, err)
+	}
+	return l, err
 }
 
 // attachTracing needs no target: the kernel was told it when it loaded the
 // program.
 func attachTracing(p *Program, _ string) (link.Link, error) {
-	return link.AttachTracing(link.TracingOptions{Program: p.Program(), AttachType: p.spec.AttachType})
+	attach := p.spec.AttachType
+	if kind, _ := p.kindAndTarget(); strings.HasPrefix(kind, "fsession") {
+		// AttachTracing knows no sessions, but the older call that None stands for
+		// attaches a program to whatever it was loaded for.
+		attach = ebpf.AttachNone
+	}
+	return link.AttachTracing(link.TracingOptions{Program: p.Program(), AttachType: attach})
+}
+
+func attachFreplace(p *Program, _ string) (link.Link, error) {
+	return link.AttachFreplace(nil, "", p.Program())
+}
+
+func attachLSM(p *Program, _ string) (link.Link, error) {
+	l, err := link.AttachLSM(link.LSMOptions{Program: p.Program()})
+	if errors.Is(err, ebpf.ErrNotSupported) || errors.Is(err, errBusy) {
+		return nil, fmt.Errorf("%w: see that \"bpf\" is in the kernel's parameter lsm=, as /sys/kernel/security/lsm shows it", err)
+	}
+	return l, err
 }
 
 func attachKprobe(p *Program, target string) (link.Link, error) {
 	if target == "" {
-		return nil, nil
+		return nil, bare("AttachKprobe")
 	}
-	symbol, offset, err := splitOffset(target)
-	if err != nil {
-		return nil, err
-	}
-	return link.Kprobe(symbol, p.Program(), &link.KprobeOptions{Offset: offset})
+	return kprobe(p.Program(), target, p.isReturn())
 }
 
-func attachKretprobe(p *Program, target string) (link.Link, error) {
-	if target == "" {
-		return nil, nil
-	}
+// kprobe attaches prog to symbol[+offset].
+func kprobe(prog *ebpf.Program, target string, ret bool) (link.Link, error) {
 	symbol, offset, err := splitOffset(target)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if offset != 0 {
+	case !ret:
+		return link.Kprobe(symbol, prog, &link.KprobeOptions{Offset: offset})
+	case offset != 0:
 		// libbpf refuses it as well: a return probe fires at no offset.
 		return nil, fmt.Errorf("target %q: a kretprobe takes no offset", target)
 	}
-	return link.Kretprobe(symbol, p.Program(), nil)
-}
-
-func attachUprobe(p *Program, target string) (link.Link, error) {
-	return attachUserProbe(target, func(ex *link.Executable, symbol string, opts *link.UprobeOptions) (link.Link, error) {
-		return ex.Uprobe(symbol, p.Program(), opts)
-	})
-}
-
-func attachUretprobe(p *Program, target string) (link.Link, error) {
-	return attachUserProbe(target, func(ex *link.Executable, symbol string, opts *link.UprobeOptions) (link.Link, error) {
-		if opts.Offset != 0 {
-			return nil, fmt.Errorf("target %q: a uretprobe takes no offset", target)
-		}
-		return ex.Uretprobe(symbol, p.Program(), opts)
-	})
-}
-
-func attachUserProbe(target string, attach func(*link.Executable, string, *link.UprobeOptions) (link.Link, error)) (link.Link, error) {
-	if target == "" {
-		return nil, nil
-	}
-	path, function, ok := strings.Cut(target, ":")
-	if !ok {
-		// "uprobe/<path>" alone names no function; libbpf skips it.
-		return nil, nil
-	}
-	if !strings.HasPrefix(path, "/") {
-		return nil, fmt.Errorf("path %q is not absolute: write <kind>//absolute/path:<function>", path)
-	}
-	symbol, offset, err := splitOffset(function)
-	if err != nil {
-		return nil, err
-	}
-	ex, err := link.OpenExecutable(path)
-	if err != nil {
-		return nil, err
-	}
-	return attach(ex, symbol, &link.UprobeOptions{Offset: offset})
+	return link.Kretprobe(symbol, prog, nil)
 }
 
 // splitOffset parses "symbol" and "symbol+offset", the offset in bytes and in
@@ -136,4 +164,173 @@ func splitOffset(s string) (symbol string, offset uint64, err error) {
 		return "", 0, fmt.Errorf("target %q: offset %q is not a number: %w", s, num, errors.Unwrap(err))
 	}
 	return symbol, offset, nil
+}
+
+func attachSyscall(p *Program, target string) (link.Link, error) {
+	if target == "" {
+		return nil, bare("AttachSyscall")
+	}
+	return syscallProbe(p.Program(), target, p.isReturn())
+}
+
+// syscallProbe attaches prog to the function that serves the system call.
+func syscallProbe(prog *ebpf.Program, name string, ret bool) (link.Link, error) {
+	for _, symbol := range syscallFunctions(name) {
+		l, err := kprobe(prog, symbol, ret)
+		// EINVAL: a return probe, before 5.11.
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errInvalid) {
+			continue
+		}
+		return l, err
+	}
+	return nil, fmt.Errorf("system call %q: the kernel has none of %s: %w", name, strings.Join(syscallFunctions(name), ", "), fs.ErrNotExist)
+}
+
+// syscallFunctions returns the names that the function of a system call may
+// have, likely ones first: the wrapper where the architecture has them, and what
+// SYSCALL_DEFINE makes elsewhere.
+func syscallFunctions(name string) []string {
+	names := []string{"__se_sys_" + name, "sys_" + name}
+	if prefix := syscallWrappers[runtime.GOARCH]; prefix != "" {
+		names = slices.Insert(names, 0, prefix+"sys_"+name)
+	}
+	return names
+}
+
+func attachKprobeMulti(p *Program, target string) (link.Link, error) {
+	if target == "" {
+		return nil, bare("AttachKprobes")
+	}
+	return kprobeMulti(p, target)
+}
+
+func kprobeMulti(p *Program, patterns ...string) (link.Link, error) {
+	globs, err := compileGlobs(patterns)
+	if err != nil {
+		return nil, err
+	}
+	addrs, err := kernelFunctions(globs)
+	if err != nil {
+		return nil, err
+	}
+	opts := link.KprobeMultiOptions{Addresses: addrs}
+	kind, _ := p.kindAndTarget()
+	switch kind {
+	case "kretprobe.multi":
+		return link.KretprobeMulti(p.Program(), opts)
+	case "kprobe.session":
+		opts.Session = true
+	}
+	return link.KprobeMulti(p.Program(), opts)
+}
+
+// splitUser splits "path:function".
+func splitUser(target string) (path, function string, err error) {
+	path, function, ok := strings.Cut(target, ":")
+	if !ok || path == "" || function == "" {
+		return "", "", fmt.Errorf("target %q is incomplete: write <path>:<function>", target)
+	}
+	return path, function, nil
+}
+
+func attachUprobe(p *Program, target string) (link.Link, error) {
+	if target == "" {
+		return nil, bare("AttachUprobe")
+	}
+	path, function, err := splitUser(target)
+	if err != nil {
+		return nil, err
+	}
+	return uprobe(p, path, function, 0)
+}
+
+// uprobe attaches p to symbol[+offset] of a file; a pid of 0 means all processes.
+func uprobe(p *Program, path, target string, pid int) (link.Link, error) {
+	path, err := findFile(path)
+	if err != nil {
+		return nil, err
+	}
+	file, err := openUserELF(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	offset, hasOffset, err := file.address(target)
+	if err != nil {
+		return nil, err
+	}
+	ex, err := link.OpenExecutable(path)
+	if err != nil {
+		return nil, err
+	}
+	opts := &link.UprobeOptions{Address: offset, PID: pid}
+	if !p.isReturn() {
+		return ex.Uprobe("", p.Program(), opts)
+	}
+	if hasOffset {
+		return nil, fmt.Errorf("target %q: a uretprobe takes no offset", target)
+	}
+	return ex.Uretprobe("", p.Program(), opts)
+}
+
+func attachUprobeMulti(p *Program, target string) (link.Link, error) {
+	if target == "" {
+		return nil, bare("AttachUprobes")
+	}
+	path, pattern, err := splitUser(target)
+	if err != nil {
+		return nil, err
+	}
+	return uprobeMulti(p, path, pattern, 0)
+}
+
+func uprobeMulti(p *Program, path, pattern string, pid int) (link.Link, error) {
+	path, err := findFile(path)
+	if err != nil {
+		return nil, err
+	}
+	file, err := openUserELF(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	offsets, err := file.matching(pattern)
+	if err != nil {
+		return nil, err
+	}
+	kind, _ := p.kindAndTarget()
+	if strings.HasPrefix(kind, "uprobe.session") {
+		return uprobeSession(p, path, offsets, pid)
+	}
+	ex, err := link.OpenExecutable(path)
+	if err != nil {
+		return nil, err
+	}
+	opts := &link.UprobeMultiOptions{Addresses: offsets, PID: uint32(pid)}
+	if p.isReturn() {
+		return ex.UretprobeMulti(nil, p.Program(), opts)
+	}
+	return ex.UprobeMulti(nil, p.Program(), opts)
+}
+
+// needParameter are the iterators that visit what one object holds, which the
+// kernel refuses to attach without it.
+var needParameter = []string{"bpf_map_elem", "bpf_sk_storage_map", "sockmap", "cgroup"}
+
+func attachIter(p *Program, _ string) (link.Link, error) {
+	if slices.Contains(needParameter, p.spec.AttachTo) {
+		return nil, skipped("visits what one map or cgroup holds: call AttachIter with it")
+	}
+	return link.AttachIter(link.IterOptions{Program: p.Program()})
+}
+
+func attachUSDT(p *Program, target string) (link.Link, error) {
+	if target == "" {
+		return nil, bare("AttachUSDT")
+	}
+	parts := strings.Split(target, ":")
+	if len(parts) != 3 || slices.Contains(parts, "") {
+		return nil, fmt.Errorf("target %q is incomplete: write <path>:<provider>:<name>", target)
+	}
+	return p.owner.usdt(p, parts[0], parts[1], parts[2], 0)
 }

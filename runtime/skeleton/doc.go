@@ -14,6 +14,14 @@
 //	        none. Detach undoes it; both may be called again.
 //	Close   detaches and frees everything, from any state.
 //
+// # Programs that need a target
+//
+// Programs whose section cannot name what they attach to (an interface, a cgroup,
+// a socket) have handles of a type of their own, with a method that takes it:
+// [XDPProgram.AttachXDP], [CgroupProgram.AttachCgroup] and so on. It puts the link
+// into the program's slot. [Object.Attachments] lists what is attached and what is
+// not, and which method to call. docs/attach.md has all forms of sections.
+//
 // # Memory of data sections
 //
 // A section struct lies in page-aligned memory of the Go heap. Load maps the

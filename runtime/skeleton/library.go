@@ -36,13 +36,28 @@ type LibraryDesc struct {
 }
 
 // LibraryProgDesc ties a program of a library to the fields of the subskeleton that
-// hold its handle and the slot of its link.
+// hold its handle and the slot of its link. Generated code makes it with
+// [LibraryProg].
 type LibraryProgDesc struct {
-	// Name and Section are those of the program.
-	Name, Section string
-	// Prog is where the handle goes, Link where the address of the slot goes.
-	Prog **Program
-	Link **link.Link
+	name, section string
+	// open puts a handle on the program into its field.
+	open func(*Program)
+	link **link.Link
+}
+
+// LibraryProg describes the program called name of the section SEC(section), whose
+// handle, of one of the program types of this package, belongs in *field, and the
+// address of whose slot in *slot.
+func LibraryProg[H any, P interface {
+	*H
+	wrap(*Program) *H
+}](name, section string, field **H, slot **link.Link) LibraryProgDesc {
+	return LibraryProgDesc{
+		name:    name,
+		section: section,
+		open:    func(p *Program) { *field = P(nil).wrap(p) },
+		link:    slot,
+	}
 }
 
 // VarDesc ties a variable of a library to the field of the subskeleton that points
@@ -96,7 +111,7 @@ func (o *Object) openLibrary(desc LibraryDesc) error {
 	}
 	lib.Name = desc.Name
 	for _, p := range desc.Progs {
-		lib.Progs = append(lib.Progs, bpflib.Prog{Name: p.Name, Section: p.Section})
+		lib.Progs = append(lib.Progs, bpflib.Prog{Name: p.name, Section: p.section})
 	}
 	if err := bpflib.Check(lib, libraryView{o}); err != nil {
 		return err
@@ -114,8 +129,9 @@ func (o *Object) openLibrary(desc LibraryDesc) error {
 		}
 	}
 	for _, d := range desc.Progs {
-		p := o.prog(d.Name)
-		*d.Prog, *d.Link = p, p.link
+		p := o.prog(d.name)
+		d.open(p)
+		*d.link = p.link
 	}
 	return nil
 }

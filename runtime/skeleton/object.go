@@ -75,6 +75,7 @@ type Object struct {
 	sections  []section
 	arena     *arena
 	ksyms     []KsymDesc
+	usdtIDs   usdtIDs
 }
 
 // Open parses the object and fills the fields that desc names. It is called by
@@ -114,13 +115,13 @@ func open(desc Desc) (*Object, error) {
 		o.maps = append(o.maps, m)
 	}
 	for _, d := range desc.Progs {
-		ps := spec.Programs[d.Name]
+		ps := spec.Programs[d.name]
 		if ps == nil {
-			return nil, fmt.Errorf("program %s: not in the object: generate the code again", d.Name)
+			return nil, fmt.Errorf("program %s: not in the object: generate the code again", d.name)
 		}
-		p := newProgram(d, ps)
+		p := newProgram(o, d, ps)
 		o.progs = append(o.progs, p)
-		*d.Prog = p
+		d.open(p)
 	}
 	if err := o.openStructOps(desc.StructOps); err != nil {
 		return nil, err
@@ -353,6 +354,9 @@ func (o *Object) programsToLoad(kernelVars ksyms, ops *structOpsLoad) (map[strin
 		if spec == nil {
 			continue
 		}
+		if err := checkTarget(spec); err != nil {
+			return nil, fmt.Errorf("program %s, SEC(%q): %w", p.name, spec.SectionName, err)
+		}
 		if err := checkCasts(spec.Instructions); err != nil {
 			return nil, fmt.Errorf("program %s, SEC(%q): %w", p.name, spec.SectionName, err)
 		}
@@ -422,6 +426,7 @@ func isReadOnlySection(name string) bool {
 // Attach attaches every loaded program that is to be attached automatically,
 // whose section name gives the whole target and whose link slot is empty, then
 // every struct_ops map that was created, and puts the links into the slots.
+// [Object.Attachments] tells what it left out.
 //
 // On error what this call attached is detached again, and the error names the
 // program or map at fault. Links that were there before stay.
@@ -442,30 +447,50 @@ func (o *Object) attach() error {
 		return ErrClosed
 	}
 	var done []*link.Link
+	fail := func(err error) error {
+		for _, p := range o.progs {
+			p.unattached = attachFailed
+		}
+		for _, m := range o.structOps {
+			m.unattached = attachFailed
+		}
+		return errors.Join(err, closeLinks(done))
+	}
 	for _, p := range o.progs {
-		if !p.autoattach || p.Program() == nil || *p.link != nil {
+		if p.Program() == nil || *p.link != nil {
 			continue
 		}
-		l, err := attachProgram(p)
+		if !p.autoattach {
+			p.unattached = autoattachOff
+			continue
+		}
+		l, err := attachAuto(p)
+		var reason skipped
+		if errors.As(err, &reason) {
+			p.unattached = string(reason)
+			continue
+		}
 		if err != nil {
-			err = fmt.Errorf("program %s, SEC(%q): %w", p.name, p.spec.SectionName, err)
-			return errors.Join(err, closeLinks(done))
+			return fail(fmt.Errorf("program %s, SEC(%q): %w", p.name, p.spec.SectionName, err))
 		}
-		if l != nil {
-			*p.link = l
-			done = append(done, p.link)
-		}
+		*p.link = l
+		p.unattached = detached
+		done = append(done, p.link)
 	}
 	for _, m := range o.structOps {
-		if !m.autoattach || m.made == nil || *m.slot != nil {
+		if m.made == nil || *m.slot != nil {
+			continue
+		}
+		if !m.autoattach {
+			m.unattached = autoattachOff
 			continue
 		}
 		l, err := m.attach()
 		if err != nil {
-			err = fmt.Errorf("map %s, SEC(%q): %w", m.name, m.section, err)
-			return errors.Join(err, closeLinks(done))
+			return fail(fmt.Errorf("map %s, SEC(%q): %w", m.name, m.section, err))
 		}
 		*m.slot = l
+		m.unattached = detached
 		done = append(done, m.slot)
 	}
 	return nil

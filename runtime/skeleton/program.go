@@ -1,6 +1,7 @@
 package skeleton
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -10,38 +11,68 @@ import (
 )
 
 // ProgDesc ties a program of the object to the fields of the skeleton that hold
-// its handle and its link.
+// its handle and its link. Generated code makes it with [ProgField].
 type ProgDesc struct {
-	// Name is the program's name: the name of its C function.
-	Name string
-	// Prog is where the handle goes.
-	Prog **Program
-	// Link is the slot that Attach fills.
-	Link *link.Link
+	name string
+	// open puts a handle on the program into its field.
+	open func(*Program)
+	link *link.Link
 }
 
-// Program is a handle on a program of the object.
+// ProgField describes the program called name, whose handle, of one of the
+// program types of this package, belongs in *field, and whose link in *slot.
+func ProgField[H any, P interface {
+	*H
+	wrap(*Program) *H
+}](name string, field **H, slot *link.Link) ProgDesc {
+	return ProgDesc{
+		name: name,
+		open: func(p *Program) { *field = P(nil).wrap(p) },
+		link: slot,
+	}
+}
+
+// Program is a handle on a program of the object, and the part that the handles
+// for programs of a certain kind share.
 type Program struct {
-	name string
+	owner *Object
+	name  string
 	// section is the argument of SEC() in the object.
 	section    string
 	spec       *ebpf.ProgramSpec
 	link       *link.Link
 	autoload   bool
 	autoattach bool
+	// unattached is why the link slot is empty. The owner's mutex guards it.
+	unattached string
 	loaded     atomic.Pointer[ebpf.Program]
 }
 
-func newProgram(desc ProgDesc, spec *ebpf.ProgramSpec) *Program {
+func newProgram(owner *Object, desc ProgDesc, spec *ebpf.ProgramSpec) *Program {
+	completeSpec(spec)
 	return &Program{
-		name:    desc.Name,
+		owner:   owner,
+		name:    desc.name,
 		section: spec.SectionName,
 		spec:    spec,
-		link:    desc.Link,
+		link:    desc.link,
 		// libbpf: a section name that starts with "?" is one not to load by default.
 		autoload:   !strings.HasPrefix(spec.SectionName, "?"),
 		autoattach: true,
+		unattached: notCalled,
 	}
+}
+
+func (*Program) wrap(p *Program) *Program { return p }
+
+// Handle returns the part of the handle that programs of every kind have.
+func (p *Program) Handle() *Program { return p }
+
+// kindAndTarget returns the two parts of the section's name, before and after the
+// first slash.
+func (p *Program) kindAndTarget() (kind, target string) {
+	kind, target, _ = strings.Cut(strings.TrimPrefix(p.spec.SectionName, "?"), "/")
+	return kind, target
 }
 
 // Name returns the program's name, that of its C function.
@@ -94,6 +125,36 @@ func (p *Program) Run(opts *ebpf.RunOptions) (uint32, error) {
 	}
 	result, err := prog.Run(opts)
 	return result, p.fail(err)
+}
+
+// attach puts the link that connect makes into the program's slot.
+func (p *Program) attach(connect func(*ebpf.Program) (link.Link, error)) error {
+	p.owner.mu.Lock()
+	defer p.owner.mu.Unlock()
+	if err := p.attachHere(connect); err != nil {
+		return fmt.Errorf("attach program %s, SEC(%q): %w", p.name, p.spec.SectionName, err)
+	}
+	return nil
+}
+
+func (p *Program) attachHere(connect func(*ebpf.Program) (link.Link, error)) error {
+	prog := p.Program()
+	switch {
+	case p.owner.state == closed:
+		return ErrClosed
+	case p.owner.state == opened:
+		return ErrNotLoaded
+	case prog == nil:
+		return errors.New("was not loaded: call SetAutoload(true) before Load")
+	case *p.link != nil:
+		return ErrAttached
+	}
+	l, err := connect(prog)
+	if err != nil {
+		return err
+	}
+	*p.link = l
+	return nil
 }
 
 func (p *Program) get() (*ebpf.Program, error) {

@@ -79,6 +79,8 @@ type StructOpsMap struct {
 
 	// made is what the map in the kernel was made of.
 	made *opsTable
+	// unattached is why the link slot is empty. The object's mutex guards it.
+	unattached string
 	// used says that the map in the kernel was registered before: it cannot be
 	// again.
 	used bool
@@ -194,6 +196,7 @@ func (o *Object) openStructOpsMap(d StructOpsDesc, contents *ebpf.MapSpec) (*Str
 		// default.
 		autocreate: !strings.HasPrefix(d.Section, "?"),
 		autoattach: true,
+		unattached: notCalled,
 	}
 	m.init(m, d.Name)
 	m.spec = &ebpf.MapSpec{

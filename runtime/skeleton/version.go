@@ -6,9 +6,9 @@ package skeleton
 // package, MinVersion when this package no longer serves older generated code.
 const (
 	// MinVersion is the oldest version of generated code that this package serves.
-	MinVersion = 1
+	MinVersion = 3
 	// MaxVersion is the newest version of generated code that this package serves.
-	MaxVersion = 2
+	MaxVersion = 3
 )
 
 // EnforceVersion is the type of the version checks in generated code: it is

@@ -42,8 +42,8 @@ func open(t *testing.T, choose func(p *kinds.Progs) []*skeleton.Program) *kinds.
 	})
 	p := &skel.Progs
 	for _, prog := range []*skeleton.Program{
-		p.Storage, p.NewCgroup, p.Created, p.Connecting, p.Filter, p.Caller, p.Callee, p.Drain, p.OfMaps,
-		p.RedirectDevice, p.RedirectHashed, p.RedirectCpu, p.RedirectXsk, p.FindSockets, p.Choose, p.Fill,
+		p.Storage.Handle(), p.NewCgroup.Handle(), p.Created.Handle(), p.Connecting.Handle(), p.Filter.Handle(), p.Caller.Handle(), p.Callee.Handle(), p.Drain.Handle(), p.OfMaps.Handle(),
+		p.RedirectDevice.Handle(), p.RedirectHashed.Handle(), p.RedirectCpu.Handle(), p.RedirectXsk.Handle(), p.FindSockets.Handle(), p.Choose.Handle(), p.Fill.Handle(),
 	} {
 		prog.SetAutoload(false)
 	}
@@ -146,7 +146,7 @@ func checkStorage(t *testing.T, m *skeleton.StorageMap[kinds.Stats], fd int, wan
 }
 
 func TestTaskStorage(t *testing.T) {
-	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.Storage} })
+	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.Storage.Handle()} })
 	fd, err := unix.PidfdOpen(os.Getpid(), 0)
 	if err != nil {
 		t.Fatal(err)
@@ -170,7 +170,7 @@ func TestTaskStorage(t *testing.T) {
 // The same program asks for the cgroup and the stack of the task.
 func TestCgroupArrayAndStacks(t *testing.T) {
 	root := cgroups(t)
-	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.Storage} })
+	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.Storage.Handle()} })
 	if err := skel.Attach(); err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +214,7 @@ func TestCgroupArrayAndStacks(t *testing.T) {
 
 func TestCgroupStorage(t *testing.T) {
 	root := cgroups(t)
-	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.NewCgroup} })
+	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.NewCgroup.Handle()} })
 	if err := skel.Attach(); err != nil {
 		t.Fatal(err)
 	}
@@ -234,14 +234,16 @@ func TestCgroupStorage(t *testing.T) {
 
 func TestSocketStorage(t *testing.T) {
 	root := cgroups(t)
-	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.Created, p.Connecting} })
+	skel := load(t, func(p *kinds.Progs) []*skeleton.Program {
+		return []*skeleton.Program{p.Created.Handle(), p.Connecting.Handle()}
+	})
 	for _, a := range []struct {
 		prog *skeleton.Program
 		typ  ebpf.AttachType
 		slot *link.Link
 	}{
-		{skel.Progs.Created, ebpf.AttachCGroupInetSockCreate, &skel.Links.Created},
-		{skel.Progs.Connecting, ebpf.AttachCGroupInet4Connect, &skel.Links.Connecting},
+		{skel.Progs.Created.Handle(), ebpf.AttachCGroupInetSockCreate, &skel.Links.Created},
+		{skel.Progs.Connecting.Handle(), ebpf.AttachCGroupInet4Connect, &skel.Links.Connecting},
 	} {
 		l, err := link.AttachCgroup(link.CgroupOptions{Path: root, Attach: a.typ, Program: a.prog.Program()})
 		if err != nil {
@@ -325,7 +327,7 @@ func TestInodeStorage(t *testing.T) {
 }
 
 func TestBloomFilter(t *testing.T) {
-	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.Filter} })
+	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.Filter.Handle()} })
 	m := skel.Maps.Bloom
 	if has, err := m.MayContain(kinds.Name{Kind: 1, Id: 10}); has || err != nil {
 		t.Errorf("an empty filter: %v, %v", has, err)
@@ -333,7 +335,7 @@ func TestBloomFilter(t *testing.T) {
 	if err := m.Add(kinds.Name{Kind: 1, Id: 10}); err != nil {
 		t.Fatal(err)
 	}
-	if got := run(t, skel.Progs.Filter); got != 1 {
+	if got := run(t, skel.Progs.Filter.Handle()); got != 1 {
 		t.Errorf("the program found %b, want 1: bit 0 is the value that Go added, bit 1 another", got)
 	}
 	for v, want := range map[kinds.Name]bool{{Kind: 1, Id: 10}: true, {Kind: 2, Id: 20}: true, {Kind: 2, Id: 10}: false} {
@@ -344,15 +346,17 @@ func TestBloomFilter(t *testing.T) {
 }
 
 func TestProgArray(t *testing.T) {
-	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.Caller, p.Callee} })
+	skel := load(t, func(p *kinds.Progs) []*skeleton.Program {
+		return []*skeleton.Program{p.Caller.Handle(), p.Callee.Handle()}
+	})
 	m := skel.Maps.TailCalls
-	if got := run(t, skel.Progs.Caller); got != 1 {
+	if got := run(t, skel.Progs.Caller.Handle()); got != 1 {
 		t.Errorf("without a program to call: %d", got)
 	}
 	if err := m.Put(3, skel.Progs.Callee.Program()); err != nil {
 		t.Fatal(err)
 	}
-	if got := run(t, skel.Progs.Caller); got != 42 {
+	if got := run(t, skel.Progs.Caller.Handle()); got != 42 {
 		t.Errorf("with a program to call: %d", got)
 	}
 	if err := m.Put(4, skel.Progs.Callee.Program()); err == nil {
@@ -364,13 +368,13 @@ func TestProgArray(t *testing.T) {
 	if err := m.Delete(3); !errors.Is(err, ebpf.ErrKeyNotExist) {
 		t.Errorf("second Delete: %v", err)
 	}
-	if got := run(t, skel.Progs.Caller); got != 1 {
+	if got := run(t, skel.Progs.Caller.Handle()); got != 1 {
 		t.Errorf("after Delete: %d", got)
 	}
 }
 
 func TestUserRingBuffer(t *testing.T) {
-	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.Drain} })
+	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.Drain.Handle()} })
 	w, err := skeleton.NewUserRingWriter[kinds.Command](skel.Maps.Commands)
 	if err != nil {
 		t.Fatal(err)
@@ -385,7 +389,7 @@ func TestUserRingBuffer(t *testing.T) {
 			}
 			want += i * round
 		}
-		if got := run(t, skel.Progs.Drain); got != 7 {
+		if got := run(t, skel.Progs.Drain.Handle()); got != 7 {
 			t.Fatalf("round %d: the program got %d records, want 7", round, got)
 		}
 		if got := skel.Bss.Sum; got != want {
@@ -400,7 +404,7 @@ func TestUserRingBuffer(t *testing.T) {
 	if room := int(skel.Maps.Commands.Map().MaxEntries()) / 24; !errors.Is(err, skeleton.ErrRingFull) || n-1 != room {
 		t.Errorf("after %d records: %v, want %d and ErrRingFull", n-1, err, room)
 	}
-	if got := run(t, skel.Progs.Drain); got != int32(n-1) {
+	if got := run(t, skel.Progs.Drain.Handle()); got != int32(n-1) {
 		t.Errorf("the program got %d records, want %d", got, n-1)
 	}
 	if err := w.Write(kinds.Command{}); err != nil {
@@ -420,8 +424,8 @@ func TestUserRingBuffer(t *testing.T) {
 }
 
 func TestArrayOfMaps(t *testing.T) {
-	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.OfMaps} })
-	if got := run(t, skel.Progs.OfMaps); got != 1 {
+	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.OfMaps.Handle()} })
+	if got := run(t, skel.Progs.OfMaps.Handle()); got != 1 {
 		t.Errorf("without an inner map: %d", got)
 	}
 	inner, err := ebpf.NewMap(skel.Maps.InnerMaps.Spec().InnerMap)
@@ -441,7 +445,7 @@ func TestArrayOfMaps(t *testing.T) {
 	if err := m.Put(5, start); err != nil {
 		t.Fatal(err)
 	}
-	if got := run(t, skel.Progs.OfMaps); got != 0 {
+	if got := run(t, skel.Progs.OfMaps.Handle()); got != 0 {
 		t.Fatalf("with an inner map: %d", got)
 	}
 	if got, err := m.Lookup(5); err != nil || got != counted(start) {
@@ -456,14 +460,14 @@ const xdpRedirect = 4
 
 func TestDeviceMaps(t *testing.T) {
 	skel := load(t, func(p *kinds.Progs) []*skeleton.Program {
-		return []*skeleton.Program{p.RedirectDevice, p.RedirectHashed}
+		return []*skeleton.Program{p.RedirectDevice.Handle(), p.RedirectHashed.Handle()}
 	})
 	lo, err := net.InterfaceByName("lo")
 	if err != nil {
 		t.Skipf("needs the interface lo: %v", err)
 	}
 	index := uint32(lo.Index)
-	for _, p := range []*skeleton.Program{skel.Progs.RedirectDevice, skel.Progs.RedirectHashed} {
+	for _, p := range []*skeleton.Program{skel.Progs.RedirectDevice.Handle(), skel.Progs.RedirectHashed.Handle()} {
 		if got := run(t, p); got != 0 {
 			t.Errorf("%s without a device: %d", p.Name(), got)
 		}
@@ -484,7 +488,7 @@ func TestDeviceMaps(t *testing.T) {
 			t.Errorf("All: %+v, %v", e, err)
 		}
 	}
-	for _, p := range []*skeleton.Program{skel.Progs.RedirectDevice, skel.Progs.RedirectHashed} {
+	for _, p := range []*skeleton.Program{skel.Progs.RedirectDevice.Handle(), skel.Progs.RedirectHashed.Handle()} {
 		if got := run(t, p); got != xdpRedirect {
 			t.Errorf("%s: %d, want %d", p.Name(), got, xdpRedirect)
 		}
@@ -495,8 +499,8 @@ func TestDeviceMaps(t *testing.T) {
 }
 
 func TestCPUMap(t *testing.T) {
-	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.RedirectCpu} })
-	if got := run(t, skel.Progs.RedirectCpu); got != 0 {
+	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.RedirectCpu.Handle()} })
+	if got := run(t, skel.Progs.RedirectCpu.Handle()); got != 0 {
 		t.Errorf("without a CPU: %d", got)
 	}
 	if err := skel.Maps.Cpus.Put(0, kinds.BpfCpumapVal{Qsize: 192}); err != nil {
@@ -505,13 +509,13 @@ func TestCPUMap(t *testing.T) {
 	if got, err := skel.Maps.Cpus.Lookup(0); err != nil || got.Qsize != 192 {
 		t.Errorf("Lookup: %+v, %v", got, err)
 	}
-	if got := run(t, skel.Progs.RedirectCpu); got != xdpRedirect {
+	if got := run(t, skel.Progs.RedirectCpu.Handle()); got != xdpRedirect {
 		t.Errorf("with a CPU: %d", got)
 	}
 }
 
 func TestXSKMap(t *testing.T) {
-	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.RedirectXsk} })
+	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.RedirectXsk.Handle()} })
 	fd, err := unix.Socket(unix.AF_XDP, unix.SOCK_RAW, 0)
 	if err != nil {
 		t.Skipf("needs a kernel with CONFIG_XDP_SOCKETS: %v", err)
@@ -520,13 +524,13 @@ func TestXSKMap(t *testing.T) {
 	if err := unix.SetsockoptInt(fd, unix.SOL_XDP, unix.XDP_RX_RING, 64); err != nil {
 		t.Fatal(err)
 	}
-	if got := run(t, skel.Progs.RedirectXsk); got != 0 {
+	if got := run(t, skel.Progs.RedirectXsk.Handle()); got != 0 {
 		t.Errorf("without a socket: %d", got)
 	}
 	if err := skel.Maps.Xsk.Put(1, uint32(fd)); err != nil {
 		t.Fatal(err)
 	}
-	if got := run(t, skel.Progs.RedirectXsk); got != xdpRedirect {
+	if got := run(t, skel.Progs.RedirectXsk.Handle()); got != xdpRedirect {
 		t.Errorf("with a socket: %d", got)
 	}
 	if err := skel.Maps.Xsk.Delete(1); err != nil {
@@ -558,7 +562,7 @@ func cookie(t *testing.T, fd int) uint64 {
 }
 
 func TestSocketMaps(t *testing.T) {
-	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.FindSockets} })
+	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.FindSockets.Handle()} })
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Skipf("needs the address 127.0.0.1: %v", err)
@@ -571,19 +575,19 @@ func TestSocketMaps(t *testing.T) {
 	defer conn.Close()
 	fd := fdOf(t, conn.(*net.TCPConn))
 	key := kinds.Name{Kind: 3, Id: 30}
-	if got := run(t, skel.Progs.FindSockets); got != 0 {
+	if got := run(t, skel.Progs.FindSockets.Handle()); got != 0 {
 		t.Errorf("without sockets: %b", got)
 	}
 	if err := skel.Maps.Sockets.Put(1, uint64(fd)); err != nil {
 		t.Fatal(err)
 	}
-	if got := run(t, skel.Progs.FindSockets); got != 1 {
+	if got := run(t, skel.Progs.FindSockets.Handle()); got != 1 {
 		t.Errorf("with a socket in the array: %b", got)
 	}
 	if err := skel.Maps.SocketsByName.Put(key, uint64(fd)); err != nil {
 		t.Fatal(err)
 	}
-	if got := run(t, skel.Progs.FindSockets); got != 3 {
+	if got := run(t, skel.Progs.FindSockets.Handle()); got != 3 {
 		t.Errorf("with a socket in both: %b", got)
 	}
 	// What is read is not the descriptor.
@@ -600,7 +604,7 @@ func TestSocketMaps(t *testing.T) {
 }
 
 func TestReuseport(t *testing.T) {
-	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.Choose} })
+	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.Choose.Handle()} })
 	var conns []*net.UDPConn
 	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
 		ctlErr := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) })
@@ -652,7 +656,7 @@ func TestReuseport(t *testing.T) {
 	}
 }
 
-func fill(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.Fill} }
+func fill(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.Fill.Handle()} }
 
 func TestResize(t *testing.T) {
 	for _, entries := range []uint32{4, 8, 32} {
@@ -664,7 +668,7 @@ func TestResize(t *testing.T) {
 		if err := skel.Load(); err != nil {
 			t.Fatal(err)
 		}
-		if got := run(t, skel.Progs.Fill); got != int32(entries) {
+		if got := run(t, skel.Progs.Fill.Handle()); got != int32(entries) {
 			t.Errorf("the program put %d entries into a map of %d", got, entries)
 		}
 		if got := skel.Maps.Plain.Map().MaxEntries(); got != entries {
@@ -691,7 +695,7 @@ func TestPin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := run(t, first.Progs.Fill); got != 6 {
+	if got := run(t, first.Progs.Fill.Handle()); got != 6 {
 		t.Errorf("the program put %d entries into a map of 6", got)
 	}
 	if err := first.Close(); err != nil {
@@ -712,7 +716,7 @@ func TestPin(t *testing.T) {
 	if n != 6 {
 		t.Errorf("the pinned map has %d entries, want 6", n)
 	}
-	if got := run(t, second.Progs.Fill); got != 0 {
+	if got := run(t, second.Progs.Fill.Handle()); got != 0 {
 		t.Errorf("the program found room for %d entries in the full map", got)
 	}
 	if _, err := start(7); !errors.Is(err, ebpf.ErrMapIncompatible) {
@@ -737,10 +741,10 @@ func TestReuse(t *testing.T) {
 	if err := second.Load(); err != nil {
 		t.Fatal(err)
 	}
-	if got := run(t, first.Progs.Fill); got != 4 {
+	if got := run(t, first.Progs.Fill.Handle()); got != 4 {
 		t.Errorf("the first program put %d entries, want 4", got)
 	}
-	if got := run(t, second.Progs.Fill); got != 0 {
+	if got := run(t, second.Progs.Fill.Handle()); got != 0 {
 		t.Errorf("the second program found room for %d entries in the same map", got)
 	}
 	value := kinds.Stats{Packets: 77}

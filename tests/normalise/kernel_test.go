@@ -47,7 +47,7 @@ func TestArena(t *testing.T) {
 	if vars.Counter != 6 || vars.Pair.Second != 2 {
 		t.Errorf("after Load the variables are %+v", *vars)
 	}
-	call(t, skel.Progs.Addresses)
+	call(t, skel.Progs.Addresses.Handle())
 	if got, want := skel.Bss.AddressOfCounter, uint64(uintptr(unsafe.Pointer(&vars.Counter))); got != want {
 		t.Errorf("the program has counter at %#x, user space at %#x", got, want)
 	}
@@ -83,7 +83,7 @@ func TestArenaAccess(t *testing.T) {
 		}
 		return
 	}
-	call(t, skel.Progs.Count)
+	call(t, skel.Progs.Count.Handle())
 	if skel.Arena.Counter != 12 || skel.Arena.Pair.Second != 12 || skel.Arena.Zero != 1 {
 		t.Errorf("the variables are %+v", *skel.Arena)
 	}
@@ -96,7 +96,7 @@ func TestTypedKsymMissing(t *testing.T) {
 	}
 	skel.Progs.ReadActive.SetAutoload(false)
 	load(t, skel, nil)
-	call(t, skel.Progs.LookForMissing)
+	call(t, skel.Progs.LookForMissing.Handle())
 	if skel.Data.Missing != 1 {
 		t.Errorf("missing is %d, want 1: a variable that no kernel has is there", skel.Data.Missing)
 	}
@@ -109,7 +109,7 @@ func TestTypedKsym(t *testing.T) {
 	}
 	skel, err := ksyms.Open()
 	load(t, skel, err)
-	call(t, skel.Progs.ReadActive)
+	call(t, skel.Progs.ReadActive.Handle())
 	// The kernel's count of tracing programs that run on the CPU.
 	if skel.Data.Active != 0 && skel.Data.Active != 1 {
 		t.Errorf("bpf_prog_active is %d on CPU 0", skel.Data.Active)
@@ -126,7 +126,7 @@ func TestLikeLibbpf(t *testing.T) {
 		}
 	})
 	load(t, skel, err)
-	call(t, skel.Progs.Run)
+	call(t, skel.Progs.Run.Handle())
 	if got := skel.Bss.Result; got != 42 {
 		t.Errorf("the hidden function returned %d, want 42", got)
 	}

@@ -69,7 +69,7 @@ func TestSections(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range uint64(3) {
-		if got, want := run(t, skel.Progs.Count), uint32(i+1); got != want {
+		if got, want := run(t, skel.Progs.Count.Handle()), uint32(i+1); got != want {
 			t.Errorf("the hidden counter is %d, want %d", got, want)
 		}
 	}
@@ -93,7 +93,7 @@ func TestSections(t *testing.T) {
 	}
 	// The same memory in the other direction.
 	skel.BssCounters.Runs = 50
-	run(t, skel.Progs.Count)
+	run(t, skel.Progs.Count.Handle())
 	if got := skel.BssCounters.Runs; got != 51 {
 		t.Errorf("runs is %d, want 51", got)
 	}
@@ -110,7 +110,7 @@ func TestKsyms(t *testing.T) {
 	if strings.Contains(string(symbols), " bpf_prog_put\n") {
 		want = 1
 	}
-	if got := run(t, skel.Progs.Symbols); got != want {
+	if got := run(t, skel.Progs.Symbols.Handle()); got != want {
 		t.Errorf("got %d, want %d: bit 0 is a symbol that kernels have, bit 1 one that none has", got, want)
 	}
 }
@@ -124,7 +124,7 @@ func TestKconfig(t *testing.T) {
 		t.Error("kconfig is not zero before Load")
 	}
 	load(t, skel, err)
-	run(t, skel.Progs.Copy)
+	run(t, skel.Progs.Copy.Handle())
 	k, bss, data := skel.Kconfig, skel.Bss, skel.Data
 	version, err := features.LinuxVersionCode()
 	if err != nil {
@@ -237,7 +237,7 @@ func TestMaps(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 	}
-	run(t, skel.Progs.Run)
+	run(t, skel.Progs.Run.Handle())
 	if got := skel.Bss.Doubled; got != 8 {
 		t.Errorf("the program found %d values, want 8", got)
 	}
@@ -314,7 +314,7 @@ func TestMaps(t *testing.T) {
 	); err != nil {
 		t.Fatal(err)
 	}
-	if got := run(t, skel.Progs.Take); got != 0 {
+	if got := run(t, skel.Progs.Take.Handle()); got != 0 {
 		t.Errorf("the program got other values from the queue (1) or the stack (2): %d", got)
 	}
 }
@@ -337,7 +337,7 @@ func TestRecords(t *testing.T) {
 	defer perf.Close()
 	ring.SetDeadline(time.Now().Add(10 * time.Second))
 	perf.SetDeadline(time.Now().Add(10 * time.Second))
-	if got := run(t, skel.Progs.Send); got != 0 {
+	if got := run(t, skel.Progs.Send.Handle()); got != 0 {
 		t.Fatalf("the program returned %d", int32(got))
 	}
 	want := typedmaps.Event{Sequence: 5, Key: typedmaps.Key{Id: 6, Port: 7}, Text: [8]byte{'p', 'e', 'r', 'f'}}

@@ -56,19 +56,19 @@ func TestAttachKinds(t *testing.T) {
 		prog  func(*attach.Progs) *skeleton.Program
 		needs func(testing.TB)
 	}{
-		{"tp", func(p *attach.Progs) *skeleton.Program { return p.Tp }, nil},
-		{"tracepoint", func(p *attach.Progs) *skeleton.Program { return p.Tracepoint }, nil},
-		{"raw_tp", func(p *attach.Progs) *skeleton.Program { return p.RawTp }, nil},
-		{"raw_tracepoint", func(p *attach.Progs) *skeleton.Program { return p.RawTracepoint }, nil},
-		{"tp_btf", func(p *attach.Progs) *skeleton.Program { return p.TpBtf }, nil},
-		{"kprobe", func(p *attach.Progs) *skeleton.Program { return p.Kprobe }, kerneltest.Kprobes},
-		{"kprobe+offset", func(p *attach.Progs) *skeleton.Program { return p.KprobeOffset }, kerneltest.Kprobes},
-		{"kretprobe", func(p *attach.Progs) *skeleton.Program { return p.Kretprobe }, kerneltest.Kprobes},
-		{"fentry", func(p *attach.Progs) *skeleton.Program { return p.Fentry }, nil},
-		{"fexit", func(p *attach.Progs) *skeleton.Program { return p.Fexit }, nil},
-		{"uprobe", func(p *attach.Progs) *skeleton.Program { return p.Uprobe }, libc},
-		{"uprobe.s", func(p *attach.Progs) *skeleton.Program { return p.UprobeS }, sleepableUprobes},
-		{"uretprobe", func(p *attach.Progs) *skeleton.Program { return p.Uretprobe }, libc},
+		{"tp", func(p *attach.Progs) *skeleton.Program { return p.Tp.Handle() }, nil},
+		{"tracepoint", func(p *attach.Progs) *skeleton.Program { return p.Tracepoint.Handle() }, nil},
+		{"raw_tp", func(p *attach.Progs) *skeleton.Program { return p.RawTp.Handle() }, nil},
+		{"raw_tracepoint", func(p *attach.Progs) *skeleton.Program { return p.RawTracepoint.Handle() }, nil},
+		{"tp_btf", func(p *attach.Progs) *skeleton.Program { return p.TpBtf.Handle() }, nil},
+		{"kprobe", func(p *attach.Progs) *skeleton.Program { return p.Kprobe.Handle() }, kerneltest.Kprobes},
+		{"kprobe+offset", func(p *attach.Progs) *skeleton.Program { return p.KprobeOffset.Handle() }, kerneltest.Kprobes},
+		{"kretprobe", func(p *attach.Progs) *skeleton.Program { return p.Kretprobe.Handle() }, kerneltest.Kprobes},
+		{"fentry", func(p *attach.Progs) *skeleton.Program { return p.Fentry.Handle() }, nil},
+		{"fexit", func(p *attach.Progs) *skeleton.Program { return p.Fexit.Handle() }, nil},
+		{"uprobe", func(p *attach.Progs) *skeleton.Program { return p.Uprobe.Handle() }, libc},
+		{"uprobe.s", func(p *attach.Progs) *skeleton.Program { return p.UprobeS.Handle() }, sleepableUprobes},
+		{"uretprobe", func(p *attach.Progs) *skeleton.Program { return p.Uretprobe.Handle() }, libc},
 	} {
 		t.Run(tc.kind, func(t *testing.T) {
 			if tc.needs != nil {
@@ -132,10 +132,10 @@ func forks(t *testing.T, skel *attach.Skeleton) uint64 {
 
 func TestAttachWithoutTarget(t *testing.T) {
 	for name, prog := range map[string]func(*attach.Progs) *skeleton.Program{
-		"kprobe": func(p *attach.Progs) *skeleton.Program { return p.BareKprobe },
-		"uprobe": func(p *attach.Progs) *skeleton.Program { return p.BareUprobe },
-		"tp":     func(p *attach.Progs) *skeleton.Program { return p.BareTp },
-		"raw_tp": func(p *attach.Progs) *skeleton.Program { return p.BareRawTp },
+		"kprobe": func(p *attach.Progs) *skeleton.Program { return p.BareKprobe.Handle() },
+		"uprobe": func(p *attach.Progs) *skeleton.Program { return p.BareUprobe.Handle() },
+		"tp":     func(p *attach.Progs) *skeleton.Program { return p.BareTp.Handle() },
+		"raw_tp": func(p *attach.Progs) *skeleton.Program { return p.BareRawTp.Handle() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			skel := loadOne(t, name, prog)
@@ -155,13 +155,13 @@ func TestAttachErrors(t *testing.T) {
 		want []string
 		is   error
 	}{
-		{func(p *attach.Progs) *skeleton.Program { return p.TpWithoutCategory }, []string{"<category>/<name>"}, nil},
-		{func(p *attach.Progs) *skeleton.Program { return p.KprobeNowhere }, []string{"no_such_function_in_any_kernel"}, nil},
-		{func(p *attach.Progs) *skeleton.Program { return p.KprobeBadOffset }, []string{`"four" is not a number`}, nil},
-		{func(p *attach.Progs) *skeleton.Program { return p.KretprobeOffset }, []string{"takes no offset"}, nil},
-		{func(p *attach.Progs) *skeleton.Program { return p.UprobeNowhere }, []string{"/no/such/file"}, fs.ErrNotExist},
-		{func(p *attach.Progs) *skeleton.Program { return p.UprobeRelative }, []string{"not absolute"}, nil},
-		{func(p *attach.Progs) *skeleton.Program { return p.RawTpNowhere }, []string{"no_such_tracepoint"}, nil},
+		{func(p *attach.Progs) *skeleton.Program { return p.TpWithoutCategory.Handle() }, []string{"<category>/<name>"}, nil},
+		{func(p *attach.Progs) *skeleton.Program { return p.KprobeNowhere.Handle() }, []string{"no_such_function_in_any_kernel"}, nil},
+		{func(p *attach.Progs) *skeleton.Program { return p.KprobeBadOffset.Handle() }, []string{`"four" is not a number`}, nil},
+		{func(p *attach.Progs) *skeleton.Program { return p.KretprobeOffset.Handle() }, []string{"takes no offset"}, nil},
+		{func(p *attach.Progs) *skeleton.Program { return p.UprobeNowhere.Handle() }, []string{"/no/such/file"}, fs.ErrNotExist},
+		{func(p *attach.Progs) *skeleton.Program { return p.UprobeNoSymbol.Handle() }, []string{"no function \"no_such_function_in_any_library\""}, fs.ErrNotExist},
+		{func(p *attach.Progs) *skeleton.Program { return p.RawTpNowhere.Handle() }, []string{"no_such_tracepoint"}, nil},
 	} {
 		var name string
 		skel := loadOne(t, "", func(p *attach.Progs) *skeleton.Program {

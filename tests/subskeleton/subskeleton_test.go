@@ -53,7 +53,7 @@ func openPlain(t testing.TB) object {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { skel.Close() })
-	return object{skel, skel.Progs.PlainFilter, 10, 0, 1, &skel.Links.LimiterWatch}
+	return object{skel, skel.Progs.PlainFilter.Handle(), 10, 0, 1, &skel.Links.LimiterWatch}
 }
 
 func openCrowded(t testing.TB) object {
@@ -63,7 +63,7 @@ func openCrowded(t testing.TB) object {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { skel.Close() })
-	return object{skel, skel.Progs.CrowdedFilter, 100, 1000, 2, &skel.Links.LimiterWatch}
+	return object{skel, skel.Progs.CrowdedFilter.Handle(), 100, 1000, 2, &skel.Links.LimiterWatch}
 }
 
 // objects are those that have the library.

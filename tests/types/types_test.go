@@ -151,7 +151,7 @@ func valueFields(s *values.Skeleton) []field {
 // object is what the two skeletons have in common.
 type object struct {
 	load, close  func() error
-	write, check **skeleton.Program
+	write, check *skeleton.Program
 	fields       []field
 }
 
@@ -160,7 +160,7 @@ func openLayouts(t *testing.T) *object {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &object{s.Load, s.Close, &s.Progs.Write, &s.Progs.Check, layoutFields(s)}
+	return &object{s.Load, s.Close, s.Progs.Write.Handle(), s.Progs.Check.Handle(), layoutFields(s)}
 }
 
 func openValues(t *testing.T) *object {
@@ -168,7 +168,7 @@ func openValues(t *testing.T) *object {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &object{s.Load, s.Close, &s.Progs.Write, &s.Progs.Check, valueFields(s)}
+	return &object{s.Load, s.Close, s.Progs.Write.Handle(), s.Progs.Check.Handle(), valueFields(s)}
 }
 
 func (o *object) mustLoad(t *testing.T) {
@@ -192,7 +192,7 @@ func run(t *testing.T, prog *skeleton.Program) uint32 {
 // expect runs the program that looks at what Go wrote.
 func (o *object) expect(t *testing.T) {
 	t.Helper()
-	if n := run(t, *o.check); n != 0 {
+	if n := run(t, o.check); n != 0 {
 		t.Errorf("C does not see what Go wrote to %s", o.fields[n-1].name)
 	}
 }
@@ -211,13 +211,13 @@ func TestTypes(t *testing.T) {
 		t.Run(name+"/C to Go", func(t *testing.T) {
 			o := open(t)
 			o.mustLoad(t)
-			run(t, *o.write)
+			run(t, o.write)
 			for _, f := range o.fields {
 				if got := f.get(); !reflect.DeepEqual(got, f.c) {
 					t.Errorf("%s is %v, want %v", f.name, got, f.c)
 				}
 			}
-			if n := run(t, *o.check); n == 0 {
+			if n := run(t, o.check); n == 0 {
 				t.Error("C takes its own values for Go's")
 			}
 		})
@@ -225,7 +225,7 @@ func TestTypes(t *testing.T) {
 			o := open(t)
 			o.mustLoad(t)
 			// What C wrote is all different, so that a setter that does too much shows.
-			run(t, *o.write)
+			run(t, o.write)
 			for _, f := range o.fields {
 				f.set()
 			}
@@ -239,7 +239,7 @@ func TestTypes(t *testing.T) {
 		t.Run(name+"/one at a time", func(t *testing.T) {
 			o := open(t)
 			o.mustLoad(t)
-			run(t, *o.write)
+			run(t, o.write)
 			for i, f := range o.fields {
 				f.set()
 				for j, other := range o.fields {
@@ -251,7 +251,7 @@ func TestTypes(t *testing.T) {
 						t.Errorf("after %s was set, %s is %v, want %v", f.name, other.name, got, want)
 					}
 				}
-				if n := int(run(t, *o.check)); n != 0 && n <= i+1 {
+				if n := int(run(t, o.check)); n != 0 && n <= i+1 {
 					t.Errorf("C does not see what Go wrote to %s", o.fields[n-1].name)
 				}
 			}

@@ -22,7 +22,7 @@ import (
 
 // contract is the version of the contract between generated code and
 // runtime/skeleton that the code is written for. See version.go there.
-const contract = 1
+const contract = 3
 
 // The names of the API that every skeleton has or may get. All of them are taken
 // before the first name of C, present or not, so that a type keeps its name when

@@ -137,7 +137,7 @@ func (g *generator) appendProgs(b []byte, doc string) []byte {
 	b = appendComment(append(b, '\n'), "", doc)
 	b = append(b, "type Progs struct {\n"...)
 	for _, p := range g.progs {
-		b = fmt.Appendf(b, "\t%s *skeleton.Program // %s, SEC(%q)\n", p.goName, gotype.Comment(p.c), p.section)
+		b = fmt.Appendf(b, "\t%s *skeleton.%s // %s, SEC(%q)\n", p.goName, programHandle(p.section), gotype.Comment(p.c), p.section)
 	}
 	return append(b, "}\n"...)
 }
@@ -174,7 +174,7 @@ func Open() (*Skeleton, error) {
 	if len(s.progs) > 0 {
 		b = append(b, "\t\tProgs: []skeleton.ProgDesc{\n"...)
 		for _, p := range s.progs {
-			b = fmt.Appendf(b, "\t\t\t{Name: %q, Prog: &s.Progs.%[2]s, Link: &s.Links.%[2]s},\n", p.c, p.goName)
+			b = fmt.Appendf(b, "\t\t\tskeleton.ProgField(%q, &s.Progs.%[2]s, &s.Links.%[2]s),\n", p.c, p.goName)
 		}
 		b = append(b, "\t\t},\n"...)
 	}

@@ -12,9 +12,8 @@ import (
 	"github.com/rules-bpf/rules_bpf/tool/internal/libdesc"
 )
 
-// subContract is the contract that the code of subskeletons is written for. The
-// runtime has them since this version.
-const subContract = 2
+// subContract is the contract that the code of subskeletons is written for.
+const subContract = 3
 
 // externSection is what the struct is named after that has the variables which the
 // library declares and does not define.
@@ -253,7 +252,7 @@ func Open(obj skeleton.Any) (*Subskeleton, error) {
 	if len(s.progs) > 0 {
 		b = append(b, "\t\tProgs: []skeleton.LibraryProgDesc{\n"...)
 		for _, p := range s.progs {
-			b = fmt.Appendf(b, "\t\t\t{Name: %q, Section: %q, Prog: &s.Progs.%[3]s, Link: &s.Links.%[3]s},\n", p.c, p.section, p.goName)
+			b = fmt.Appendf(b, "\t\t\tskeleton.LibraryProg(%q, %q, &s.Progs.%[3]s, &s.Links.%[3]s),\n", p.c, p.section, p.goName)
 		}
 		b = append(b, "\t\t},\n"...)
 	}

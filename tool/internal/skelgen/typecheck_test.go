@@ -31,7 +31,7 @@ type Link interface{ Close() error }
 `,
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton": `package skeleton
 import "github.com/cilium/ebpf/link"
-const MinVersion, MaxVersion = 1, 2
+const MinVersion, MaxVersion = 3, 3
 type EnforceVersion uint
 type Object struct{}
 func (*Object) Load() error
@@ -62,7 +62,9 @@ type StructOpsFunc struct { Name string; Offset uintptr; Prog string }
 type StructOpsMapDesc struct { Name, Section, Contents string; Map **StructOpsMap; Link *link.Link; Funcs []StructOpsFunc }
 type StructOpsDesc struct{}
 func StructOps[T any](field **T, desc StructOpsMapDesc) StructOpsDesc { panic("") }
-type ProgDesc struct { Name string; Prog **Program; Link *link.Link }
+func (*Program) wrap(*Program) *Program { panic("") }
+type ProgDesc struct{}
+func ProgField[H any, P interface{ *H; wrap(*Program) *H }](name string, field **H, slot *link.Link) ProgDesc { panic("") }
 type SectionDesc struct{}
 func Section[T any](name string, field **T) SectionDesc { panic("") }
 type KconfigKind int
@@ -74,12 +76,13 @@ func Open(Desc) (*Object, error)
 type Any interface{ object() *Object }
 func (o *Object) object() *Object { return o }
 type MismatchError struct{}
-type LibraryProgDesc struct { Name, Section string; Prog **Program; Link **link.Link }
+type LibraryProgDesc struct{}
+func LibraryProg[H any, P interface{ *H; wrap(*Program) *H }](name, section string, field **H, slot **link.Link) LibraryProgDesc { panic("") }
 type VarDesc struct{}
 func Variable[T any](name string, field **T) VarDesc { panic("") }
 type LibraryDesc struct { Name, Library string; Maps []MapDesc; Progs []LibraryProgDesc; Vars []VarDesc }
 func OpenLibrary(Any, LibraryDesc) error
-`,
+` + programStubs(),
 	"example.com/limiter": `package other_name
 import "github.com/rules-bpf/rules_bpf/runtime/skeleton"
 type Subskeleton struct{}
@@ -90,6 +93,18 @@ import "github.com/rules-bpf/rules_bpf/runtime/skeleton"
 type Subskeleton struct{}
 func Open(skeleton.Any) (*Subskeleton, error)
 `,
+}
+
+// programStubs are the handles for programs of certain kinds.
+func programStubs() string {
+	var b strings.Builder
+	for _, h := range []string{
+		"Kprobe", "KprobeMulti", "SyscallProbe", "Uprobe", "UprobeMulti", "USDT", "Tracepoint", "RawTracepoint", "Tracing", "Iter", "XDP",
+		"TCX", "TC", "Netkit", "Cgroup", "CgroupSKB", "Socket", "Reuseport", "NetNS", "SockMap", "PerfEvent", "Netfilter",
+	} {
+		fmt.Fprintf(&b, "type %[1]sProgram struct{ Program }\nfunc (*%[1]sProgram) wrap(*Program) *%[1]sProgram { panic(\"\") }\n", h)
+	}
+	return b.String()
 }
 
 // importer type-checks stubs. Its results are shared between tests.
@@ -225,9 +240,9 @@ func TestWrongLayoutDoesNotCompile(t *testing.T) {
 // Generated code for another contract must not compile.
 func TestWrongVersionDoesNotCompile(t *testing.T) {
 	src := generate(t, "minimal", "minimal.bpf.o", minimalFile.Build())
-	for _, version := range []string{"0", "3"} {
-		wrong := bytes.ReplaceAll(src, []byte("EnforceVersion(1 -"), []byte("EnforceVersion("+version+" -"))
-		wrong = bytes.ReplaceAll(wrong, []byte("MaxVersion - 1)"), []byte("MaxVersion - "+version+")"))
+	for _, version := range []string{"2", "4"} {
+		wrong := bytes.ReplaceAll(src, []byte("EnforceVersion(3 -"), []byte("EnforceVersion("+version+" -"))
+		wrong = bytes.ReplaceAll(wrong, []byte("MaxVersion - 3)"), []byte("MaxVersion - "+version+")"))
 		if err := typeCheck(wrong, "amd64"); err == nil {
 			t.Errorf("version %s compiles", version)
 		}

@@ -84,8 +84,8 @@ int kretprobe_offset(void *ctx) { return hit(); }
 SEC("?uprobe//no/such/file:main")
 int uprobe_nowhere(void *ctx) { return hit(); }
 
-SEC("?uprobe/libc.so.6:malloc")
-int uprobe_relative(void *ctx) { return hit(); }
+SEC("?uprobe/libc.so.6:no_such_function_in_any_library")
+int uprobe_no_symbol(void *ctx) { return hit(); }
 
 SEC("?raw_tp/no_such_tracepoint")
 int raw_tp_nowhere(void *ctx) { return hit(); }

@@ -1,0 +1,522 @@
+package attach_test
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+
+	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
+	"github.com/rules-bpf/rules_bpf/tests/attach/progs/calls"
+	"github.com/rules-bpf/rules_bpf/tests/attach/progs/cycle"
+	"github.com/rules-bpf/rules_bpf/tests/attach/progs/forms"
+)
+
+// loadForms loads the chosen programs.
+func loadForms(t *testing.T, choose ...func(*forms.Progs) *skeleton.Program) *forms.Skeleton {
+	t.Helper()
+	skel, err := forms.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := skel.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, c := range choose {
+		c(&skel.Progs).SetAutoload(true)
+	}
+	if err := skel.Load(); err != nil {
+		t.Fatal(err)
+	}
+	return skel
+}
+
+// A section that names no target is left alone, and the report says what to call.
+func TestBareNames(t *testing.T) {
+	kerneltest.Tracefs(t)
+	for method, prog := range map[string]func(*forms.Progs) *skeleton.Program{
+		"AttachKprobe":        func(p *forms.Progs) *skeleton.Program { return p.BareKprobe.Handle() },
+		"AttachKprobes":       func(p *forms.Progs) *skeleton.Program { return p.BareKprobeMulti.Handle() },
+		"AttachSyscall":       func(p *forms.Progs) *skeleton.Program { return p.BareKsyscall.Handle() },
+		"AttachUprobe":        func(p *forms.Progs) *skeleton.Program { return p.BareUprobe.Handle() },
+		"AttachUprobes":       func(p *forms.Progs) *skeleton.Program { return p.BareUprobeMulti.Handle() },
+		"AttachUSDT":          func(p *forms.Progs) *skeleton.Program { return p.BareUsdt.Handle() },
+		"AttachTracepoint":    func(p *forms.Progs) *skeleton.Program { return p.BareTp.Handle() },
+		"AttachRawTracepoint": func(p *forms.Progs) *skeleton.Program { return p.BareRawTp.Handle() },
+		"AttachXDP":           func(p *forms.Progs) *skeleton.Program { return p.Xdp.Handle() },
+		"AttachTCX":           func(p *forms.Progs) *skeleton.Program { return p.Tc.Handle() },
+		"AttachCgroup":        func(p *forms.Progs) *skeleton.Program { return p.CgroupConnect4.Handle() },
+		"AttachIter":          func(p *forms.Progs) *skeleton.Program { return p.IterMap.Handle() },
+	} {
+		t.Run(method, func(t *testing.T) {
+			skel := loadForms(t, prog)
+			if err := skel.Attach(); err != nil {
+				t.Fatal(err)
+			}
+			if skel.Links != (forms.Links{}) {
+				t.Error("attached to something")
+			}
+			a := attachmentOf(t, skel, prog(&skel.Progs).Name())
+			if a.State != skeleton.NotAttached || !strings.Contains(a.Reason, method) {
+				t.Errorf("%v, want it to name %s", a, method)
+			}
+		})
+	}
+}
+
+// A bare name becomes attached by hand.
+func TestByHand(t *testing.T) {
+	kerneltest.Tracefs(t)
+	run, _ := placeVictim(t)
+	for name, tc := range map[string]struct {
+		prog   func(*forms.Progs) *skeleton.Program
+		attach func(*forms.Progs) error
+		fire   func(*testing.T, *forms.Skeleton)
+		needs  func(testing.TB)
+	}{
+		"kprobe": {
+			func(p *forms.Progs) *skeleton.Program { return p.BareKprobe.Handle() },
+			func(p *forms.Progs) error { return p.BareKprobe.AttachKprobe("security_task_getsid") }, getsid, kerneltest.Kprobes,
+		},
+		"ksyscall": {
+			func(p *forms.Progs) *skeleton.Program { return p.BareKsyscall.Handle() },
+			func(p *forms.Progs) error { return p.BareKsyscall.AttachSyscall("getsid") }, getsid, kerneltest.Kprobes,
+		},
+		"uprobe": {
+			func(p *forms.Progs) *skeleton.Program { return p.BareUprobe.Handle() },
+			func(p *forms.Progs) error { return p.BareUprobe.AttachUprobe(victimName, "traced_two", 0) },
+			func(*testing.T, *forms.Skeleton) { run() }, nil,
+		},
+		"usdt": {
+			func(p *forms.Progs) *skeleton.Program { return p.BareUsdt.Handle() },
+			func(p *forms.Progs) error { return p.BareUsdt.AttachUSDT(victimName, "victim", "guarded", 0) },
+			func(*testing.T, *forms.Skeleton) { run() }, nil,
+		},
+		"tp": {
+			func(p *forms.Progs) *skeleton.Program { return p.BareTp.Handle() },
+			func(p *forms.Progs) error { return p.BareTp.AttachTracepoint("syscalls", "sys_enter_getsid") }, getsid, nil,
+		},
+		"raw_tp": {
+			func(p *forms.Progs) *skeleton.Program { return p.BareRawTp.Handle() },
+			func(p *forms.Progs) error { return p.BareRawTp.AttachRawTracepoint("task_rename") }, rename, nil,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if tc.needs != nil {
+				tc.needs(t)
+			}
+			skel := loadForms(t, tc.prog)
+			if err := tc.attach(&skel.Progs); err != nil {
+				t.Fatal(err)
+			}
+			if err := tc.attach(&skel.Progs); !errors.Is(err, skeleton.ErrAttached) {
+				t.Errorf("attaching twice: %v, want %v", err, skeleton.ErrAttached)
+			}
+			if tc.fire(t, skel); atomic.LoadUint64(&skel.Bss.Hits) == 0 {
+				t.Error("does not fire")
+			}
+			if err := skel.Detach(); err != nil {
+				t.Fatal(err)
+			}
+			if err := tc.attach(&skel.Progs); err != nil {
+				t.Errorf("after Detach: %v", err)
+			}
+		})
+	}
+}
+
+func TestHelpersInWrongState(t *testing.T) {
+	skel, err := forms.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := skel.Progs.Xdp.AttachXDP(loopback); !errors.Is(err, skeleton.ErrNotLoaded) {
+		t.Errorf("before Load: %v, want %v", err, skeleton.ErrNotLoaded)
+	}
+	for _, a := range skel.Attachments() {
+		if a.State != skeleton.NotLoaded || a.Reason == "" {
+			t.Errorf("before Load: %v", a)
+		}
+	}
+	if err := skel.Close(); err != nil {
+		t.Fatal(err)
+	}
+	err = skel.Progs.Xdp.AttachXDP(loopback)
+	if !errors.Is(err, skeleton.ErrClosed) || !strings.Contains(err.Error(), `program xdp, SEC("?xdp")`) {
+		t.Errorf("after Close: %v, want %v with the program's name", err, skeleton.ErrClosed)
+	}
+}
+
+func TestWrongTargets(t *testing.T) {
+	kerneltest.Tracefs(t)
+	placeVictim(t)
+	for _, tc := range []struct {
+		prog  func(*forms.Progs) *skeleton.Program
+		want  string
+		is    error
+		needs func(testing.TB)
+	}{
+		{func(p *forms.Progs) *skeleton.Program { return p.WrongKprobe.Handle() }, "no_such_function", fs.ErrNotExist, kerneltest.Kprobes},
+		{func(p *forms.Progs) *skeleton.Program { return p.WrongKprobeMulti.Handle() }, "available_filter_functions", fs.ErrNotExist, nil},
+		{func(p *forms.Progs) *skeleton.Program { return p.WrongPattern.Handle() }, `'-'`, nil, nil},
+		{func(p *forms.Progs) *skeleton.Program { return p.WrongSyscall.Handle() }, `system call "no_such_call"`, fs.ErrNotExist, kerneltest.Kprobes},
+		{func(p *forms.Progs) *skeleton.Program { return p.WrongProgram.Handle() }, `"no-such-program" is in none of the folders`, fs.ErrNotExist, nil},
+		{func(p *forms.Progs) *skeleton.Program { return p.WrongLibrary.Handle() }, "/usr/lib64", fs.ErrNotExist, nil},
+		{func(p *forms.Progs) *skeleton.Program { return p.WrongSymbol.Handle() }, `has no function "no_such_function"`, fs.ErrNotExist, nil},
+		{func(p *forms.Progs) *skeleton.Program { return p.WrongNoSymbol.Handle() }, "<path>:<function>", nil, nil},
+		{func(p *forms.Progs) *skeleton.Program { return p.WrongOffset.Handle() }, "beyond the end", nil, nil},
+		{func(p *forms.Progs) *skeleton.Program { return p.WrongRetOffset.Handle() }, "takes no offset", nil, nil},
+		{func(p *forms.Progs) *skeleton.Program { return p.WrongUprobeMulti.Handle() }, `has no function "no_such_*"`, fs.ErrNotExist, nil},
+		{func(p *forms.Progs) *skeleton.Program { return p.WrongProbe.Handle() }, "has no static probe victim:no_such_probe", fs.ErrNotExist, nil},
+		{func(p *forms.Progs) *skeleton.Program { return p.WrongProbeTarget.Handle() }, "<path>:<provider>:<name>", nil, nil},
+		{func(p *forms.Progs) *skeleton.Program { return p.WrongNoNotes.Handle() }, "has no static probes", fs.ErrNotExist, nil},
+		{func(p *forms.Progs) *skeleton.Program { return p.WrongTp.Handle() }, "<category>/<name>", nil, nil},
+		{func(p *forms.Progs) *skeleton.Program { return p.WrongEvent.Handle() }, "no_such_event", fs.ErrNotExist, nil},
+		{func(p *forms.Progs) *skeleton.Program { return p.WrongRawTp.Handle() }, "no_such_tracepoint", fs.ErrNotExist, nil},
+	} {
+		skel, err := forms.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := tc.prog(&skel.Progs)
+		skel.Close()
+		t.Run(p.Name(), func(t *testing.T) {
+			if tc.needs != nil {
+				tc.needs(t)
+			}
+			if p.Name() == "wrong_kprobe_multi" && !kerneltest.Config(t, "CONFIG_FUNCTION_TRACER") {
+				t.Skip("needs CONFIG_FUNCTION_TRACER")
+			}
+			skel := loadForms(t, tc.prog)
+			err := skel.Attach()
+			for _, want := range []string{tc.want, "program " + p.Name() + ", SEC("} {
+				if err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("error %v does not contain %q", err, want)
+				}
+			}
+			if tc.is != nil && !errors.Is(err, tc.is) {
+				t.Errorf("%v is not %v", err, tc.is)
+			}
+			if skel.Links != (forms.Links{}) {
+				t.Error("a link is left")
+			}
+		})
+	}
+}
+
+// A program that needs a target before Load says so there.
+func TestTargetBeforeLoad(t *testing.T) {
+	kerneltest.BPF(t)
+	skel, err := forms.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer skel.Close()
+	skel.Progs.Freplace.SetAutoload(true)
+	if err := skel.Load(); err == nil || !strings.Contains(err.Error(), "SetTarget") {
+		t.Errorf("%v does not name SetTarget", err)
+	}
+}
+
+// links counts the links in the kernel that keep one of the programs attached.
+// Other processes of the machine have links too.
+func links(t *testing.T, programs map[ebpf.ProgramID]bool) int {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		n, err := countLinks(programs)
+		// EAGAIN: the list has a link, of whomever, that is on its way in or out.
+		if errors.Is(err, syscall.EAGAIN) && time.Now().Before(end) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+}
+
+func countLinks(programs map[ebpf.ProgramID]bool) (n int, err error) {
+	it := new(link.Iterator)
+	defer it.Close()
+	for it.Next() {
+		if info, err := it.Link.Info(); err == nil && programs[info.Program] {
+			n++
+		}
+	}
+	return n, it.Err()
+}
+
+// addIDs adds the numbers that the kernel has for the programs.
+func addIDs(t *testing.T, ids map[ebpf.ProgramID]bool, skel *cycle.Skeleton) {
+	t.Helper()
+	for _, p := range cyclePrograms(skel) {
+		info, err := p.Program().Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, ok := info.ID()
+		if !ok {
+			t.Fatalf("program %s has no ID", p.Name())
+		}
+		ids[id] = true
+	}
+}
+
+func cyclePrograms(skel *cycle.Skeleton) []*skeleton.RawTracepointProgram {
+	p := &skel.Progs
+	return []*skeleton.RawTracepointProgram{p.P0, p.P1, p.P2, p.P3, p.P4, p.P5, p.P6, p.P7, p.P8, p.P9, p.P10, p.P11}
+}
+
+// Whichever program fails to attach, none stays attached.
+func TestNthFails(t *testing.T) {
+	kerneltest.Tracefs(t)
+	const programs = 12
+	for n := range programs {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			skel, err := cycle.Open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer skel.Close()
+			progs := cyclePrograms(skel)
+			// The name is not looked at before Attach.
+			progs[n].Spec().SectionName = "raw_tp/no_such_tracepoint"
+			if err := skel.Load(); err != nil {
+				t.Fatal(err)
+			}
+			ids := make(map[ebpf.ProgramID]bool)
+			addIDs(t, ids, skel)
+			fds := len(kerneltest.FDs(t))
+			err = skel.Attach()
+			if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("program p%d,", n)) {
+				t.Errorf("%v does not name program p%d", err, n)
+			}
+			if n := links(t, ids); n != 0 {
+				t.Errorf("%d links are left", n)
+			}
+			if after := len(kerneltest.FDs(t)); after != fds {
+				t.Errorf("%d file descriptors before Attach, %d after", fds, after)
+			}
+			if skel.Links != (cycle.Links{}) {
+				t.Error("a slot is not empty")
+			}
+			progs[n].SetAutoattach(false)
+			if err := skel.Attach(); err != nil {
+				t.Errorf("without the program: %v", err)
+			}
+			if n := links(t, ids); n != programs-1 {
+				t.Errorf("%d links without the program, want %d", n, programs-1)
+			}
+		})
+	}
+}
+
+var cycles = flag.Int("cycles", 50, "how many times TestCycles goes from Open to Close")
+
+// Nothing is left of a skeleton after Close, while goroutines read its sections.
+func TestCycles(t *testing.T) {
+	kerneltest.Tracefs(t)
+	// The current section for the readers, whatever state its skeleton is in.
+	var current atomic.Pointer[cycle.Bss]
+	done := make(chan struct{})
+	var readers sync.WaitGroup
+	var sum atomic.Uint64
+	for range 2 {
+		readers.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				for range 1000 {
+					if bss := current.Load(); bss != nil {
+						sum.Add(atomic.LoadUint64(&bss.Hits))
+					}
+				}
+				// Leaves the CPUs of a slow machine to the test.
+				time.Sleep(10 * time.Microsecond)
+			}
+		})
+	}
+	ids := make(map[ebpf.ProgramID]bool)
+	one := func() {
+		skel, err := cycle.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		current.Store(skel.Bss)
+		if err := skel.Load(); err != nil {
+			t.Fatal(err)
+		}
+		addIDs(t, ids, skel)
+		if err := skel.Attach(); err != nil {
+			t.Fatal(err)
+		}
+		before := atomic.LoadUint64(&skel.Bss.Hits)
+		rename(t, nil)
+		if atomic.LoadUint64(&skel.Bss.Hits) == before {
+			t.Fatal("does not fire")
+		}
+		if err := skel.Detach(); err != nil {
+			t.Fatal(err)
+		}
+		if err := skel.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The memory of a section is the heap's. It takes mappings of its own until the
+	// collector has it used again.
+	run := func(n int) {
+		for i := range n {
+			one()
+			if i%10 == 9 {
+				runtime.GC()
+			}
+		}
+	}
+	// What is made once and kept: caches, the scheduler's threads, the heap's size.
+	run(30)
+	fds, maps, heap := len(kerneltest.FDs(t)), kerneltest.MapCount(t), heapBytes()
+	run(*cycles)
+	close(done)
+	readers.Wait()
+	current.Store(nil)
+	if after := len(kerneltest.FDs(t)); after > fds {
+		t.Errorf("%d file descriptors before, %d after", fds, after)
+	}
+	if n := links(t, ids); n != 0 {
+		t.Errorf("%d links are left", n)
+	}
+	// The heap of Go grows in mappings too, a few at a time.
+	afterMaps := kerneltest.MapCount(t)
+	if afterMaps > maps+20 {
+		t.Errorf("%d mappings before, %d after", maps, afterMaps)
+	}
+	clear(ids)
+	afterHeap := heapBytes()
+	if afterHeap > heap+2<<20 {
+		t.Errorf("%d bytes of the heap in use before, %d after", heap, afterHeap)
+	}
+	t.Logf("%d cycles: mappings %d before, %d after; bytes of the heap %d before, %d after", *cycles, maps, afterMaps, heap, afterHeap)
+}
+
+// heapBytes returns what is in use of the heap.
+func heapBytes() uint64 {
+	// The second run frees what finalizers of the first made free.
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// A program array is filled as the source says.
+func TestProgramArray(t *testing.T) {
+	kerneltest.BPF(t)
+	skel, err := calls.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer skel.Close()
+	if err := skel.Load(); err != nil {
+		t.Fatal(err)
+	}
+	action := func(element uint32) uint32 {
+		t.Helper()
+		skel.Bss.Element = element
+		result, _, err := skel.Progs.Caller.Test(make([]byte, 64))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return result
+	}
+	const drop, pass, tx = 1, 2, 3
+	if got := action(1); got != drop {
+		t.Errorf("element 1: action %d, want %d", got, drop)
+	}
+	if got := action(0); got != pass {
+		t.Errorf("element 0, without a program: action %d, want %d", got, pass)
+	}
+	if err := skel.Maps.Calls.Map().Put(uint32(2), skel.Progs.Other.Program()); err != nil {
+		t.Fatal(err)
+	}
+	if got := action(2); got != tx {
+		t.Errorf("element 2: action %d, want %d", got, tx)
+	}
+}
+
+// A pinned link stays when the skeleton is closed.
+func TestPin(t *testing.T) {
+	kerneltest.Tracefs(t)
+	kerneltest.BPFFS(t)
+	skel := loadForms(t, func(p *forms.Progs) *skeleton.Program { return p.RawTp.Handle() })
+	if err := skel.Attach(); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("/sys/fs/bpf", "rules-bpf-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	linkPin, mapPin := filepath.Join(dir, "link"), filepath.Join(dir, "map")
+	t.Cleanup(func() {
+		os.Remove(linkPin)
+		os.Remove(mapPin)
+		if err := os.Remove(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := skel.Links.RawTp.Pin(linkPin); err != nil {
+		t.Fatal(err)
+	}
+	if err := skel.Maps.Bss.Map().Pin(mapPin); err != nil {
+		t.Fatal(err)
+	}
+	if err := skel.Close(); err != nil {
+		t.Fatal(err)
+	}
+	hits := func() uint64 {
+		t.Helper()
+		m, err := ebpf.LoadPinnedMap(mapPin, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		value, err := m.LookupBytes(uint32(0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var n uint64
+		for _, b := range value {
+			n += uint64(b)
+		}
+		return n
+	}
+	before := hits()
+	rename(t, nil)
+	if hits() == before {
+		t.Error("a pinned link does not fire after Close")
+	}
+	l, err := link.LoadPinnedLink(linkPin, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(l.Unpin(), l.Close()); err != nil {
+		t.Fatal(err)
+	}
+}

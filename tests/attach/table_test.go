@@ -1,0 +1,752 @@
+// Package attach_test attaches a program of every form of section name, on
+// whatever kernel it runs on, and sees it fire.
+package attach_test
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/features"
+	"github.com/cilium/ebpf/link"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
+	"github.com/rules-bpf/rules_bpf/tests/attach/progs/forms"
+)
+
+// A row is a form of section name.
+type row struct {
+	// form is the section's name in general.
+	form string
+	prog func(*forms.Progs) *skeleton.Program
+	// since is the version of the kernel that brought the form, "5.10" for those
+	// that all have which are tested.
+	since string
+	// needs is a setting of the kernel that the form takes, such as CONFIG_FPROBE.
+	needs string
+	// loaded is called before Load.
+	prepare func(*testing.T, *forms.Skeleton)
+	// attach attaches by hand; nil means Attach does.
+	attach func(*testing.T, *forms.Skeleton) error
+	// fire makes the program run.
+	fire func(*testing.T, *forms.Skeleton)
+	// detached, if any, is called after Detach, before the program is to stay quiet.
+	detached func(*testing.T, *forms.Skeleton)
+	// lacking, for forms that cannot be loaded at all, is a part of the error.
+	lacking string
+	// reason, for programs that nothing of ours attaches, is part of what
+	// Attachments says.
+	reason string
+}
+
+func getsid(*testing.T, *forms.Skeleton) { _, _ = unix.Getsid(os.Getppid()) }
+
+// rename gives this thread a name.
+func rename(t *testing.T, _ *forms.Skeleton) {
+	name := []byte("attach-test\x00")
+	if err := unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&name[0])), 0, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func openFile(*testing.T, *forms.Skeleton) { _, _ = os.ReadFile("/proc/self/stat") }
+
+// victimRuns runs the program for probes. A row that uses it is attached after
+// it is in place.
+func victimRuns(t *testing.T, _ *forms.Skeleton) {
+	if err := exec.Command(victimName).Run(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func libraryRuns(t *testing.T, _ *forms.Skeleton) {
+	path := filepath.Join(os.Getenv("LD_LIBRARY_PATH"), victimLibrary)
+	if err := exec.Command(path).Run(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// testRun runs a program on a packet, which passes bpf_test_finish.
+func testRun(t *testing.T, s *forms.Skeleton) {
+	if _, _, err := s.Progs.Replaced.Test(make([]byte, 64)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func loadReplaced(_ *testing.T, s *forms.Skeleton) { s.Progs.Replaced.SetAutoload(true) }
+
+// loadFentry loads a tracing program that stays unattached: running it calls the
+// kernel's functions for tests.
+func loadFentry(_ *testing.T, s *forms.Skeleton) {
+	s.Progs.Fentry.SetAutoload(true)
+	s.Progs.Fentry.SetAutoattach(false)
+}
+
+func runFentry(t *testing.T, s *forms.Skeleton) {
+	if _, err := s.Progs.Fentry.Run(&ebpf.RunOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// other is a second skeleton, for programs on programs.
+func other(t *testing.T) *forms.Skeleton {
+	t.Helper()
+	s, err := forms.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	s.Progs.Replaced.SetAutoload(true)
+	if err := s.Load(); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// onProgram sets a target, and returns what makes the target run.
+type onProgram struct{ target *forms.Skeleton }
+
+func (o *onProgram) prepare(prog func(*forms.Progs) *skeleton.TracingProgram) func(*testing.T, *forms.Skeleton) {
+	return func(t *testing.T, s *forms.Skeleton) {
+		o.target = other(t)
+		prog(&s.Progs).SetTarget(o.target.Progs.Replaced.Program(), "replaceable")
+	}
+}
+
+func (o *onProgram) fire(t *testing.T, _ *forms.Skeleton) { testRun(t, o.target) }
+
+var freplace, fentryProg onProgram
+
+const loopback = 1
+
+// udp sends a packet over the loopback interface to a port that the caller
+// listens on.
+func udp(t *testing.T, _ *forms.Skeleton) {
+	t.Helper()
+	conn := listenUDP(t)
+	defer conn.Close()
+	sendTo(t, conn)
+	buf := make([]byte, 16)
+	_ = conn.SetReadDeadline(time.Now().Add(2 * time.Second))
+	_, _, _ = conn.ReadFrom(buf)
+}
+
+func listenUDP(t *testing.T) *net.UDPConn {
+	t.Helper()
+	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+func sendTo(t *testing.T, conn *net.UDPConn) {
+	t.Helper()
+	out, err := net.Dial("udp4", conn.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	if _, err := out.Write([]byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// tcp makes a connection over the loopback interface and sends something.
+func tcp(t *testing.T, _ *forms.Skeleton) {
+	t.Helper()
+	client, server := tcpPair(t)
+	defer client.Close()
+	defer server.Close()
+	_, _ = client.Write([]byte("hello"))
+	buf := make([]byte, 16)
+	_ = server.SetReadDeadline(time.Now().Add(2 * time.Second))
+	_, _ = server.Read(buf)
+	_ = client.RemoteAddr()
+}
+
+func tcpPair(t *testing.T) (client, server *net.TCPConn) {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c, err := net.Dial("tcp4", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.(*net.TCPConn), s.(*net.TCPConn)
+}
+
+// socketState is what a row's attach keeps for its fire.
+var socketState struct {
+	udp            *net.UDPConn
+	client, server *net.TCPConn
+}
+
+func onSocket(attach func(*forms.Skeleton, *net.UDPConn) error) func(*testing.T, *forms.Skeleton) error {
+	return func(t *testing.T, s *forms.Skeleton) error {
+		lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+			return c.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) })
+		}}
+		conn, err := lc.ListenPacket(t.Context(), "udp4", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		socketState.udp = conn.(*net.UDPConn)
+		t.Cleanup(func() { conn.Close() })
+		return attach(s, socketState.udp)
+	}
+}
+
+func toSocket(t *testing.T, _ *forms.Skeleton) { sendTo(t, socketState.udp) }
+
+// onSockMap puts both ends of a connection into the map.
+func onSockMap(attach func(*forms.Skeleton, *ebpf.Map) error) func(*testing.T, *forms.Skeleton) error {
+	return func(t *testing.T, s *forms.Skeleton) error {
+		m := s.Maps.Sockets.Map()
+		if err := attach(s, m); err != nil {
+			return err
+		}
+		socketState.client, socketState.server = tcpPair(t)
+		t.Cleanup(func() {
+			socketState.client.Close()
+			socketState.server.Close()
+		})
+		for i, conn := range []*net.TCPConn{socketState.client, socketState.server} {
+			raw, err := conn.SyscallConn()
+			if err != nil {
+				return err
+			}
+			var failed error
+			if err := raw.Control(func(fd uintptr) { failed = m.Put(uint32(i), uint64(fd)) }); err != nil || failed != nil {
+				return errors.Join(err, failed)
+			}
+		}
+		return nil
+	}
+}
+
+// emptySockMap takes the sockets out of the map: as long as they are there, they
+// keep the programs that it had when they came.
+func emptySockMap(t *testing.T, s *forms.Skeleton) {
+	for i := range uint32(2) {
+		if err := s.Maps.Sockets.Map().Delete(i); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func throughSockMap(t *testing.T, _ *forms.Skeleton) {
+	_, _ = socketState.client.Write([]byte("hello"))
+	buf := make([]byte, 16)
+	_ = socketState.server.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+	_, _ = socketState.server.Read(buf)
+}
+
+// cgroup makes a cgroup and puts this process into it for the rest of the test.
+func cgroup(t *testing.T) string {
+	t.Helper()
+	root := kerneltest.Cgroup2(t)
+	dir, err := os.MkdirTemp(root, "rules-bpf-")
+	if err != nil {
+		t.Skipf("needs a cgroup2 file system to make groups in: %v", err)
+	}
+	before, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	back := root
+	for line := range strings.Lines(string(before)) {
+		if path, ok := strings.CutPrefix(line, "0::"); ok {
+			back = filepath.Join(root, strings.TrimSpace(path))
+		}
+	}
+	move := func(dir string) error {
+		return os.WriteFile(filepath.Join(dir, "cgroup.procs"), fmt.Appendf(nil, "%d", os.Getpid()), 0)
+	}
+	if err := move(dir); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := move(back); err != nil {
+			t.Error(err)
+		}
+		if err := os.Remove(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+func onCgroup(prog func(*forms.Progs) *skeleton.CgroupProgram) (func(*forms.Progs) *skeleton.Program, func(*testing.T, *forms.Skeleton) error) {
+	return func(p *forms.Progs) *skeleton.Program { return prog(p).Handle() },
+		func(t *testing.T, s *forms.Skeleton) error { return prog(&s.Progs).AttachCgroup(cgroup(t)) }
+}
+
+func cgroupRow(form, since, needs string, prog func(*forms.Progs) *skeleton.CgroupProgram, fire func(*testing.T, *forms.Skeleton)) row {
+	p, attach := onCgroup(prog)
+	return row{form: form, prog: p, since: since, needs: needs, attach: attach, fire: fire}
+}
+
+func unixSocket(t *testing.T, _ *forms.Skeleton) {
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "socket"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c, err := net.Dial("unix", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+}
+
+func sysctl(*testing.T, *forms.Skeleton) { _, _ = os.ReadFile("/proc/sys/kernel/ostype") }
+
+func device(*testing.T, *forms.Skeleton) {
+	if f, err := os.Open("/dev/null"); err == nil {
+		f.Close()
+	}
+}
+
+func sockopts(t *testing.T, _ *forms.Skeleton) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PRIORITY, 1)
+	_, _ = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PRIORITY)
+}
+
+// peers asks the kernel for both addresses of a connection.
+func peers(t *testing.T, _ *forms.Skeleton) {
+	client, server := tcpPair(t)
+	defer client.Close()
+	defer server.Close()
+	raw, err := client.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = raw.Control(func(fd uintptr) {
+		_, _ = unix.Getpeername(int(fd))
+		_, _ = unix.Getsockname(int(fd))
+	})
+}
+
+// udpUnconnected uses a socket without a peer, whose messages name it.
+func udpUnconnected(t *testing.T, _ *forms.Skeleton) {
+	a, b := listenUDP(t), listenUDP(t)
+	defer a.Close()
+	defer b.Close()
+	if _, err := a.WriteTo([]byte("hello"), b.LocalAddr()); err != nil {
+		t.Fatal(err)
+	}
+	_ = b.SetReadDeadline(time.Now().Add(2 * time.Second))
+	_, _, _ = b.ReadFrom(make([]byte, 16))
+}
+
+// lookup connects to a port that nobody listens on, for which the kernel looks.
+func lookup(*testing.T, *forms.Skeleton) {
+	if c, err := net.DialTimeout("tcp4", "127.0.0.1:1", time.Second); err == nil {
+		c.Close()
+	}
+}
+
+// flowHash receives packets on sockets that share them by flow.
+func flowHash(t *testing.T, s *forms.Skeleton) {
+	const etherTypeAll = 0x0300 // ETH_P_ALL in network byte order
+	for range 2 {
+		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, etherTypeAll)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fd)
+		if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: etherTypeAll, Ifindex: loopback}); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_FANOUT, 0x77|unix.PACKET_FANOUT_HASH<<16); err != nil {
+			t.Fatal(err)
+		}
+	}
+	udp(t, s)
+}
+
+func spin(*testing.T, *forms.Skeleton) {
+	for end := time.Now().Add(100 * time.Millisecond); time.Now().Before(end); {
+	}
+}
+
+// netkit makes a pair of interfaces of kind netkit.
+func netkit(attach func(*forms.Skeleton, int) error) func(*testing.T, *forms.Skeleton) error {
+	return func(t *testing.T, s *forms.Skeleton) error {
+		pair := &netlink.Netkit{LinkAttrs: netlink.LinkAttrs{Name: "nkbpf0"}, Mode: netlink.NETKIT_MODE_L3, Policy: netlink.NETKIT_POLICY_FORWARD}
+		pair.SetPeerAttrs(&netlink.LinkAttrs{Name: "nkbpf1"})
+		if err := netlink.LinkAdd(pair); err != nil {
+			t.Skipf("needs interfaces of kind netkit, a module of the kernel: %v", err)
+		}
+		t.Cleanup(func() { _ = netlink.LinkDel(pair) })
+		for _, name := range []string{"nkbpf0", "nkbpf1"} {
+			l, err := netlink.LinkByName(name)
+			if err != nil {
+				return err
+			}
+			if err := netlink.LinkSetUp(l); err != nil {
+				return err
+			}
+		}
+		l, err := netlink.LinkByName("nkbpf0")
+		if err != nil {
+			return err
+		}
+		return attach(s, l.Attrs().Index)
+	}
+}
+
+// ethIP is ETH_P_IP in network byte order.
+var ethIP = binary.NativeEndian.Uint16([]byte{8, 0})
+
+// overNetkit sends a packet out of each end.
+func overNetkit(t *testing.T, _ *forms.Skeleton) {
+	for _, name := range []string{"nkbpf0", "nkbpf1"} {
+		l, err := netlink.LinkByName(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		packet := make([]byte, 28)
+		packet[0], packet[3], packet[8], packet[9] = 0x45, 28, 64, 17
+		_ = unix.Sendto(fd, packet, 0, &unix.SockaddrLinklayer{Protocol: ethIP, Ifindex: l.Attrs().Index})
+		unix.Close(fd)
+	}
+}
+
+// noLoader is what cilium/ebpf lacks.
+const noLoader = "cilium/ebpf v0.22 cannot tell the kernel the target"
+
+func rows() []row {
+	type P = *forms.Progs
+	type S = *forms.Skeleton
+	type K = *skeleton.Program
+	list := []row{
+		{form: "kprobe/<sym>", since: "5.10", needs: "CONFIG_KPROBES", prog: func(p P) K { return p.Kprobe.Handle() }, fire: getsid},
+		{form: "kprobe/<sym>+<off>", since: "5.10", needs: "CONFIG_KPROBES", prog: func(p P) K { return p.KprobeOffset.Handle() }, fire: getsid},
+		{form: "kretprobe/<sym>", since: "5.10", needs: "CONFIG_KPROBES", prog: func(p P) K { return p.Kretprobe.Handle() }, fire: getsid},
+		{form: "kprobe.multi/<glob>", since: "5.18", needs: "CONFIG_FPROBE", prog: func(p P) K { return p.KprobeMulti.Handle() }, fire: getsid},
+		{form: "kretprobe.multi/<glob>", since: "5.18", needs: "CONFIG_FPROBE", prog: func(p P) K { return p.KretprobeMulti.Handle() }, fire: getsid},
+		{form: "kprobe.session/<glob>", since: "6.10", needs: "CONFIG_FPROBE", prog: func(p P) K { return p.KprobeSession.Handle() }, fire: getsid},
+		{form: "ksyscall/<name>", since: "5.10", needs: "CONFIG_KPROBES", prog: func(p P) K { return p.Ksyscall.Handle() }, fire: getsid},
+		{form: "kretsyscall/<name>", since: "5.10", needs: "CONFIG_KPROBES", prog: func(p P) K { return p.Kretsyscall.Handle() }, fire: getsid},
+		{form: "fentry/<func>", since: "5.10", prog: func(p P) K { return p.Fentry.Handle() }, fire: getsid},
+		{form: "fexit/<func>", since: "5.10", prog: func(p P) K { return p.Fexit.Handle() }, fire: getsid},
+		{form: "fmod_ret/<func>", since: "5.10", prog: func(p P) K { return p.FmodRet.Handle() }, fire: getsid},
+		{form: "fentry.s/<func>", since: "6.3", prog: func(p P) K { return p.FentryS.Handle() }, prepare: loadFentry, fire: runFentry},
+		{form: "fexit.s/<func>", since: "6.3", prog: func(p P) K { return p.FexitS.Handle() }, prepare: loadFentry, fire: runFentry},
+		{form: "fmod_ret.s/<func>", since: "6.3", prog: func(p P) K { return p.FmodRetS.Handle() }, prepare: loadFentry, fire: runFentry},
+		{form: "fsession/<func>", since: "7.0", lacking: noLoader, prog: func(p P) K { return p.Fsession.Handle() }, fire: getsid},
+		{form: "fentry/<func> of a program", since: "5.10", prog: func(p P) K { return p.FentryProg.Handle() }, prepare: fentryProg.prepare(func(p P) *skeleton.TracingProgram { return p.FentryProg }), fire: fentryProg.fire},
+		{form: "freplace/<func>", since: "5.10", prog: func(p P) K { return p.Freplace.Handle() }, prepare: freplace.prepare(func(p P) *skeleton.TracingProgram { return p.Freplace }), fire: freplace.fire},
+		{form: "lsm/<hook>", since: "5.10", needs: "CONFIG_BPF_LSM", prog: func(p P) K { return p.Lsm.Handle() }, fire: getsid},
+		{form: "lsm.s/<hook>", since: "5.11", needs: "CONFIG_BPF_LSM", prog: func(p P) K { return p.LsmS.Handle() }, fire: openFile},
+		{form: "tp/<category>/<name>", since: "5.10", prog: func(p P) K { return p.Tp.Handle() }, fire: rename},
+		{form: "tracepoint/<category>/<name>", since: "5.10", prog: func(p P) K { return p.Tracepoint.Handle() }, fire: getsid},
+		{form: "tp.s/<category>/<name>", since: "7.2", prog: func(p P) K { return p.TpS.Handle() }, fire: getsid},
+		{form: "tracepoint.s/<category>/<name>", since: "7.2", prog: func(p P) K { return p.TracepointS.Handle() }, fire: getsid},
+		{form: "raw_tp/<name>", since: "5.10", prog: func(p P) K { return p.RawTp.Handle() }, fire: rename},
+		{form: "raw_tracepoint/<name>", since: "5.10", prog: func(p P) K { return p.RawTracepoint.Handle() }, fire: rename},
+		{form: "raw_tp.s/<name>", since: "7.2", prog: func(p P) K { return p.RawTpS.Handle() }, fire: getsid},
+		{form: "raw_tracepoint.s/<name>", since: "7.2", prog: func(p P) K { return p.RawTracepointS.Handle() }, fire: getsid},
+		{form: "raw_tp.w/<name>", since: "5.10", prog: func(p P) K { return p.RawTpW.Handle() }, prepare: loadReplaced, fire: testRun},
+		{form: "raw_tracepoint.w/<name>", since: "5.10", prog: func(p P) K { return p.RawTracepointW.Handle() }, prepare: loadReplaced, fire: testRun},
+		{form: "tp_btf/<name>", since: "5.10", prog: func(p P) K { return p.TpBtf.Handle() }, fire: rename},
+		{form: "tp_btf.s/<name>", since: "7.2", prog: func(p P) K { return p.TpBtfS.Handle() }, fire: getsid},
+		{form: "uprobe/<path>:<sym>", since: "5.10", prog: func(p P) K { return p.Uprobe.Handle() }, fire: victimRuns},
+		{form: "uprobe/<path>:<sym>+<off>", since: "5.10", prog: func(p P) K { return p.UprobeOffset.Handle() }, fire: victimRuns},
+		{form: "uprobe/<library>:<sym>", since: "5.10", prog: func(p P) K { return p.UprobeLibrary.Handle() }, fire: libraryRuns},
+		{form: "uprobe.s/<path>:<sym>", since: "6.0", prog: func(p P) K { return p.UprobeS.Handle() }, fire: victimRuns},
+		{form: "uretprobe/<path>:<sym>", since: "5.10", prog: func(p P) K { return p.Uretprobe.Handle() }, fire: victimRuns},
+		{form: "uretprobe.s/<path>:<sym>", since: "6.0", prog: func(p P) K { return p.UretprobeS.Handle() }, fire: victimRuns},
+		{form: "uprobe.multi/<path>:<glob>", since: "6.6", prog: func(p P) K { return p.UprobeMulti.Handle() }, fire: victimRuns},
+		{form: "uprobe.multi.s/<path>:<glob>", since: "6.6", prog: func(p P) K { return p.UprobeMultiS.Handle() }, fire: victimRuns},
+		{form: "uretprobe.multi/<path>:<glob>", since: "6.6", prog: func(p P) K { return p.UretprobeMulti.Handle() }, fire: victimRuns},
+		{form: "uretprobe.multi.s/<path>:<glob>", since: "6.6", prog: func(p P) K { return p.UretprobeMultiS.Handle() }, fire: victimRuns},
+		{form: "uprobe.session/<path>:<glob>", since: "6.13", prog: func(p P) K { return p.UprobeSession.Handle() }, fire: victimRuns},
+		{form: "uprobe.session.s/<path>:<glob>", since: "6.13", prog: func(p P) K { return p.UprobeSessionS.Handle() }, fire: victimRuns},
+		{form: "usdt/<path>:<provider>:<name>", since: "5.10", prog: func(p P) K { return p.Usdt.Handle() }, fire: usdtArgs},
+		{form: "usdt with a semaphore", since: "5.10", prog: func(p P) K { return p.UsdtSemaphore.Handle() }, fire: victimRuns},
+		{form: "usdt.s/<path>:<provider>:<name>", since: "6.0", prog: func(p P) K { return p.UsdtS.Handle() }, fire: victimRuns},
+		{form: "iter/<kind>", since: "5.10", prog: func(p P) K { return p.Iter.Handle() }, fire: func(t *testing.T, s S) { readIter(t, s.Progs.Iter) }},
+		{form: "iter.s/<kind>", since: "5.10", prog: func(p P) K { return p.IterS.Handle() }, fire: func(t *testing.T, s S) { readIter(t, s.Progs.IterS) }},
+
+		{form: "iter/bpf_map_elem", since: "5.10", prog: func(p P) K { return p.IterMap.Handle() },
+			attach: func(_ *testing.T, s S) error {
+				return s.Progs.IterMap.AttachIter(skeleton.IterTarget{Map: s.Maps.Three.Map()})
+			},
+			fire: func(t *testing.T, s S) { readIter(t, s.Progs.IterMap) }},
+		{form: "iter/cgroup", since: "6.1", prog: func(p P) K { return p.IterCgroup.Handle() },
+			attach: func(t *testing.T, s S) error {
+				return s.Progs.IterCgroup.AttachIter(skeleton.IterTarget{Cgroup: cgroup(t)})
+			},
+			fire: func(t *testing.T, s S) { readIter(t, s.Progs.IterCgroup) }},
+		{form: "iter/task of a process", since: "6.1", prog: func(p P) K { return p.Iter.Handle() },
+			attach: func(_ *testing.T, s S) error {
+				return s.Progs.Iter.AttachIter(skeleton.IterTarget{PID: os.Getpid()})
+			},
+			fire: func(t *testing.T, s S) { readIter(t, s.Progs.Iter) }},
+		{form: "xdp", since: "5.10", prog: func(p P) K { return p.Xdp.Handle() }, attach: func(_ *testing.T, s S) error { return s.Progs.Xdp.AttachXDP(loopback, link.XDPGenericMode) }, fire: udp},
+		{form: "xdp.frags", since: "5.18", prog: func(p P) K { return p.XdpFrags.Handle() }, attach: func(_ *testing.T, s S) error { return s.Progs.XdpFrags.AttachXDP(loopback, link.XDPGenericMode) }, fire: udp},
+		{form: "tc, ingress", since: "6.6", prog: func(p P) K { return p.Tc.Handle() }, attach: func(_ *testing.T, s S) error { return s.Progs.Tc.AttachTCXIngress(loopback) }, fire: udp},
+		{form: "classifier, egress", since: "6.6", prog: func(p P) K { return p.Classifier.Handle() }, attach: func(_ *testing.T, s S) error { return s.Progs.Classifier.AttachTCXEgress(loopback) }, fire: udp},
+		{form: "tc/ingress", since: "6.6", prog: func(p P) K { return p.TcIngress.Handle() }, attach: func(_ *testing.T, s S) error { return s.Progs.TcIngress.AttachTCX(loopback) }, fire: udp},
+		{form: "tc/egress", since: "6.6", prog: func(p P) K { return p.TcEgress.Handle() }, attach: func(_ *testing.T, s S) error { return s.Progs.TcEgress.AttachTCX(loopback) }, fire: udp},
+		{form: "tcx/ingress", since: "6.6", prog: func(p P) K { return p.TcxIngress.Handle() }, attach: func(_ *testing.T, s S) error { return s.Progs.TcxIngress.AttachTCX(loopback, link.Head()) }, fire: udp},
+		{form: "tcx/egress", since: "6.6", prog: func(p P) K { return p.TcxEgress.Handle() }, attach: func(_ *testing.T, s S) error { return s.Progs.TcxEgress.AttachTCX(loopback, link.Tail()) }, fire: udp},
+		{form: "netkit/primary", since: "6.7", prog: func(p P) K { return p.NetkitPrimary.Handle() }, attach: netkit(func(s S, i int) error { return s.Progs.NetkitPrimary.AttachNetkit(i) }), fire: overNetkit},
+		{form: "netkit/peer", since: "6.7", prog: func(p P) K { return p.NetkitPeer.Handle() }, attach: netkit(func(s S, i int) error { return s.Progs.NetkitPeer.AttachNetkit(i) }), fire: overNetkit},
+		{form: "socket", since: "5.10", prog: func(p P) K { return p.Socket.Handle() }, attach: onSocket(func(s S, c *net.UDPConn) error { return s.Progs.Socket.AttachSocket(c) }), fire: toSocket},
+		{form: "sk_reuseport", since: "5.10", prog: func(p P) K { return p.SkReuseport.Handle() }, attach: onSocket(func(s S, c *net.UDPConn) error { return s.Progs.SkReuseport.AttachReuseport(c) }), fire: toSocket},
+		{form: "sk_reuseport/migrate", since: "5.14", prog: func(p P) K { return p.SkReuseportMigrate.Handle() }, attach: onSocket(func(s S, c *net.UDPConn) error { return s.Progs.SkReuseportMigrate.AttachReuseport(c) }), fire: toSocket},
+		{form: "sk_lookup", since: "5.10", prog: func(p P) K { return p.SkLookup.Handle() }, attach: func(_ *testing.T, s S) error { return s.Progs.SkLookup.AttachNetNS("/proc/self/ns/net") }, fire: lookup},
+		{form: "flow_dissector", since: "5.10", prog: func(p P) K { return p.FlowDissector.Handle() }, attach: func(_ *testing.T, s S) error { return s.Progs.FlowDissector.AttachNetNS("/proc/self/ns/net") }, fire: flowHash},
+		{form: "sk_skb/stream_verdict", since: "5.10", prog: func(p P) K { return p.SkSkbStreamVerdict.Handle() }, attach: onSockMap(func(s S, m *ebpf.Map) error { return s.Progs.SkSkbStreamVerdict.AttachSockMap(m) }), fire: throughSockMap, detached: emptySockMap},
+		{form: "sk_skb/verdict", since: "5.13", prog: func(p P) K { return p.SkSkbVerdict.Handle() }, attach: onSockMap(func(s S, m *ebpf.Map) error { return s.Progs.SkSkbVerdict.AttachSockMap(m) }), fire: throughSockMap, detached: emptySockMap},
+		{form: "sk_skb/stream_parser", since: "5.10", prog: func(p P) K { return p.SkSkbParser.Handle() },
+			// A verdict that lets pass makes Debian's kernel 5.10 wait for itself forever.
+			prepare: func(_ *testing.T, s S) { s.Progs.SkSkbDrop.SetAutoload(true) },
+			attach: onSockMap(func(s S, m *ebpf.Map) error {
+				return errors.Join(s.Progs.SkSkbParser.AttachSockMap(m), s.Progs.SkSkbDrop.AttachSockMap(m))
+			}), fire: throughSockMap, detached: emptySockMap},
+		{form: "sk_msg", since: "5.10", prog: func(p P) K { return p.SkMsg.Handle() }, attach: onSockMap(func(s S, m *ebpf.Map) error { return s.Progs.SkMsg.AttachSockMap(m) }), fire: throughSockMap, detached: emptySockMap},
+		{form: "netfilter", since: "6.4", prog: func(p P) K { return p.Netfilter.Handle() }, attach: func(_ *testing.T, s S) error {
+			return s.Progs.Netfilter.AttachNetfilter(link.NetfilterProtoIPv4, link.NetfilterInetLocalOut, -100, 0)
+		}, fire: udp},
+		{form: "perf_event, sampling", since: "5.10", prog: func(p P) K { return p.PerfEvent.Handle() }, attach: func(_ *testing.T, s S) error {
+			return s.Progs.PerfEvent.AttachSampling(skeleton.Sampling{Frequency: 500})
+		}, fire: spin},
+		{form: "perf_event, event of one's own", since: "5.10", prog: func(p P) K { return p.PerfEvent.Handle() }, attach: onPerfEvent, fire: spin},
+		{form: "cgroup/skb", since: "5.10", prog: func(p P) K { return p.CgroupSkb.Handle() }, attach: func(t *testing.T, s S) error { return s.Progs.CgroupSkb.AttachCgroupEgress(cgroup(t)) }, fire: udp},
+
+		{form: "action", prog: func(p P) K { return p.Action.Handle() }, since: "5.10", reason: "netlink"},
+		{form: "lwt_in", prog: func(p P) K { return p.LwtIn.Handle() }, since: "5.10", reason: "route"},
+		{form: "lwt_out", prog: func(p P) K { return p.LwtOut.Handle() }, since: "5.10", reason: "route"},
+		{form: "lwt_xmit", prog: func(p P) K { return p.LwtXmit.Handle() }, since: "5.10", reason: "route"},
+		{form: "syscall", prog: func(p P) K { return p.SyscallProg.Handle() }, since: "5.14", reason: "call Run"},
+	}
+	type C = *skeleton.CgroupProgram
+	return append(list,
+		cgroupRow("cgroup_skb/ingress", "5.10", "", func(p P) C { return p.CgroupSkbIngress }, udp),
+		cgroupRow("cgroup_skb/egress", "5.10", "", func(p P) C { return p.CgroupSkbEgress }, udp),
+		cgroupRow("cgroup/sock_create", "5.10", "", func(p P) C { return p.CgroupSockCreate }, udp),
+		cgroupRow("cgroup/sock_release", "5.10", "", func(p P) C { return p.CgroupSockRelease }, udp),
+		cgroupRow("cgroup/post_bind4", "5.10", "", func(p P) C { return p.CgroupPostBind4 }, udp),
+		cgroupRow("cgroup/bind4", "5.10", "", func(p P) C { return p.CgroupBind4 }, udp),
+		cgroupRow("cgroup/connect4", "5.10", "", func(p P) C { return p.CgroupConnect4 }, udp),
+		cgroupRow("cgroup/connect_unix", "6.7", "", func(p P) C { return p.CgroupConnectUnix }, unixSocket),
+		cgroupRow("cgroup/sendmsg4", "5.10", "", func(p P) C { return p.CgroupSendmsg4 }, udpUnconnected),
+		cgroupRow("cgroup/recvmsg4", "5.10", "", func(p P) C { return p.CgroupRecvmsg4 }, udpUnconnected),
+		cgroupRow("cgroup/getpeername4", "5.10", "", func(p P) C { return p.CgroupGetpeername4 }, peers),
+		cgroupRow("cgroup/getsockname4", "5.10", "", func(p P) C { return p.CgroupGetsockname4 }, peers),
+		cgroupRow("cgroup/sysctl", "5.10", "", func(p P) C { return p.CgroupSysctl }, sysctl),
+		cgroupRow("cgroup/getsockopt", "5.10", "", func(p P) C { return p.CgroupGetsockopt }, sockopts),
+		cgroupRow("cgroup/setsockopt", "5.10", "", func(p P) C { return p.CgroupSetsockopt }, sockopts),
+		cgroupRow("cgroup/dev", "5.10", "", func(p P) C { return p.CgroupDev }, device),
+		cgroupRow("sockops", "5.10", "", func(p P) C { return p.Sockops }, tcp),
+		row{form: "lsm_cgroup/<hook>", since: "6.0", needs: "CONFIG_BPF_LSM", prog: func(p P) K { return p.LsmCgroup.Handle() }, lacking: noLoader},
+	)
+}
+
+// usdtArgs sees that the program was given the arguments of the probe.
+func usdtArgs(t *testing.T, s *forms.Skeleton) {
+	victimRuns(t, s)
+	if s.Bss == nil || atomic.LoadUint64(&s.Bss.Hits) == 0 {
+		return // after Detach
+	}
+	if s.Bss.UsdtCount != 4 || s.Bss.UsdtArgs != plainValues {
+		t.Errorf("%d arguments %v, want %v", s.Bss.UsdtCount, s.Bss.UsdtArgs, plainValues)
+	}
+}
+
+// readIter runs an iterator; there is none any more after Detach.
+func readIter(t *testing.T, p *skeleton.IterProgram) {
+	t.Helper()
+	if _, err := p.Read(); err != nil && !strings.Contains(err.Error(), "is not attached") {
+		t.Fatal(err)
+	}
+}
+
+func onPerfEvent(t *testing.T, s *forms.Skeleton) error {
+	attr := unix.PerfEventAttr{Type: unix.PERF_TYPE_SOFTWARE, Config: unix.PERF_COUNT_SW_CPU_CLOCK, Sample: 500, Bits: unix.PerfBitFreq}
+	fd, err := unix.PerfEventOpen(&attr, 0, -1, -1, unix.PERF_FLAG_FD_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	runtime.LockOSThread()
+	t.Cleanup(func() {
+		runtime.UnlockOSThread()
+		unix.Close(fd)
+	})
+	return s.Progs.PerfEvent.AttachPerfEvent(fd)
+}
+
+// older says whether the running kernel is older than a version.
+func older(t *testing.T, version string) bool {
+	t.Helper()
+	code, err := features.LinuxVersionCode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var major, minor uint32
+	if _, err := fmt.Sscanf(version, "%d.%d", &major, &minor); err != nil {
+		t.Fatal(err)
+	}
+	return code < major<<16|minor<<8
+}
+
+// TestForms is the table: each form is loaded, attached, fired and detached. Run
+// it with -test.v to see it for the kernel that it runs on; docs/attach.md has it
+// for all kernels that the project is tested on.
+func TestForms(t *testing.T) {
+	kerneltest.Tracefs(t)
+	placeVictim(t)
+	results := make(map[string]string)
+	list := rows()
+	for _, r := range list {
+		t.Run(strings.ReplaceAll(r.form, "/", ":"), func(t *testing.T) {
+			defer func() {
+				switch {
+				case t.Failed():
+					results[r.form] = "FAILS"
+				case t.Skipped():
+				default:
+					results[r.form] = "yes"
+				}
+			}()
+			lack := func(reason string) {
+				results[r.form] = reason
+				t.Skip("needs " + reason)
+			}
+			if older(t, r.since) {
+				lack("kernel " + r.since)
+			}
+			if r.needs != "" && !kerneltest.Config(t, r.needs) {
+				lack(r.needs)
+			}
+			testForm(t, r, lack)
+		})
+	}
+	var b strings.Builder
+	for _, r := range list {
+		fmt.Fprintf(&b, "%-34s %s\n", r.form, results[r.form])
+	}
+	t.Logf("forms on kernel %s:\n%s", kerneltest.Release(t), b.String())
+}
+
+func testForm(t *testing.T, r row, lack func(string)) {
+	skel, err := forms.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := skel.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	p := r.prog(&skel.Progs)
+	p.SetAutoload(true)
+	if r.prepare != nil {
+		r.prepare(t, skel)
+	}
+	refused := func(err error) {
+		if errors.Is(err, unix.EPERM) {
+			lack("a kernel that lets root attach " + r.form)
+		}
+		t.Fatal(err)
+	}
+	err = skel.Load()
+	if r.lacking != "" {
+		if err == nil || !strings.Contains(err.Error(), r.lacking) {
+			t.Fatalf("%v: want %q", err, r.lacking)
+		}
+		lack(r.lacking)
+	}
+	if err != nil {
+		refused(err)
+	}
+	if err := skel.Attach(); err != nil {
+		refused(err)
+	}
+	a := attachmentOf(t, skel, p.Name())
+	if r.reason != "" {
+		if a.State != skeleton.NotAttached || !strings.Contains(a.Reason, r.reason) {
+			t.Errorf("%v, want a reason with %q", a, r.reason)
+		}
+		return
+	}
+	if r.attach != nil {
+		if a.State == skeleton.Attached && r.prog(&skel.Progs) != skel.Progs.Iter.Handle() {
+			t.Fatalf("attached without a target: %v", a)
+		}
+		if err := skel.Detach(); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.attach(t, skel); err != nil {
+			refused(err)
+		}
+	}
+	if a := attachmentOf(t, skel, p.Name()); a.State != skeleton.Attached || a.Reason != "" {
+		t.Fatalf("after attaching: %v", a)
+	}
+	fired := func() uint64 {
+		before := atomic.LoadUint64(&skel.Bss.Hits)
+		r.fire(t, skel)
+		return atomic.LoadUint64(&skel.Bss.Hits) - before
+	}
+	if fired() == 0 {
+		t.Fatal("does not fire")
+	}
+	if err := skel.Detach(); err != nil {
+		t.Fatal(err)
+	}
+	if r.detached != nil {
+		r.detached(t, skel)
+	}
+	atomic.StoreUint64(&skel.Bss.Hits, 0)
+	if n := fired(); n != 0 {
+		t.Errorf("fires %d times after Detach", n)
+	}
+}
+
+func attachmentOf(t *testing.T, skel *forms.Skeleton, name string) skeleton.Attachment {
+	t.Helper()
+	for _, a := range skel.Attachments() {
+		if a.Name == name {
+			return a
+		}
+	}
+	t.Fatalf("Attachments does not tell of program %s", name)
+	return skeleton.Attachment{}
+}
