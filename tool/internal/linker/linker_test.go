@@ -285,8 +285,8 @@ func TestRules(t *testing.T) {
 		},
 		"function pointers in data": {
 			files: []string{
-				`static int f(void *c) { return 1; } static int g(void *c) { return 2; } struct ops { int (*f)(void *c); int (*g)(void *c); }; struct ops o SEC(".struct_ops") = { f, g };`,
-				`SEC("struct_ops/h") int h(void *c) { return 3; } static SEC("struct_ops/k") int k(void *c) { return 4; } struct ops { int (*f)(void *c); int (*g)(void *c); }; struct ops o2 SEC(".struct_ops") = { h, k };`,
+				`SEC("struct_ops/f") int f(void *c) { return 1; } SEC("struct_ops/g") int g(void *c) { return 2; } struct ops { int (*f)(void *c); int (*g)(void *c); }; struct ops o SEC(".struct_ops") = { f, g };`,
+				`SEC("struct_ops/h") int h(void *c) { return 3; } SEC("struct_ops/k") int k(void *c) { return 4; } struct ops { int (*f)(void *c); int (*g)(void *c); }; struct ops o2 SEC(".struct_ops") = { h, k };`,
 			},
 			want: []string{"section .struct_ops SHT_PROGBITS SHF_WRITE+SHF_ALLOC 32 bytes, 4 relocations"},
 		},
