@@ -17,9 +17,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/link"
-
 	"github.com/rules-bpf/rules_bpf/examples/ratelimit/control"
 	"github.com/rules-bpf/rules_bpf/examples/ratelimit/edge"
 	"github.com/rules-bpf/rules_bpf/examples/ratelimit/guard"
@@ -75,7 +72,7 @@ func onInterface(name string, set func(control.Limiter) error) (control.Limiter,
 	limiter := control.New(skel.Subskeletons.Limiter)
 	err = errors.Join(set(limiter), skel.Load())
 	if err == nil {
-		skel.Links.Edge, err = link.AttachXDP(link.XDPOptions{Program: skel.Progs.Edge.Program(), Interface: ifi.Index})
+		err = skel.Progs.Edge.AttachXDP(ifi.Index)
 	}
 	if err != nil {
 		return control.Limiter{}, nil, errors.Join(fmt.Errorf("interface %s: %w", name, err), skel.Close())
@@ -92,11 +89,7 @@ func onCgroup(path string, set func(control.Limiter) error) (control.Limiter, io
 	limiter := control.New(skel.Subskeletons.Limiter)
 	err = errors.Join(set(limiter), skel.Load())
 	if err == nil {
-		skel.Links.Guard, err = link.AttachCgroup(link.CgroupOptions{
-			Path:    path,
-			Attach:  ebpf.AttachCGroupInetEgress,
-			Program: skel.Progs.Guard.Program(),
-		})
+		err = skel.Progs.Guard.AttachCgroup(path)
 	}
 	if err != nil {
 		return control.Limiter{}, nil, errors.Join(fmt.Errorf("cgroup %s: %w", path, err), skel.Close())
