@@ -52,7 +52,9 @@ type Library struct {
 	Order binary.ByteOrder
 	Vars  []Var
 	Maps  []Map
-	Progs []Prog
+	// StructOps are the struct_ops maps.
+	StructOps []StructOps
+	Progs     []Prog
 }
 
 // Var is a global variable that the library defines or declares.
@@ -87,6 +89,13 @@ type MapDef struct {
 	Inner *MapDef
 }
 
+// StructOps is a struct_ops map that the library defines.
+type StructOps struct {
+	Name string
+	// Type is the struct that the map's table is.
+	Type btf.Type
+}
+
 // Prog is a program that the library defines.
 type Prog struct {
 	Name string
@@ -109,9 +118,11 @@ type Object interface {
 	// Name is the object's file, for messages.
 	Name() string
 	Order() binary.ByteOrder
-	// Var returns the variable of that name, Map the map, Prog the program.
+	// Var returns the variable of that name, Map the map, StructOps the struct of the
+	// struct_ops map, Prog the program.
 	Var(name string) (ObjectVar, bool)
 	Map(name string) (MapDef, bool)
+	StructOps(name string) (btf.Type, bool)
 	Prog(name string) (Prog, bool)
 }
 
@@ -170,6 +181,9 @@ func Check(lib *Library, obj Object) error {
 	}
 	for i := range lib.Maps {
 		c.bpfMap(&lib.Maps[i])
+	}
+	for i := range lib.StructOps {
+		c.structOps(&lib.StructOps[i])
 	}
 	for i := range lib.Progs {
 		c.program(&lib.Progs[i])
@@ -318,6 +332,18 @@ func (m *MapDef) differ(o *MapDef) (have, has string) {
 		}
 	}
 	return "", ""
+}
+
+func (c *checker) structOps(m *StructOps) {
+	const what = "a struct_ops map of "
+	o, ok := c.obj.StructOps(m.Name)
+	if !ok {
+		c.add(printable(m.Name), what+typeName(m.Type), "no struct_ops map of this name", remedyLink)
+		return
+	}
+	if why := differ(m.Type, o); why != nil {
+		c.add(printable(m.Name), what+why.a, "one of "+why.b, remedyRebuild)
+	}
 }
 
 func (c *checker) program(p *Prog) {

@@ -32,6 +32,7 @@ type object struct {
 	order binary.ByteOrder
 	vars  map[string]ObjectVar
 	maps  map[string]MapDef
+	ops   map[string]btf.Type
 	progs map[string]Prog
 }
 
@@ -39,7 +40,11 @@ func (o *object) Name() string                           { return "final.bpf.o" 
 func (o *object) Order() binary.ByteOrder                { return o.order }
 func (o *object) Var(name string) (v ObjectVar, ok bool) { v, ok = o.vars[name]; return v, ok }
 func (o *object) Map(name string) (m MapDef, ok bool)    { m, ok = o.maps[name]; return m, ok }
-func (o *object) Prog(name string) (p Prog, ok bool)     { p, ok = o.progs[name]; return p, ok }
+func (o *object) StructOps(name string) (t btf.Type, ok bool) {
+	t, ok = o.ops[name]
+	return t, ok
+}
+func (o *object) Prog(name string) (p Prog, ok bool) { p, ok = o.progs[name]; return p, ok }
 
 // carry sends the library through the form that generated code has.
 func carry(t *testing.T, lib *Library) *Library {
@@ -239,6 +244,41 @@ func TestMapsAndPrograms(t *testing.T) {
 	}
 }
 
+func TestStructOps(t *testing.T) {
+	callback := func(param btf.Type) btf.Type {
+		return ptr(&btf.FuncProto{Return: s32, Params: []btf.FuncParam{{Name: "p", Type: param}}})
+	}
+	table := func(members ...btf.Member) btf.Type {
+		return &btf.Struct{Name: "ops", Size: 16, Members: members}
+	}
+	library := table(at("call", 0, callback(s32)), at("weight", 8, u32))
+	lib := &Library{Name: "lib.o"}
+	for _, name := range []string{"same", "name", "member", "function", "no_function", "size", "missing"} {
+		lib.StructOps = append(lib.StructOps, StructOps{name, library})
+	}
+	obj := &object{ops: map[string]btf.Type{
+		"same":        table(at("call", 0, &btf.Typedef{Name: "call", Type: callback(s32)}), at("weight", 8, u32)),
+		"name":        &btf.Struct{Name: "other_ops", Size: 16},
+		"member":      table(at("weight", 0, u32), at("call", 8, callback(s32))),
+		"function":    table(at("call", 0, callback(u32)), at("weight", 8, u32)),
+		"no_function": table(at("call", 0, u64), at("weight", 8, u32)),
+		"size":        &btf.Struct{Name: "ops", Size: 24},
+	}}
+	// A map of another kind is another map.
+	obj.maps = map[string]MapDef{"missing": {Kind: 1}}
+	err := check(t, lib, obj)
+	const want = `final.bpf.o does not have what library lib.o needs:
+	name: library lib.o has a struct_ops map of struct ops, the object has one of struct other_ops: build both from the same sources, or give one of the two another name
+	member: library lib.o has a struct_ops map of struct ops with call at offset 0, the object has one of struct ops with weight at offset 0: build both from the same sources, or give one of the two another name
+	function: library lib.o has a struct_ops map of struct ops with call as int(int) *, the object has one of struct ops with call as int(unsigned int) *: build both from the same sources, or give one of the two another name
+	no_function: library lib.o has a struct_ops map of struct ops with call as int(int) *, the object has one of struct ops with call as unsigned long long: build both from the same sources, or give one of the two another name
+	size: library lib.o has a struct_ops map of struct ops of 16 bytes, the object has one of struct ops of 24 bytes: build both from the same sources, or give one of the two another name
+	missing: library lib.o has a struct_ops map of struct ops, the object has no struct_ops map of this name: link the library into the object`
+	if err == nil || err.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+}
+
 func TestByteOrder(t *testing.T) {
 	err := Check(carry(t, &Library{Name: "lib.o", Order: binary.BigEndian}), &object{order: binary.LittleEndian})
 	if err == nil || err.Error() != "final.bpf.o is little-endian, and library lib.o is big-endian: compile both for one target" {
@@ -280,8 +320,9 @@ func TestHostileTypes(t *testing.T) {
 // A description that is not one is an error, and no panic.
 func FuzzUnmarshal(f *testing.F) {
 	lib := &Library{Order: binary.LittleEndian,
-		Vars: []Var{{Name: "v", Section: ".data", Size: 4, Type: s32}, {Name: "w", Section: Extern, Size: 4, Type: u32, Weak: true}},
-		Maps: []Map{{Name: "m", MapDef: MapDef{Kind: 1, KeySize: 4, Key: u32, Inner: &MapDef{Kind: 2}}}},
+		Vars:      []Var{{Name: "v", Section: ".data", Size: 4, Type: s32}, {Name: "w", Section: Extern, Size: 4, Type: u32, Weak: true}},
+		Maps:      []Map{{Name: "m", MapDef: MapDef{Kind: 1, KeySize: 4, Key: u32, Inner: &MapDef{Kind: 2}}}},
+		StructOps: []StructOps{{Name: "s", Type: &btf.Struct{Name: "ops", Size: 8}}},
 	}
 	raw, err := lib.Marshal()
 	if err != nil {

@@ -14,12 +14,14 @@ import (
 
 // The form that generated code carries is BTF: a DATASEC per section of the
 // library with a variable for each symbol. A map's variable has a struct as its type
-// whose members are what [MapDef] has. Weak symbols are in sections of their own.
+// whose members are what [MapDef] has. All struct_ops maps are in one section, each
+// with the struct of its table. Weak symbols are in sections of their own.
 // Types have no typedefs and qualifiers, but for one const on a variable, and no
 // members behind pointers. Programs are not in it: they have no types to compare.
 const (
-	mapsSection = ".maps"
-	weakPrefix  = "weak "
+	mapsSection      = ".maps"
+	structOpsSection = ".struct_ops"
+	weakPrefix       = "weak "
 )
 
 // Marshal returns what the library needs, without its name and its programs, in the
@@ -56,6 +58,9 @@ func (l *Library) Marshal() ([]byte, error) {
 	}
 	for _, m := range l.Maps {
 		add(mapsSection, m.Weak, m.Name, 0, p.mapDef(&m.MapDef))
+	}
+	for _, m := range l.StructOps {
+		add(structOpsSection, false, m.Name, 0, p.prune(m.Type, true))
 	}
 	types := make([]btf.Type, len(sections))
 	for i, ds := range sections {
@@ -190,21 +195,23 @@ func Unmarshal(data []byte) (*Library, error) {
 			continue
 		}
 		section, weak := strings.CutPrefix(ds.Name, weakPrefix)
-		maps := section == mapsSection
 		for _, info := range ds.Vars {
 			v, ok := info.Type.(*btf.Var)
 			if !ok {
 				return nil, errDamaged
 			}
-			if !maps {
+			switch section {
+			case mapsSection:
+				def, err := readMapDef(v.Type)
+				if err != nil {
+					return nil, err
+				}
+				lib.Maps = append(lib.Maps, Map{Name: v.Name, MapDef: *def, Weak: weak})
+			case structOpsSection:
+				lib.StructOps = append(lib.StructOps, StructOps{Name: v.Name, Type: v.Type})
+			default:
 				lib.Vars = append(lib.Vars, Var{Name: v.Name, Section: section, Size: info.Size, Type: v.Type, Weak: weak})
-				continue
 			}
-			def, err := readMapDef(v.Type)
-			if err != nil {
-				return nil, err
-			}
-			lib.Maps = append(lib.Maps, Map{Name: v.Name, MapDef: *def, Weak: weak})
 		}
 	}
 	return lib, nil

@@ -118,8 +118,8 @@ not (weak `__kconfig` variables and maps, sections `.bss.x`) works in a skeleton
         "subskeletons": attr.label_list(
             doc = """
             The subskeletons, `bpf_subskeleton`, of libraries that the object holds. The build checks that it
-            does: that each variable, map and program which the subskeleton looks up is there, with the same
-            type. The skeleton then has them opened, as its field `Subskeletons`.
+            does: that each variable, map, struct_ops map and program which the subskeleton looks up is
+            there, with the same type. The skeleton then has them opened, as its field `Subskeletons`.
             """,
             providers = [BpfSubskeletonInfo],
         ),

@@ -48,9 +48,9 @@ bpf_subskeleton = go_rule(
     doc = """Makes a Go package of a BPF library.
 
 The package opens the part of a skeleton that is the library's: its maps, programs
-and links, and a pointer to each of its global variables. It works with every final
-object that the library is linked into, so that the library's user-space code is
-written once, and without knowledge of these objects.
+and links, its struct_ops tables, and a pointer to each of its global variables. It
+works with every final object that the library is linked into, so that the library's
+user-space code is written once, and without knowledge of these objects.
 
 ```starlark
 bpf_subskeleton(

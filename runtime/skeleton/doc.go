@@ -83,14 +83,27 @@
 // section that the library has them in. They are the same before Load and after it,
 // and as valid as any pointer into these structs. Maps have handles of the library's
 // types, programs those of the skeleton, and *lib.Links.X is the skeleton's slot: a
-// link that is put there is closed by the skeleton's Detach and Close.
+// link that is put there is closed by the skeleton's Detach and Close. The maps that
+// the loader makes for data sections (.data, .rodata, .bss, .kconfig) are not among
+// the library's: they are the object's, with the variables of all of its files. The
+// skeleton has them.
+//
+// Variables in an arena, the library's and those that it declares extern, are the
+// exception here too: Load moves them, and makes the fields of all subskeletons that
+// are open point to where they are then. Take pointers to them after Load.
+//
+// A struct_ops map is in lib.StructOps as in the skeleton, and is the same memory: set
+// programs and values there before Load. lib.Maps has the skeleton's handle on it, and
+// lib.Links its slot. A table takes all programs of the object, those of other files
+// too.
 //
 // What the library declares extern, and another file of the object defines, is there
 // as well: variables in the struct Externs, maps with the others. A weak one that the
 // object does not have is nil.
 //
 // A symbol that the object does not have, or has with another type, is part of one
-// [*MismatchError] that lists all of them. Only symbols with global linkage count: a
+// [*MismatchError] that lists all of them. A hidden symbol of the library is for its
+// own files, and not in the subskeleton. Only symbols with global linkage count: a
 // static variable with the name of one of the library's is another variable.
 //
 // A skeleton that is generated with subskeletons opens them itself, into its field

@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 
 	"github.com/rules-bpf/rules_bpf/internal/bpflib"
@@ -32,7 +33,9 @@ type LibraryDesc struct {
 	Library string
 	Maps    []MapDesc
 	Progs   []LibraryProgDesc
-	Vars    []VarDesc
+	// StructOps are the struct_ops maps.
+	StructOps []LibraryStructOpsDesc
+	Vars      []VarDesc
 }
 
 // LibraryProgDesc ties a program of a library to the fields of the subskeleton that
@@ -57,6 +60,32 @@ func LibraryProg[H any, P interface {
 		section: section,
 		open:    func(p *Program) { *field = P(nil).wrap(p) },
 		link:    slot,
+	}
+}
+
+// LibraryStructOpsDesc ties a struct_ops map of a library to the fields of the
+// subskeleton that hold its table, its handle and the slot of its link. Generated
+// code makes it with [LibraryStructOps].
+type LibraryStructOpsDesc struct {
+	name string
+	size uintptr
+	// set points the field of the table to it.
+	set    func(table unsafe.Pointer)
+	handle **StructOpsMap
+	link   **link.Link
+}
+
+// LibraryStructOps describes the struct_ops map called name whose table, laid out as
+// T, is in the object's skeleton: its address belongs in *field, its handle in
+// *handle, and the address of its slot in *slot.
+func LibraryStructOps[T any](name string, field **T, handle **StructOpsMap, slot **link.Link) LibraryStructOpsDesc {
+	var zero T
+	return LibraryStructOpsDesc{
+		name:   name,
+		size:   unsafe.Sizeof(zero),
+		set:    func(table unsafe.Pointer) { *field = (*T)(table) },
+		handle: handle,
+		link:   slot,
 	}
 }
 
@@ -133,6 +162,14 @@ func (o *Object) openLibrary(desc LibraryDesc) error {
 		d.open(p)
 		*d.link = p.link
 	}
+	for _, d := range desc.StructOps {
+		m := o.structOpsMap(d.name)
+		if m == nil || d.size != uintptr(m.typ.Size) {
+			return fmt.Errorf("struct_ops map %s: does not fit the generated code: generate it again", d.name)
+		}
+		d.set(m.table)
+		*d.handle, *d.link = m, m.slot
+	}
 	return nil
 }
 
@@ -179,6 +216,15 @@ func (o *Object) prog(name string) *Program {
 	return nil
 }
 
+func (o *Object) structOpsMap(name string) *StructOpsMap {
+	for _, m := range o.structOps {
+		if m.name == name {
+			return m
+		}
+	}
+	return nil
+}
+
 func (o *Object) section(name string) *section {
 	for i := range o.sections {
 		if o.sections[i].name == name {
@@ -217,6 +263,14 @@ func (v libraryView) Map(name string) (bpflib.MapDef, bool) {
 		}
 	}
 	return bpflib.MapDef{}, false
+}
+
+func (v libraryView) StructOps(name string) (btf.Type, bool) {
+	m := v.o.structOpsMap(name)
+	if m == nil {
+		return nil, false
+	}
+	return m.typ, true
 }
 
 func (v libraryView) Prog(name string) (bpflib.Prog, bool) {

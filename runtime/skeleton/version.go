@@ -8,7 +8,7 @@ const (
 	// MinVersion is the oldest version of generated code that this package serves.
 	MinVersion = 3
 	// MaxVersion is the newest version of generated code that this package serves.
-	MaxVersion = 3
+	MaxVersion = 4
 )
 
 // EnforceVersion is the type of the version checks in generated code: it is

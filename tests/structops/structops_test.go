@@ -5,15 +5,9 @@ package structops
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
-	"io"
-	"net"
-	"os"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -71,16 +65,7 @@ func only(skel *tables.Skeleton) {
 // available says whether the kernel lists a congestion control of this name.
 func available(t testing.TB, name string) bool {
 	t.Helper()
-	return listed(t, "available", name)
-}
-
-func listed(t testing.TB, list, name string) bool {
-	t.Helper()
-	data, err := os.ReadFile("/proc/sys/net/ipv4/tcp_" + list + "_congestion_control")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return slices.Contains(strings.Fields(string(data)), name)
+	return kerneltest.CongestionControl(t, "available", name)
 }
 
 func wantAvailable(t testing.TB, names ...string) {
@@ -105,51 +90,6 @@ func wantGone(t testing.TB, names ...string) {
 		if available(t, name) {
 			t.Errorf("%s is still available", name)
 		}
-	}
-}
-
-// connect sends some data over a connection that uses the congestion control.
-func connect(t testing.TB, control string) {
-	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	received := make(chan error, 1)
-	const size = 1 << 20
-	go func() {
-		conn, err := l.Accept()
-		if err != nil {
-			received <- err
-			return
-		}
-		defer conn.Close()
-		n, err := io.Copy(io.Discard, conn)
-		if err == nil && n != size {
-			err = fmt.Errorf("received %d bytes, want %d", n, size)
-		}
-		received <- err
-	}()
-	dialer := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
-		var err error
-		if ctlErr := c.Control(func(fd uintptr) {
-			err = unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, control)
-		}); ctlErr != nil {
-			return ctlErr
-		}
-		return err
-	}}
-	conn, err := dialer.Dial("tcp4", l.Addr().String())
-	if err != nil {
-		t.Fatalf("connect with %s: %v", control, err)
-	}
-	if _, err := conn.Write(make([]byte, size)); err != nil {
-		t.Error(err)
-	}
-	conn.Close()
-	if err := <-received; err != nil {
-		t.Error(err)
 	}
 }
 
@@ -270,7 +210,7 @@ func TestAttach(t *testing.T) {
 		}
 		for i, calls := range []*tables.Calls{&skel.Bss.FirstCalls, &skel.Bss.SecondCalls, &skel.Bss.ThirdCalls, &skel.Bss.V2Calls} {
 			before := atomic.LoadUint64(&calls.CongAvoid)
-			connect(t, names[i])
+			kerneltest.Transfer(t, names[i])
 			if atomic.LoadUint64(&calls.CongAvoid) == before {
 				t.Errorf("%s was not used", names[i])
 			}
@@ -296,7 +236,7 @@ func TestAttachWithoutLinks(t *testing.T) {
 		}
 		wantAvailable(t, "ops_third", "ops_old")
 		before := atomic.LoadUint64(&skel.Bss.ThirdCalls.CongAvoid)
-		connect(t, "ops_third")
+		kerneltest.Transfer(t, "ops_third")
 		if atomic.LoadUint64(&skel.Bss.ThirdCalls.CongAvoid) == before {
 			t.Error("ops_third was not used")
 		}
@@ -384,11 +324,11 @@ func TestWiringInUse(t *testing.T) {
 		if err := skel.Attach(); err != nil {
 			t.Fatal(err)
 		}
-		connect(t, "ops_first")
+		kerneltest.Transfer(t, "ops_first")
 		if skel.Bss.FirstCalls.CongAvoid == 0 || skel.Bss.SecondCalls != (tables.Calls{}) {
 			t.Fatalf("a connection with ops_first called %+v of it, %+v of ops_second", skel.Bss.FirstCalls, skel.Bss.SecondCalls)
 		}
-		connect(t, "ops_second")
+		kerneltest.Transfer(t, "ops_second")
 		if skel.Bss.SecondCalls.CongAvoid == 0 || skel.Bss.ThirdCalls != (tables.Calls{}) {
 			t.Fatalf("a connection with ops_second called %+v of it, %+v of ops_third", skel.Bss.SecondCalls, skel.Bss.ThirdCalls)
 		}
@@ -417,10 +357,10 @@ func TestValues(t *testing.T) {
 	}
 	wantAvailable(t, "set")
 	wantGone(t, "ops_first", "late")
-	if !listed(t, "allowed", "set") {
+	if !kerneltest.CongestionControl(t, "allowed", "set") {
 		t.Error("the flag was not set")
 	}
-	connect(t, "set")
+	kerneltest.Transfer(t, "set")
 	if skel.Bss.FirstCalls.CongAvoid == 0 {
 		t.Error("it was not used")
 	}
@@ -470,8 +410,8 @@ func TestPrograms(t *testing.T) {
 	if err := skel.Attach(); err != nil {
 		t.Fatal(err)
 	}
-	connect(t, "ops_first")
-	connect(t, "ops_second")
+	kerneltest.Transfer(t, "ops_first")
+	kerneltest.Transfer(t, "ops_second")
 	if skel.Bss.SpareCalls.CongAvoid == 0 || skel.Bss.FirstCalls.CongAvoid != 0 {
 		t.Errorf("%+v of the new program and %+v of the old one were called", skel.Bss.SpareCalls, skel.Bss.FirstCalls)
 	}
@@ -494,7 +434,7 @@ func TestDroppedProgram(t *testing.T) {
 	if err := skel.Attach(); err != nil {
 		t.Fatal(err)
 	}
-	connect(t, "ops_first")
+	kerneltest.Transfer(t, "ops_first")
 	if calls := skel.Bss.FirstCalls; calls.Init != 0 || calls.CongAvoid == 0 {
 		t.Errorf("calls are %+v", calls)
 	}
@@ -728,7 +668,7 @@ func TestUpdateLink(t *testing.T) {
 	if err := skel.Attach(); err != nil {
 		t.Fatal(err)
 	}
-	connect(t, "ops_first")
+	kerneltest.Transfer(t, "ops_first")
 	if skel.Bss.FirstCalls.CongAvoid == 0 || skel.Bss.SecondCalls.CongAvoid != 0 {
 		t.Errorf("before: calls are %+v and %+v", skel.Bss.FirstCalls, skel.Bss.SecondCalls)
 	}
@@ -736,7 +676,7 @@ func TestUpdateLink(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := skel.Bss.FirstCalls.CongAvoid
-	connect(t, "ops_first")
+	kerneltest.Transfer(t, "ops_first")
 	if skel.Bss.FirstCalls.CongAvoid != first || skel.Bss.SecondCalls.CongAvoid == 0 {
 		t.Errorf("after: calls are %+v and %+v", skel.Bss.FirstCalls, skel.Bss.SecondCalls)
 	}

@@ -116,6 +116,9 @@ func TestErrors(t *testing.T) {
 		{Section: ".bss", Name: "a", Type: &btf.Int{Name: "odd", Size: 3}},
 		{Section: ".bss", Name: "b", Type: &btf.Int{Name: "odd", Size: 3}},
 	}}).Build()))
+	write(t, "ops.bpf.o", string((&objtest.File{Vars: []objtest.Var{
+		{Section: "?.struct_ops", Name: "table", Type: objtest.Struct("ops", objtest.M("weight", objtest.U64))},
+	}}).Build()))
 	const remedy = ": change its type, or declare the variable static or __hidden, which keeps it out of the Go code"
 	for _, tt := range []struct {
 		args string
@@ -152,6 +155,7 @@ func TestErrors(t *testing.T) {
 		{"check -object text.o x.bpf.o", "bpfgen: text.o: not an ELF file: give an object file that clang made with -target bpf\n"},
 		{"check -object x.bpf.o -o stamp two.bpf.o", "bpfgen: x.bpf.o: a: library two.bpf.o has odd of 3 bytes in .bss, the object has no variable of this name that is neither static nor hidden: link the library into the object\n" +
 			"bpfgen: x.bpf.o: b: library two.bpf.o has odd of 3 bytes in .bss, the object has no variable of this name that is neither static nor hidden: link the library into the object\n"},
+		{"check -object x.bpf.o -o stamp ops.bpf.o", "bpfgen: x.bpf.o: table: library ops.bpf.o has a struct_ops map of struct ops, the object has no struct_ops map of this name: link the library into the object\n"},
 		{"check -object two.bpf.o -o none/stamp two.bpf.o", "bpfgen: none/stamp: no such file or directory\n"},
 		{"@missing", "bpfgen: missing: no such file or directory\n"},
 		{"compile", "bpfgen: compile: flag -o is missing: usage: bpfgen compile -o OUT.o [-inputs FILE -unused FILE] -- CLANG ARGUMENT...\n"},
@@ -167,7 +171,7 @@ func TestErrors(t *testing.T) {
 			if status != 1 || out != "" || errs != tt.want {
 				t.Errorf("status %d, stdout %q, stderr\n%q, want\n%q", status, out, errs, tt.want)
 			}
-			if got, want := files(t), "text.o two.bpf.o x.bpf.o"; got != want {
+			if got, want := files(t), "ops.bpf.o text.o two.bpf.o x.bpf.o"; got != want {
 				t.Errorf("the folder has %s, want %s", got, want)
 			}
 		})

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Has the names of the library without the library, each with something else.
+// Has the names of the libraries without the libraries, each with something else.
 
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -42,6 +42,14 @@ struct {
 	int app_id;
 } __attribute__((packed)) other;
 int LINUX_KERNEL_VERSION;
+
+struct tcp_congestion_ops {
+	char name[16];
+	unsigned int (*ssthresh)(void *sk);
+};
+
+struct tcp_congestion_ops steady SEC("?.struct_ops.link") = {.name = "misfit"};
+struct tcp_congestion_ops *steady_old;
 
 SEC("socket")
 int limiter_watch(void *ctx)

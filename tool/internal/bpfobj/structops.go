@@ -20,6 +20,8 @@ type StructOps struct {
 	// Size is the size of the variable, in bytes.
 	Size uint64
 	Type *btf.Struct
+	// Hidden says that the map is for the object's own files only.
+	Hidden bool
 	// Funcs are the members that are pointers to functions, in the order of the
 	// struct. Only members of the struct itself are among them, not those of structs
 	// within it: the kernel looks no deeper.
@@ -125,7 +127,7 @@ func (r *reader) finishStructOps() error {
 
 func newStructOps(v Variable, section string) (StructOps, error) {
 	s, _ := btf.As[*btf.Struct](v.Type)
-	table := StructOps{Name: v.Name, Section: section, Size: v.Size, Type: s}
+	table := StructOps{Name: v.Name, Section: section, Size: v.Size, Type: s, Hidden: v.Hidden}
 	for _, m := range s.Members {
 		p, ok := btf.As[*btf.Pointer](m.Type)
 		if !ok || m.Name == "" {

@@ -37,6 +37,11 @@ func Library(lib *bpfobj.Object) *bpflib.Library {
 			out.Maps = append(out.Maps, bpflib.Map{Name: m.Name, MapDef: mapDef(&m), Weak: m.Extern && m.Weak})
 		}
 	}
+	for _, m := range lib.StructOps {
+		if !m.Hidden {
+			out.StructOps = append(out.StructOps, bpflib.StructOps{Name: m.Name, Type: m.Type})
+		}
+	}
 	for _, p := range lib.Programs {
 		out.Progs = append(out.Progs, bpflib.Prog{Name: p.Name, Section: p.Section})
 	}
@@ -87,6 +92,7 @@ type object struct {
 	order binary.ByteOrder
 	vars  map[string]bpflib.ObjectVar
 	maps  map[string]bpflib.MapDef
+	ops   map[string]btf.Type
 	progs map[string]bpflib.Prog
 }
 
@@ -103,6 +109,11 @@ func (o *object) Map(name string) (bpflib.MapDef, bool) {
 	return m, ok
 }
 
+func (o *object) StructOps(name string) (btf.Type, bool) {
+	t, ok := o.ops[name]
+	return t, ok
+}
+
 func (o *object) Prog(name string) (bpflib.Prog, bool) {
 	p, ok := o.progs[name]
 	return p, ok
@@ -115,6 +126,7 @@ func Object(obj *bpfobj.Object) bpflib.Object {
 		order: obj.ByteOrder,
 		vars:  make(map[string]bpflib.ObjectVar),
 		maps:  make(map[string]bpflib.MapDef),
+		ops:   make(map[string]btf.Type),
 		progs: make(map[string]bpflib.Prog),
 	}
 	for _, sec := range obj.Sections {
@@ -127,6 +139,9 @@ func Object(obj *bpfobj.Object) bpflib.Object {
 	}
 	for _, m := range obj.Maps {
 		o.maps[m.Name] = mapDef(&m)
+	}
+	for _, m := range obj.StructOps {
+		o.ops[m.Name] = m.Type
 	}
 	for _, p := range obj.Programs {
 		o.progs[p.Name] = bpflib.Prog{Name: p.Name, Section: p.Section}

@@ -290,6 +290,27 @@ func TestRules(t *testing.T) {
 			},
 			want: []string{"section .struct_ops SHT_PROGBITS SHF_WRITE+SHF_ALLOC 32 bytes, 4 relocations"},
 		},
+		"struct_ops maps": {
+			files: []string{
+				`struct ops { int (*f)(void *c); int n; }; SEC("struct_ops") int a(void *c) { return 1; } struct ops o SEC("?.struct_ops.link") = { a, 1 };`,
+				`struct ops { int (*f)(void *c); int n; }; SEC("struct_ops.s") int b(void *c) { return 1; } struct ops p SEC(".struct_ops") = { b, 2 };
+				struct ops own SEC("?.struct_ops.link") __hidden = { b, 3 }; struct ops q SEC("?.struct_ops.link") = { b, 4 };`,
+			},
+			want: []string{
+				"section ?.struct_ops.link SHT_PROGBITS SHF_WRITE+SHF_ALLOC 48 bytes, 3 relocations",
+				"section .struct_ops SHT_PROGBITS SHF_WRITE+SHF_ALLOC 16 bytes, 1 relocations",
+				"in list ?.struct_ops.link Var:\"o\"", "in list ?.struct_ops.link Var:\"q\"", "in list .struct_ops Var:\"p\"",
+				"symbol own STB_GLOBAL STT_OBJECT STV_HIDDEN",
+			},
+		},
+		// Clang puts them in .addr_space.1 since version 19.
+		"address space": {
+			files: []string{
+				`struct { __uint(type, 33); __uint(map_flags, 1024); __uint(max_entries, 10); } space SEC(".maps"); u64 __arena zero; u64 __arena one = 1; extern u32 __arena two; SEC("tc") int p(void *c) { return zero + one + two; }`,
+				`static u32 __arena one = 7; u32 __arena two = 2; extern u64 __arena zero; SEC("tc") int q(void *c) { return one++ + two + zero; }`,
+			},
+			values: map[string]uint64{"zero": 0, "one": 1, "two": 2},
+		},
 		"forward declarations": {
 			files: []string{
 				`struct in; struct out { struct in *in; int n; }; struct out o = { 0, 1 }; SEC("tc") int p(void *c) { return o.n; }`,

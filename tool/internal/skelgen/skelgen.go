@@ -84,11 +84,10 @@ func CheckPackage(pkg string) error {
 // generator is what the file of a skeleton and that of a subskeleton are both
 // written from: C names with their Go names.
 type generator struct {
-	pkg    string
-	object string
-	maps   []mapField
-	progs  []prog
-	// structOps are those of a skeleton.
+	pkg       string
+	object    string
+	maps      []mapField
+	progs     []prog
 	structOps []structOps
 	types     *gotype.Decls
 }
@@ -131,7 +130,7 @@ type section struct {
 func newSkeleton(obj *bpfobj.Object, loaded *normalise.Object, opts Options) (*skeleton, error) {
 	names := gonames.NewScope(apiNames...)
 	s := &skeleton{generator: newGenerator(obj, opts, names), loaded: loaded, arena: obj.Arena}
-	s.nameStructOps(obj, s.nameAllMaps(obj))
+	s.nameStructOps(obj.StructOps, s.nameAllMaps(obj))
 	errs := s.addSubskeletons(opts.Subskeletons)
 	for _, err := range s.addSections(obj, names) {
 		errs = append(errs, withoutGoForm(err))

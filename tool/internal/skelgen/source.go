@@ -113,7 +113,7 @@ func (s *skeleton) appendHandles(b []byte) []byte {
 // and Close like the others.
 `...)
 	b = s.appendLinks(b, "link.Link")
-	b = s.appendStructOps(b)
+	b = s.appendStructOps(b, "StructOps are the tables of programs and values that the kernel calls and reads.")
 	return s.appendSubskeletons(b)
 }
 

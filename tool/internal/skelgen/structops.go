@@ -22,13 +22,13 @@ type structOps struct {
 
 // nameStructOps gives each struct_ops map its fields, after the maps of other kinds
 // and after the programs, whose names have their fields already.
-func (s *skeleton) nameStructOps(obj *bpfobj.Object, mapNames *gonames.Scope) {
+func (g *generator) nameStructOps(all []bpfobj.StructOps, mapNames *gonames.Scope) {
 	tables, links := gonames.NewScope(), gonames.NewScope()
-	for _, p := range s.progs {
+	for _, p := range g.progs {
 		links.Reserve(p.goName)
 	}
-	for _, table := range obj.StructOps {
-		s.structOps = append(s.structOps, structOps{
+	for _, table := range all {
+		g.structOps = append(g.structOps, structOps{
 			named:    named{tables.Export(table.Name), table.Name},
 			mapName:  mapNames.Export(table.Name),
 			linkName: links.Export(table.Name),
@@ -39,16 +39,16 @@ func (s *skeleton) nameStructOps(obj *bpfobj.Object, mapNames *gonames.Scope) {
 
 // typeStructOps declares the types of the tables. It comes after the types of
 // variables and maps.
-func (s *skeleton) typeStructOps() []error {
+func (g *generator) typeStructOps() []error {
 	var errs []error
 	types := make(map[*btf.Struct]string)
-	for i := range s.structOps {
-		m := &s.structOps[i]
+	for i := range g.structOps {
+		m := &g.structOps[i]
 		name, ok := types[m.table.Type]
 		if !ok {
 			c := gotype.Comment(m.table.Type.Name)
 			var err error
-			name, err = s.types.StructOps(m.table.Type, "struct "+c+", a table of programs and values for the kernel")
+			name, err = g.types.StructOps(m.table.Type, "struct "+c+", a table of programs and values for the kernel")
 			if err != nil {
 				errs = append(errs, fmt.Errorf("%s: %w: change the struct, or leave the member out if the kernel's has it at the end", gotype.Comment(m.c), err))
 				continue
@@ -60,18 +60,14 @@ func (s *skeleton) typeStructOps() []error {
 	return errs
 }
 
-// appendStructOps appends the struct StructOps.
-func (s *skeleton) appendStructOps(b []byte) []byte {
-	if len(s.structOps) == 0 {
+// appendStructOps appends the struct StructOps. The comment begins with doc.
+func (g *generator) appendStructOps(b []byte, doc string) []byte {
+	if len(g.structOps) == 0 {
 		return b
 	}
-	b = append(b, `
-// StructOps are the tables of programs and values that the kernel calls and reads.
-// Set their fields before Load, which makes the maps of them: a program that no
-// table has any more is not loaded, and nil leaves a place empty.
-type StructOps struct {
-`...)
-	for _, m := range s.structOps {
+	b = appendComment(append(b, '\n'), "", doc+" Set their fields before Load, which makes the maps of them: a program that no table has any more is not loaded, and nil leaves a place empty.")
+	b = append(b, "type StructOps struct {\n"...)
+	for _, m := range g.structOps {
 		b = fmt.Appendf(b, "\t%s *%s // %s, SEC(%q)\n", m.goName, m.goType, gotype.Comment(m.c), m.table.Section)
 	}
 	return append(b, "}\n"...)

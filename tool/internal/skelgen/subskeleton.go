@@ -13,7 +13,7 @@ import (
 )
 
 // subContract is the contract that the code of subskeletons is written for.
-const subContract = 3
+const subContract = 4
 
 // externSection is what the struct is named after that has the variables which the
 // library declares and does not define.
@@ -72,7 +72,13 @@ func newSubskeleton(lib *bpfobj.Object, opts Options) (*subskeleton, error) {
 			maps = append(maps, m)
 		}
 	}
-	s.nameMaps(maps)
+	var tables []bpfobj.StructOps
+	for _, m := range lib.StructOps {
+		if !m.Hidden {
+			tables = append(tables, m)
+		}
+	}
+	s.nameStructOps(tables, s.nameMaps(maps))
 	errs := s.addGroups(lib, names)
 	s.typeMaps(maps)
 	for i, m := range maps {
@@ -83,6 +89,7 @@ func newSubskeleton(lib *bpfobj.Object, opts Options) (*subskeleton, error) {
 			s.generator.maps[i].note += ", extern"
 		}
 	}
+	errs = append(errs, s.typeStructOps()...)
 	errs = append(errs, s.declareTypes(lib, opts.Types)...)
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -206,8 +213,11 @@ package %s
 	Maps Maps
 	Progs Progs
 	Links Links
-
 `...)
+	if len(s.structOps) > 0 {
+		b = append(b, "\tStructOps StructOps\n"...)
+	}
+	b = append(b, '\n')
 	for _, g := range s.groups {
 		b = fmt.Appendf(b, "\t%[1]s %[1]s\n", g.goName)
 	}
@@ -219,6 +229,7 @@ package %s
 // library attached: what is in a slot is closed by the skeleton's Detach and Close.
 `...)
 	b = s.appendLinks(b, "*link.Link")
+	b = s.appendStructOps(b, "StructOps are the tables of the library, in the object's skeleton: what is set here is set there.")
 	for _, g := range s.groups {
 		b = append(b, '\n')
 		b = appendComment(b, "", fmt.Sprintf("%s points to %s. A pointer is nil after Load when the kernel cannot map the section.", g.goName, g.doc))
@@ -253,6 +264,13 @@ func Open(obj skeleton.Any) (*Subskeleton, error) {
 		b = append(b, "\t\tProgs: []skeleton.LibraryProgDesc{\n"...)
 		for _, p := range s.progs {
 			b = fmt.Appendf(b, "\t\t\tskeleton.LibraryProg(%q, %q, &s.Progs.%[3]s, &s.Links.%[3]s),\n", p.c, p.section, p.goName)
+		}
+		b = append(b, "\t\t},\n"...)
+	}
+	if len(s.structOps) > 0 {
+		b = append(b, "\t\tStructOps: []skeleton.LibraryStructOpsDesc{\n"...)
+		for _, m := range s.structOps {
+			b = fmt.Appendf(b, "\t\t\tskeleton.LibraryStructOps(%q, &s.StructOps.%s, &s.Maps.%s, &s.Links.%s),\n", m.c, m.goName, m.mapName, m.linkName)
 		}
 		b = append(b, "\t\t},\n"...)
 	}

@@ -26,8 +26,13 @@ var (
 	limit = Struct("limit", M("per_second", U32), M("burst", U64))
 	usage = Struct("usage", M("allowed", U64), M("refused", U64))
 
+	policyOps = Struct("policy_ops", M("pick", function), M("weight", U32))
+
 	libraryFile = &File{
-		Programs: []Program{{Name: "watch", Section: "raw_tp/sys_enter", Refs: []string{"app_counts", "app_id", "app_extra", "calls", "usage", "LINUX_KERNEL_VERSION", "private"}}},
+		Programs: []Program{
+			{Name: "pick", Section: "struct_ops/pick"},
+			{Name: "watch", Section: "raw_tp/sys_enter", Refs: []string{"app_counts", "app_id", "app_extra", "calls", "usage", "LINUX_KERNEL_VERSION", "private"}},
+		},
 		Vars: []Var{
 			{Section: ".rodata", Name: "default_limit", Type: Const(Volatile(limit)), Value: le(uint32(2))},
 			{Section: ".data", Name: "limit", Type: limit, Value: le(uint32(3))},
@@ -43,6 +48,11 @@ var (
 			{Section: ".data.hidden", Name: "not_shown", Type: U32, Visibility: elf.STV_HIDDEN},
 			{Section: ".addr_space.1", Name: "shared", Type: U64, Value: le(uint64(7))},
 			{Section: ".addr_space.1", Name: "not_shared", Type: U64, Visibility: elf.STV_HIDDEN},
+			{Section: ".struct_ops.link", Name: "policy", Type: policyOps, Value: le(uint64(0), uint32(3)), Refs: []Ref{{0, "pick"}}},
+			// The names of a map and of a program.
+			{Section: "?.struct_ops", Name: "Usage", Type: policyOps},
+			{Section: "?.struct_ops", Name: "Watch", Type: policyOps},
+			{Section: "?.struct_ops", Name: "own", Type: policyOps, Visibility: elf.STV_HIDDEN},
 			{Section: ".maps", Name: "usage", Type: Map(1, 16, U32, usage)},
 			{Section: ".maps", Name: "secret", Type: Map(1, 16, U32, U32), Visibility: elf.STV_HIDDEN},
 			{Section: ".maps", Name: "app_counts", Type: Map(2, 4, U32, U64), Extern: true},

@@ -31,7 +31,7 @@ type Link interface{ Close() error }
 `,
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton": `package skeleton
 import "github.com/cilium/ebpf/link"
-const MinVersion, MaxVersion = 3, 3
+const MinVersion, MaxVersion = 3, 4
 type EnforceVersion uint
 type Object struct{}
 func (*Object) Load() error
@@ -78,9 +78,11 @@ func (o *Object) object() *Object { return o }
 type MismatchError struct{}
 type LibraryProgDesc struct{}
 func LibraryProg[H any, P interface{ *H; wrap(*Program) *H }](name, section string, field **H, slot **link.Link) LibraryProgDesc { panic("") }
+type LibraryStructOpsDesc struct{}
+func LibraryStructOps[T any](name string, field **T, handle **StructOpsMap, slot **link.Link) LibraryStructOpsDesc { panic("") }
 type VarDesc struct{}
 func Variable[T any](name string, field **T) VarDesc { panic("") }
-type LibraryDesc struct { Name, Library string; Maps []MapDesc; Progs []LibraryProgDesc; Vars []VarDesc }
+type LibraryDesc struct { Name, Library string; Maps []MapDesc; Progs []LibraryProgDesc; StructOps []LibraryStructOpsDesc; Vars []VarDesc }
 func OpenLibrary(Any, LibraryDesc) error
 ` + programStubs(),
 	"example.com/limiter": `package other_name
@@ -240,7 +242,7 @@ func TestWrongLayoutDoesNotCompile(t *testing.T) {
 // Generated code for another contract must not compile.
 func TestWrongVersionDoesNotCompile(t *testing.T) {
 	src := generate(t, "minimal", "minimal.bpf.o", minimalFile.Build())
-	for _, version := range []string{"2", "4"} {
+	for _, version := range []string{"2", "5"} {
 		wrong := bytes.ReplaceAll(src, []byte("EnforceVersion(3 -"), []byte("EnforceVersion("+version+" -"))
 		wrong = bytes.ReplaceAll(wrong, []byte("MaxVersion - 3)"), []byte("MaxVersion - "+version+")"))
 		if err := typeCheck(wrong, "amd64"); err == nil {

@@ -67,6 +67,22 @@ extern int bpf_prog_active SEC(".ksyms");
 
 static void *(*lookup)(void *map, const void *key) = (void *)1;
 
+struct policy_ops {
+	int (*pick)(void);
+	unsigned int weight;
+};
+
+SEC("struct_ops/pick")
+int pick(void *ctx)
+{
+	return 0;
+}
+
+SEC(".struct_ops.link") struct policy_ops policy = {.pick = (void *)pick, .weight = 3};
+SEC("?.struct_ops") struct policy_ops Usage = {};
+SEC("?.struct_ops") struct policy_ops Watch = {};
+SEC("?.struct_ops") struct policy_ops own __hidden = {};
+
 SEC("raw_tp/sys_enter")
 int watch(void *ctx)
 {
