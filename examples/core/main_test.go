@@ -1,12 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
-	"strings"
+	"regexp"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,24 +14,30 @@ import (
 
 func TestRun(t *testing.T) {
 	kerneltest.BPF(t)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	go func() {
+	// This very process is the parent.
+	want := regexp.MustCompile(fmt.Sprintf(`(?m)^child \(pid \d+\), started by .* \(pid %d\) `, os.Getpid()))
+	var out kerneltest.Output
+	child := kerneltest.Program(t, "child")
+	var children sync.WaitGroup
+	defer children.Wait()
+	children.Go(func() {
 		for ctx.Err() == nil {
-			_ = exec.Command("/bin/true").Run()
+			kerneltest.Run(t, child)
 			time.Sleep(20 * time.Millisecond)
 		}
+	})
+	go func() {
+		out.WaitFor(ctx, want)
+		cancel()
 	}()
-	var out bytes.Buffer
-	if err := run(ctx, &out, 10*time.Millisecond); err != nil {
+	err := run(ctx, &out, 10*time.Millisecond)
+	cancel()
+	if err != nil {
 		t.Fatal(err)
 	}
-	// This very process is the parent.
-	want := fmt.Sprintf("(pid %d) ", os.Getpid())
-	for line := range strings.Lines(out.String()) {
-		if strings.HasPrefix(line, "true (pid ") && strings.Contains(line, want) {
-			return
-		}
+	if !want.MatchString(out.String()) {
+		t.Errorf("no exec of child with parent %d in\n%s", os.Getpid(), out.String())
 	}
-	t.Errorf("no exec of true with parent %d in\n%s", os.Getpid(), out.String())
 }

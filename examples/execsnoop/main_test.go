@@ -1,10 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"os/exec"
-	"strings"
+	"regexp"
 	"testing"
 	"time"
 
@@ -13,6 +11,10 @@ import (
 
 func TestRun(t *testing.T) {
 	kerneltest.Tracefs(t)
+	child := kerneltest.Program(t, "child")
+	// Printed when the program is attached.
+	heading := regexp.MustCompile(`FILE\n`)
+	seen := regexp.MustCompile(`(?m) child +` + regexp.QuoteMeta(child) + `$`)
 	for _, tc := range []struct {
 		uid  int64
 		want bool
@@ -21,26 +23,24 @@ func TestRun(t *testing.T) {
 		{0, true},
 		{54321, false},
 	} {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
+		var out kerneltest.Output
 		go func() {
-			for ctx.Err() == nil {
-				_ = exec.Command("/bin/true", "execsnoop").Run()
-				time.Sleep(20 * time.Millisecond)
+			defer cancel()
+			out.WaitFor(ctx, heading)
+			kerneltest.Run(t, child)
+			if tc.want {
+				out.WaitFor(ctx, seen)
+			} else {
+				time.Sleep(200 * time.Millisecond)
 			}
 		}()
-		var out bytes.Buffer
 		if err := run(ctx, &out, tc.uid); err != nil {
 			t.Fatal(err)
 		}
-		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-		seen := false
-		for _, line := range lines[1:] {
-			f := strings.Fields(line)
-			seen = seen || len(f) == 5 && f[3] == "true" && f[4] == "/bin/true"
-		}
-		if seen != tc.want {
-			t.Errorf("uid %d: /bin/true seen: %v, want %v:\n%s", tc.uid, seen, tc.want, out.String())
+		if got := seen.MatchString(out.String()); got != tc.want {
+			t.Errorf("uid %d: %s seen: %v, want %v:\n%s", tc.uid, child, got, tc.want, out.String())
 		}
 	}
 }

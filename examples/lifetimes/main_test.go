@@ -1,9 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
+	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -13,23 +14,44 @@ import (
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 )
 
-// watch runs the example while a process lives for 50 ms, again and again.
+// sleepEnv makes this binary live for 50 ms, in a process of its own.
+const sleepEnv = "LIFETIMES_SLEEP"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(sleepEnv) != "" {
+		time.Sleep(50 * time.Millisecond)
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// watch runs the example while processes live for 50 ms.
 func watch(t *testing.T, atLeast time.Duration, atMost uint64) []string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
+	sleeper := kerneltest.Program(t, "sleeper")
+	var out kerneltest.Output
 	go func() {
-		for ctx.Err() == nil {
-			_ = exec.Command("sleep", "0.05").Run()
+		defer cancel()
+		// Printed when the programs are attached.
+		out.WaitFor(ctx, regexp.MustCompile(`LIVED\n`))
+		for range 5 {
+			cmd := exec.Command(sleeper)
+			cmd.Env = []string{sleepEnv + "=1"}
+			if err := cmd.Run(); err != nil {
+				t.Error(err)
+			}
 		}
+		// For it to be printed.
+		time.Sleep(200 * time.Millisecond)
 	}()
-	var out bytes.Buffer
 	if err := run(ctx, &out, atLeast, atMost); err != nil {
 		t.Fatal(err)
 	}
 	var lived []string
 	for line := range strings.Lines(out.String()) {
-		if f := strings.Fields(line); len(f) == 3 && f[1] == "sleep" {
+		if f := strings.Fields(line); len(f) == 3 && f[1] == "sleeper" {
 			lived = append(lived, f[2])
 		}
 	}
@@ -38,6 +60,7 @@ func watch(t *testing.T, atLeast time.Duration, atMost uint64) []string {
 
 func TestRun(t *testing.T) {
 	kerneltest.BPF(t)
+	kerneltest.Linux(t, 5, 12, "atomic operations that return a value")
 	lived := watch(t, 0, 1000)
 	if len(lived) == 0 {
 		t.Fatal("no process was reported")
@@ -59,6 +82,7 @@ func TestRun(t *testing.T) {
 // the skeleton's sections.
 func TestShared(t *testing.T) {
 	kerneltest.BPF(t)
+	kerneltest.Linux(t, 5, 12, "atomic operations that return a value")
 	skel, err := report.Open()
 	if err != nil {
 		t.Fatal(err)

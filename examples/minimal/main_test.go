@@ -1,10 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"os"
-	"os/exec"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -32,10 +31,9 @@ func TestCounters(t *testing.T) {
 	}
 
 	const n = 5
+	child := kerneltest.Program(t, "child")
 	for range n {
-		if err := exec.Command("/bin/true").Run(); err != nil {
-			t.Fatal(err)
-		}
+		kerneltest.Run(t, child)
 	}
 	// Other processes of the machine are counted too.
 	if got := atomic.LoadUint64(&skel.Bss.Execs); got < n {
@@ -54,9 +52,13 @@ func TestCounters(t *testing.T) {
 
 func TestRun(t *testing.T) {
 	kerneltest.Tracefs(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	var out bytes.Buffer
+	var out kerneltest.Output
+	go func() {
+		out.WaitFor(ctx, regexp.MustCompile(`(.*\n){4}`))
+		cancel()
+	}()
 	if err := run(ctx, &out, 100*time.Millisecond); err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 
 func TestRun(t *testing.T) {
 	kerneltest.Tracefs(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	go func() {
 		// Half of the calls take at least a millisecond.

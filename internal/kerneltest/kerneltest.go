@@ -9,14 +9,21 @@ package kerneltest
 
 import (
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
 )
@@ -184,6 +191,73 @@ func Refused(t testing.TB, kind string, err error) {
 	t.Helper()
 	if errors.Is(err, unix.EPERM) && os.Getuid() == 0 {
 		t.Skipf("needs a kernel that lets root attach %s: %v", kind, err)
+	}
+}
+
+// Linux skips t unless the kernel is at least this version, which brought what t
+// needs.
+func Linux(t testing.TB, major, minor uint32, what string) {
+	t.Helper()
+	version, err := features.LinuxVersionCode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if version < major<<16|minor<<8 {
+		t.Skipf("needs a kernel with %s (%d.%d)", what, major, minor)
+	}
+}
+
+// Program returns the path of a program with this name that ends at once when its
+// argument is "-test.run=^$". It is this test: the machines that QEMU boots have no
+// other program.
+func Program(t testing.TB, name string) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.Symlink(self, path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// Run runs a program that Program has returned, with further arguments that it
+// does not look at.
+func Run(t testing.TB, path string, args ...string) {
+	t.Helper()
+	cmd := exec.Command(path, append([]string{"-test.run=^$"}, args...)...)
+	// Nothing of what Bazel has for this test.
+	cmd.Env = []string{"PATH="}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%s: %v\n%s", path, err, out)
+	}
+}
+
+// An Output takes what is printed, while others wait for it.
+type Output struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (o *Output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+// String returns what has been printed.
+func (o *Output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// WaitFor waits until what has been printed matches, or ctx ends.
+func (o *Output) WaitFor(ctx context.Context, re *regexp.Regexp) {
+	for ctx.Err() == nil && !re.MatchString(o.String()) {
+		time.Sleep(5 * time.Millisecond)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"unsafe"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/features"
 
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
@@ -89,7 +90,21 @@ func TestArenaAccess(t *testing.T) {
 	}
 }
 
+// needsVariables skips t when the kernel's BTF has functions only.
+func needsVariables(t *testing.T) {
+	t.Helper()
+	kernel, err := btf.LoadKernelSpec()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var v *btf.Var
+	if err := kernel.TypeByName("bpf_prog_active", &v); errors.Is(err, btf.ErrNotFound) {
+		t.Skipf("needs a kernel with variables in its BTF: %v", err)
+	}
+}
+
 func TestTypedKsymMissing(t *testing.T) {
+	needsVariables(t)
 	skel, err := ksyms.Open()
 	if err != nil {
 		t.Fatal(err)
@@ -107,6 +122,7 @@ func TestTypedKsym(t *testing.T) {
 	if err != nil || !strings.Contains(string(symbols), " bpf_prog_active\n") {
 		t.Skipf("needs a kernel that knows the addresses of its variables (CONFIG_KALLSYMS_ALL): %v", err)
 	}
+	needsVariables(t)
 	skel, err := ksyms.Open()
 	load(t, skel, err)
 	call(t, skel.Progs.ReadActive.Handle())
@@ -118,6 +134,7 @@ func TestTypedKsym(t *testing.T) {
 
 func TestLikeLibbpf(t *testing.T) {
 	kerneltest.BPFFS(t)
+	kerneltest.Linux(t, 5, 14, "programs that run as system calls")
 	pin := filepath.Join("/sys/fs/bpf", "rules_bpf_test_pinned")
 	skel, err := likelibbpf.Open()
 	t.Cleanup(func() {

@@ -341,6 +341,7 @@ func TestAutoload(t *testing.T) {
 // Pointers into a section that the kernel cannot map are nil, wherever they come
 // from.
 func TestUnmappable(t *testing.T) {
+	kerneltest.Linux(t, 5, 15, "a look for locks in global variables")
 	obj := openPlain(t)
 	lib := openLibrary(t, obj)
 	if lib.DataLocked.LimiterRounds == nil {

@@ -15,6 +15,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/rules-bpf/rules_bpf/tool/internal/cpio"
 	"github.com/rules-bpf/rules_bpf/tool/internal/vmproto"
@@ -67,7 +68,7 @@ func (c *contents) writeTo(f io.Writer) error {
 			return err
 		}
 	}
-	a := archive{w: cpio.NewWriter(buf), written: map[string]bool{}}
+	a := archive{w: cpio.NewWriter(buf), written: map[string]bool{}, first: map[fileID]string{}}
 	if err := a.file("/init", c.guest); err != nil {
 		return err
 	}
@@ -108,6 +109,16 @@ func appendFile(w io.Writer, name string) error {
 type archive struct {
 	w       *cpio.Writer
 	written map[string]bool
+	// first has the path in the archive of each file of the host.
+	first map[fileID]string
+}
+
+// fileID says which file of the host something is, whatever its name.
+type fileID struct{ dev, ino uint64 }
+
+func idOf(info fs.FileInfo) fileID {
+	st := info.Sys().(*syscall.Stat_t)
+	return fileID{uint64(st.Dev), st.Ino}
 }
 
 // tree writes a file, or a folder and what is in it. Symbolic links become what
@@ -118,6 +129,12 @@ func (a *archive) tree(guestPath, hostPath string) error {
 		return err
 	}
 	if !info.IsDir() {
+		// Among the runfiles, several names may lead to one file.
+		first, ok := a.first[idOf(info)]
+		if ok && first != guestPath {
+			return a.w.Symlink(guestPath, first)
+		}
+		a.first[idOf(info)] = guestPath
 		return a.file(guestPath, hostPath)
 	}
 	if err := a.w.Dir(guestPath); err != nil {

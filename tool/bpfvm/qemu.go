@@ -64,12 +64,30 @@ func readQEMU(path string) (*qemu, error) {
 // accelerators returns what to try, in this order. Whether KVM works is known
 // when it does: its device may be there and refuse what QEMU wants of it.
 func accelerators() []string {
+	// On machines that are virtual themselves the device may be there without
+	// help from the CPU. It then runs only kernels that were made for that, and
+	// others neither start nor end.
+	if info, err := os.ReadFile("/proc/cpuinfo"); err != nil || !virtualizes(string(info)) {
+		return []string{tcg}
+	}
 	f, err := os.OpenFile(kvmDevice, os.O_RDWR, 0)
 	if err != nil {
 		return []string{tcg}
 	}
 	f.Close()
 	return []string{kvm, tcg}
+}
+
+// virtualizes says whether the CPU that /proc/cpuinfo describes has instructions
+// for virtual machines: Intel's or AMD's, one of which KVM for x86 is built on.
+func virtualizes(cpuinfo string) bool {
+	for line := range strings.Lines(cpuinfo) {
+		if name, flags, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "flags" {
+			has := strings.Fields(flags)
+			return slices.Contains(has, "vmx") || slices.Contains(has, "svm")
+		}
+	}
+	return false
 }
 
 // smp returns the number of CPUs.

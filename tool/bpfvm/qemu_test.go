@@ -40,6 +40,19 @@ func TestArgs(t *testing.T) {
 	}
 }
 
+func TestVirtualizes(t *testing.T) {
+	for cpuinfo, want := range map[string]bool{
+		"processor\t: 0\nflags\t\t: fpu vmx sse\nvmx flags\t: ept\n": true,
+		"flags\t\t: fpu svm\n":                              true,
+		"flags\t\t: fpu hypervisor svm_lock\nbugs\t: vmx\n": false,
+		"": false,
+	} {
+		if got := virtualizes(cpuinfo); got != want {
+			t.Errorf("%q: %t, want %t", cpuinfo, got, want)
+		}
+	}
+}
+
 func TestReadQEMU(t *testing.T) {
 	write := func(content string) string {
 		path := filepath.Join(t.TempDir(), "qemu.json")

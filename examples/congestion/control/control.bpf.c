@@ -35,7 +35,7 @@ static void set_window(struct tcp_sock *tp, __u32 segments)
 SEC("struct_ops")
 void BPF_PROG(start, struct sock *sk)
 {
-	__sync_fetch_and_add(&counters.connections, 1);
+	__atomic_fetch_add(&counters.connections, 1, __ATOMIC_RELAXED);
 }
 
 // What the window shrinks to when a packet was lost.
@@ -44,7 +44,7 @@ __u32 BPF_PROG(after_loss, struct sock *sk)
 {
 	__u32 left = ((struct tcp_sock *)sk)->snd_cwnd * keep_percent / 100;
 
-	__sync_fetch_and_add(&counters.losses, 1);
+	__atomic_fetch_add(&counters.losses, 1, __ATOMIC_RELAXED);
 	return left < 2 ? 2 : left;
 }
 
@@ -65,7 +65,7 @@ void BPF_PROG(grow, struct sock *sk, __u32 ack, __u32 acked)
 	struct tcp_sock *tp = (struct tcp_sock *)sk;
 	__u32 count;
 
-	__sync_fetch_and_add(&counters.acks, 1);
+	__atomic_fetch_add(&counters.acks, 1, __ATOMIC_RELAXED);
 	if (tp->snd_cwnd < tp->snd_ssthresh) {
 		set_window(tp, tp->snd_cwnd + acked);
 		return;
@@ -81,7 +81,7 @@ void BPF_PROG(grow, struct sock *sk, __u32 ack, __u32 acked)
 SEC("struct_ops")
 void BPF_PROG(keep, struct sock *sk, __u32 ack, __u32 acked)
 {
-	__sync_fetch_and_add(&counters.acks, 1);
+	__atomic_fetch_add(&counters.acks, 1, __ATOMIC_RELAXED);
 	set_window((struct tcp_sock *)sk, window);
 }
 

@@ -36,7 +36,7 @@ int on_exec(void *ctx)
 	read_process(&last.self, task);
 	read_process(&last.parent, BPF_CORE_READ(task, real_parent));
 	last.age_ns = bpf_ktime_get_ns() - BPF_CORE_READ(task, group_leader, start_time);
-	__sync_fetch_and_add(&last.count, 1);
+	__atomic_fetch_add(&last.count, 1, __ATOMIC_RELAXED);
 	return 0;
 }
 

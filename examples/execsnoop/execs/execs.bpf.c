@@ -46,7 +46,7 @@ int on_exec(struct exec_args *ctx)
 		return 0;
 	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
 	if (!e) {
-		__sync_fetch_and_add(&lost, 1);
+		__atomic_fetch_add(&lost, 1, __ATOMIC_RELAXED);
 		return 0;
 	}
 	e->time_ns = bpf_ktime_get_ns();

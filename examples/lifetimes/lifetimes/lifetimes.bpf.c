@@ -58,9 +58,9 @@ int lifetimes_exit(void *ctx)
 	bpf_map_delete_elem(&lifetimes_started, &pid);
 	if (nsec < lifetimes_min_nsec)
 		return 0;
-	__sync_fetch_and_add(&lifetimes_count, 1);
+	__atomic_fetch_add(&lifetimes_count, 1, __ATOMIC_RELAXED);
 	if (nsec < NSEC_PER_SEC / CONFIG_HZ)
-		__sync_fetch_and_add(&lifetimes_within_tick, 1);
+		__atomic_fetch_add(&lifetimes_within_tick, 1, __ATOMIC_RELAXED);
 	if (nsec > lifetimes_longest_nsec)
 		lifetimes_longest_nsec = nsec;
 	lifetimes_ended(pid, nsec);

@@ -30,7 +30,7 @@ int count_switch(void *ctx)
 {
 	if (ignored_pid && current_pid() == ignored_pid)
 		return 0;
-	__sync_fetch_and_add(&switches, 1);
+	__atomic_fetch_add(&switches, 1, __ATOMIC_RELAXED);
 	return 0;
 }
 
@@ -39,7 +39,7 @@ int count_fork(void *ctx)
 {
 	if (ignored_pid && current_pid() == ignored_pid)
 		return 0;
-	__sync_fetch_and_add(&forks, 1);
+	__atomic_fetch_add(&forks, 1, __ATOMIC_RELAXED);
 	return 0;
 }
 
@@ -49,7 +49,7 @@ int count_exec(void *ctx)
 	last_exec.pid = current_pid();
 	last_exec.uid = bpf_get_current_uid_gid();
 	bpf_get_current_comm(last_exec.comm, sizeof(last_exec.comm));
-	__sync_fetch_and_add(&execs, 1);
+	__atomic_fetch_add(&execs, 1, __ATOMIC_RELAXED);
 	return 0;
 }
 

@@ -53,9 +53,9 @@ int limiter_allow(__u32 source, __u32 bytes)
 	__u64 rate = limiter_rate.per_second;
 
 	if (rate && !take(source, limiter_cost(bytes), rate, limiter_rate.burst)) {
-		__sync_fetch_and_add(&limiter_denied, 1);
+		__atomic_fetch_add(&limiter_denied, 1, __ATOMIC_RELAXED);
 		return 0;
 	}
-	__sync_fetch_and_add(&limiter_allowed, 1);
+	__atomic_fetch_add(&limiter_allowed, 1, __ATOMIC_RELAXED);
 	return 1;
 }

@@ -68,8 +68,8 @@ int count_packet(struct xdp_md *ctx)
 
 	if (p >= PROTOCOL_COUNT)
 		return XDP_ABORTED;
-	__sync_fetch_and_add(&received[p].packets, 1);
-	__sync_fetch_and_add(&received[p].bytes, end - data);
+	__atomic_fetch_add(&received[p].packets, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&received[p].bytes, end - data, __ATOMIC_RELAXED);
 	last_protocol = p;
 	return p == dropped ? XDP_DROP : XDP_PASS;
 }

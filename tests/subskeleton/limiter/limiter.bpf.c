@@ -81,7 +81,7 @@ int limiter_watch(void *ctx)
 	unsigned long long *n = bpf_map_lookup_elem(&app_counts, &key);
 
 	if (n)
-		__sync_fetch_and_add(n, 1);
+		__atomic_fetch_add(n, 1, __ATOMIC_RELAXED);
 	return 0;
 }
 

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 )
 
 // Where the guest finds its files.
@@ -41,10 +42,11 @@ type Run struct {
 	// Results are files and folders that the runner wants to have, as far as
 	// they exist when the program has ended.
 	Results []string
-	// TestTimeout, when not 0, is the number of seconds after the kernel's start
-	// at which the test should end itself: the guest sets TEST_TIMEOUT to what
-	// remains of it.
-	TestTimeout float64
+	// Deadline, when not zero, is when the test's time is up: the guest sets
+	// TEST_TIMEOUT so that the test ends itself before that. It is a time and no
+	// duration: the guest starts with the host's clock, and so knows how long the
+	// firmware and the kernel took to start, before which it has no clock.
+	Deadline time.Time
 }
 
 // Kind says what a frame is.

@@ -9,7 +9,7 @@ int limit(struct xdp_md *ctx)
 {
 	if (ratelimit_allow())
 		return XDP_PASS;
-	__sync_fetch_and_add(&dropped, 1);
+	__atomic_fetch_add(&dropped, 1, __ATOMIC_RELAXED);
 	return XDP_DROP;
 }
 

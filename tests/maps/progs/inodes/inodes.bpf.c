@@ -25,7 +25,7 @@ int file_open(__u64 *ctx)
 	__u64 *n = bpf_inode_storage_get(&opened, file->f_inode, 0, 0);
 
 	if (n)
-		__sync_fetch_and_add(n, 1);
+		__atomic_fetch_add(n, 1, __ATOMIC_RELAXED);
 	return 0;
 }
 

@@ -30,7 +30,7 @@ int count(void *ctx)
 	__u64 *n = bpf_map_lookup_elem(&weak_map, &key);
 
 	if (n)
-		__sync_fetch_and_add(n, 1);
+		__atomic_fetch_add(n, 1, __ATOMIC_RELAXED);
 	plain++;
 	hidden++;
 	runs++;

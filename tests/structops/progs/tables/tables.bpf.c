@@ -57,7 +57,7 @@ __u32 window = 20;
 	SEC("struct_ops/" #table "_init")                                      \
 	void BPF_PROG(table##_init, struct sock *sk)                           \
 	{                                                                      \
-		__sync_fetch_and_add(&table##_calls.init, 1);                  \
+		__atomic_fetch_add(&table##_calls.init, 1, __ATOMIC_RELAXED);                  \
 	}                                                                      \
 	CONTROL_WITHOUT_INIT(table)
 
@@ -65,19 +65,19 @@ __u32 window = 20;
 	SEC("struct_ops/" #table "_ssthresh")                                  \
 	__u32 BPF_PROG(table##_ssthresh, struct sock *sk)                      \
 	{                                                                      \
-		__sync_fetch_and_add(&table##_calls.ssthresh, 1);              \
+		__atomic_fetch_add(&table##_calls.ssthresh, 1, __ATOMIC_RELAXED);              \
 		return 2;                                                      \
 	}                                                                      \
 	SEC("struct_ops/" #table "_undo_cwnd")                                 \
 	__u32 BPF_PROG(table##_undo_cwnd, struct sock *sk)                     \
 	{                                                                      \
-		__sync_fetch_and_add(&table##_calls.undo_cwnd, 1);             \
+		__atomic_fetch_add(&table##_calls.undo_cwnd, 1, __ATOMIC_RELAXED);             \
 		return ((struct tcp_sock *)sk)->snd_cwnd;                      \
 	}                                                                      \
 	SEC("struct_ops/" #table "_cong_avoid")                                \
 	void BPF_PROG(table##_cong_avoid, struct sock *sk, __u32 ack, __u32 acked) \
 	{                                                                      \
-		__sync_fetch_and_add(&table##_calls.cong_avoid, 1);            \
+		__atomic_fetch_add(&table##_calls.cong_avoid, 1, __ATOMIC_RELAXED);            \
 		((struct tcp_sock *)sk)->snd_cwnd = window;                    \
 	}
 
@@ -90,14 +90,14 @@ CONTROL_WITHOUT_INIT(v2)
 SEC("struct_ops")
 void BPF_PROG(spare_cong_avoid, struct sock *sk, __u32 ack, __u32 acked)
 {
-	__sync_fetch_and_add(&spare_calls.cong_avoid, 1);
+	__atomic_fetch_add(&spare_calls.cong_avoid, 1, __ATOMIC_RELAXED);
 	((struct tcp_sock *)sk)->snd_cwnd = window;
 }
 
 SEC("struct_ops")
 void BPF_PROG(spare_init, struct sock *sk)
 {
-	__sync_fetch_and_add(&shared_init, 1);
+	__atomic_fetch_add(&shared_init, 1, __ATOMIC_RELAXED);
 }
 
 // Of another type.
