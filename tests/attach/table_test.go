@@ -398,13 +398,19 @@ func spin(*testing.T, *forms.Skeleton) {
 	}
 }
 
+// errNoNetkit is the error where the kernel can have interfaces of kind netkit, and
+// its module is not there.
+var errNoNetkit = errors.New("no interfaces of kind netkit")
+
 // netkit makes a pair of interfaces of kind netkit.
 func netkit(attach func(*forms.Skeleton, int) error) func(*testing.T, *forms.Skeleton) error {
 	return func(t *testing.T, s *forms.Skeleton) error {
 		pair := &netlink.Netkit{LinkAttrs: netlink.LinkAttrs{Name: "nkbpf0"}, Mode: netlink.NETKIT_MODE_L3, Policy: netlink.NETKIT_POLICY_FORWARD}
 		pair.SetPeerAttrs(&netlink.LinkAttrs{Name: "nkbpf1"})
-		if err := netlink.LinkAdd(pair); err != nil {
-			t.Skipf("needs interfaces of kind netkit, a module of the kernel: %v", err)
+		if err := netlink.LinkAdd(pair); errors.Is(err, unix.EOPNOTSUPP) {
+			return errNoNetkit
+		} else if err != nil {
+			return err
 		}
 		t.Cleanup(func() { _ = netlink.LinkDel(pair) })
 		for _, name := range []string{"nkbpf0", "nkbpf1"} {
@@ -626,6 +632,15 @@ func older(t *testing.T, version string) bool {
 	return code < major<<16|minor<<8
 }
 
+// The cells of the table in docs/attach.md, beside versions and settings of the kernel.
+const (
+	cellYes     = "yes"
+	cellByHand  = "by hand"
+	cellRefused = "root may not"
+	cellLoader  = "cilium"
+	cellModule  = "no module"
+)
+
 // TestForms is the table: each form is loaded, attached, fired and detached. Run
 // it with -test.v to see it for the kernel that it runs on; docs/attach.md has it
 // for all kernels that the project is tested on.
@@ -639,33 +654,118 @@ func TestForms(t *testing.T) {
 			defer func() {
 				switch {
 				case t.Failed():
-					results[r.form] = "FAILS"
+					results[r.form] = cellFails
 				case t.Skipped():
+				case r.reason != "":
+					results[r.form] = cellByHand
 				default:
-					results[r.form] = "yes"
+					results[r.form] = cellYes
 				}
 			}()
-			lack := func(reason string) {
-				results[r.form] = reason
+			lack := func(cell, reason string) {
+				t.Helper()
+				results[r.form] = cell
 				t.Skip("needs " + reason)
 			}
 			if older(t, r.since) {
-				lack("kernel " + r.since)
+				lack(r.since, "kernel "+r.since)
 			}
 			if r.needs != "" && !kerneltest.Config(t, r.needs) {
-				lack(r.needs)
+				lack(r.needs, "a kernel with "+r.needs)
 			}
 			testForm(t, r, lack)
 		})
 	}
+	release := kerneltest.Release(t)
 	var b strings.Builder
 	for _, r := range list {
 		fmt.Fprintf(&b, "%-34s %s\n", r.form, results[r.form])
 	}
-	t.Logf("forms on kernel %s:\n%s", kerneltest.Release(t), b.String())
+	t.Logf("forms on kernel %s:\n%s", release, b.String())
+
+	// The columns are for kernels of Debian's cloud images. What others can depends
+	// on their settings.
+	if !strings.Contains(release, "cloud") {
+		return
+	}
+	columns, cells := documented(t)
+	for i, column := range columns {
+		if !strings.HasPrefix(release, column+".") && !strings.HasPrefix(release, column+"+") && !strings.HasPrefix(release, column+"-") {
+			continue
+		}
+		for _, r := range list {
+			got := results[r.form]
+			// Empty when -test.run chose others.
+			if row, ok := cells[r.form]; ok && row[i] != got && got != "" && got != cellFails {
+				t.Errorf("%s says %q of %s on kernel %s, the test %q", documentation, row[i], r.form, column, got)
+			}
+		}
+		return
+	}
+	t.Errorf("%s has no column for kernel %s", documentation, release)
 }
 
-func testForm(t *testing.T, r row, lack func(string)) {
+// cellFails is in no table.
+const cellFails = "FAILS"
+
+// documentation has the table for people.
+const documentation = "../../docs/attach.md"
+
+// documented returns the kernels in the head of the table in the documentation, and
+// the cells of each form.
+func documented(t *testing.T) (kernels []string, cells map[string][]string) {
+	t.Helper()
+	text, err := os.ReadFile(documentation)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, ok := strings.Cut(string(text), "\n| form |")
+	if !ok {
+		t.Fatalf("%s has no table of forms", documentation)
+	}
+	split := func(line string) []string {
+		list := strings.Split(strings.Trim(line, "| "), "|")
+		for i := range list {
+			list[i] = strings.TrimSpace(list[i])
+		}
+		return list
+	}
+	cells = make(map[string][]string)
+	for line := range strings.Lines(table) {
+		line = strings.TrimSpace(line)
+		switch list := split(line); {
+		case kernels == nil:
+			kernels = list
+		case !strings.HasPrefix(line, "|"):
+			return kernels, cells
+		case strings.HasPrefix(list[0], "---"):
+		case len(list) != len(kernels)+1:
+			t.Errorf("%s: %d cells for %d kernels: %s", documentation, len(list)-1, len(kernels), line)
+		default:
+			cells[strings.Trim(list[0], "`")] = list[1:]
+		}
+	}
+	return kernels, cells
+}
+
+// The table in the documentation has the forms that are tested, and no others.
+func TestDocumentation(t *testing.T) {
+	kernels, cells := documented(t)
+	if len(kernels) == 0 {
+		t.Fatalf("%s: the table names no kernel", documentation)
+	}
+	for _, r := range rows() {
+		if _, ok := cells[r.form]; !ok {
+			t.Errorf("%s lacks %q", documentation, r.form)
+		}
+		delete(cells, r.form)
+	}
+	for form := range cells {
+		t.Errorf("%s has %q, which is not tested", documentation, form)
+	}
+}
+
+func testForm(t *testing.T, r row, lack func(cell, reason string)) {
 	skel, err := forms.Open()
 	if err != nil {
 		t.Fatal(err)
@@ -681,8 +781,11 @@ func testForm(t *testing.T, r row, lack func(string)) {
 		r.prepare(t, skel)
 	}
 	refused := func(err error) {
-		if errors.Is(err, unix.EPERM) {
-			lack("a kernel that lets root attach " + r.form)
+		switch {
+		case errors.Is(err, unix.EPERM):
+			lack(cellRefused, fmt.Sprintf("a kernel that lets root attach %s: %v", r.form, err))
+		case errors.Is(err, errNoNetkit):
+			lack(cellModule, "a kernel with the module netkit")
 		}
 		t.Fatal(err)
 	}
@@ -691,7 +794,7 @@ func testForm(t *testing.T, r row, lack func(string)) {
 		if err == nil || !strings.Contains(err.Error(), r.lacking) {
 			t.Fatalf("%v: want %q", err, r.lacking)
 		}
-		lack(r.lacking)
+		lack(cellLoader, "a loader that can tell the kernel the target: "+r.lacking)
 	}
 	if err != nil {
 		refused(err)
