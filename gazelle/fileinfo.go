@@ -37,7 +37,7 @@ func stem(name string) string {
 // isFinal reports whether a file is a whole object by itself: it has programs,
 // and a licence to load them under.
 func isFinal(f *bpfc.File) bool {
-	return f.HasLicense && len(f.Programs()) > 0
+	return f.HasLicense && f.Programs() > 0
 }
 
 // scan reads a file of the repository, by its path from the root.
