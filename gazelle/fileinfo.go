@@ -1,11 +1,13 @@
 package gazelle
 
 import (
+	"bytes"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/bazel-contrib/bazel-gazelle/v2/config"
 	"github.com/bazel-contrib/bazel-gazelle/v2/walk"
@@ -37,7 +39,7 @@ func stem(name string) string {
 // isFinal reports whether a file is a whole object by itself: it has programs,
 // and a licence to load them under.
 func isFinal(f *bpfc.File) bool {
-	return f.HasLicense && len(f.Programs()) > 0
+	return f.HasLicense && f.Programs() > 0
 }
 
 // scan reads a file of the repository, by its path from the root.
@@ -53,12 +55,28 @@ func (l *bpfLang) scan(c *config.Config, name string, defines []string) (*bpfc.F
 }
 
 func scanFile(s *bpfc.Scanner, root, name string, defines []string) (*bpfc.File, error) {
-	content, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(name)))
+	f, err := os.Open(filepath.Join(root, filepath.FromSlash(name)))
 	if err != nil {
 		return nil, err
 	}
-	return s.Scan(name, content, append([]string{scannedArch}, defines...)), nil
+	defer f.Close() //nolint:errcheck // It was only read.
+	content := contents.Get().(*bytes.Buffer)
+	defer contents.Put(content)
+	content.Reset()
+	if _, err := content.ReadFrom(f); err != nil {
+		return nil, err
+	}
+	flags := onlyArch
+	if len(defines) > 0 {
+		flags = append(slices.Clip(flags), defines...)
+	}
+	return s.Scan(name, content.Bytes(), flags), nil
 }
+
+var onlyArch = []string{scannedArch}
+
+// contents has the memory that one file's content leaves to the next.
+var contents = sync.Pool{New: func() any { return bytes.NewBuffer(make([]byte, 0, 8<<10)) }}
 
 // A pendingScan is one that began before its folder's turn.
 type pendingScan struct {

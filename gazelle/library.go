@@ -22,12 +22,22 @@ type library struct {
 	unit  *unit
 	deps  []label.Label
 	scans []*bpfc.File
+	// externs is what the library needs, once that was asked for.
+	externs     []*bpfc.Symbol
+	externsDone bool
+}
+
+func (lib *library) needs() []*bpfc.Symbol {
+	if !lib.externsDone {
+		lib.externs, lib.externsDone = externs(lib.scans), true
+	}
+	return lib.externs
 }
 
 // A definition is where a library defines a symbol.
 type definition struct {
 	library label.Label
-	symbol  bpfc.Symbol
+	symbol  *bpfc.Symbol
 }
 
 // libraries is what is known of all folders that were planned or indexed. Labels
@@ -44,6 +54,9 @@ type libraries struct {
 	buildHeaders map[string]map[string][]label.Label
 
 	packages, visited, loaded, ahead map[string]bool
+
+	// linked is memory that one final object's check leaves to the next.
+	linked map[string]definition
 }
 
 func newLibraries() libraries {
@@ -59,6 +72,7 @@ func newLibraries() libraries {
 		visited:      make(map[string]bool),
 		loaded:       make(map[string]bool),
 		ahead:        make(map[string]bool),
+		linked:       make(map[string]definition),
 	}
 }
 
@@ -83,7 +97,9 @@ func (ls *libraries) addLibrary(lib *library, hdrs []string) {
 	ls.byLabel[lib.label] = lib
 	ls.addHeaders(lib.label, hdrs)
 	for _, scan := range lib.scans {
-		for _, s := range scan.Definitions() {
+		definitions := scan.Definitions()
+		for i := range definitions {
+			s := &definitions[i]
 			ls.bySymbol[s.Name] = append(ls.bySymbol[s.Name], definition{library: lib.label, symbol: s})
 		}
 	}

@@ -117,7 +117,7 @@ type resolution struct {
 	headers, all, acyclic             []dependency
 	headersDone, allDone, acyclicDone bool
 	// missing has externs that nothing defines.
-	missing []bpfc.Symbol
+	missing []*bpfc.Symbol
 }
 
 func appendDependency(list []dependency, d dependency) []dependency {
@@ -146,7 +146,7 @@ func (l *bpfLang) headerDependencies(ix *ruleIndex, u *unit) []dependency {
 			}
 			if found, ok := l.resolveInclude(ix, u, inc); ok && found != u.label() {
 				u.resolved.headers = appendDependency(u.resolved.headers, dependency{
-					label: found, pos: inc.Pos, why: fmt.Sprintf("includes %q", inc.Path),
+					label: found, pos: inc.Pos, why: `includes "` + inc.Path + `"`,
 				})
 			}
 		}
@@ -165,7 +165,10 @@ func (l *bpfLang) resolveInclude(ix *ruleIndex, u *unit, inc bpfc.Include) (labe
 		}
 	}
 	isVmlinux := path.Base(inc.Path) == "vmlinux.h"
-	for _, name := range append([]string{inc.Path}, names...) {
+	for i, name := range append([]string{inc.Path}, names...) {
+		if i > 0 && name == inc.Path {
+			continue
+		}
 		spec := resolve.ImportSpec{Lang: languageName, Imp: name}
 		if found, ok := resolve.FindRuleWithOverride(c, spec, languageName); ok {
 			return local(c, found.Abs(c.RepoName, u.rel)), true
@@ -301,14 +304,15 @@ func (l *bpfLang) allDependencies(ix *ruleIndex, u *unit) []dependency {
 	}
 	for _, s := range externs(u.scans) {
 		spec := resolve.ImportSpec{Lang: languageName, Imp: s.Name}
-		why := fmt.Sprintf("uses %s", s.Name)
+		why := "uses " + s.Name
 		if found, ok := resolve.FindRuleWithOverride(u.c, spec, languageName); ok {
 			deps = appendDependency(deps, dependency{label: local(u.c, found.Abs(u.c.RepoName, u.rel)), pos: s.UsedAt, why: why})
 			continue
 		}
-		definitions := slices.DeleteFunc(slices.Clone(l.lib.bySymbol[s.Name]), func(d definition) bool {
-			return d.library == u.label()
-		})
+		definitions := l.lib.bySymbol[s.Name]
+		if slices.ContainsFunc(definitions, func(d definition) bool { return d.library == u.label() }) {
+			definitions = slices.DeleteFunc(slices.Clone(definitions), func(d definition) bool { return d.library == u.label() })
+		}
 		if len(definitions) > 1 {
 			definitions = l.preferred(ix, u, deps, definitions)
 		}
@@ -325,25 +329,39 @@ func (l *bpfLang) allDependencies(ix *ruleIndex, u *unit) []dependency {
 	for _, kept := range keptLabels(u.existing, "deps", u.rel) {
 		deps = appendDependency(deps, dependency{label: local(u.c, kept), why: "is kept"})
 	}
-	slices.SortFunc(deps, func(a, b dependency) int { return strings.Compare(a.label.String(), b.label.String()) })
+	if len(deps) > 1 {
+		slices.SortFunc(deps, func(a, b dependency) int { return strings.Compare(a.label.String(), b.label.String()) })
+	}
 	u.resolved.all = deps
 	return deps
 }
 
 // externs returns what files need and do not define themselves.
-func externs(scans []*bpfc.File) []bpfc.Symbol {
-	defined := make(map[string]bool)
-	for _, scan := range scans {
-		for _, s := range scan.Definitions() {
-			defined[s.Name] = true
-		}
+func externs(scans []*bpfc.File) []*bpfc.Symbol {
+	defined := func(name string) bool {
+		return slices.ContainsFunc(scans, func(scan *bpfc.File) bool {
+			_, is := slices.BinarySearchFunc(scan.Definitions(), name, func(s bpfc.Symbol, name string) int {
+				return strings.Compare(s.Name, name)
+			})
+			return is
+		})
 	}
-	var out []bpfc.Symbol
+	var out []*bpfc.Symbol
+	var seen map[string]bool
+	if len(scans) > 1 {
+		seen = make(map[string]bool)
+	}
 	for _, scan := range scans {
-		for _, s := range scan.Externs() {
-			if !defined[s.Name] {
-				defined[s.Name] = true
-				out = append(out, s)
+		list := scan.Externs()
+		for i := range list {
+			s := &list[i]
+			// Those of one file are sorted.
+			if i > 0 && list[i-1].Name == s.Name || seen[s.Name] || defined(s.Name) {
+				continue
+			}
+			out = append(out, s)
+			if seen != nil {
+				seen[s.Name] = true
 			}
 		}
 	}
@@ -458,12 +476,28 @@ func (l *bpfLang) chain(ix *ruleIndex, from, to label.Label) []label.Label {
 // closure returns all that a unit links.
 func (l *bpfLang) closure(ix *ruleIndex, u *unit) []label.Label {
 	var out []label.Label
-	seen := make(map[label.Label]bool)
+	var seen map[label.Label]bool
+	const few = 16
 	visit := func(at label.Label) {
-		if !seen[at] {
+		// To look at a few is faster than a map.
+		switch {
+		case len(out) < few:
+			if slices.Contains(out, at) {
+				return
+			}
+		case seen == nil:
+			seen = make(map[label.Label]bool)
+			for _, l := range out {
+				seen[l] = true
+			}
+			fallthrough
+		default:
+			if seen[at] {
+				return
+			}
 			seen[at] = true
-			out = append(out, at)
 		}
+		out = append(out, at)
 	}
 	for _, d := range l.dependencies(ix, u) {
 		visit(d.label)
@@ -490,17 +524,36 @@ func (l *bpfLang) closure(ix *ruleIndex, u *unit) []label.Label {
 func (l *bpfLang) check(ix *ruleIndex, u *unit) {
 	bc := getConfig(u.c)
 	linked := l.closure(ix, u)
-	defined := make(map[string][]definition)
+	// defined has the first definition of each name, preferably one that is not weak,
+	// strong all of those that the linker takes only one of.
+	defined := l.lib.linked
+	clear(defined)
+	var strong map[string][]definition
 	note := func(of label.Label, scans []*bpfc.File) {
 		for _, scan := range scans {
-			for _, s := range scan.Definitions() {
-				defined[s.Name] = append(defined[s.Name], definition{library: of, symbol: s})
+			definitions := scan.Definitions()
+			for i := range definitions {
+				s := &definitions[i]
+				first, again := defined[s.Name]
+				switch {
+				case !again || first.symbol.Linkage == bpfc.Weak:
+					defined[s.Name] = definition{library: of, symbol: s}
+				case s.Linkage == bpfc.Weak || first.symbol.Section == "license" || first.symbol.Section == "version":
+				default:
+					if strong == nil {
+						strong = make(map[string][]definition)
+					}
+					if strong[s.Name] == nil {
+						strong[s.Name] = []definition{first}
+					}
+					strong[s.Name] = append(strong[s.Name], definition{library: of, symbol: s})
+				}
 			}
 		}
 	}
 	note(u.label(), u.scans)
 	complete := u.c.IndexLibraries
-	missing := slices.Clone(u.resolved.missing)
+	missing := slices.Clip(u.resolved.missing)
 	for _, at := range linked {
 		lib := l.lib.byLabel[at]
 		if lib == nil {
@@ -509,15 +562,12 @@ func (l *bpfLang) check(ix *ruleIndex, u *unit) {
 			continue
 		}
 		note(at, lib.scans)
-		missing = append(missing, externs(lib.scans)...)
+		missing = append(missing, lib.needs()...)
 	}
 	var twice []string
-	for name, definitions := range defined {
-		strong := slices.DeleteFunc(slices.Clone(definitions), func(d definition) bool { return d.symbol.Linkage == bpfc.Weak })
-		if len(strong) > 1 && strong[0].symbol.Section != "license" && strong[0].symbol.Section != "version" {
-			twice = append(twice, fmt.Sprintf("%s links %s more than once: %s. The linker refuses that: make one static or __weak",
-				u.label(), name, places(strong)))
-		}
+	for name, definitions := range strong {
+		twice = append(twice, fmt.Sprintf("%s links %s more than once: %s. The linker refuses that: make one static or __weak",
+			u.label(), name, places(definitions)))
 	}
 	slices.Sort(twice)
 	for _, text := range twice {
@@ -528,7 +578,7 @@ func (l *bpfLang) check(ix *ruleIndex, u *unit) {
 	}
 	told := make(map[string]bool)
 	for _, s := range missing {
-		if len(defined[s.Name]) > 0 || s.Linkage == bpfc.Weak || told[s.Name] || len(l.lib.bySymbol[s.Name]) > 1 {
+		if _, is := defined[s.Name]; is || s.Linkage == bpfc.Weak || told[s.Name] || len(l.lib.bySymbol[s.Name]) > 1 {
 			continue
 		}
 		told[s.Name] = true

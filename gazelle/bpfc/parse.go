@@ -1,6 +1,9 @@
 package bpfc
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // A decl is all that the declarations of one name say together.
 type decl struct {
@@ -46,6 +49,36 @@ type unit struct {
 	order []*decl
 	// seen is empty between uses.
 	seen map[string]bool
+
+	// Memory that one file leaves to the next.
+	tokens, toks, open []token
+	known              []decl
+	queue              []*decl
+	// refs is what is left of allRefs.
+	refs, allRefs []ref
+}
+
+// begin makes the unit ready for a file, whatever it has parsed before.
+func (u *unit) begin(s *Scanner, file *File) {
+	u.pp.begin(s, file)
+	u.file = file
+	clear(u.decls)
+	u.order = u.order[:0]
+	u.known = u.known[:0]
+	u.refs = u.allRefs[:0]
+}
+
+// add makes the declaration of a name that there was none of.
+func (u *unit) add(name string, pos Pos) *decl {
+	if len(u.known) == cap(u.known) {
+		// The ones before stay where they are.
+		u.known = make([]decl, 0, 64)
+	}
+	u.known = append(u.known, decl{name: name, pos: pos})
+	d := &u.known[len(u.known)-1]
+	u.decls[name] = d
+	u.order = append(u.order, d)
+	return d
 }
 
 // Keywords are never the names of what is declared, and never refer to anything.
@@ -107,7 +140,8 @@ func (u *unit) parse(toks []token) []token {
 // external collects the tokens of one external declaration: to its semicolon, or
 // to the end of its body.
 func (u *unit) external(toks []token) ([]token, bool) {
-	var open []token
+	open := u.open[:0]
+	defer func() { u.open = open }()
 	// aggregate is set behind struct, union or enum and their tag: a brace there
 	// begins a list of members. params is set behind the parameters of a function:
 	// a brace there begins a body.
@@ -131,7 +165,7 @@ func (u *unit) external(toks []token) ([]token, bool) {
 				initializer = true
 			case isAggregate(t):
 				aggregate, tagged = true, false
-			case t.kind == kindIdent && operandWords[t.text]:
+			case t.kind == kindIdent && reserved.mayHave(t.text) && operandWords[t.text]:
 				operand = true
 			case t.kind == kindIdent && aggregate && !tagged:
 				tagged = true
@@ -181,7 +215,8 @@ var closing = map[string]string{"(": ")", "[": "]", "{": "}"}
 
 // body collects the rest of a function's body.
 func (u *unit) body(toks []token) ([]token, bool) {
-	open := []token{toks[len(toks)-1]}
+	open := append(u.open[:0], toks[len(toks)-1])
+	defer func() { u.open = open }()
 	for {
 		t, ok := u.pp.next()
 		if !ok {
@@ -324,7 +359,7 @@ specifiers:
 				i = group(toks, i)
 			}
 			continue
-		case keywords[t.text]:
+		case isKeyword(t.text):
 			named = named || typeWords[t.text]
 		default:
 			// A name: of a type, of a macro that nobody defined, or the declared one.
@@ -459,7 +494,7 @@ prefix:
 			var a attrs
 			a, i = attribute(toks, i)
 			d.merge(a)
-		case t.kind == kindIdent && keywords[t.text]:
+		case t.kind == kindIdent && isKeyword(t.text):
 			i++
 		default:
 			break prefix
@@ -514,9 +549,7 @@ func (u *unit) declare(d declarator, s storage, a attrs, value []token, defined 
 	}
 	to := u.decls[name]
 	if to == nil {
-		to = &decl{name: name, pos: d.pos}
-		u.decls[name] = to
-		u.order = append(u.order, to)
+		to = u.add(name, d.pos)
 	}
 	if a.label != "" {
 		to.label = a.label
@@ -594,12 +627,14 @@ var unevaluated = map[string]bool{
 
 // references notes the names that a body or an initialiser mentions.
 func (u *unit) references(from *decl, toks []token) {
+	// Declarations within a body have no value, so that this is not called again.
 	seen := u.seen
-	if len(seen) > 0 {
-		// Within another body.
-		seen = make(map[string]bool)
-	}
 	defer clear(seen)
+	first := len(from.refs) == 0
+	refs := from.refs
+	if first {
+		refs = u.refs[len(u.refs):]
+	}
 	for i := 0; i < len(toks); i++ {
 		t := toks[i]
 		if t.kind != kindIdent {
@@ -621,19 +656,23 @@ func (u *unit) references(from *decl, toks []token) {
 			}
 			u.declaration(toks[i:end], from)
 			i = end - 1
-		case unevaluated[t.text]:
+		case reserved.mayHave(t.text) && unevaluated[t.text]:
 			if i+1 < len(toks) && toks[i+1].is("(") {
 				i = group(toks, i+1) - 1
 			} else {
 				i++
 			}
-		case keywords[t.text] || seen[t.text]:
+		case isKeyword(t.text) || seen[t.text]:
 		case i > 0 && (toks[i-1].is(".") || toks[i-1].is("->")):
 		default:
 			seen[t.text] = true
-			from.refs = append(from.refs, ref{
-				name: t.text, pos: Pos{File: t.file.name, Line: int(t.line)},
-			})
+			refs = append(refs, ref{name: t.text, pos: Pos{File: t.file.name, Line: int(t.line)}})
 		}
 	}
+	if first {
+		// Further ones go elsewhere, for the list of the next name begins here.
+		u.refs = refs[len(refs):]
+		refs = slices.Clip(refs)
+	}
+	from.refs = refs
 }

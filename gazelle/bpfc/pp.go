@@ -2,6 +2,7 @@ package bpfc
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -61,21 +62,61 @@ type preprocessor struct {
 	once    map[*lexed]bool
 	seen    map[*lexed]bool
 	stop    bool
+	// names has all that may be the name of a macro.
+	names words
+	// space is where expansions are put.
+	space []token
+	// argTokens and argLists have the arguments of the macro calls that are being
+	// expanded, one within the other.
+	argTokens []token
+	argLists  [][]token
 }
 
-func newPreprocessor(s *Scanner, file *File) *preprocessor {
+func newPreprocessor() *preprocessor {
 	return &preprocessor{
+		macros: make(map[string]*macro),
+		once:   make(map[*lexed]bool),
+		seen:   make(map[*lexed]bool),
+	}
+}
+
+// begin makes the preprocessor ready for a file, whatever it has read before.
+func (p *preprocessor) begin(s *Scanner, file *File) {
+	clear(p.macros)
+	clear(p.once)
+	clear(p.seen)
+	*p = preprocessor{
 		scanner: s,
 		file:    file,
-		macros:  make(map[string]*macro),
+		macros:  p.macros,
+		frames:  p.frames[:0],
+		conds:   p.conds[:0],
 		budget:  maxTokens,
-		once:    make(map[*lexed]bool),
-		seen:    make(map[*lexed]bool),
+		once:    p.once,
+		seen:    p.seen,
+		names:   s.names,
+		space:   p.space[:0],
+
+		argTokens: p.argTokens[:0],
+		argLists:  p.argLists[:0],
 	}
+}
+
+// room returns an empty list with room for n tokens.
+func (p *preprocessor) room(n int) []token {
+	if cap(p.space)-len(p.space) < n {
+		p.space = make([]token, 0, max(n, 512))
+	}
+	start := len(p.space)
+	p.space = p.space[:start+n]
+	return p.space[start : start : start+n]
 }
 
 // macro returns the macro of a name, or nil.
 func (p *preprocessor) macro(name string) *macro {
+	if !p.names.mayHave(name) {
+		return nil
+	}
 	m, known := p.macros[name]
 	if !known {
 		if shared := p.scanner.prelude[name]; shared != nil {
@@ -220,7 +261,9 @@ func (p *preprocessor) next() (token, bool) {
 		if t.text == "_Pragma" {
 			if after, ok := p.peek(); ok && after.is("(") {
 				p.raw()
+				tokens, lists := len(p.argTokens), len(p.argLists)
 				p.arguments(t)
+				p.argTokens, p.argLists = p.argTokens[:tokens], p.argLists[:lists]
 			}
 			continue
 		}
@@ -249,11 +292,11 @@ func (p *preprocessor) expand(t *token) bool {
 		return false
 	}
 	p.raw()
-	args, ok := p.arguments(*t)
-	if !ok {
-		return true
+	tokens, lists := len(p.argTokens), len(p.argLists)
+	if args, ok := p.arguments(*t); ok {
+		p.push(frame{tokens: p.substitute(m, args, t), macro: m})
 	}
-	p.push(frame{tokens: p.substitute(m, args, t), macro: m})
+	p.argTokens, p.argLists = p.argTokens[:tokens], p.argLists[:lists]
 	return true
 }
 
@@ -277,9 +320,14 @@ func (p *preprocessor) dynamic(t *token) bool {
 }
 
 // arguments reads the arguments of a macro call behind its opening parenthesis.
+// They are good until the caller takes argTokens and argLists back to the lengths
+// that they had.
 func (p *preprocessor) arguments(name token) ([][]token, bool) {
-	var args [][]token
-	var arg []token
+	first, start := len(p.argLists), len(p.argTokens)
+	end := func() {
+		p.argLists = append(p.argLists, slices.Clip(p.argTokens[start:]))
+		start = len(p.argTokens)
+	}
 	depth := 0
 	for {
 		t, ok := p.raw()
@@ -297,12 +345,12 @@ func (p *preprocessor) arguments(name token) ([][]token, bool) {
 			}
 		case t.is(")"):
 			if depth == 0 {
-				return append(args, arg), true
+				end()
+				return p.argLists[first:], true
 			}
 			depth--
 		case t.is(",") && depth == 0:
-			args = append(args, arg)
-			arg = nil
+			end()
 			continue
 		}
 		// A macro that was hidden where the argument stands stays so.
@@ -311,7 +359,7 @@ func (p *preprocessor) arguments(name token) ([][]token, bool) {
 				t.painted = true
 			}
 		}
-		arg = append(arg, t)
+		p.argTokens = append(p.argTokens, t)
 	}
 }
 
@@ -375,7 +423,7 @@ func (p *preprocessor) substitute(m *macro, args [][]token, call *token) []token
 	}
 	var out []token
 	if !m.function && !hasPaste(m.body) {
-		out = append(out, m.body...)
+		out = append(p.room(len(m.body)), m.body...)
 	} else {
 		out = p.replace(m, args, param)
 	}
@@ -396,9 +444,9 @@ func (p *preprocessor) replace(m *macro, args [][]token, param func(token) ([]to
 	for _, arg := range args {
 		size += len(arg)
 	}
-	out := make([]token, 0, size)
+	out := p.room(size)
 	// By parameter, once needed.
-	var expansions map[int][]token
+	var expansions [][]token
 	body := m.body
 	for i := 0; i < len(body); i++ {
 		if p.stop || len(out) > p.budget {
@@ -457,14 +505,19 @@ func (p *preprocessor) replace(m *macro, args [][]token, param func(token) ([]to
 				out = append(out, arg...)
 				continue
 			}
-			expansion, done := expansions[m.params[t.text]]
-			if !done {
-				if expansion = p.expanded(arg); len(arg) > 0 {
-					if expansions == nil {
-						expansions = make(map[int][]token)
-					}
-					expansions[m.params[t.text]] = expansion
+			var expansion []token
+			if len(arg) > 0 {
+				if expansions == nil {
+					// A name that stands twice among the parameters counts twice.
+					expansions = make([][]token, len(m.params)+1)
 				}
+				at := m.params[t.text]
+				if expansions[at] == nil {
+					if expansions[at] = p.expanded(arg); expansions[at] == nil {
+						expansions[at] = []token{}
+					}
+				}
+				expansion = expansions[at]
 			}
 			start := len(out)
 			out = append(out, expansion...)
@@ -645,6 +698,7 @@ func (p *preprocessor) define(line []token) {
 		m.hidden = old.hidden
 	}
 	p.macros[m.name] = m
+	p.names.add(m.name)
 }
 
 func (p *preprocessor) include(hash token, line []token) {

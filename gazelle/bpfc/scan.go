@@ -1,7 +1,7 @@
 package bpfc
 
 import (
-	"sort"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -12,9 +12,13 @@ type Scanner struct {
 	open OpenFunc
 	// prelude has the macros that every file begins with.
 	prelude map[string]*macro
+	names   words
 
 	mu    sync.Mutex
 	files map[string]*lexed
+	// The flags of the last file.
+	flagList  []string
+	flagLines *lexed
 }
 
 // OpenFunc finds the file that a file includes. It returns the file's name,
@@ -26,9 +30,10 @@ type OpenFunc func(from, path string, angled bool) (name string, read func() ([]
 // NewScanner makes a Scanner. open may be nil: then no header is opened.
 func NewScanner(open OpenFunc) *Scanner {
 	s := &Scanner{open: open, files: make(map[string]*lexed)}
-	p := newPreprocessor(s, new(File))
+	p := newPreprocessor()
+	p.begin(s, new(File))
 	p.read(lex("<prelude>", []byte(prelude)))
-	s.prelude = p.macros
+	s.prelude, s.names = p.macros, p.names
 	return s
 }
 
@@ -119,6 +124,7 @@ type File struct {
 	Problems   []Problem
 
 	definitions, externs []Symbol
+	programs             int
 }
 
 // Definitions returns what other files may refer to. It is not to be changed.
@@ -132,20 +138,8 @@ func (f *File) Externs() []Symbol {
 	return f.externs
 }
 
-// Programs returns the programs.
-func (f *File) Programs() []Symbol {
-	return f.where(func(s *Symbol) bool { return s.Defined && s.Used && s.Kind == Program })
-}
-
-func (f *File) where(keep func(*Symbol) bool) []Symbol {
-	var out []Symbol
-	for i := range f.Symbols {
-		if keep(&f.Symbols[i]) {
-			out = append(out, f.Symbols[i])
-		}
-	}
-	return out
-}
+// Programs returns how many programs there are in the object.
+func (f *File) Programs() int { return f.programs }
 
 // Scan scans a file.
 //
@@ -153,35 +147,45 @@ func (f *File) where(keep func(*Symbol) bool) []Symbol {
 // The architecture is among them, as __TARGET_ARCH_x86.
 func (s *Scanner) Scan(name string, content []byte, defines []string) *File {
 	file := &File{Name: name}
-	p := newPreprocessor(s, file)
+	u := units.Get().(*unit)
+	u.begin(s, file)
 	if len(defines) > 0 {
-		p.read(lex("<command line>", []byte(defineLines(defines))))
+		u.pp.read(s.flags(defines))
 	}
-
-	room := rooms.Get().(*room)
-	u := unit{pp: p, file: file, decls: make(map[string]*decl), seen: room.seen}
-	main := lexInto(room.file[:0], name, content)
-	p.pushFile(main)
-	room.declaration = u.parse(room.declaration[:0])
+	main := lexInto(u.tokens[:0], name, content)
+	u.pp.pushFile(main)
+	u.toks = u.parse(u.toks[:0])
 	u.finish()
 
-	// Nothing of the result refers to tokens.
-	room.file = main.tokens
-	clear(room.file)
-	clear(room.declaration[:cap(room.declaration)])
-	rooms.Put(room)
+	// Nothing of the result refers to the unit. What a large file took is not kept.
+	u.tokens = main.tokens
+	if cap(u.tokens) <= maxKept && cap(u.toks) <= maxKept && len(u.decls) <= maxKept &&
+		cap(u.pp.frames) <= maxKept && cap(u.pp.space) <= maxKept && cap(u.pp.argTokens) <= maxKept && len(u.pp.macros) <= maxKept {
+		units.Put(u)
+	}
 	return file
 }
 
-// A room is memory that one scan leaves to the next.
-type room struct {
-	file, declaration []token
-	seen              map[string]bool
-}
+// maxKept is how many tokens, names or macros one scan leaves room for to the next.
+const maxKept = 1 << 14
 
-var rooms = sync.Pool{New: func() any {
-	return &room{file: make([]token, 0, 1024), seen: make(map[string]bool)}
+var units = sync.Pool{New: func() any {
+	return &unit{
+		pp: newPreprocessor(), tokens: make([]token, 0, 1024),
+		decls: make(map[string]*decl), seen: make(map[string]bool), allRefs: make([]ref, 0, 512),
+	}
 }}
+
+// flags returns the directives that flags stand for. Most files have the same.
+func (s *Scanner) flags(defines []string) *lexed {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.flagLines == nil || !slices.Equal(s.flagList, defines) {
+		s.flagList = slices.Clone(defines)
+		s.flagLines = lex("<command line>", []byte(defineLines(defines)))
+	}
+	return s.flagLines
+}
 
 // defineLines returns directives for flags.
 func defineLines(defines []string) string {
@@ -234,7 +238,7 @@ func (s *Scanner) lexed(name string, read func() ([]byte, bool)) *lexed {
 
 // finish decides what is in the object.
 func (u *unit) finish() {
-	var queue []*decl
+	queue := u.queue[:0]
 	reach := func(d *decl, at Pos) {
 		if d.used {
 			return
@@ -256,16 +260,22 @@ func (u *unit) finish() {
 			}
 		}
 	}
-	for _, d := range u.order {
-		if !d.object() {
-			continue
-		}
-		s := Symbol{
-			Name: d.name, Kind: Variable, Linkage: Global, Hidden: d.hidden, Section: d.section,
-			Defined: d.defined, Used: d.used, Pos: d.pos,
-		}
+	u.queue = queue
+
+	symbol := func(d *decl) string {
 		if d.label != "" {
-			s.Name = d.label
+			return d.label
+		}
+		return d.name
+	}
+	u.order = slices.DeleteFunc(u.order, func(d *decl) bool { return !d.object() })
+	slices.SortStableFunc(u.order, func(a, b *decl) int { return strings.Compare(symbol(a), symbol(b)) })
+	symbols := make([]Symbol, 0, len(u.order))
+	definitions, externs := 0, 0
+	for _, d := range u.order {
+		s := Symbol{
+			Name: symbol(d), Kind: Variable, Linkage: Global, Hidden: d.hidden, Section: d.section,
+			Defined: d.defined, Used: d.used, Pos: d.pos,
 		}
 		switch {
 		case d.function && d.defined && isProgramSection(d.section):
@@ -284,18 +294,39 @@ func (u *unit) finish() {
 		if !d.defined && d.used {
 			s.UsedAt = d.usedAt
 		}
-		u.file.Symbols = append(u.file.Symbols, s)
+		switch {
+		case s.offered():
+			definitions++
+		case s.needed():
+			externs++
+		}
+		if s.Kind == Program && s.Used {
+			u.file.programs++
+		}
+		symbols = append(symbols, s)
 		if d.defined && d.section == "license" {
 			u.file.HasLicense = true
 			u.file.License = d.text
 		}
 	}
-	sort.Slice(u.file.Symbols, func(i, j int) bool {
-		return u.file.Symbols[i].Name < u.file.Symbols[j].Name
-	})
-	u.file.definitions = u.file.where(func(s *Symbol) bool { return s.Defined && s.Linkage != Static && s.Used })
-	u.file.externs = u.file.where(func(s *Symbol) bool { return !s.Defined && s.Used && !s.Kernel() })
+	u.file.Symbols = symbols
+	some := make([]Symbol, definitions+externs)
+	u.file.definitions, u.file.externs = some[:0:definitions], some[definitions:definitions]
+	for i := range symbols {
+		switch s := &symbols[i]; {
+		case s.offered():
+			u.file.definitions = append(u.file.definitions, *s)
+		case s.needed():
+			u.file.externs = append(u.file.externs, *s)
+		}
+	}
 }
+
+// offered reports whether other files may refer to the symbol.
+func (s *Symbol) offered() bool { return s.Defined && s.Linkage != Static && s.Used }
+
+// needed reports whether another file must define the symbol, or may.
+func (s *Symbol) needed() bool { return !s.Defined && s.Used && !s.Kernel() }
 
 func isProgramSection(section string) bool {
 	return section != "" && section != ".text" && !strings.HasPrefix(section, ".text.")

@@ -451,8 +451,8 @@ func TestIncludes(t *testing.T) {
 func TestLicense(t *testing.T) {
 	f := bpfc.NewScanner(nil).Scan("test.bpf.c", []byte(`SEC("xdp") int p(void *ctx) { return 0; }
 char _license[] SEC("license") = "Dual " "BSD/GPL";`), nil)
-	if !f.HasLicense || f.License != "Dual BSD/GPL" || len(f.Programs()) != 1 {
-		t.Errorf("licence %v %q, %d programs", f.HasLicense, f.License, len(f.Programs()))
+	if !f.HasLicense || f.License != "Dual BSD/GPL" || f.Programs() != 1 {
+		t.Errorf("licence %v %q, %d programs", f.HasLicense, f.License, f.Programs())
 	}
 }
 

@@ -1,0 +1,3 @@
+struct first_state {
+	unsigned int count;
+};

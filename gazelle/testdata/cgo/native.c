@@ -1,0 +1,4 @@
+#include "native.h"
+#include "shared.h"
+
+int native_limit(void) { return SHARED_LIMIT; }

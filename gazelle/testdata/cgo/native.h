@@ -1,0 +1,1 @@
+int native_limit(void);
