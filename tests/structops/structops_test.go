@@ -483,7 +483,7 @@ func TestWrongPrograms(t *testing.T) {
 		},
 		{
 			"program of another type",
-			func(s *tables.Skeleton) { s.StructOps.Third.Init = s.Progs.Pass },
+			func(s *tables.Skeleton) { s.StructOps.Third.Init = s.Progs.Pass.Handle() },
 			[]string{"map third", "member init", "program pass", `SEC("xdp")`, `SEC("struct_ops")`},
 		},
 		{
