@@ -1,0 +1,90 @@
+// Lsm denies a user to open what is below a folder, for as long as it runs.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rules-bpf/rules_bpf/examples/lsm/policy"
+	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
+)
+
+func main() {
+	folder := flag.String("folder", "", "the folder")
+	user := flag.Uint("user", 65534, "number of the user")
+	duration := flag.Duration("for", 10*time.Second, "how long to deny; 0 denies until interrupted")
+	flag.Parse()
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if *duration > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, *duration)
+		defer cancel()
+	}
+	if err := run(ctx, os.Stdout, *folder, uint32(*user), 100*time.Millisecond); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// errInactive is the error where programs can be attached, and the kernel never
+// asks them.
+var errInactive = errors.New(`"bpf" is not among the security modules in /sys/kernel/security/lsm: add it to lsm= on the kernel's command line`)
+
+// run denies the user what is below the folder until ctx ends, and prints to w at
+// every interval in which something was denied.
+func run(ctx context.Context, w io.Writer, folder string, user uint32, interval time.Duration) error {
+	var st unix.Stat_t
+	if err := unix.Stat(folder, &st); err != nil {
+		return &os.PathError{Op: "stat", Path: folder, Err: err}
+	}
+	skel, err := policy.Open()
+	if err != nil {
+		return err
+	}
+	defer skel.Close()
+	skel.Rodata.FolderInode = st.Ino
+	// The kernel packs the two numbers of a device in another way than stat.
+	skel.Rodata.FolderDevice = unix.Major(st.Dev)<<20 | unix.Minor(st.Dev)
+	skel.Rodata.User = user
+	if err := skel.Load(); err != nil {
+		return err
+	}
+	active, err := os.ReadFile("/sys/kernel/security/lsm")
+	if err == nil && !slices.Contains(strings.Split(strings.TrimSpace(string(active)), ","), "bpf") {
+		return errInactive
+	}
+	if err := skel.Attach(); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "user %d cannot open what is below %s\n", user, folder)
+
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	var seen uint64
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		denied := &skel.Bss.Denied
+		if n := atomic.LoadUint64(&denied.Count); n != seen {
+			seen = n
+			fmt.Fprintf(w, "denied %d times, last to %s (pid %d)\n", n, skeleton.String(denied.Comm[:]), denied.Pid)
+		}
+	}
+}

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+)
+
+const user = 12345
+
+// openAs opens a file with the rights of root in the name of a user.
+func openAs(t *testing.T, uid int, path string) error {
+	t.Helper()
+	result := make(chan error)
+	go func() {
+		// Never unlocked: the thread, which alone has another user, ends with the
+		// goroutine.
+		runtime.LockOSThread()
+		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, uintptr(uid), ^uintptr(0), ^uintptr(0)); errno != 0 {
+			result <- fmt.Errorf("setresuid: %w", errno)
+			return
+		}
+		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err == nil {
+			unix.Close(fd)
+		}
+		result <- err
+	}()
+	return <-result
+}
+
+func TestRun(t *testing.T) {
+	kerneltest.BPF(t)
+	dir := t.TempDir()
+	folder := filepath.Join(dir, "folder")
+	if err := os.MkdirAll(filepath.Join(folder, "a", "b"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	inside, outside := filepath.Join(folder, "a", "b", "inside"), filepath.Join(dir, "outside")
+	for _, path := range []string{inside, outside} {
+		if err := os.WriteFile(path, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	// There is something to read of it once the policy is in force.
+	r, w := io.Pipe()
+	var out bytes.Buffer
+	started, failed := make(chan struct{}), make(chan error, 1)
+	go func() {
+		err := run(ctx, io.MultiWriter(&out, w), folder, user, 10*time.Millisecond)
+		w.Close()
+		failed <- err
+	}()
+	go func() {
+		defer close(started)
+		buf := make([]byte, 512)
+		_, _ = r.Read(buf)
+		go func() { _, _ = io.Copy(io.Discard, r) }()
+	}()
+	<-started
+
+	select {
+	case err := <-failed:
+		kerneltest.Refused(t, "lsm", err)
+		if errors.Is(err, errInactive) {
+			t.Skipf("needs the security module bpf: %v", err)
+		}
+		t.Fatal(err)
+	default:
+	}
+	for _, tc := range []struct {
+		uid  int
+		path string
+		want error
+	}{
+		{user, inside, unix.EACCES},
+		{user, folder, unix.EACCES},
+		{user, outside, nil},
+		{user, dir, nil},
+		{user + 1, inside, nil},
+		{0, inside, nil},
+	} {
+		if err := openAs(t, tc.uid, tc.path); !errors.Is(err, tc.want) {
+			t.Errorf("user %d opens %s: %v, want %v", tc.uid, tc.path, err, tc.want)
+		}
+	}
+	time.Sleep(200 * time.Millisecond) // for it to be printed
+	cancel()
+	if err := <-failed; err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), "denied 2 times, last to ") {
+		t.Errorf("printed\n%s", out.String())
+	}
+	if err := openAs(t, user, inside); err != nil {
+		t.Errorf("after the end: %v", err)
+	}
+}
+
+func TestNoFolder(t *testing.T) {
+	err := run(t.Context(), io.Discard, "/no/such/folder", user, time.Second)
+	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "/no/such/folder") {
+		t.Errorf("got %v", err)
+	}
+}
