@@ -1625,4 +1625,370 @@ int f(int x)
 needs variable b
 has function f`,
 	},
+	{
+		name: "prototypes in bodies",
+		source: `typedef unsigned int number;
+struct s;
+
+int f(struct s *a)
+{
+	int one(int);
+	number two(number a, number b);
+	struct s *three(struct s *), *four;
+	static int five;
+	struct s *five_of(struct s *);
+
+	four = three(a);
+	return one(1) + two(1, 2) + (five_of(four) == a);
+}
+`,
+		want: `has function f
+needs function five_of
+needs function one
+needs function three
+needs function two`,
+	},
+	{
+		name: "prototype in a body that nothing calls",
+		source: `int f(int x)
+{
+	int never(int);
+
+	return x;
+}
+`,
+		want: `has function f
+unused function never`,
+	},
+	{
+		name: "calls that look like prototypes",
+		source: `extern int a, b, (*call)(int);
+int used(int);
+
+int f(int x)
+{
+	used (a);
+	(void)used(b);
+	if (x) used(1); else used(2);
+	do used(3); while (x--);
+	return call(x);
+}
+`,
+		want: `needs variable a
+needs variable b
+needs variable call
+has function f
+needs function used`,
+	},
+	{
+		name: "labels with the names of externs",
+		source: `extern int again, done, kept;
+
+int f(int x)
+{
+again:
+	if (x-- > 10)
+		goto again;
+	if (x == 3)
+		goto done;
+	return kept;
+done: ;
+	return 0;
+}
+`,
+		want: `unused variable again
+unused variable done
+has function f
+needs variable kept`,
+	},
+	{
+		name: "ternaries with the names of externs",
+		source: `extern int a, b, c;
+
+int f(int x)
+{
+	int y;
+
+	y = x ? a : b;
+	return x > 1 ? y : x < -1 ? c : y;
+}
+`,
+		want: `needs variable a
+needs variable b
+needs variable c
+has function f`,
+	},
+	{
+		name: "for loops with declarations",
+		source: `extern int start, end, step;
+
+int f(void)
+{
+	int sum = 0;
+
+	for (int i = start, n = end; i < n; i += step)
+		sum += i;
+	return sum;
+}
+`,
+		want: `needs variable end
+has function f
+needs variable start
+needs variable step`,
+	},
+	{
+		name: "per-CPU variables and atomics",
+		source: `extern int total;
+static unsigned long long hits;
+
+int f(void)
+{
+	__sync_fetch_and_add(&hits, 1);
+	return __sync_val_compare_and_swap(&total, 0, 1);
+}
+
+unsigned long long g(void)
+{
+	return hits;
+}
+`,
+		want: `has function f
+has function g
+has static variable hits
+needs variable total`,
+	},
+	{
+		name: "structure that is passed and returned",
+		source: `struct pair { long a; };
+struct pair make(long);
+
+long f(long x)
+{
+	struct pair p = make(x);
+
+	return p.a;
+}
+`,
+		want: `has function f
+needs function make`,
+	},
+	{
+		name: "designators that look like uses",
+		source: `extern int a, b, used;
+
+struct s { int a, b, c[3]; };
+struct s x = { .a = 1, .b = 2, .c = { [0] = 1, [1 ... 2] = 4 } };
+
+int *f(void)
+{
+	struct s y = { a: 1, .c[1] = 2 };
+
+	x = y;
+	return &used;
+}
+`,
+		want: `unused variable a
+unused variable b
+has function f
+needs variable used
+has variable x`,
+	},
+	{
+		name: "members through pointers and arrays",
+		source: `extern int a;
+struct s { int a; struct s *next; } list[2];
+
+int f(struct s *s)
+{
+	return s->next->a + list[0].a + (*s).a + (&list[1])->a;
+}
+`,
+		want: `unused variable a
+has function f
+has variable list`,
+	},
+	{
+		name: "pointers to externs in arrays of structures",
+		source: `extern int x, y;
+int f(void);
+
+struct entry { const char *name; int *at; int (*call)(void); };
+struct entry entries[] = {
+	{ "x", &x, f },
+	{ .name = "y", .at = &y, .call = 0 },
+	{ 0 },
+};
+`,
+		want: `has variable entries
+needs function f
+needs variable x
+needs variable y`,
+	},
+	{
+		name: "address of a member",
+		source: `struct s { int a, b[4]; };
+extern struct s outside;
+int *first = &outside.a;
+int *third = &outside.b[2];
+`,
+		want: `has variable first
+needs variable outside
+has variable third`,
+	},
+	{
+		name: "static that only another static's value names",
+		source: `static int target;
+static int *const to = &target;
+static int **const to_that = (int **)&to;
+
+int f(void)
+{
+	return 0;
+}
+`,
+		want: `has function f
+unused static variable target
+unused static variable to
+unused static variable to_that`,
+	},
+	{
+		name: "function in its own table",
+		source: `int f(int i);
+int (*const table[])(int) = { f, f };
+
+int f(int i)
+{
+	return i ? table[i & 1](i - 1) : 0;
+}
+`,
+		want: `has function f
+has variable table`,
+	},
+	{
+		name: "hidden functions and variables of a library",
+		source: `__hidden int counter;
+__hidden int limit __weak = 3;
+
+__hidden int take(void)
+{
+	return ++counter < limit;
+}
+
+int offer(void)
+{
+	return take();
+}
+`,
+		want: `has hidden variable counter
+has weak hidden variable limit
+has function offer
+has hidden function take`,
+	},
+	{
+		name: "internal visibility and protected",
+		source: `int a __attribute__((visibility("internal")));
+int b __attribute__((visibility("protected")));
+`,
+		want: `has hidden variable a
+has variable b`,
+	},
+	{
+		name: "global functions with always_inline",
+		source: `__always_inline static int a(void) { return 1; }
+static __attribute__((always_inline)) int b(void) { return a(); }
+__attribute__((always_inline)) int c(void) { return b(); }
+`,
+		want: `has static function a
+has static function b
+has function c`,
+	},
+	{
+		name: "conditionals that nest in skipped text",
+		source: `#if 0
+#if UNKNOWN(
+#elif garbage ' here
+#else
+#endif
+#error no
+#include "absent.h"
+#define SKIPPED
+#elif defined SKIPPED
+int wrong;
+#else
+int right;
+#endif
+`,
+		want: `has variable right`,
+	},
+	{
+		name: "conditions with odd spacing and comments",
+		source: `#if/* a */defined/* b */(/* c */FLAG/* d */)/* e */
+int a;
+#endif
+#if ! defined FLAG \
+	&& 1
+int b;
+#endif
+#	if(1)
+int c;
+#	endif
+`,
+		want: `has variable b
+has variable c`,
+	},
+	{
+		name: "condition of characters and unsigned numbers",
+		source: `#if 'A' == 65 && 0xFFFFFFFFu == 4294967295 && 1 << 4 == 16 && (7 & 3) == 3 && (4 | 1) == 5 && (6 ^ 3) == 5
+int x;
+#endif
+#if 10 / 3 == 3 && -7 / 2 == -3 && 10 % 4 == 2 && 1 - 1 - 1 == -1 && 2 * 3 + 4 == 10
+int y;
+#endif
+`,
+		want: `has variable x
+has variable y`,
+	},
+	{
+		name: "variadic macro that counts",
+		source: `#define NTH(_1, _2, _3, N, ...) N
+#define COUNT(...) NTH(__VA_ARGS__, 3, 2, 1)
+#define JOIN_(a, b) a##b
+#define JOIN(a, b) JOIN_(a, b)
+#define MAKE1(a) int a;
+#define MAKE2(a, b) int a; int b;
+#define MAKE3(a, b, c) int a; int b; int c;
+#define MAKE(...) JOIN(MAKE, COUNT(__VA_ARGS__))(__VA_ARGS__)
+
+MAKE(a)
+MAKE(b, c)
+MAKE(d, e, f)
+`,
+		want: `has variable a
+has variable b
+has variable c
+has variable d
+has variable e
+has variable f`,
+	},
+	{
+		name: "deferred expansion",
+		source: `#define EMPTY
+#define DEFER(x) x EMPTY
+#define INNER() int made
+#define EXPAND(x) x
+
+EXPAND(DEFER(INNER)());
+`,
+		want: `has variable made`,
+	},
+	{
+		name: "macros that stringize and paste at once",
+		source: `#define KPROBE(fn) SEC("kprobe/" #fn) int probe_##fn(void *ctx) { return __LINE__ > 0; }
+#define BOTH(fn) KPROBE(fn) KPROBE(fn##_exit)
+
+BOTH(do)
+`,
+		want: `has program probe_do in kprobe/do
+has program probe_do_exit in kprobe/do_exit`,
+	},
 }

@@ -639,9 +639,15 @@ func prototype(toks []token, i int) int {
 			if names < 2 || !t.is("(") || toks[i-1].kind != kindIdent {
 				return 0
 			}
+			// Other names may follow, but for values, which refer to something.
 			end := group(toks, i)
-			if end < len(toks) && toks[end].is(";") {
-				return end + 1
+			if end >= len(toks) || !toks[end].is(";") && !toks[end].is(",") {
+				return 0
+			}
+			for ; end < len(toks) && !toks[end].is("="); end++ {
+				if toks[end].is(";") {
+					return end + 1
+				}
 			}
 			return 0
 		case t.text == "return" || t.text == "else" || t.text == "goto" || t.text == "case" || t.text == "do" ||
