@@ -534,7 +534,7 @@ prefix:
 func (u *unit) declare(d declarator, s storage, a attrs, value []token, defined bool, within *decl) {
 	name := d.name
 	if within != nil {
-		if !s.extern {
+		if !s.extern && (!d.function || s.static) {
 			return
 		}
 		// An extern of a body has no value.
@@ -625,6 +625,41 @@ var unevaluated = map[string]bool{
 	"typeof_unqual": true, "__builtin_types_compatible_p": true,
 }
 
+// prototype returns where the prototype of a function ends that a statement
+// consists of, or 0 when the statement at i is something else. Only the first
+// tokens are looked at: bodies nest in bodies.
+func prototype(toks []token, i int) int {
+	const enough = 64
+	toks = toks[:min(len(toks), i+enough)]
+	names := 0
+	for ; i < len(toks); i++ {
+		switch t := toks[i]; {
+		case t.is("*") && names > 0:
+		case t.kind != kindIdent:
+			if names < 2 || !t.is("(") || toks[i-1].kind != kindIdent {
+				return 0
+			}
+			// Other names may follow, but for values, which refer to something.
+			end := group(toks, i)
+			if end >= len(toks) || !toks[end].is(";") && !toks[end].is(",") {
+				return 0
+			}
+			for ; end < len(toks) && !toks[end].is("="); end++ {
+				if toks[end].is(";") {
+					return end + 1
+				}
+			}
+			return 0
+		case t.text == "return" || t.text == "else" || t.text == "goto" || t.text == "case" || t.text == "do" ||
+			t.text == "typedef" || t.text == "extern" || operandWords[t.text] || unevaluated[t.text]:
+			return 0
+		default:
+			names++
+		}
+	}
+	return 0
+}
+
 // references notes the names that a body or an initialiser mentions.
 func (u *unit) references(from *decl, toks []token) {
 	// Declarations within a body have no value, so that this is not called again.
@@ -640,7 +675,17 @@ func (u *unit) references(from *decl, toks []token) {
 		if t.kind != kindIdent {
 			continue
 		}
+		begins := i > 0 && (toks[i-1].is(";") || toks[i-1].is("{") || toks[i-1].is("}"))
+		if begins {
+			if end := prototype(toks, i); end > i {
+				u.declaration(toks[i:end], from)
+				i = end - 1
+				continue
+			}
+		}
 		switch {
+		case begins && i+1 < len(toks) && toks[i+1].is(":"), i > 0 && toks[i-1].isIdent("goto"):
+			// A label.
 		case t.text == "extern":
 			// A declaration, to its semicolon.
 			end := i

@@ -44,12 +44,16 @@ func describe(f *bpfc.File) string {
 	return strings.Join(out, "\n")
 }
 
-var symbolTests = []struct {
+type symbolTest struct {
 	name    string
 	source  string
 	defines []string
 	want    string
-}{
+}
+
+var allSymbolTests = slices.Concat(symbolTests, formTests)
+
+var symbolTests = []symbolTest{
 	// What can be defined.
 	{"nothing", "", nil, ""},
 	{"variable", "int x;", nil, "has variable x"},
@@ -267,7 +271,7 @@ var symbolTests = []struct {
 }
 
 func TestSymbols(t *testing.T) {
-	for _, tt := range symbolTests {
+	for _, tt := range allSymbolTests {
 		t.Run(tt.name, func(t *testing.T) {
 			f := bpfc.NewScanner(nil).Scan("test.bpf.c", []byte(tt.source), tt.defines)
 			for _, p := range f.Problems {
@@ -286,7 +290,7 @@ func TestSymbolsAgreeWithClang(t *testing.T) {
 	clang := needsClang(t)
 	dir := t.TempDir()
 	agreed := 0
-	for i, tt := range symbolTests {
+	for i, tt := range allSymbolTests {
 		source := filepath.Join(dir, fmt.Sprintf("%d.bpf.c", i))
 		object := filepath.Join(dir, fmt.Sprintf("%d.o", i))
 		content := "#include <bpf/bpf_helpers.h>\n#include <bpf/bpf_tracing.h>\n" + tt.source + "\n"
@@ -314,7 +318,7 @@ func TestSymbolsAgreeWithClang(t *testing.T) {
 			agreed++
 		}
 	}
-	t.Logf("%d of %d compile, and agree", agreed, len(symbolTests))
+	t.Logf("%d of %d compile, and agree", agreed, len(allSymbolTests))
 }
 
 func needsClang(t *testing.T) string {
@@ -488,7 +492,7 @@ func TestGrowth(t *testing.T) {
 }
 
 func FuzzScan(f *testing.F) {
-	for _, tt := range symbolTests {
+	for _, tt := range allSymbolTests {
 		f.Add([]byte(tt.source))
 	}
 	for _, tt := range problemTests {
