@@ -316,13 +316,6 @@ func TestInodeStorage(t *testing.T) {
 			kerneltest.Refused(t, "LSM programs", err)
 			t.Fatal(err)
 		}
-		if skel.Links.FileOpen == nil {
-			l, err := link.AttachLSM(link.LSMOptions{Program: skel.Progs.FileOpen.Program()})
-			if err != nil {
-				t.Fatal(err)
-			}
-			skel.Links.FileOpen = l
-		}
 		if err := skel.Maps.Opened.Put(fd, 5); err != nil {
 			t.Fatal(err)
 		}
