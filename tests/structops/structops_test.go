@@ -5,6 +5,7 @@ package structops
 import (
 	"encoding/binary"
 	"errors"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
