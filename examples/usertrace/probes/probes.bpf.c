@@ -45,7 +45,7 @@ int on_call(struct pt_regs *ctx)
 	struct counts *c = counts_of_current();
 
 	if (c)
-		__sync_fetch_and_add(&c->calls, 1);
+		__atomic_fetch_add(&c->calls, 1, __ATOMIC_RELAXED);
 	return 0;
 }
 
@@ -57,7 +57,7 @@ int on_probe(struct pt_regs *ctx)
 
 	if (!c)
 		return 0;
-	__sync_fetch_and_add(&c->probes, 1);
+	__atomic_fetch_add(&c->probes, 1, __ATOMIC_RELAXED);
 	if (bpf_usdt_arg(ctx, 0, &arg) == 0)
 		c->last_arg = arg;
 	return 0;

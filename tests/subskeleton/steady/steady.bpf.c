@@ -29,7 +29,7 @@ __u64 steady_inits, steady_acks, steady_spare_acks;
 SEC("struct_ops")
 void BPF_PROG(steady_init, struct sock *sk)
 {
-	__sync_fetch_and_add(&steady_inits, 1);
+	__atomic_fetch_add(&steady_inits, 1, __ATOMIC_RELAXED);
 }
 
 SEC("struct_ops")
@@ -47,7 +47,7 @@ __u32 BPF_PROG(steady_undo_cwnd, struct sock *sk)
 SEC("struct_ops")
 void BPF_PROG(steady_cong_avoid, struct sock *sk, __u32 ack, __u32 acked)
 {
-	__sync_fetch_and_add(&steady_acks, 1);
+	__atomic_fetch_add(&steady_acks, 1, __ATOMIC_RELAXED);
 	((struct tcp_sock *)sk)->snd_cwnd = steady_window;
 }
 
@@ -55,7 +55,7 @@ void BPF_PROG(steady_cong_avoid, struct sock *sk, __u32 ack, __u32 acked)
 SEC("struct_ops")
 void BPF_PROG(steady_spare, struct sock *sk, __u32 ack, __u32 acked)
 {
-	__sync_fetch_and_add(&steady_spare_acks, 1);
+	__atomic_fetch_add(&steady_spare_acks, 1, __ATOMIC_RELAXED);
 	((struct tcp_sock *)sk)->snd_cwnd = steady_window;
 }
 

@@ -34,7 +34,7 @@ __u32 BPF_PROG(own_undo_cwnd, struct sock *sk)
 SEC("struct_ops")
 void BPF_PROG(own_cong_avoid, struct sock *sk, __u32 ack, __u32 acked)
 {
-	__sync_fetch_and_add(&own_acks, 1);
+	__atomic_fetch_add(&own_acks, 1, __ATOMIC_RELAXED);
 }
 
 SEC(".struct_ops.link")
