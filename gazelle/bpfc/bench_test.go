@@ -2,13 +2,14 @@ package bpfc_test
 
 import (
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/rules-bpf/rules_bpf/gazelle/bpfc"
 )
 
 func BenchmarkScan(b *testing.B) {
-	content, err := os.ReadFile("testdata/sample.bpf.c")
+	content, err := os.ReadFile(filepath.Join(repository(b), "examples/syslatency/latency/latency.bpf.c"))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -16,6 +17,6 @@ func BenchmarkScan(b *testing.B) {
 	b.SetBytes(int64(len(content)))
 	b.ReportAllocs()
 	for b.Loop() {
-		scanner.Scan("sample.bpf.c", content, []string{"__TARGET_ARCH_x86"})
+		scanner.Scan("latency.bpf.c", content, []string{"__TARGET_ARCH_x86"})
 	}
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/rules-bpf/rules_bpf/gazelle/bpfc"
 )
 
-// TestTree compares the scanner with clang for all C files of this repository.
-func TestTree(t *testing.T) {
-	clang := needsClang(t)
+// repository returns the root of the source tree.
+func repository(t testing.TB) string {
+	t.Helper()
 	// In Bazel's runfiles it is a link into the source tree.
 	module, err := filepath.EvalSymlinks("../../MODULE.bazel")
 	if err != nil {
@@ -24,6 +24,13 @@ func TestTree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return root
+}
+
+// TestTree compares the scanner with clang for all C files of this repository.
+func TestTree(t *testing.T) {
+	clang := needsClang(t)
+	root := repository(t)
 	var sources []string
 	for _, dir := range []string{"e2e", "examples", "gazelle", "rules", "tests", "tool"} {
 		err := filepath.WalkDir(filepath.Join(root, dir), func(path string, d fs.DirEntry, err error) error {

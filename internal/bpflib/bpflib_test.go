@@ -299,21 +299,31 @@ func TestHostileTypes(t *testing.T) {
 	pointer.Target = pointer
 	list := &btf.Array{Index: index, Nelems: 2}
 	list.Type = ptr(list)
+	arrays := &btf.Array{Index: index, Nelems: 1}
+	arrays.Type = arrays
 	// Each has the one before it twice: 2^60 members.
 	deep := btf.Type(s32)
 	for range 60 {
 		deep = &btf.Struct{Name: "deep", Size: 4, Members: fields(at("a", 0, deep), at("b", 0, deep))}
 	}
-	for name, typ := range map[string]btf.Type{"struct": self, "pointer": pointer, "array": list, "deep": deep, "typedef": loop, "function": &btf.Func{Name: "f", Type: &btf.FuncProto{Return: s32}}} {
+	for name, typ := range map[string]btf.Type{"struct": self, "pointer": pointer, "array": list, "arrays": arrays, "deep": deep, "typedef": loop, "function": &btf.Func{Name: "f", Type: &btf.FuncProto{Return: s32}}} {
 		t.Run(name, func(t *testing.T) {
 			lib := &Library{Name: "lib.o", Order: binary.LittleEndian, Vars: []Var{{Name: "v", Section: ".data", Size: 8, Type: typ}}}
 			obj := &object{vars: map[string]ObjectVar{"v": {Section: ".data", Size: 8, Type: typ}}}
 			_ = Check(lib, obj)
-			if name == "struct" {
+			if name == "struct" || name == "arrays" {
 				return // BTF of it cannot be written.
 			}
 			_ = Check(carry(t, lib), obj)
 		})
+	}
+}
+
+func TestMapInsideItself(t *testing.T) {
+	def := new(btf.Struct)
+	def.Members = fields(at("inner", 0, def))
+	if _, err := readMapDef(def, 0); !errors.Is(err, errDamaged) {
+		t.Errorf("got %v", err)
 	}
 }
 

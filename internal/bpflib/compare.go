@@ -204,18 +204,16 @@ func isConst(t btf.Type) bool {
 		switch c := t.(type) {
 		case *btf.Const:
 			return true
-		case *btf.Volatile:
-			t = c.Type
-		case *btf.Restrict:
-			t = c.Type
-		case *btf.TypeTag:
-			t = c.Type
 		case *btf.Typedef:
 			t = c.Type
 		case *btf.Array:
 			t = c.Type
 		default:
-			return false
+			inner, ok := ctype.Unqualify(t)
+			if !ok {
+				return false
+			}
+			t = inner
 		}
 	}
 	return false
@@ -234,7 +232,7 @@ func alignment(t btf.Type) uint64 {
 	return aligner{}.of(t)
 }
 
-// aligner has the alignments of the structs and unions so far.
+// aligner has the alignments of the structs, unions and arrays so far.
 type aligner map[btf.Type]uint64
 
 func (l aligner) of(t btf.Type) uint64 {
@@ -251,21 +249,27 @@ func (l aligner) of(t btf.Type) uint64 {
 	case *btf.Pointer:
 		return maxAlign
 	case *btf.Array:
-		return l.of(c.Type)
+		return l.once(c, func() uint64 { return l.of(c.Type) })
 	case *btf.Struct:
-		return l.members(c, c.Size, c.Members)
+		return l.once(c, func() uint64 { return l.members(c.Size, c.Members) })
 	case *btf.Union:
-		return l.members(c, c.Size, c.Members)
+		return l.once(c, func() uint64 { return l.members(c.Size, c.Members) })
 	}
 	return 1
 }
 
-func (l aligner) members(t btf.Type, size uint32, members []btf.Member) uint64 {
+// once returns the alignment of t, which compute is called for the first time.
+func (l aligner) once(t btf.Type, compute func() uint64) uint64 {
 	if align, ok := l[t]; ok {
 		return align
 	}
 	// Should the type contain itself, which C cannot say.
 	l[t] = 1
+	l[t] = compute()
+	return l[t]
+}
+
+func (l aligner) members(size uint32, members []btf.Member) uint64 {
 	align := uint64(1)
 	for _, m := range members {
 		if m.BitfieldSize > 0 {
@@ -275,7 +279,6 @@ func (l aligner) members(t btf.Type, size uint32, members []btf.Member) uint64 {
 			align = max(align, a)
 		}
 	}
-	l[t] = align
 	return align
 }
 

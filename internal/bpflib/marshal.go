@@ -202,7 +202,7 @@ func Unmarshal(data []byte) (*Library, error) {
 			}
 			switch section {
 			case mapsSection:
-				def, err := readMapDef(v.Type)
+				def, err := readMapDef(v.Type, 0)
 				if err != nil {
 					return nil, err
 				}
@@ -227,9 +227,11 @@ func byteOrder(data []byte) binary.ByteOrder {
 	return binary.BigEndian
 }
 
-func readMapDef(t btf.Type) (*MapDef, error) {
+// readMapDef reads a definition that depth others are around. Damaged BTF can have a
+// map inside itself.
+func readMapDef(t btf.Type, depth int) (*MapDef, error) {
 	s, ok := t.(*btf.Struct)
-	if !ok {
+	if !ok || depth > maxDepth {
 		return nil, errDamaged
 	}
 	def := new(MapDef)
@@ -250,7 +252,7 @@ func readMapDef(t btf.Type) (*MapDef, error) {
 		case "value":
 			def.Value = m.Type
 		case "inner":
-			inner, err := readMapDef(m.Type)
+			inner, err := readMapDef(m.Type, depth+1)
 			if err != nil {
 				return nil, err
 			}

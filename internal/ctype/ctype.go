@@ -15,24 +15,35 @@ import (
 // program needs, and an end to cycles, which hostile BTF can have.
 const maxDepth = 64
 
+// Unqualify returns the type that a qualifier or a tag stands before, and false for
+// one that is neither.
+func Unqualify(t btf.Type) (btf.Type, bool) {
+	switch t := t.(type) {
+	case *btf.Const:
+		return t.Type, true
+	case *btf.Volatile:
+		return t.Type, true
+	case *btf.Restrict:
+		return t.Type, true
+	case *btf.TypeTag:
+		return t.Type, true
+	}
+	return nil, false
+}
+
 // Underlying returns t without qualifiers, tags and typedefs, nil when there is
 // no end of them.
 func Underlying(t btf.Type) btf.Type {
 	for range maxDepth {
-		switch c := t.(type) {
-		case *btf.Const:
-			t = c.Type
-		case *btf.Volatile:
-			t = c.Type
-		case *btf.Restrict:
-			t = c.Type
-		case *btf.TypeTag:
-			t = c.Type
-		case *btf.Typedef:
-			t = c.Type
-		default:
+		if inner, ok := Unqualify(t); ok {
+			t = inner
+			continue
+		}
+		typedef, ok := t.(*btf.Typedef)
+		if !ok {
 			return t
 		}
+		t = typedef.Type
 	}
 	return nil
 }

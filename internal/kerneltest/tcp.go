@@ -1,6 +1,7 @@
 package kerneltest
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 )
 
@@ -22,6 +24,15 @@ func CongestionControl(t testing.TB, list, name string) bool {
 		t.Fatal(err)
 	}
 	return slices.Contains(strings.Fields(string(data)), name)
+}
+
+// StructOpsLinks skips t when err says that the kernel does not attach struct_ops
+// maps through links.
+func StructOpsLinks(t testing.TB, err error) {
+	t.Helper()
+	if errors.Is(err, ebpf.ErrNotSupported) && strings.Contains(err.Error(), "Linux 6.4") {
+		t.Skipf("needs links of struct_ops maps (Linux 6.4): %v", err)
+	}
 }
 
 // Transfer sends some data over a TCP connection that uses the congestion

@@ -67,49 +67,42 @@ func (o *Object) Attachments() []Attachment {
 	defer o.mu.Unlock()
 	list := make([]Attachment, 0, len(o.progs)+len(o.structOps))
 	for _, p := range o.progs {
-		list = append(list, o.attachment(p))
+		missing, reason := "", p.unattached
+		switch {
+		case p.spec.Type == ebpf.StructOps:
+			reason = structOpsProgram
+		case p.Program() == nil:
+			missing = "autoload is off: call SetAutoload(true) before Load"
+		}
+		list = append(list, o.attachment(p.name, p.spec.SectionName, missing, reason, *p.link))
 	}
 	for _, m := range o.structOps {
-		list = append(list, o.structOpsAttachment(m))
+		missing := ""
+		if m.made == nil {
+			missing = "autocreate is off: call SetAutocreate(true) before Load"
+		}
+		list = append(list, o.attachment(m.name, m.section, missing, m.unattached, *m.slot))
 	}
 	return list
 }
 
-func (o *Object) structOpsAttachment(m *StructOpsMap) Attachment {
-	a := Attachment{Name: m.name, Section: m.section}
+// attachment tells how far something has come whose link slot holds l. Of a loaded
+// object, missing is why it is not in the kernel, empty when it is, and unattached
+// why its slot is empty.
+func (o *Object) attachment(name, section, missing, unattached string, l link.Link) Attachment {
+	a := Attachment{Name: name, Section: section}
 	switch {
 	case o.state == closed:
 		a.Reason = ErrClosed.Error()
 	case o.state == opened:
 		a.Reason = ErrNotLoaded.Error()
-	case m.made == nil:
-		a.Reason = "autocreate is off: call SetAutocreate(true) before Load"
-	case *m.slot != nil:
+	case missing != "":
+		a.Reason = missing
+	case l != nil:
 		a.State = Attached
 	default:
 		a.State = NotAttached
-		a.Reason = m.unattached
-	}
-	return a
-}
-
-func (o *Object) attachment(p *Program) Attachment {
-	a := Attachment{Name: p.name, Section: p.spec.SectionName}
-	switch {
-	case o.state == closed:
-		a.Reason = ErrClosed.Error()
-	case o.state == opened:
-		a.Reason = ErrNotLoaded.Error()
-	case p.spec.Type == ebpf.StructOps:
-		a.State = NotAttached
-		a.Reason = structOpsProgram
-	case p.Program() == nil:
-		a.Reason = "autoload is off: call SetAutoload(true) before Load"
-	case *p.link != nil:
-		a.State = Attached
-	default:
-		a.State = NotAttached
-		a.Reason = p.unattached
+		a.Reason = unattached
 	}
 	return a
 }

@@ -246,10 +246,6 @@ func attachUprobe(p *Program, target string) (link.Link, error) {
 
 // uprobe attaches p to symbol[+offset] of a file; a pid of 0 means all processes.
 func uprobe(p *Program, path, target string, pid int) (link.Link, error) {
-	path, err := findFile(path)
-	if err != nil {
-		return nil, err
-	}
 	file, err := openUserELF(path)
 	if err != nil {
 		return nil, err
@@ -259,7 +255,7 @@ func uprobe(p *Program, path, target string, pid int) (link.Link, error) {
 	if err != nil {
 		return nil, err
 	}
-	ex, err := link.OpenExecutable(path)
+	ex, err := link.OpenExecutable(file.path)
 	if err != nil {
 		return nil, err
 	}
@@ -285,10 +281,6 @@ func attachUprobeMulti(p *Program, target string) (link.Link, error) {
 }
 
 func uprobeMulti(p *Program, path, pattern string, pid int) (link.Link, error) {
-	path, err := findFile(path)
-	if err != nil {
-		return nil, err
-	}
 	file, err := openUserELF(path)
 	if err != nil {
 		return nil, err
@@ -300,9 +292,9 @@ func uprobeMulti(p *Program, path, pattern string, pid int) (link.Link, error) {
 	}
 	kind, _ := p.kindAndTarget()
 	if strings.HasPrefix(kind, "uprobe.session") {
-		return uprobeSession(p, path, offsets, pid)
+		return uprobeSession(p, file.path, offsets, pid)
 	}
-	ex, err := link.OpenExecutable(path)
+	ex, err := link.OpenExecutable(file.path)
 	if err != nil {
 		return nil, err
 	}

@@ -178,10 +178,6 @@ func (f *userELF) places(provider, name string) ([]usdtPlace, error) {
 
 // usdt attaches p to every place of a static probe.
 func (o *Object) usdt(p *Program, path, provider, name string, pid int) (link.Link, error) {
-	path, err := findFile(path)
-	if err != nil {
-		return nil, err
-	}
 	f, err := openUserELF(path)
 	if err != nil {
 		return nil, err
@@ -200,18 +196,18 @@ func (o *Object) usdt(p *Program, path, provider, name string, pid int) (link.Li
 		return nil, err
 	}
 	if cookies == 0 && f.Type == elf.ET_DYN {
-		if err := addressesIn(pid, path, places); err != nil {
+		if err := addressesIn(pid, f.path, places); err != nil {
 			return nil, err
 		}
 	}
-	ex, err := link.OpenExecutable(path)
+	ex, err := link.OpenExecutable(f.path)
 	if err != nil {
 		return nil, err
 	}
 	a := &usdtAttacher{owner: o, specs: specs, ips: ips, byIP: cookies == 0}
 	for _, place := range places {
 		if err := a.add(ex, p.Program(), place, pid); err != nil {
-			err = fmt.Errorf("%s: static probe %s:%s: %w", path, provider, name, err)
+			err = fmt.Errorf("%s: static probe %s:%s: %w", f.path, provider, name, err)
 			return nil, errors.Join(err, closeAll(a.links), a.release())
 		}
 	}

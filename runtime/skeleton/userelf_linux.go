@@ -63,7 +63,13 @@ type userELF struct {
 	path string
 }
 
-func openUserELF(path string) (*userELF, error) {
+// openUserELF opens the program or library of this name, which it searches for as
+// findFile does.
+func openUserELF(name string) (*userELF, error) {
+	path, err := findFile(name)
+	if err != nil {
+		return nil, err
+	}
 	f, err := elf.Open(path)
 	if err != nil {
 		var format *elf.FormatError

@@ -43,9 +43,7 @@ func open(t testing.TB) *tables.Skeleton {
 func load(t testing.TB, skel *tables.Skeleton) {
 	t.Helper()
 	err := skel.Load()
-	if errors.Is(err, ebpf.ErrNotSupported) && strings.Contains(err.Error(), "Linux 6.4") {
-		t.Skipf("needs links of struct_ops maps (Linux 6.4): %v", err)
-	}
+	kerneltest.StructOpsLinks(t, err)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -380,9 +378,7 @@ func TestRefusedValue(t *testing.T) {
 	if err == nil {
 		t.Fatal("the kernel takes a flag that it does not know")
 	}
-	if errors.Is(err, ebpf.ErrNotSupported) {
-		t.Skipf("needs links of struct_ops maps (Linux 6.4): %v", err)
-	}
+	kerneltest.StructOpsLinks(t, err)
 	for _, want := range []string{"map first", "tcp_congestion_ops", "does not take this table"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in the error %v", want, err)

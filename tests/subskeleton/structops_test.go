@@ -34,9 +34,7 @@ func openTuned(t testing.TB) (*tuned.Skeleton, *steady.Subskeleton) {
 func loadTuned(t testing.TB, skel *tuned.Skeleton) {
 	t.Helper()
 	err := skel.Load()
-	if errors.Is(err, ebpf.ErrNotSupported) && strings.Contains(err.Error(), "Linux 6.4") {
-		t.Skipf("needs links of struct_ops maps (Linux 6.4): %v", err)
-	}
+	kerneltest.StructOpsLinks(t, err)
 	if err != nil {
 		t.Fatal(err)
 	}

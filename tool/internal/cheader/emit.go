@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf/btf"
+
+	"github.com/rules-bpf/rules_bpf/internal/ctype"
 )
 
 // state is how far a type has come.
@@ -113,7 +115,7 @@ func (g *generator) need(t btf.Type, definition bool) {
 			g.emitEnum(t)
 		}
 	default:
-		if inner, ok := unqualify(t); ok {
+		if inner, ok := ctype.Unqualify(t); ok {
 			g.need(inner, definition)
 		}
 	}
@@ -438,7 +440,7 @@ func unqualifyAll(t btf.Type) (btf.Type, qualifiers) {
 		default:
 			return u, q
 		}
-		t, _ = unqualify(t)
+		t, _ = ctype.Unqualify(t)
 	}
 	return (*btf.Void)(nil), q
 }

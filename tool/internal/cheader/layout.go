@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"github.com/cilium/ebpf/btf"
+
+	"github.com/rules-bpf/rules_bpf/internal/ctype"
 )
 
 // layout is how a struct or union is written so that clang puts each member where
@@ -87,7 +89,7 @@ func (g *generator) sizeof(t btf.Type) size {
 	case *btf.Union:
 		return g.sizeofComposite(t, t.Size)
 	}
-	if inner, ok := unqualify(t); ok {
+	if inner, ok := ctype.Unqualify(t); ok {
 		return g.sizeof(inner)
 	}
 	return size{}
@@ -305,26 +307,11 @@ func bare(t btf.Type) btf.Type {
 			t = td.Type
 			continue
 		}
-		inner, ok := unqualify(t)
+		inner, ok := ctype.Unqualify(t)
 		if !ok {
 			return t
 		}
 		t = inner
 	}
 	return nil
-}
-
-// unqualify returns what a qualifier stands before.
-func unqualify(t btf.Type) (btf.Type, bool) {
-	switch t := t.(type) {
-	case *btf.Const:
-		return t.Type, true
-	case *btf.Volatile:
-		return t.Type, true
-	case *btf.Restrict:
-		return t.Type, true
-	case *btf.TypeTag:
-		return t.Type, true
-	}
-	return nil, false
 }

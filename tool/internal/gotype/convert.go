@@ -31,15 +31,11 @@ func (d *Decls) convert(t btf.Type, at place, depth int) (Type, error) {
 	}
 	typedef := ""
 	for range maxDepth {
+		if inner, ok := ctype.Unqualify(t); ok {
+			t = inner
+			continue
+		}
 		switch c := t.(type) {
-		case *btf.Const:
-			t = c.Type
-		case *btf.Volatile:
-			t = c.Type
-		case *btf.Restrict:
-			t = c.Type
-		case *btf.TypeTag:
-			t = c.Type
 		case *btf.Typedef:
 			// Of several names, the first is what the variable was declared with.
 			if typedef == "" && !wellKnown[c.Name] {
