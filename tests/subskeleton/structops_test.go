@@ -7,8 +7,6 @@ import (
 	"testing"
 	"unsafe"
 
-	"github.com/cilium/ebpf"
-
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
 	"github.com/rules-bpf/rules_bpf/tests/subskeleton/limiter"
