@@ -3,7 +3,7 @@
 QEMU = "qemu-system-x86_64"
 
 def parse_qemu_version(output):
-    """Finds QEMU's version.
+    """Finds QEMU's version, so that tests run again with another one.
 
     Args:
       output: what `qemu --version` prints.
