@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -58,22 +58,15 @@ func TestRun(t *testing.T) {
 
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	// There is something to read of it once the policy is in force.
-	r, w := io.Pipe()
-	var out bytes.Buffer
-	started, failed := make(chan struct{}), make(chan error, 1)
+	var out kerneltest.Output
+	failed := make(chan error, 1)
+	started, stop := context.WithCancel(ctx)
 	go func() {
-		err := run(ctx, io.MultiWriter(&out, w), folder, user, 10*time.Millisecond)
-		w.Close()
-		failed <- err
+		defer stop()
+		failed <- run(ctx, &out, folder, user, 10*time.Millisecond)
 	}()
-	go func() {
-		defer close(started)
-		buf := make([]byte, 512)
-		_, _ = r.Read(buf)
-		go func() { _, _ = io.Copy(io.Discard, r) }()
-	}()
-	<-started
+	// Printed once the policy is in force.
+	out.WaitFor(started, regexp.MustCompile("cannot open"))
 
 	select {
 	case err := <-failed:
@@ -100,13 +93,13 @@ func TestRun(t *testing.T) {
 			t.Errorf("user %d opens %s: %v, want %v", tc.uid, tc.path, err, tc.want)
 		}
 	}
-	time.Sleep(200 * time.Millisecond) // for it to be printed
+	out.WaitFor(ctx, regexp.MustCompile("denied 2 times, last to "))
+	if ctx.Err() != nil {
+		t.Errorf("printed\n%s", out.String())
+	}
 	cancel()
 	if err := <-failed; err != nil {
 		t.Fatal(err)
-	}
-	if !strings.Contains(out.String(), "denied 2 times, last to ") {
-		t.Errorf("printed\n%s", out.String())
 	}
 	if err := openAs(t, user, inside); err != nil {
 		t.Errorf("after the end: %v", err)

@@ -47,6 +47,7 @@ func run(ctx context.Context, w io.Writer, pid uint32) error {
 	if err := skel.Attach(); err != nil {
 		return err
 	}
+	fmt.Fprintln(w, "measuring system calls")
 	<-ctx.Done()
 	if err := skel.Detach(); err != nil {
 		return err

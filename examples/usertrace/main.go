@@ -62,6 +62,7 @@ func run(ctx context.Context, w io.Writer, opts options) error {
 	if err := attach(skel, opts); err != nil {
 		return err
 	}
+	fmt.Fprintln(w, "counting")
 	<-ctx.Done()
 	return print(w, skel)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -12,18 +13,22 @@ import (
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 )
 
-// trace runs a program again and again while run counts, and returns the sums of
-// the columns CALLS and PROBES.
+// trace runs a program while run counts, and returns the sums of the columns CALLS
+// and PROBES.
 func trace(t *testing.T, opts options, name string, args ...string) (calls, probes int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
+	var out kerneltest.Output
 	go func() {
-		for ctx.Err() == nil {
-			_ = exec.Command(name, args...).Run()
+		defer cancel()
+		out.WaitFor(ctx, regexp.MustCompile("counting"))
+		for range 3 {
+			if err := exec.Command(name, args...).Run(); err != nil {
+				t.Error(err)
+			}
 		}
 	}()
-	var out bytes.Buffer
 	if err := run(ctx, &out, opts); err != nil {
 		t.Fatal(err)
 	}
