@@ -16,7 +16,10 @@ import (
 
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
+	"github.com/rules-bpf/rules_bpf/tests/maps/progs/commands"
+	"github.com/rules-bpf/rules_bpf/tests/maps/progs/filters"
 	"github.com/rules-bpf/rules_bpf/tests/maps/progs/kinds"
+	"github.com/rules-bpf/rules_bpf/tests/maps/progs/tasks"
 	"github.com/rules-bpf/rules_bpf/tests/normalise/progs/typedmaps"
 )
 
@@ -118,20 +121,20 @@ func innerMaps(skel *typedmaps.Skeleton, key typedmaps.Key) error {
 	return m.Put(0, typedmaps.Stats{Packets: 1})
 }
 
-func storage(skel *kinds.Skeleton) error {
+func storage(skel *tasks.Skeleton) error {
 	fd, err := unix.PidfdOpen(os.Getpid(), 0)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	return skel.Maps.OfTasks.Put(fd, kinds.Stats{Packets: 1})
+	return skel.Maps.OfTasks.Put(fd, tasks.Stats{Packets: 1})
 }
 
-func bloom(skel *kinds.Skeleton) error {
-	if err := skel.Maps.Bloom.Add(kinds.Name{Kind: 1, Id: 10}); err != nil {
+func bloom(skel *filters.Skeleton) error {
+	if err := skel.Maps.Bloom.Add(filters.Name{Kind: 1, Id: 10}); err != nil {
 		return err
 	}
-	may, err := skel.Maps.Bloom.MayContain(kinds.Name{Kind: 1, Id: 11})
+	may, err := skel.Maps.Bloom.MayContain(filters.Name{Kind: 1, Id: 11})
 	if err != nil {
 		return err
 	}
@@ -171,13 +174,13 @@ func records(skel *typedmaps.Skeleton, deadline time.Time) error {
 	return nil
 }
 
-func commands(skel *kinds.Skeleton) error {
-	writer, err := skeleton.NewUserRingWriter[kinds.Command](skel.Maps.Commands)
+func userRing(skel *commands.Skeleton) error {
+	writer, err := skeleton.NewUserRingWriter[commands.Command](skel.Maps.Commands)
 	if err != nil {
 		return err
 	}
 	defer writer.Close()
-	return writer.Write(kinds.Command{Id: 1, Value: 2})
+	return writer.Write(commands.Command{Id: 1, Value: 2})
 }
 
 func resize() error {
@@ -210,22 +213,27 @@ func reuse(other *kinds.Skeleton) error {
 	return skel.Load()
 }
 
+// loaded returns a loaded skeleton, which is closed when t ends.
+func loaded[S interface {
+	Load() error
+	Close() error
+}](t *testing.T, open func() (S, error)) S {
+	t.Helper()
+	skel, err := open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { skel.Close() })
+	if err := skel.Load(); err != nil {
+		t.Fatal(err)
+	}
+	return skel
+}
+
 // The code of the guide works.
 func TestMaps(t *testing.T) {
 	kerneltest.BPFFS(t)
-	containers, err := typedmaps.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer containers.Close()
-	special, err := kinds.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer special.Close()
-	if err := errors.Join(containers.Load(), special.Load()); err != nil {
-		t.Fatal(err)
-	}
+	containers, special := loaded(t, typedmaps.Open), loaded(t, kinds.Open)
 	dir, err := os.MkdirTemp("/sys/fs/bpf", "guides_test_")
 	if err != nil {
 		t.Fatal(err)
@@ -243,8 +251,8 @@ func TestMaps(t *testing.T) {
 		"hash": hash(containers), "iterate": iterate(containers), "batches": batches(containers),
 		"per CPU": perCPU(containers), "trie": trie(containers), "queue": queue(containers),
 		"inner maps": innerMaps(containers, typedmaps.Key{Id: 1}), "records": records(containers, time.Now().Add(time.Millisecond)),
-		"storage": storage(special), "bloom": bloom(special), "tail calls": tailCalls(special),
-		"sockets": sockets(special, udp), "commands": commands(special),
+		"storage": storage(loaded(t, tasks.Open)), "bloom": bloom(loaded(t, filters.Open)), "tail calls": tailCalls(special),
+		"sockets": sockets(special, udp), "commands": userRing(loaded(t, commands.Open)),
 		"resize": resize(), "pin": pin(dir), "reuse": reuse(special),
 	} {
 		if err != nil {

@@ -60,7 +60,6 @@ func watch(t *testing.T, atLeast time.Duration, atMost uint64) []string {
 
 func TestRun(t *testing.T) {
 	kerneltest.BPF(t)
-	kerneltest.Linux(t, 5, 12, "atomic operations that return a value")
 	lived := watch(t, 0, 1000)
 	if len(lived) == 0 {
 		t.Fatal("no process was reported")
@@ -82,7 +81,6 @@ func TestRun(t *testing.T) {
 // the skeleton's sections.
 func TestShared(t *testing.T) {
 	kerneltest.BPF(t)
-	kerneltest.Linux(t, 5, 12, "atomic operations that return a value")
 	skel, err := report.Open()
 	if err != nil {
 		t.Fatal(err)

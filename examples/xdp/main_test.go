@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"errors"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -97,31 +95,9 @@ func TestClassify(t *testing.T) {
 // ends of a veth pair in it, both up.
 func vethPair(t *testing.T) (a, b netlink.Link) {
 	t.Helper()
-	kerneltest.BPF(t)
-	// Never unlocked: the thread ends with the goroutine, and with the thread
-	// the namespace and all that is in it.
-	runtime.LockOSThread()
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		t.Skipf("needs the right to make a network namespace: %v", err)
-	}
-	if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "a"}, PeerName: "b"}); err != nil {
-		if errors.Is(err, unix.EOPNOTSUPP) {
-			t.Skipf("needs a kernel with veth: %v", err)
-		}
-		t.Fatal(err)
-	}
-	var ends [2]netlink.Link
-	for i, name := range []string{"a", "b"} {
-		l, err := netlink.LinkByName(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := netlink.LinkSetUp(l); err != nil {
-			t.Fatal(err)
-		}
-		ends[i] = l
-	}
-	return ends[0], ends[1]
+	ns := kerneltest.NewNetNS(t)
+	ns.Enter(t)
+	return kerneltest.Veth(t, ns, ns)
 }
 
 // send puts frames on the wire at the interface called l.

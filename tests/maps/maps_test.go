@@ -13,25 +13,30 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
+	"github.com/rules-bpf/rules_bpf/tests/maps/progs/cgroups"
+	"github.com/rules-bpf/rules_bpf/tests/maps/progs/commands"
+	"github.com/rules-bpf/rules_bpf/tests/maps/progs/filters"
 	"github.com/rules-bpf/rules_bpf/tests/maps/progs/inodes"
 	"github.com/rules-bpf/rules_bpf/tests/maps/progs/kinds"
+	"github.com/rules-bpf/rules_bpf/tests/maps/progs/tasks"
 )
 
-// open opens the skeleton, with the programs that choose returns and no others.
-func open(t *testing.T, choose func(p *kinds.Progs) []*skeleton.Program) *kinds.Skeleton {
+// anySkeleton is what the skeletons have in common.
+type anySkeleton interface {
+	Load() error
+	Close() error
+}
+
+// opened opens a skeleton, which is closed when t ends.
+func opened[S anySkeleton](t *testing.T, open func() (S, error)) S {
 	t.Helper()
 	kerneltest.BPF(t)
-	// The newest kind.
-	if err := features.HaveMapType(ebpf.CgroupStorage); errors.Is(err, ebpf.ErrNotSupported) {
-		t.Skipf("needs a kernel with BPF_MAP_TYPE_CGRP_STORAGE, which is in Linux since 6.2: %v", err)
-	}
-	skel, err := kinds.Open()
+	skel, err := open()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,9 +45,26 @@ func open(t *testing.T, choose func(p *kinds.Progs) []*skeleton.Program) *kinds.
 			t.Error(err)
 		}
 	})
+	return skel
+}
+
+// loaded is opened and Load.
+func loaded[S anySkeleton](t *testing.T, open func() (S, error)) S {
+	t.Helper()
+	skel := opened(t, open)
+	if err := skel.Load(); err != nil {
+		t.Fatal(err)
+	}
+	return skel
+}
+
+// open opens the skeleton of what all kernels have, with the programs that choose returns and no others.
+func open(t *testing.T, choose func(p *kinds.Progs) []*skeleton.Program) *kinds.Skeleton {
+	t.Helper()
+	skel := opened(t, kinds.Open)
 	p := &skel.Progs
 	for _, prog := range []*skeleton.Program{
-		p.Storage.Handle(), p.NewCgroup.Handle(), p.Created.Handle(), p.Connecting.Handle(), p.Filter.Handle(), p.Caller.Handle(), p.Callee.Handle(), p.Drain.Handle(), p.OfMaps.Handle(),
+		p.Renamed.Handle(), p.Created.Handle(), p.Connecting.Handle(), p.Caller.Handle(), p.Callee.Handle(), p.OfMaps.Handle(),
 		p.RedirectDevice.Handle(), p.RedirectHashed.Handle(), p.RedirectCpu.Handle(), p.RedirectXsk.Handle(), p.FindSockets.Handle(), p.Choose.Handle(), p.Fill.Handle(),
 	} {
 		prog.SetAutoload(false)
@@ -81,9 +103,9 @@ func counted(s kinds.Stats) kinds.Stats {
 	return s
 }
 
-// cgroups returns a folder with the root of the cgroups (version 2), which may be
+// cgroup2 returns a folder with the root of the cgroups (version 2), which may be
 // mounted anywhere, or nowhere.
-func cgroups(t *testing.T) string {
+func cgroup2(t *testing.T) string {
 	t.Helper()
 	kerneltest.BPF(t)
 	dir := t.TempDir()
@@ -123,7 +145,7 @@ func rename(t *testing.T) {
 
 // checkStorage checks that a program has added to what Go put there, and then what
 // Go alone does.
-func checkStorage(t *testing.T, m *skeleton.StorageMap[kinds.Stats], fd int, want kinds.Stats) {
+func checkStorage[V comparable](t *testing.T, m *skeleton.StorageMap[V], fd int, want V) {
 	t.Helper()
 	if got, err := m.Lookup(fd); err != nil || got != want {
 		t.Errorf("Lookup: %+v, %v, want %+v", got, err, want)
@@ -146,7 +168,8 @@ func checkStorage(t *testing.T, m *skeleton.StorageMap[kinds.Stats], fd int, wan
 }
 
 func TestTaskStorage(t *testing.T) {
-	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.Storage.Handle()} })
+	kerneltest.Linux(t, 5, 11, "storage of tasks")
+	skel := loaded(t, tasks.Open)
 	fd, err := unix.PidfdOpen(os.Getpid(), 0)
 	if err != nil {
 		t.Fatal(err)
@@ -156,21 +179,20 @@ func TestTaskStorage(t *testing.T) {
 		t.Fatal(err)
 	}
 	skel.Bss.Pid = uint32(os.Getpid())
-	start := kinds.Stats{Packets: 40, Name: [12]byte{'x', 'y'}}
-	if err := skel.Maps.OfTasks.Put(fd, start); err != nil {
+	if err := skel.Maps.OfTasks.Put(fd, tasks.Stats{Packets: 40, Name: [12]byte{'x', 'y'}}); err != nil {
 		t.Fatal(err)
 	}
 	rename(t)
 	rename(t)
-	checkStorage(t, skel.Maps.OfTasks, fd, counted(counted(start)))
+	checkStorage(t, skel.Maps.OfTasks, fd, tasks.Stats{Packets: 42, Last: 7, Name: [12]byte{'c', 'y'}})
 	rename(t)
-	checkStorage(t, skel.Maps.OfTasks, fd, counted(kinds.Stats{}))
+	checkStorage(t, skel.Maps.OfTasks, fd, tasks.Stats{Packets: 1, Last: 7, Name: [12]byte{'c'}})
 }
 
-// The same program asks for the cgroup and the stack of the task.
+// A program asks for the cgroup and the stack of the task.
 func TestCgroupArrayAndStacks(t *testing.T) {
-	root := cgroups(t)
-	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.Storage.Handle()} })
+	root := cgroup2(t)
+	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.Renamed.Handle()} })
 	if err := skel.Attach(); err != nil {
 		t.Fatal(err)
 	}
@@ -213,8 +235,9 @@ func TestCgroupArrayAndStacks(t *testing.T) {
 }
 
 func TestCgroupStorage(t *testing.T) {
-	root := cgroups(t)
-	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.NewCgroup.Handle()} })
+	kerneltest.Linux(t, 6, 2, "storage of cgroups")
+	root := cgroup2(t)
+	skel := loaded(t, cgroups.Open)
 	if err := skel.Attach(); err != nil {
 		t.Fatal(err)
 	}
@@ -225,15 +248,15 @@ func TestCgroupStorage(t *testing.T) {
 	}
 	defer os.Remove(dir)
 	fd := openFD(t, dir)
-	checkStorage(t, skel.Maps.OfCgroups, fd, counted(kinds.Stats{}))
-	if err := skel.Maps.OfCgroups.Put(fd, kinds.Stats{Packets: 5}); err != nil {
+	checkStorage(t, skel.Maps.OfCgroups, fd, cgroups.Stats{Packets: 1, Last: 7, Name: [12]byte{'c'}})
+	if err := skel.Maps.OfCgroups.Put(fd, cgroups.Stats{Packets: 5}); err != nil {
 		t.Fatal(err)
 	}
-	checkStorage(t, skel.Maps.OfCgroups, fd, kinds.Stats{Packets: 5})
+	checkStorage(t, skel.Maps.OfCgroups, fd, cgroups.Stats{Packets: 5})
 }
 
 func TestSocketStorage(t *testing.T) {
-	root := cgroups(t)
+	root := cgroup2(t)
 	skel := load(t, func(p *kinds.Progs) []*skeleton.Program {
 		return []*skeleton.Program{p.Created.Handle(), p.Connecting.Handle()}
 	})
@@ -327,18 +350,19 @@ func TestInodeStorage(t *testing.T) {
 }
 
 func TestBloomFilter(t *testing.T) {
-	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.Filter.Handle()} })
+	kerneltest.Linux(t, 5, 16, "Bloom filters")
+	skel := loaded(t, filters.Open)
 	m := skel.Maps.Bloom
-	if has, err := m.MayContain(kinds.Name{Kind: 1, Id: 10}); has || err != nil {
+	if has, err := m.MayContain(filters.Name{Kind: 1, Id: 10}); has || err != nil {
 		t.Errorf("an empty filter: %v, %v", has, err)
 	}
-	if err := m.Add(kinds.Name{Kind: 1, Id: 10}); err != nil {
+	if err := m.Add(filters.Name{Kind: 1, Id: 10}); err != nil {
 		t.Fatal(err)
 	}
 	if got := run(t, skel.Progs.Filter.Handle()); got != 1 {
 		t.Errorf("the program found %b, want 1: bit 0 is the value that Go added, bit 1 another", got)
 	}
-	for v, want := range map[kinds.Name]bool{{Kind: 1, Id: 10}: true, {Kind: 2, Id: 20}: true, {Kind: 2, Id: 10}: false} {
+	for v, want := range map[filters.Name]bool{{Kind: 1, Id: 10}: true, {Kind: 2, Id: 20}: true, {Kind: 2, Id: 10}: false} {
 		if has, err := m.MayContain(v); has != want || err != nil {
 			t.Errorf("%+v: %v, %v, want %v", v, has, err, want)
 		}
@@ -374,8 +398,9 @@ func TestProgArray(t *testing.T) {
 }
 
 func TestUserRingBuffer(t *testing.T) {
-	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.Drain.Handle()} })
-	w, err := skeleton.NewUserRingWriter[kinds.Command](skel.Maps.Commands)
+	kerneltest.Linux(t, 6, 1, "ring buffers that user space writes to")
+	skel := loaded(t, commands.Open)
+	w, err := skeleton.NewUserRingWriter[commands.Command](skel.Maps.Commands)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -384,7 +409,7 @@ func TestUserRingBuffer(t *testing.T) {
 	var want uint64
 	for round := range uint64(50) {
 		for i := range uint64(7) {
-			if err := w.Write(kinds.Command{Id: uint32(i), Value: round}); err != nil {
+			if err := w.Write(commands.Command{Id: uint32(i), Value: round}); err != nil {
 				t.Fatal(err)
 			}
 			want += i * round
@@ -399,7 +424,7 @@ func TestUserRingBuffer(t *testing.T) {
 	// Until it is full: 24 bytes for each record of 16.
 	n := 0
 	for err = nil; err == nil; n++ {
-		err = w.Write(kinds.Command{})
+		err = w.Write(commands.Command{})
 	}
 	if room := int(skel.Maps.Commands.Map().MaxEntries()) / 24; !errors.Is(err, skeleton.ErrRingFull) || n-1 != room {
 		t.Errorf("after %d records: %v, want %d and ErrRingFull", n-1, err, room)
@@ -407,7 +432,7 @@ func TestUserRingBuffer(t *testing.T) {
 	if got := run(t, skel.Progs.Drain.Handle()); got != int32(n-1) {
 		t.Errorf("the program got %d records, want %d", got, n-1)
 	}
-	if err := w.Write(kinds.Command{}); err != nil {
+	if err := w.Write(commands.Command{}); err != nil {
 		t.Error(err)
 	}
 	for range 2 {
@@ -415,7 +440,7 @@ func TestUserRingBuffer(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if err := w.Write(kinds.Command{}); !errors.Is(err, skeleton.ErrWriterClosed) {
+	if err := w.Write(commands.Command{}); !errors.Is(err, skeleton.ErrWriterClosed) {
 		t.Errorf("Write after Close: %v", err)
 	}
 	if _, err := skeleton.NewUserRingWriter[*int](skel.Maps.Commands); err == nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
+	"github.com/rules-bpf/rules_bpf/tests/types/progs/floats"
 	"github.com/rules-bpf/rules_bpf/tests/types/progs/layouts"
 	"github.com/rules-bpf/rules_bpf/tests/types/progs/values"
 )
@@ -142,13 +143,19 @@ func valueFields(s *values.Skeleton) []field {
 		at("pointer", &v.Pointer, skeleton.Pointer(0xffff888011111111), 0xffff888022222222),
 		at("function", &v.Function, skeleton.Pointer(0xffffffff81000000), 0xffffffff82000000),
 		at("buffers[1]", &v.Buffers[1], skeleton.Pointer(0xffff888033333333), 0xffff888044444444),
-		at("f32", &v.F32, 1.5, -2.5),
-		at("f64", &v.F64, 2.5, -3.5),
-		at("ratio", &v.Ratio, values.RatioT(0.25), 0.5),
 	}
 }
 
-// object is what the two skeletons have in common.
+func floatFields(s *floats.Skeleton) []field {
+	v := s.Bss
+	return []field{
+		at("f32", &v.F32, 1.5, -2.5),
+		at("f64", &v.F64, 2.5, -3.5),
+		at("ratio", &v.Ratio, floats.RatioT(0.25), 0.5),
+	}
+}
+
+// object is what the skeletons have in common.
 type object struct {
 	load, close  func() error
 	write, check *skeleton.Program
@@ -169,6 +176,15 @@ func openValues(t *testing.T) *object {
 		t.Fatal(err)
 	}
 	return &object{s.Load, s.Close, s.Progs.Write.Handle(), s.Progs.Check.Handle(), valueFields(s)}
+}
+
+func openFloats(t *testing.T) *object {
+	kerneltest.Linux(t, 5, 13, "floating point types in BTF")
+	s, err := floats.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &object{s.Load, s.Close, s.Progs.Write.Handle(), s.Progs.Check.Handle(), floatFields(s)}
 }
 
 func (o *object) mustLoad(t *testing.T) {
@@ -198,11 +214,8 @@ func (o *object) expect(t *testing.T) {
 }
 
 func TestTypes(t *testing.T) {
-	for name, open := range map[string]func(*testing.T) *object{"layouts": openLayouts, "values": openValues} {
+	for name, open := range map[string]func(*testing.T) *object{"layouts": openLayouts, "values": openValues, "floats": openFloats} {
 		open := func(t *testing.T) *object {
-			if name == "values" {
-				kerneltest.Linux(t, 5, 13, "floating point types in BTF")
-			}
 			o := open(t)
 			t.Cleanup(func() {
 				if err := o.close(); err != nil {

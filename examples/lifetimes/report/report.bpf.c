@@ -35,8 +35,10 @@ int lifetimes_ended(__u32 pid, __u64 nsec)
 {
 	struct event *e;
 
-	if (__sync_fetch_and_add(&reported, 1) >= report_at_most)
+	// Processes that end at the same instant on two CPUs may both be the last.
+	if (reported >= report_at_most)
 		return 0;
+	__atomic_fetch_add(&reported, 1, __ATOMIC_RELAXED);
 	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
 	if (!e)
 		return 0;

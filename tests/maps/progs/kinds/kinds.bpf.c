@@ -1,26 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Maps of the kinds that are no plain containers: what a program puts into them Go
-// reads, and the other way round. See tests/normalise for the plain ones.
+// reads, and the other way round. See tests/normalise for the plain ones, and the
+// objects beside this one for the kinds that are younger than Linux 5.10.
 
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
-struct stats {
-	__u64 packets;
-	__u32 last;
-	char name[12];
-};
+#include "tests/maps/progs/stats/stats.bpf.h"
 
 // With padding, which the kernel compares too.
 struct name {
 	__u8 kind;
 	__u32 id;
-};
-
-struct command {
-	__u32 id;
-	__u64 value;
 };
 
 struct inner {
@@ -30,17 +22,7 @@ struct inner {
 	__type(value, struct stats);
 };
 
-#define STORAGE(name, kind)                                                                                            \
-	struct {                                                                                                       \
-		__uint(type, BPF_MAP_TYPE_##kind##_STORAGE);                                                           \
-		__uint(map_flags, BPF_F_NO_PREALLOC);                                                                  \
-		__type(key, int);                                                                                      \
-		__type(value, struct stats);                                                                           \
-	} name SEC(".maps")
-
 STORAGE(of_sockets, SK);
-STORAGE(of_tasks, TASK);
-STORAGE(of_cgroups, CGRP);
 
 #define FDS(name, kind, key_type, value_type)                                                                          \
 	struct {                                                                                                       \
@@ -61,22 +43,11 @@ FDS(cgroups, CGROUP_ARRAY, __u32, __u32);
 FDS(plain, HASH, __u32, struct stats);
 
 struct {
-	__uint(type, BPF_MAP_TYPE_BLOOM_FILTER);
-	__uint(max_entries, 100);
-	__type(value, struct name);
-} bloom SEC(".maps");
-
-struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
 	__uint(max_entries, 4);
 	__uint(key_size, sizeof(__u32));
 	__uint(value_size, sizeof(__u32));
 } tail_calls SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_USER_RINGBUF);
-	__uint(max_entries, 4096);
-} commands SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
@@ -92,50 +63,23 @@ struct {
 	__type(value, __u64[32]);
 } stacks SEC(".maps");
 
-// So that BTF has the type.
-struct command *unused __hidden;
-
-struct task_struct;
-struct cgroup;
-
 __u32 pid;
 __u32 runs;
-__u64 sum;
 __u32 stack_id;
 int below_cgroup = -1;
 
-static __always_inline void count(struct stats *s)
-{
-	if (!s)
-		return;
-	s->packets++;
-	s->last = 7;
-	s->name[0] = 'c';
-	runs++;
-}
-
 // A task gets another name: this process, when Go writes to /proc/self/comm.
 SEC("tp_btf/task_rename")
-int storage(__u64 *ctx)
+int renamed(__u64 *ctx)
 {
-	struct task_struct *task = (void *)ctx[0];
 	int id;
 
 	if (!pid || (bpf_get_current_pid_tgid() >> 32) != pid)
 		return 0;
-	count(bpf_task_storage_get(&of_tasks, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE));
 	below_cgroup = bpf_current_task_under_cgroup(&cgroups, 2);
 	id = bpf_get_stackid(ctx, &stacks, 0);
 	if (id >= 0)
 		stack_id = id + 1;
-	return 0;
-}
-
-SEC("tp_btf/cgroup_mkdir")
-int new_cgroup(__u64 *ctx)
-{
-	if (pid && (bpf_get_current_pid_tgid() >> 32) == pid)
-		count(bpf_cgrp_storage_get(&of_cgroups, (struct cgroup *)ctx[0], 0, BPF_LOCAL_STORAGE_GET_F_CREATE));
 	return 0;
 }
 
@@ -160,24 +104,6 @@ int connecting(struct bpf_sock_addr *ctx)
 	return 1;
 }
 
-// Not on the stack: the verifier of Linux 7.2 believes that peek only writes there,
-// as it does for other maps, and drops what was stored before.
-static struct name known = {.kind = 1, .id = 10}, unknown = {.kind = 1, .id = 11};
-
-SEC("xdp")
-int filter(struct xdp_md *ctx)
-{
-	struct name added = {};
-	int result;
-
-	added.kind = 2;
-	added.id = 20;
-	result = !bpf_map_peek_elem(&bloom, &known);
-	result |= !bpf_map_peek_elem(&bloom, &unknown) << 1;
-	bpf_map_push_elem(&bloom, &added, 0);
-	return result;
-}
-
 SEC("xdp")
 int caller(struct xdp_md *ctx)
 {
@@ -189,22 +115,6 @@ SEC("xdp")
 int callee(struct xdp_md *ctx)
 {
 	return 42;
-}
-
-static long execute(struct bpf_dynptr *record, void *ctx)
-{
-	struct command c;
-
-	if (bpf_dynptr_read(&c, sizeof(c), record, 0, 0))
-		return 1;
-	sum += c.id * c.value;
-	return 0;
-}
-
-SEC("xdp")
-int drain(struct xdp_md *ctx)
-{
-	return bpf_user_ringbuf_drain(&commands, execute, 0, 0);
 }
 
 SEC("xdp")
