@@ -67,10 +67,16 @@ func run(ctx context.Context, w io.Writer, atLeast time.Duration, atMost uint64)
 	defer stop()
 
 	fmt.Fprintf(w, "%8s %-16s %14s\n", "PID", "COMM", "LIVED")
+	printed := uint64(0)
 	for e, err := range reader.All() {
 		if err != nil {
 			return err
 		}
+		// One more can come than was asked for, see report_at_most.
+		if printed == atMost {
+			continue
+		}
+		printed++
 		fmt.Fprintf(w, "%8d %-16s %14s\n", e.Pid, skeleton.String(e.Comm[:]), time.Duration(e.Nsec))
 	}
 	fmt.Fprintf(w, "%d processes, %d of them within a tick of the clock (%d per second), the longest %s\n",

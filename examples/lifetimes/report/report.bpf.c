@@ -35,7 +35,8 @@ int lifetimes_ended(__u32 pid, __u64 nsec)
 {
 	struct event *e;
 
-	// Processes that end at the same instant on two CPUs may both be the last.
+	// Processes that end at the same instant on two CPUs may both be the last: user
+	// space counts too.
 	if (reported >= report_at_most)
 		return 0;
 	__atomic_fetch_add(&reported, 1, __ATOMIC_RELAXED);
