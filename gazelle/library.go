@@ -133,27 +133,44 @@ func (l *bpfLang) index(c *config.Config, r *rule.Rule, rel string) {
 	case libraryKind:
 		if l.lib.byLabel[self] != nil {
 			// Its headers may be more than those of the plan: # keep.
-			l.lib.addHeaders(self, r.AttrStrings("hdrs"))
+			l.lib.addHeaders(self, attrStrings(r, "hdrs", noFiles))
 			return
 		}
+		files := func() []string { return regularFiles(c, rel) }
 		lib := &library{label: self}
-		for _, s := range r.AttrStrings("deps") {
+		for _, s := range attrStrings(r, "deps", noFiles) {
 			if dep, err := label.Parse(s); err == nil {
 				lib.deps = append(lib.deps, local(c, dep.Abs("", rel)))
 			}
 		}
 		flags := append(r.AttrStrings("defines"), defines(r.AttrStrings("copts"))...)
-		for _, src := range ruleSources(r) {
+		for _, src := range ruleSources(r, files) {
 			if scan, err := l.scan(c, path.Join(rel, src), flags); err == nil {
 				lib.scans = append(lib.scans, scan)
 			}
 		}
-		l.lib.addLibrary(lib, r.AttrStrings("hdrs"))
+		l.lib.addLibrary(lib, attrStrings(r, "hdrs", files))
 	case subskeletonKind:
 		if of, err := label.Parse(r.AttrString("library")); err == nil {
 			l.lib.addSubskeleton(local(c, of.Abs("", rel)), self)
 		}
 	}
+}
+
+// noFiles is for attributes of labels, which no glob makes.
+func noFiles() []string { return nil }
+
+// regularFiles returns the files of a folder.
+func regularFiles(c *config.Config, rel string) []string {
+	// What cannot be read has no files.
+	entries, _ := os.ReadDir(filepath.Join(c.RepoRoot, filepath.FromSlash(rel)))
+	var out []string
+	for _, e := range entries {
+		if e.Type().IsRegular() {
+			out = append(out, e.Name())
+		}
+	}
+	return out
 }
 
 // local returns a label without the name of the repository that is being updated.
@@ -170,17 +187,11 @@ func (l *bpfLang) load(c *config.Config, rel string) {
 		return
 	}
 	l.lib.loaded[rel] = true
-	entries, err := os.ReadDir(filepath.Join(c.RepoRoot, filepath.FromSlash(rel)))
-	if err != nil {
+	d := &folder{rel: rel, build: buildFile(c, rel), files: regularFiles(c, rel)}
+	if len(d.files) == 0 {
 		return
 	}
-	d := &folder{rel: rel, build: buildFile(c, rel)}
-	for _, e := range entries {
-		if !e.Type().IsRegular() {
-			continue
-		}
-		name := e.Name()
-		d.files = append(d.files, name)
+	for _, name := range d.files {
 		d.hasGoLibrary = d.hasGoLibrary || strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, "_test.go")
 	}
 	d.c = c.Clone()
@@ -193,8 +204,23 @@ func (l *bpfLang) load(c *config.Config, rel string) {
 			}
 		}
 	}
+	planned := make(map[string]bool)
 	for _, u := range l.planFolder(d).units {
 		l.lib.add(u)
+		planned[u.name], planned[u.goName] = true, true
+	}
+	if d.build == nil {
+		return
+	}
+	// Rules of generated sources, and those that are made of others.
+	for _, r := range d.build.Rules {
+		if planned[r.Name()] {
+			continue
+		}
+		l.index(d.c, r, rel)
+		if kind := kindOf(d.c, r); kind == skeletonKind || kind == subskeletonKind {
+			l.lib.addGoPackage(r.AttrString("importpath"), label.New("", rel, r.Name()))
+		}
 	}
 }
 
@@ -235,7 +261,7 @@ func (l *bpfLang) offered(c *config.Config, rel, header string) []label.Label {
 				if !hasHeaders(kind) {
 					continue
 				}
-				for _, h := range r.AttrStrings("hdrs") {
+				for _, h := range attrStrings(r, "hdrs", func() []string { return regularFiles(c, rel) }) {
 					h = strings.TrimPrefix(h, ":")
 					headers[h] = append(headers[h], self)
 				}

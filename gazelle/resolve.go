@@ -23,7 +23,7 @@ func (l *bpfLang) Imports(c *config.Config, r *rule.Rule, f *rule.File) []resolv
 	var specs []resolve.ImportSpec
 	switch kindOf(c, r) {
 	case libraryKind:
-		for _, h := range r.AttrStrings("hdrs") {
+		for _, h := range attrStrings(r, "hdrs", func() []string { return regularFiles(c, f.Pkg) }) {
 			specs = append(specs, resolve.ImportSpec{
 				Lang: languageName, Imp: path.Join(f.Pkg, strings.TrimPrefix(h, ":")),
 			})
@@ -278,7 +278,7 @@ func presentDependencies(u *unit) []label.Label {
 		return nil
 	}
 	var out []label.Label
-	for _, s := range u.existing.AttrStrings("deps") {
+	for _, s := range attrStrings(u.existing, "deps", noFiles) {
 		if dep, err := label.Parse(s); err == nil {
 			out = append(out, local(u.c, dep.Abs("", u.rel)))
 		}
