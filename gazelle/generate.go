@@ -71,6 +71,9 @@ func (l *bpfLang) GenerateRules(args language.GenerateArgs) language.GenerateRes
 			}
 		}
 	}
+	if !args.Config.IndexLibraries {
+		l.leaveOut(p)
+	}
 	res.Empty = stale(args, p, res.Gen)
 	if args.Config.IndexLibraries {
 		res.RelsToIndex = append(res.RelsToIndex, l.indexed(args.Config, p)...)
@@ -78,6 +81,24 @@ func (l *bpfLang) GenerateRules(args language.GenerateArgs) language.GenerateRes
 		res.RelsToIndex = slices.Compact(res.RelsToIndex)
 	}
 	return res
+}
+
+// leaveOut notes the folders of a plan's headers that a directive excludes. Later,
+// Gazelle does not say that any more.
+func (l *bpfLang) leaveOut(p *plan) {
+	for _, u := range p.units {
+		for _, scan := range u.scans {
+			for _, inc := range scan.Includes {
+				if inc.File == "" || strings.HasPrefix(inc.File, "<") {
+					continue
+				}
+				rel := parent(inc.File)
+				if _, err := walk.GetDirInfo(rel); err != nil {
+					l.lib.loaded[rel] = true
+				}
+			}
+		}
+	}
 }
 
 // concerns reports whether there is anything in the folder for this language.
@@ -360,7 +381,7 @@ func (l *bpfLang) indexGoImports(args language.GenerateArgs, res *language.Gener
 			if info, err := os.Stat(filepath.Join(args.Config.RepoRoot, filepath.FromSlash(rel))); err == nil && info.IsDir() {
 				continue
 			}
-			res.RelsToIndex = append(res.RelsToIndex, parent(rel))
+			res.RelsToIndex = append(res.RelsToIndex, parent(rel), packageOf(args.Config, rel))
 		}
 	}
 }

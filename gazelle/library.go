@@ -224,6 +224,22 @@ func (l *bpfLang) load(c *config.Config, rel string) {
 	}
 }
 
+// hasBuildFile reports whether a folder has a BUILD file.
+func hasBuildFile(c *config.Config, rel string) bool {
+	return slices.ContainsFunc(c.ValidBuildFileNames, func(name string) bool {
+		info, err := os.Stat(filepath.Join(c.RepoRoot, filepath.FromSlash(rel), name))
+		return err == nil && info.Mode().IsRegular()
+	})
+}
+
+// packageOf returns the nearest folder from rel up that has a BUILD file.
+func packageOf(c *config.Config, rel string) string {
+	for rel != "" && !hasBuildFile(c, rel) {
+		rel = parent(rel)
+	}
+	return rel
+}
+
 // buildFile reads the BUILD file of a folder, or returns nil.
 func buildFile(c *config.Config, rel string) *rule.File {
 	for _, name := range c.ValidBuildFileNames {

@@ -11,9 +11,9 @@ import (
 	"github.com/bazel-contrib/bazel-gazelle/v2/config"
 	"github.com/bazel-contrib/bazel-gazelle/v2/label"
 	"github.com/bazel-contrib/bazel-gazelle/v2/rule"
-	"github.com/bmatcuk/doublestar/v4"
 	golang "github.com/bazelbuild/bazel-gazelle/language/go"
 	"github.com/bazelbuild/buildtools/build"
+	"github.com/bmatcuk/doublestar/v4"
 
 	"github.com/rules-bpf/rules_bpf/gazelle/bpfc"
 )
@@ -134,11 +134,14 @@ func (b byHand) BzlExpr() build.Expr { return b.expr }
 
 func (byHand) Merge(other build.Expr) build.Expr { return other }
 
+// isLabel reports whether a string in a list of files is certainly not one.
+func isLabel(s string) bool { return strings.ContainsAny(s, ":@") || strings.HasPrefix(s, "//") }
+
 // ruleSources returns the files of the package that a rule compiles.
 func ruleSources(r *rule.Rule, files func() []string) []string {
 	var out []string
 	for _, src := range append(attrStrings(r, "srcs", files), r.AttrString("src")) {
-		if src = strings.TrimPrefix(src, ":"); src != "" && !strings.ContainsAny(src, ":/@") {
+		if src = strings.TrimPrefix(src, ":"); src != "" && !isLabel(src) {
 			out = append(out, src)
 		}
 	}
@@ -150,6 +153,7 @@ func ruleSources(r *rule.Rule, files func() []string) []string {
 func (l *bpfLang) planFolder(d *folder) *plan {
 	bc := getConfig(d.c)
 	p := &plan{broken: make(map[string]bool)}
+	l.addBelow(d)
 
 	// The rules that are there, by kind and source.
 	existing := make(map[string]map[string][]*rule.Rule)
@@ -176,7 +180,7 @@ func (l *bpfLang) planFolder(d *folder) *plan {
 		}
 	}
 	for name := range bc.kinds {
-		if !slices.Contains(d.files, name) {
+		if !slices.Contains(d.files, name) && !(isHeader(name) && slices.Contains(d.generated, name)) {
 			log.Printf("%s: # gazelle:%s %s: the folder has no such file", d.build.Path, bc.kinds[name], name)
 		}
 	}
@@ -427,7 +431,7 @@ func (l *bpfLang) assignHeaders(d *folder, p *plan, sources []string) {
 					foreign[h] = true
 				case l.isFile(d.c, path.Join(d.rel, h)), slices.Contains(d.generated, h):
 					own(h, u)
-				case strings.ContainsAny(h, ":@") || strings.HasPrefix(h, "//") || isRule(d.build, h):
+				case isLabel(h) || isRule(d.build, h):
 					// What another rule makes.
 					u.hdrs = append(u.hdrs, h)
 				}
@@ -500,9 +504,11 @@ func (l *bpfLang) assignHeaders(d *folder, p *plan, sources []string) {
 		}
 		return directed
 	}
-	for _, name := range d.files {
-		if bc.kinds[name] == libraryKind && isHeader(name) && owners[name] == nil {
-			own(name, header())
+	for _, files := range [][]string{d.files, d.generated} {
+		for _, name := range files {
+			if bc.kinds[name] == libraryKind && isHeader(name) && owners[name] == nil {
+				own(name, header())
+			}
 		}
 	}
 	var libraries []*unit
@@ -598,12 +604,43 @@ func (l *bpfLang) inPackage(d *folder, file string) (string, bool) {
 	if !ok || file == "" {
 		return "", false
 	}
+	if strings.Contains(name, "/") && slices.Contains(d.files, name) {
+		return name, true
+	}
 	for dir := path.Dir(file); dir != d.rel && dir != "."; dir = path.Dir(dir) {
 		if l.isPackage(d.c, dir) {
 			return "", false
 		}
 	}
 	return name, true
+}
+
+// addBelow adds what rules have of folders below that have no BUILD file, and will
+// get none: generation_mode is update_only, or a directive excludes them. Gazelle
+// knows of the former when it is to go into the folders below, too.
+func (l *bpfLang) addBelow(d *folder) {
+	if d.build == nil {
+		return
+	}
+	for _, r := range d.build.Rules {
+		if _, ours := kinds[kindOf(d.c, r)]; !ours {
+			continue
+		}
+		for _, name := range append(ruleSources(r, noFiles), attrStrings(r, "hdrs", noFiles)...) {
+			if isLabel(name) || !strings.Contains(name, "/") || slices.Contains(d.files, name) ||
+				!l.isFile(d.c, path.Join(d.rel, name)) {
+				continue
+			}
+			below := true
+			for dir := path.Dir(name); dir != "." && below; dir = path.Dir(dir) {
+				rel := path.Join(d.rel, dir)
+				below = !l.lib.visited[rel] && !hasBuildFile(d.c, rel)
+			}
+			if below {
+				d.files = append(slices.Clip(d.files), name)
+			}
+		}
+	}
 }
 
 // isPackage reports whether a folder has a BUILD file, or will have one.

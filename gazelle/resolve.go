@@ -53,6 +53,7 @@ func (l *bpfLang) CrossResolve(c *config.Config, ix *ruleIndex, imp resolve.Impo
 		l.load(c, rel)
 		if rel != "" {
 			l.load(c, parent(rel))
+			l.load(c, packageOf(c, rel))
 		}
 	}
 	var results []resolve.FindResult
@@ -199,17 +200,28 @@ func (l *bpfLang) resolveInclude(ix *ruleIndex, u *unit, inc bpfc.Include) (labe
 	if inc.File == "" && (inc.Angled && !isVmlinux || isSystemHeader(inc.Path)) {
 		return label.NoLabel, false
 	}
-	owner, final := l.lib.finalHeaders[inc.File]
+	name := inc.File
+	var owner label.Label
+	final := false
+	for _, n := range names {
+		if owner, final = l.lib.finalHeaders[n]; final {
+			name = n
+			break
+		}
+	}
 	switch {
+	case path.IsAbs(inc.Path):
+		l.report(bc.unresolved, "%s:%d: %q is not in the repository: include it by its path from the root, or say which target has it: # gazelle:resolve bpf %s LABEL",
+			inc.Pos.File, inc.Pos.Line, inc.Path, inc.Path)
 	case inc.File == "" && isVmlinux:
 		l.report(bc.unresolved, "%s:%d: no bpf_vmlinux_header makes %q: add one, or say where the header is: # gazelle:resolve bpf vmlinux.h LABEL",
 			inc.Pos.File, inc.Pos.Line, inc.Path)
-	case inc.File == "":
+	case inc.File == "" && !final:
 		l.report(bc.unresolved, "%s:%d: %q is in no folder where it is searched for: name one with # gazelle:bpf_search, or a target: # gazelle:resolve bpf %s LABEL",
 			inc.Pos.File, inc.Pos.Line, inc.Path, inc.Path)
 	case final:
 		l.report(bc.unresolved, "%s:%d: %q belongs to %s, a final object, which nothing can depend on: make it a library's with # gazelle:bpf_library %s in %s",
-			inc.Pos.File, inc.Pos.Line, inc.Path, owner, path.Base(inc.File), orRoot(parent(inc.File)))
+			inc.Pos.File, inc.Pos.Line, inc.Path, owner, path.Base(name), orRoot(parent(name)))
 	default:
 		l.report(bc.unresolved, "%s:%d: no target has the header %s: name it like a library's source, or *.bpf.h, or say # gazelle:bpf_library %s in %s",
 			inc.Pos.File, inc.Pos.Line, inc.File, path.Base(inc.File), orRoot(parent(inc.File)))
@@ -240,7 +252,11 @@ func (l *bpfLang) findHeader(ix *ruleIndex, u *unit, name string, isVmlinux bool
 		name = "vmlinux.h"
 	}
 	if !u.c.IndexLibraries {
-		l.load(u.c, parent(name))
+		// A folder without a BUILD file may belong to a package further up.
+		l.load(u.c, packageOf(u.c, parent(name)))
+		if len(l.lib.byHeader[name]) == 0 {
+			l.load(u.c, parent(name))
+		}
 	}
 	if found := l.lib.byHeader[name]; len(found) > 0 {
 		return slices.Clone(found)
@@ -302,6 +318,7 @@ func (l *bpfLang) allDependencies(ix *ruleIndex, u *unit) []dependency {
 			}
 		}
 	}
+	var several []*bpfc.Symbol
 	for _, s := range externs(u.scans) {
 		spec := resolve.ImportSpec{Lang: languageName, Imp: s.Name}
 		why := "uses " + s.Name
@@ -313,21 +330,31 @@ func (l *bpfLang) allDependencies(ix *ruleIndex, u *unit) []dependency {
 		if slices.ContainsFunc(definitions, func(d definition) bool { return d.library == u.label() }) {
 			definitions = slices.DeleteFunc(slices.Clone(definitions), func(d definition) bool { return d.library == u.label() })
 		}
-		if len(definitions) > 1 {
-			definitions = l.preferred(ix, u, deps, definitions)
-		}
 		switch {
 		case len(definitions) == 1:
 			deps = appendDependency(deps, dependency{label: definitions[0].library, pos: s.UsedAt, why: why})
 		case len(definitions) > 1:
-			l.report(bc.ambiguous, "%s:%d: %s is defined by several libraries: %s. Include the header of one, or say which: # gazelle:resolve bpf %s LABEL",
-				s.UsedAt.File, s.UsedAt.Line, s.Name, places(definitions), s.Name)
-		case s.Linkage != bpfc.Weak:
+			several = append(several, s)
+		case s.Linkage != bpfc.Weak && !s.Maybe:
 			u.resolved.missing = append(u.resolved.missing, s)
 		}
 	}
 	for _, kept := range keptLabels(u.existing, "deps", u.rel) {
 		deps = appendDependency(deps, dependency{label: local(u.c, kept), why: "is kept"})
+	}
+	// What is linked anyway is known by now. Of several that are, the linker takes
+	// the one that is not weak.
+	for _, s := range several {
+		definitions := slices.DeleteFunc(slices.Clone(l.lib.bySymbol[s.Name]), func(d definition) bool { return d.library == u.label() })
+		definitions, linked := l.preferred(ix, u, deps, definitions)
+		switch {
+		case linked && len(definitions) > 1:
+		case len(definitions) == 1:
+			deps = appendDependency(deps, dependency{label: definitions[0].library, pos: s.UsedAt, why: "uses " + s.Name})
+		default:
+			l.report(bc.ambiguous, "%s:%d: %s is defined by several libraries: %s. Include the header of one, or say which: # gazelle:resolve bpf %s LABEL",
+				s.UsedAt.File, s.UsedAt.Line, s.Name, places(definitions), s.Name)
+		}
 	}
 	if len(deps) > 1 {
 		slices.SortFunc(deps, func(a, b dependency) int { return strings.Compare(a.label.String(), b.label.String()) })
@@ -369,8 +396,8 @@ func externs(scans []*bpfc.File) []*bpfc.Symbol {
 }
 
 // preferred narrows several definitions of a symbol down to those that are linked
-// anyway, or else to those of the same folder.
-func (l *bpfLang) preferred(ix *ruleIndex, u *unit, deps []dependency, definitions []definition) []definition {
+// anyway, which it reports, or else to those of the same folder.
+func (l *bpfLang) preferred(ix *ruleIndex, u *unit, deps []dependency, definitions []definition) (some []definition, anyway bool) {
 	linked := make(map[label.Label]bool)
 	queue := make([]label.Label, 0, len(deps))
 	for _, d := range deps {
@@ -393,15 +420,15 @@ func (l *bpfLang) preferred(ix *ruleIndex, u *unit, deps []dependency, definitio
 			}
 		}
 	}
-	for _, keep := range []func(definition) bool{
+	for i, keep := range []func(definition) bool{
 		func(d definition) bool { return linked[d.library] },
 		func(d definition) bool { return d.library.Pkg == u.rel },
 	} {
 		if some := slices.DeleteFunc(slices.Clone(definitions), func(d definition) bool { return !keep(d) }); len(some) > 0 {
-			return some
+			return some, i == 0
 		}
 	}
-	return definitions
+	return definitions, false
 }
 
 func places(definitions []definition) string {
@@ -578,7 +605,7 @@ func (l *bpfLang) check(ix *ruleIndex, u *unit) {
 	}
 	told := make(map[string]bool)
 	for _, s := range missing {
-		if _, is := defined[s.Name]; is || s.Linkage == bpfc.Weak || told[s.Name] || len(l.lib.bySymbol[s.Name]) > 1 {
+		if _, is := defined[s.Name]; is || s.Linkage == bpfc.Weak || s.Maybe || told[s.Name] || len(l.lib.bySymbol[s.Name]) > 1 {
 			continue
 		}
 		told[s.Name] = true
