@@ -331,10 +331,10 @@ func stripGoSources(args language.GenerateArgs, p *plan) {
 	}
 	for _, u := range p.units {
 		for _, name := range u.srcs {
-			bpf[name] = true
+			bpf[inGoSources(args, name)] = true
 		}
 		for _, name := range u.hdrs {
-			headers[name] = true
+			headers[inGoSources(args, name)] = true
 		}
 	}
 	for _, r := range args.OtherGen {
@@ -362,6 +362,15 @@ func stripGoSources(args language.GenerateArgs, p *plan) {
 			r.SetAttr("srcs", srcs)
 		}
 	}
+}
+
+// inGoSources returns what Gazelle's Go language calls a file: one of a folder below
+// it calls by its last name, as if it stood in this one.
+func inGoSources(args language.GenerateArgs, name string) string {
+	if base := path.Base(name); !slices.Contains(args.RegularFiles, base) {
+		return base
+	}
+	return name
 }
 
 // indexGoImports names folders that may have the packages that Go files import:

@@ -22,6 +22,8 @@ type library struct {
 	unit  *unit
 	deps  []label.Label
 	scans []*bpfc.File
+	// oneOf is set when the sources are not a list: a select compiles some of them.
+	oneOf bool
 	// externs is what the library needs, once that was asked for.
 	externs     []*bpfc.Symbol
 	externsDone bool
@@ -87,7 +89,7 @@ func (ls *libraries) add(u *unit) {
 		}
 		return
 	}
-	ls.addLibrary(&library{label: u.label(), unit: u, scans: u.scans}, u.hdrs)
+	ls.addLibrary(&library{label: u.label(), unit: u, scans: u.scans, oneOf: !writtenOut(u.existing, "srcs")}, u.hdrs)
 	if u.goName != "" {
 		ls.addSubskeleton(u.label(), label.New("", u.rel, u.goName))
 	}
@@ -137,7 +139,7 @@ func (l *bpfLang) index(c *config.Config, r *rule.Rule, rel string) {
 			return
 		}
 		files := func() []string { return regularFiles(c, rel) }
-		lib := &library{label: self}
+		lib := &library{label: self, oneOf: !writtenOut(r, "srcs")}
 		for _, s := range attrStrings(r, "deps", noFiles) {
 			if dep, err := label.Parse(s); err == nil {
 				lib.deps = append(lib.deps, local(c, dep.Abs("", rel)))

@@ -556,7 +556,7 @@ func (l *bpfLang) check(ix *ruleIndex, u *unit) {
 	defined := l.lib.linked
 	clear(defined)
 	var strong map[string][]definition
-	note := func(of label.Label, scans []*bpfc.File) {
+	note := func(of label.Label, scans []*bpfc.File, oneOf bool) {
 		for _, scan := range scans {
 			definitions := scan.Definitions()
 			for i := range definitions {
@@ -565,6 +565,7 @@ func (l *bpfLang) check(ix *ruleIndex, u *unit) {
 				switch {
 				case !again || first.symbol.Linkage == bpfc.Weak:
 					defined[s.Name] = definition{library: of, symbol: s}
+				case oneOf && first.library == of:
 				case s.Linkage == bpfc.Weak || first.symbol.Section == "license" || first.symbol.Section == "version":
 				default:
 					if strong == nil {
@@ -578,7 +579,7 @@ func (l *bpfLang) check(ix *ruleIndex, u *unit) {
 			}
 		}
 	}
-	note(u.label(), u.scans)
+	note(u.label(), u.scans, !writtenOut(u.existing, "srcs"))
 	complete := u.c.IndexLibraries
 	missing := slices.Clip(u.resolved.missing)
 	for _, at := range linked {
@@ -588,7 +589,7 @@ func (l *bpfLang) check(ix *ruleIndex, u *unit) {
 			complete = complete && at.Repo == ""
 			continue
 		}
-		note(at, lib.scans)
+		note(at, lib.scans, lib.oneOf)
 		missing = append(missing, lib.needs()...)
 	}
 	var twice []string
