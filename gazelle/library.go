@@ -207,9 +207,11 @@ func (l *bpfLang) load(c *config.Config, rel string) {
 		}
 	}
 	planned := make(map[string]bool)
-	for _, u := range l.planFolder(d).units {
-		l.lib.add(u)
-		planned[u.name], planned[u.goName] = true, true
+	if getConfig(d.c).enabled && !ignored(d.build) {
+		for _, u := range l.planFolder(d).units {
+			l.lib.add(u)
+			planned[u.name], planned[u.goName] = true, true
+		}
 	}
 	if d.build == nil {
 		return
@@ -224,6 +226,11 @@ func (l *bpfLang) load(c *config.Config, rel string) {
 			l.lib.addGoPackage(r.AttrString("importpath"), label.New("", rel, r.Name()))
 		}
 	}
+}
+
+// ignored reports whether a BUILD file tells Gazelle to leave it alone.
+func ignored(f *rule.File) bool {
+	return f != nil && slices.ContainsFunc(f.Directives, func(d rule.Directive) bool { return d.Key == "ignore" })
 }
 
 // hasBuildFile reports whether a folder has a BUILD file.

@@ -12,6 +12,7 @@ import (
 	"github.com/bazel-contrib/bazel-gazelle/v2/resolve"
 	"github.com/bazel-contrib/bazel-gazelle/v2/rule"
 	"github.com/bazelbuild/bazel-gazelle/repo"
+	"github.com/bazelbuild/buildtools/build"
 
 	"github.com/rules-bpf/rules_bpf/gazelle/bpfc"
 )
@@ -74,10 +75,13 @@ func (l *bpfLang) Resolve(c *config.Config, ix *ruleIndex, _ *repo.RemoteCache, 
 		for _, dep := range labels {
 			values = append(values, dep.Rel("", from.Pkg).String())
 		}
-		if len(values) > 0 {
-			r.SetAttr(attr, values)
-		} else {
+		switch {
+		case len(values) == 0:
 			r.DelAttr(attr)
+		case attr == "deps":
+			r.SetAttr(attr, values)
+		default:
+			r.SetAttr(attr, labelList(values))
 		}
 	}
 	isSkeleton := u.kind == skeletonKind || r.Name() != u.name
@@ -100,6 +104,19 @@ func (l *bpfLang) Resolve(c *config.Config, ix *ruleIndex, _ *repo.RemoteCache, 
 		sortLabels(subskeletons)
 		set("subskeletons", slices.Compact(subskeletons))
 	}
+}
+
+// labelList is a list of labels that stays sorted when it is merged into a rule:
+// Gazelle sorts the lists of attributes that it knows, such as deps.
+type labelList []string
+
+func (l labelList) BzlExpr() build.Expr { return rule.SortedStrings(l).BzlExpr() }
+
+func (l labelList) Merge(other build.Expr) build.Expr {
+	if _, ok := other.(*build.ListExpr); !ok && other != nil {
+		return other
+	}
+	return rule.SortedStrings(l).Merge(other)
 }
 
 func sortLabels(labels []label.Label) {
