@@ -52,6 +52,8 @@ type libraries struct {
 	goPackages   map[string][]label.Label
 	// finalHeaders has the headers that belong to final objects only.
 	finalHeaders map[string]label.Label
+	// finals has the final objects, for messages.
+	finals []*unit
 	// buildHeaders has what other rules of a folder's BUILD file offer.
 	buildHeaders map[string]map[string][]label.Label
 
@@ -84,6 +86,7 @@ func (ls *libraries) add(u *unit) {
 		ls.addGoPackage(u.importpath, label.New("", u.rel, u.goName))
 	}
 	if u.kind != libraryKind {
+		ls.finals = append(ls.finals, u)
 		for _, h := range u.hdrs {
 			ls.finalHeaders[path.Join(u.rel, h)] = u.label()
 		}
@@ -93,6 +96,21 @@ func (ls *libraries) add(u *unit) {
 	if u.goName != "" {
 		ls.addSubskeleton(u.label(), label.New("", u.rel, u.goName))
 	}
+}
+
+// inFinal returns a final object that defines a symbol, and where.
+func (ls *libraries) inFinal(name string) (definition, bool) {
+	for _, u := range ls.finals {
+		for _, scan := range u.scans {
+			definitions := scan.Definitions()
+			for i := range definitions {
+				if definitions[i].Name == name {
+					return definition{library: u.label(), symbol: &definitions[i]}, true
+				}
+			}
+		}
+	}
+	return definition{}, false
 }
 
 func (ls *libraries) addLibrary(lib *library, hdrs []string) {

@@ -627,6 +627,11 @@ func (l *bpfLang) check(ix *ruleIndex, u *unit) {
 			continue
 		}
 		told[s.Name] = true
+		if d, ok := l.lib.inFinal(s.Name); ok {
+			l.report(bc.unresolved, "%s:%d: %s, which %s needs, is defined only in a final object, which nothing can link: %s. Move it to a library",
+				s.UsedAt.File, s.UsedAt.Line, s.Name, u.label(), places([]definition{d}))
+			continue
+		}
 		hint := ""
 		if u.c.IndexLazy {
 			hint = " in the folders that -index=lazy looks into (name more with # gazelle:bpf_search)"
