@@ -20,9 +20,20 @@ const (
 	headerSuffix = ".bpf.h"
 )
 
-// scannedArch is the architecture that files are scanned for. What a file defines
-// and includes should not depend on it: a rule has one list of dependencies.
-const scannedArch = "__TARGET_ARCH_x86"
+// The architectures that the rules compile for, as __TARGET_ARCH_ has them. Files
+// are scanned for the first one, and for all when a conditional asks for it: a rule
+// has one list of dependencies.
+var architectures = []string{"x86", "arm", "arm64", "loongarch", "mips", "powerpc", "riscv", "s390"}
+
+// archFlags has the macros of each architecture: the rules', and what bpf_tracing.h
+// makes of them.
+var archFlags = func() [][]string {
+	var out [][]string
+	for _, arch := range architectures {
+		out = append(out, []string{"__TARGET_ARCH_" + arch, "bpf_target_" + arch, "bpf_target_defined"})
+	}
+	return out
+}()
 
 func isHeader(name string) bool { return strings.HasSuffix(name, ".h") }
 
@@ -66,14 +77,20 @@ func scanFile(s *bpfc.Scanner, root, name string, defines []string) (*bpfc.File,
 	if _, err := content.ReadFrom(f); err != nil {
 		return nil, err
 	}
-	flags := onlyArch
-	if len(defines) > 0 {
-		flags = append(slices.Clip(flags), defines...)
+	var scans []*bpfc.File
+	for _, arch := range archFlags {
+		flags := arch
+		if len(defines) > 0 {
+			flags = append(slices.Clip(flags), defines...)
+		}
+		scan := s.Scan(name, content.Bytes(), flags)
+		if !scan.ArchDependent {
+			return scan, nil
+		}
+		scans = append(scans, scan)
 	}
-	return s.Scan(name, content.Bytes(), flags), nil
+	return bpfc.Union(scans...), nil
 }
-
-var onlyArch = []string{scannedArch}
 
 // contents has the memory that one file's content leaves to the next.
 var contents = sync.Pool{New: func() any { return bytes.NewBuffer(make([]byte, 0, 8<<10)) }}

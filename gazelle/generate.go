@@ -71,6 +71,9 @@ func (l *bpfLang) GenerateRules(args language.GenerateArgs) language.GenerateRes
 			}
 		}
 	}
+	if !args.Config.IndexLibraries {
+		l.leaveOut(p)
+	}
 	res.Empty = stale(args, p, res.Gen)
 	if args.Config.IndexLibraries {
 		res.RelsToIndex = append(res.RelsToIndex, l.indexed(args.Config, p)...)
@@ -78,6 +81,24 @@ func (l *bpfLang) GenerateRules(args language.GenerateArgs) language.GenerateRes
 		res.RelsToIndex = slices.Compact(res.RelsToIndex)
 	}
 	return res
+}
+
+// leaveOut notes the folders of a plan's headers that a directive excludes. Later,
+// Gazelle does not say that any more.
+func (l *bpfLang) leaveOut(p *plan) {
+	for _, u := range p.units {
+		for _, scan := range u.scans {
+			for _, inc := range scan.Includes {
+				if inc.File == "" || strings.HasPrefix(inc.File, "<") {
+					continue
+				}
+				rel := parent(inc.File)
+				if _, err := walk.GetDirInfo(rel); err != nil {
+					l.lib.loaded[rel] = true
+				}
+			}
+		}
+	}
 }
 
 // concerns reports whether there is anything in the folder for this language.
@@ -132,10 +153,14 @@ func (u *unit) rule(bc *bpfConfig) *rule.Rule {
 		if u.importpath != "" {
 			r.SetAttr("importpath", u.importpath)
 		}
+	} else if !writtenOut(u.existing, "srcs") {
+		r.SetAttr("srcs", byHand{u.existing.Attr("srcs")})
 	} else if len(u.srcs) > 0 {
 		r.SetAttr("srcs", u.srcs)
 	}
-	if len(u.hdrs) > 0 {
+	if !writtenOut(u.existing, "hdrs") {
+		r.SetAttr("hdrs", byHand{u.existing.Attr("hdrs")})
+	} else if len(u.hdrs) > 0 {
 		r.SetAttr("hdrs", u.hdrs)
 	}
 	if len(u.srcs) > 0 && (len(bc.copts) > 0 || u.existing != nil && u.existing.Attr("copts") != nil) {
@@ -185,10 +210,12 @@ func stale(args language.GenerateArgs, p *plan, gen []*rule.Rule) []*rule.Rule {
 	if args.File == nil {
 		return nil
 	}
-	current := make(map[string]bool)
+	// A name may go from a rule of one kind to one of another.
+	current := make(map[[2]string]bool)
 	for _, r := range gen {
-		current[r.Name()] = true
+		current[[2]string{r.Kind(), r.Name()}] = true
 	}
+	globbed := func() []string { return args.RegularFiles }
 	exists := func(name string) bool {
 		return p.broken[name] || slices.Contains(args.GenFiles, name)
 	}
@@ -200,10 +227,14 @@ func stale(args language.GenerateArgs, p *plan, gen []*rule.Rule) []*rule.Rule {
 	}
 	for _, r := range args.File.Rules {
 		kind := kindOf(args.Config, r)
-		if kind != skeletonKind && kind != objectKind && kind != libraryKind || current[r.Name()] {
+		if kind != skeletonKind && kind != objectKind && kind != libraryKind || current[[2]string{kind, r.Name()}] {
 			continue
 		}
-		sources := ruleSources(r)
+		if !writtenOut(r, "srcs") || !writtenOut(r, "hdrs") || r.Attr("srcs") == nil && r.Attr("src") == nil && r.Attr("hdrs") == nil {
+			// An expression, or a library of libraries.
+			continue
+		}
+		sources := ruleSources(r, globbed)
 		all := append(r.AttrStrings("srcs"), r.AttrString("src"))
 		all = slices.DeleteFunc(all, func(s string) bool { return s == "" })
 		if len(all) != len(sources) || slices.ContainsFunc(sources, exists) {
@@ -217,11 +248,12 @@ func stale(args language.GenerateArgs, p *plan, gen []*rule.Rule) []*rule.Rule {
 	}
 	// What is made of deleted rules goes with them.
 	for _, r := range args.File.Rules {
-		if current[r.Name()] || gone[r.Name()] {
+		kind := kindOf(args.Config, r)
+		if current[[2]string{kind, r.Name()}] || gone[r.Name()] {
 			continue
 		}
 		var of string
-		switch kindOf(args.Config, r) {
+		switch kind {
 		case subskeletonKind:
 			of = r.AttrString("library")
 		case skeletonKind:
@@ -233,7 +265,7 @@ func stale(args language.GenerateArgs, p *plan, gen []*rule.Rule) []*rule.Rule {
 			l = l.Abs("", args.Rel)
 			if l.Repo == "" && l.Pkg == args.Rel && (gone[l.Name] || !isRule(args.File, l.Name) &&
 				!slices.Contains(args.GenFiles, l.Name) && !p.broken[l.Name]) {
-				remove(kindOf(args.Config, r), r)
+				remove(kind, r)
 			}
 		}
 	}
@@ -258,7 +290,7 @@ func takenNames(args language.GenerateArgs) map[string]bool {
 		deleted[r.Kind()+" "+r.Name()] = true
 	}
 	for _, r := range args.File.Rules {
-		if _, ours := kinds[kindOf(args.Config, r)]; ours || deleted[r.Kind()+" "+r.Name()] {
+		if _, ours := kinds[kindOf(args.Config, r)]; ours && !r.ShouldKeep() || deleted[r.Kind()+" "+r.Name()] {
 			continue
 		}
 		taken[r.Name()] = true
@@ -299,10 +331,10 @@ func stripGoSources(args language.GenerateArgs, p *plan) {
 	}
 	for _, u := range p.units {
 		for _, name := range u.srcs {
-			bpf[name] = true
+			bpf[inGoSources(args, name)] = true
 		}
 		for _, name := range u.hdrs {
-			headers[name] = true
+			headers[inGoSources(args, name)] = true
 		}
 	}
 	for _, r := range args.OtherGen {
@@ -332,6 +364,15 @@ func stripGoSources(args language.GenerateArgs, p *plan) {
 	}
 }
 
+// inGoSources returns what Gazelle's Go language calls a file: one of a folder below
+// it calls by its last name, as if it stood in this one.
+func inGoSources(args language.GenerateArgs, name string) string {
+	if base := path.Base(name); !slices.Contains(args.RegularFiles, base) {
+		return base
+	}
+	return name
+}
+
 // indexGoImports names folders that may have the packages that Go files import:
 // a package of a folder with several is called by the folder's path and its name.
 func (l *bpfLang) indexGoImports(args language.GenerateArgs, res *language.GenerateResult) {
@@ -349,13 +390,13 @@ func (l *bpfLang) indexGoImports(args language.GenerateArgs, res *language.Gener
 			if info, err := os.Stat(filepath.Join(args.Config.RepoRoot, filepath.FromSlash(rel))); err == nil && info.IsDir() {
 				continue
 			}
-			res.RelsToIndex = append(res.RelsToIndex, parent(rel))
+			res.RelsToIndex = append(res.RelsToIndex, parent(rel), packageOf(args.Config, rel))
 		}
 	}
 }
 
 func parent(rel string) string {
-	if dir := path.Dir(rel); dir != "." {
+	if dir := path.Dir(rel); dir != "." && dir != "/" {
 		return dir
 	}
 	return ""
@@ -376,7 +417,7 @@ func (l *bpfLang) indexed(c *config.Config, p *plan) []string {
 	}
 	labels := func(r *rule.Rule, pkg string) {
 		for _, attr := range []string{"deps", "subskeletons"} {
-			for _, s := range r.AttrStrings(attr) {
+			for _, s := range attrStrings(r, attr, noFiles) {
 				if dep, err := label.Parse(s); err == nil && dep.Repo == "" {
 					visit(dep.Abs("", pkg).Pkg)
 				}

@@ -22,6 +22,8 @@ type library struct {
 	unit  *unit
 	deps  []label.Label
 	scans []*bpfc.File
+	// oneOf is set when the sources are not a list: a select compiles some of them.
+	oneOf bool
 	// externs is what the library needs, once that was asked for.
 	externs     []*bpfc.Symbol
 	externsDone bool
@@ -50,6 +52,8 @@ type libraries struct {
 	goPackages   map[string][]label.Label
 	// finalHeaders has the headers that belong to final objects only.
 	finalHeaders map[string]label.Label
+	// finals has the final objects, for messages.
+	finals []*unit
 	// buildHeaders has what other rules of a folder's BUILD file offer.
 	buildHeaders map[string]map[string][]label.Label
 
@@ -82,15 +86,31 @@ func (ls *libraries) add(u *unit) {
 		ls.addGoPackage(u.importpath, label.New("", u.rel, u.goName))
 	}
 	if u.kind != libraryKind {
+		ls.finals = append(ls.finals, u)
 		for _, h := range u.hdrs {
 			ls.finalHeaders[path.Join(u.rel, h)] = u.label()
 		}
 		return
 	}
-	ls.addLibrary(&library{label: u.label(), unit: u, scans: u.scans}, u.hdrs)
+	ls.addLibrary(&library{label: u.label(), unit: u, scans: u.scans, oneOf: !writtenOut(u.existing, "srcs")}, u.hdrs)
 	if u.goName != "" {
 		ls.addSubskeleton(u.label(), label.New("", u.rel, u.goName))
 	}
+}
+
+// inFinal returns a final object that defines a symbol, and where.
+func (ls *libraries) inFinal(name string) (definition, bool) {
+	for _, u := range ls.finals {
+		for _, scan := range u.scans {
+			definitions := scan.Definitions()
+			for i := range definitions {
+				if definitions[i].Name == name {
+					return definition{library: u.label(), symbol: &definitions[i]}, true
+				}
+			}
+		}
+	}
+	return definition{}, false
 }
 
 func (ls *libraries) addLibrary(lib *library, hdrs []string) {
@@ -133,27 +153,44 @@ func (l *bpfLang) index(c *config.Config, r *rule.Rule, rel string) {
 	case libraryKind:
 		if l.lib.byLabel[self] != nil {
 			// Its headers may be more than those of the plan: # keep.
-			l.lib.addHeaders(self, r.AttrStrings("hdrs"))
+			l.lib.addHeaders(self, attrStrings(r, "hdrs", noFiles))
 			return
 		}
-		lib := &library{label: self}
-		for _, s := range r.AttrStrings("deps") {
+		files := func() []string { return regularFiles(c, rel) }
+		lib := &library{label: self, oneOf: !writtenOut(r, "srcs")}
+		for _, s := range attrStrings(r, "deps", noFiles) {
 			if dep, err := label.Parse(s); err == nil {
 				lib.deps = append(lib.deps, local(c, dep.Abs("", rel)))
 			}
 		}
 		flags := append(r.AttrStrings("defines"), defines(r.AttrStrings("copts"))...)
-		for _, src := range ruleSources(r) {
+		for _, src := range ruleSources(r, files) {
 			if scan, err := l.scan(c, path.Join(rel, src), flags); err == nil {
 				lib.scans = append(lib.scans, scan)
 			}
 		}
-		l.lib.addLibrary(lib, r.AttrStrings("hdrs"))
+		l.lib.addLibrary(lib, attrStrings(r, "hdrs", files))
 	case subskeletonKind:
 		if of, err := label.Parse(r.AttrString("library")); err == nil {
 			l.lib.addSubskeleton(local(c, of.Abs("", rel)), self)
 		}
 	}
+}
+
+// noFiles is for attributes of labels, which no glob makes.
+func noFiles() []string { return nil }
+
+// regularFiles returns the files of a folder.
+func regularFiles(c *config.Config, rel string) []string {
+	// What cannot be read has no files.
+	entries, _ := os.ReadDir(filepath.Join(c.RepoRoot, filepath.FromSlash(rel)))
+	var out []string
+	for _, e := range entries {
+		if e.Type().IsRegular() {
+			out = append(out, e.Name())
+		}
+	}
+	return out
 }
 
 // local returns a label without the name of the repository that is being updated.
@@ -170,17 +207,11 @@ func (l *bpfLang) load(c *config.Config, rel string) {
 		return
 	}
 	l.lib.loaded[rel] = true
-	entries, err := os.ReadDir(filepath.Join(c.RepoRoot, filepath.FromSlash(rel)))
-	if err != nil {
+	d := &folder{rel: rel, build: buildFile(c, rel), files: regularFiles(c, rel)}
+	if len(d.files) == 0 {
 		return
 	}
-	d := &folder{rel: rel, build: buildFile(c, rel)}
-	for _, e := range entries {
-		if !e.Type().IsRegular() {
-			continue
-		}
-		name := e.Name()
-		d.files = append(d.files, name)
+	for _, name := range d.files {
 		d.hasGoLibrary = d.hasGoLibrary || strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, "_test.go")
 	}
 	d.c = c.Clone()
@@ -193,9 +224,47 @@ func (l *bpfLang) load(c *config.Config, rel string) {
 			}
 		}
 	}
-	for _, u := range l.planFolder(d).units {
-		l.lib.add(u)
+	planned := make(map[string]bool)
+	if getConfig(d.c).enabled && !ignored(d.build) {
+		for _, u := range l.planFolder(d).units {
+			l.lib.add(u)
+			planned[u.name], planned[u.goName] = true, true
+		}
 	}
+	if d.build == nil {
+		return
+	}
+	// Rules of generated sources, and those that are made of others.
+	for _, r := range d.build.Rules {
+		if planned[r.Name()] {
+			continue
+		}
+		l.index(d.c, r, rel)
+		if kind := kindOf(d.c, r); kind == skeletonKind || kind == subskeletonKind {
+			l.lib.addGoPackage(r.AttrString("importpath"), label.New("", rel, r.Name()))
+		}
+	}
+}
+
+// ignored reports whether a BUILD file tells Gazelle to leave it alone.
+func ignored(f *rule.File) bool {
+	return f != nil && slices.ContainsFunc(f.Directives, func(d rule.Directive) bool { return d.Key == "ignore" })
+}
+
+// hasBuildFile reports whether a folder has a BUILD file.
+func hasBuildFile(c *config.Config, rel string) bool {
+	return slices.ContainsFunc(c.ValidBuildFileNames, func(name string) bool {
+		info, err := os.Stat(filepath.Join(c.RepoRoot, filepath.FromSlash(rel), name))
+		return err == nil && info.Mode().IsRegular()
+	})
+}
+
+// packageOf returns the nearest folder from rel up that has a BUILD file.
+func packageOf(c *config.Config, rel string) string {
+	for rel != "" && !hasBuildFile(c, rel) {
+		rel = parent(rel)
+	}
+	return rel
 }
 
 // buildFile reads the BUILD file of a folder, or returns nil.
@@ -235,7 +304,7 @@ func (l *bpfLang) offered(c *config.Config, rel, header string) []label.Label {
 				if !hasHeaders(kind) {
 					continue
 				}
-				for _, h := range r.AttrStrings("hdrs") {
+				for _, h := range attrStrings(r, "hdrs", func() []string { return regularFiles(c, rel) }) {
 					h = strings.TrimPrefix(h, ":")
 					headers[h] = append(headers[h], self)
 				}

@@ -13,6 +13,7 @@ import (
 	"github.com/bazel-contrib/bazel-gazelle/v2/rule"
 	golang "github.com/bazelbuild/bazel-gazelle/language/go"
 	"github.com/bazelbuild/buildtools/build"
+	"github.com/bmatcuk/doublestar/v4"
 
 	"github.com/rules-bpf/rules_bpf/gazelle/bpfc"
 )
@@ -67,6 +68,9 @@ type folder struct {
 	taken map[string]bool
 }
 
+// globbed returns what a glob may match.
+func (d *folder) globbed() []string { return d.files }
+
 // A plan is what targets a folder has.
 type plan struct {
 	units []*unit
@@ -74,11 +78,70 @@ type plan struct {
 	broken map[string]bool
 }
 
-// ruleSources returns the files of the package that a rule compiles.
-func ruleSources(r *rule.Rule) []string {
+// attrStrings returns all strings that a list attribute may have: those of a list,
+// of each branch of a select, and what a glob matches among files.
+func attrStrings(r *rule.Rule, attr string, files func() []string) []string {
+	if list := r.AttrStrings(attr); list != nil {
+		return list
+	}
+	return exprStrings(r.Attr(attr), files)
+}
+
+func exprStrings(e build.Expr, files func() []string) []string {
 	var out []string
-	for _, src := range append(r.AttrStrings("srcs"), r.AttrString("src")) {
-		if src = strings.TrimPrefix(src, ":"); src != "" && !strings.ContainsAny(src, ":/@") {
+	switch e := e.(type) {
+	case *build.StringExpr:
+		out = append(out, e.Value)
+	case *build.ListExpr:
+		for _, item := range e.List {
+			out = append(out, exprStrings(item, files)...)
+		}
+	case *build.BinaryExpr:
+		out = append(exprStrings(e.X, files), exprStrings(e.Y, files)...)
+	case *build.DictExpr:
+		for _, branch := range e.List {
+			out = append(out, exprStrings(branch.Value, files)...)
+		}
+	case *build.CallExpr:
+		if glob, ok := rule.ParseGlobExpr(e); ok {
+			for _, name := range files() {
+				matches := func(pattern string) bool { return doublestar.MatchUnvalidated(pattern, name) }
+				if slices.ContainsFunc(glob.Patterns, matches) && !slices.ContainsFunc(glob.Excludes, matches) {
+					out = append(out, name)
+				}
+			}
+		} else if f, ok := e.X.(*build.Ident); ok && f.Name == "select" && len(e.List) > 0 {
+			out = exprStrings(e.List[0], files)
+		}
+	}
+	return out
+}
+
+// writtenOut reports whether an attribute is a list, or not there. Otherwise
+// somebody wrote an expression, which stays as it is.
+func writtenOut(r *rule.Rule, attr string) bool {
+	if r == nil || r.Attr(attr) == nil {
+		return true
+	}
+	_, ok := r.Attr(attr).(*build.ListExpr)
+	return ok
+}
+
+// A byHand is the value of an attribute that stays as it is.
+type byHand struct{ expr build.Expr }
+
+func (b byHand) BzlExpr() build.Expr { return b.expr }
+
+func (byHand) Merge(other build.Expr) build.Expr { return other }
+
+// isLabel reports whether a string in a list of files is certainly not one.
+func isLabel(s string) bool { return strings.ContainsAny(s, ":@") || strings.HasPrefix(s, "//") }
+
+// ruleSources returns the files of the package that a rule compiles.
+func ruleSources(r *rule.Rule, files func() []string) []string {
+	var out []string
+	for _, src := range append(attrStrings(r, "srcs", files), r.AttrString("src")) {
+		if src = strings.TrimPrefix(src, ":"); src != "" && !isLabel(src) {
 			out = append(out, src)
 		}
 	}
@@ -90,6 +153,7 @@ func ruleSources(r *rule.Rule) []string {
 func (l *bpfLang) planFolder(d *folder) *plan {
 	bc := getConfig(d.c)
 	p := &plan{broken: make(map[string]bool)}
+	l.addBelow(d)
 
 	// The rules that are there, by kind and source.
 	existing := make(map[string]map[string][]*rule.Rule)
@@ -99,7 +163,7 @@ func (l *bpfLang) planFolder(d *folder) *plan {
 			if existing[kind] == nil {
 				existing[kind] = make(map[string][]*rule.Rule)
 			}
-			for _, src := range ruleSources(r) {
+			for _, src := range ruleSources(r, d.globbed) {
 				existing[kind][src] = append(existing[kind][src], r)
 			}
 		}
@@ -116,7 +180,7 @@ func (l *bpfLang) planFolder(d *folder) *plan {
 		}
 	}
 	for name := range bc.kinds {
-		if !slices.Contains(d.files, name) {
+		if !slices.Contains(d.files, name) && !(isHeader(name) && slices.Contains(d.generated, name)) {
 			log.Printf("%s: # gazelle:%s %s: the folder has no such file", d.build.Path, bc.kinds[name], name)
 		}
 	}
@@ -127,7 +191,7 @@ func (l *bpfLang) planFolder(d *folder) *plan {
 	for _, name := range sources {
 		flags := defines(bc.copts)
 		for _, r := range compiled(name) {
-			flags = append(flags, r.AttrStrings("defines")...)
+			flags = slices.Concat(flags, r.AttrStrings("defines"))
 			flags = append(flags, defines(r.AttrStrings("copts"))...)
 		}
 		scan, err := l.scan(d.c, path.Join(d.rel, name), flags)
@@ -187,13 +251,18 @@ func (l *bpfLang) planFolder(d *folder) *plan {
 		if r != nil {
 			groups[r] = u
 		}
-		if kind != skeletonKind {
+		// Each further skeleton of one file has its own name and import path.
+		further := rules[min(1, len(rules)):]
+		switch {
+		case kind == objectKind && bc.kinds[name] == "":
+			// Somebody wants both.
+			further = existing[skeletonKind][name]
+		case kind != skeletonKind:
 			continue
 		}
-		// Each further skeleton of one file has its own name and import path.
-		for _, other := range rules[min(1, len(rules)):] {
+		for _, other := range further {
 			again := *u
-			again.existing = other
+			again.kind, again.existing = skeletonKind, other
 			p.units = append(p.units, &again)
 		}
 	}
@@ -262,7 +331,7 @@ func (l *bpfLang) name(d *folder, p *plan, existing map[string]map[string][]*rul
 				u.name = free(name, "_skel")
 			}
 			u.goName, u.importpath = u.name, importpath
-			if rules := existing[skeletonKind][u.srcs[0]]; len(rules) > 1 {
+			if src := u.srcs[0]; len(existing[skeletonKind][src]) > 1 || len(existing[objectKind][src]) > 0 && u.existing != nil {
 				u.importpath = u.existing.AttrString("importpath")
 			}
 		case objectKind:
@@ -346,8 +415,8 @@ func (l *bpfLang) assignHeaders(d *folder, p *plan, sources []string) {
 	if d.build != nil {
 		for _, r := range d.build.Rules {
 			kind := kindOf(d.c, r)
-			headersOnly := kind == libraryKind && len(r.AttrStrings("srcs")) == 0
-			if !headersOnly && !hasHeaders(kind) {
+			headersOnly := kind == libraryKind && len(attrStrings(r, "srcs", d.globbed)) == 0
+			if !headersOnly && !hasHeaders(kind) || r.Attr("hdrs") == nil {
 				continue
 			}
 			var u *unit
@@ -355,14 +424,25 @@ func (l *bpfLang) assignHeaders(d *folder, p *plan, sources []string) {
 				u = &unit{kind: kind, name: r.Name(), rel: d.rel, c: d.c, existing: r}
 				headerLibraries = append(headerLibraries, u)
 			}
-			for _, h := range r.AttrStrings("hdrs") {
+			for _, h := range attrStrings(r, "hdrs", d.globbed) {
 				h = strings.TrimPrefix(h, ":")
 				switch {
 				case u == nil:
 					foreign[h] = true
-				case l.isFile(d.c, path.Join(d.rel, h)):
+				case l.isFile(d.c, path.Join(d.rel, h)), slices.Contains(d.generated, h):
 					own(h, u)
+				case isLabel(h) || isRule(d.build, h):
+					// What another rule makes.
+					u.hdrs = append(u.hdrs, h)
 				}
+			}
+		}
+	}
+
+	for _, u := range p.units {
+		if !writtenOut(u.existing, "hdrs") {
+			for _, h := range attrStrings(u.existing, "hdrs", d.globbed) {
+				own(h, u)
 			}
 		}
 	}
@@ -424,9 +504,11 @@ func (l *bpfLang) assignHeaders(d *folder, p *plan, sources []string) {
 		}
 		return directed
 	}
-	for _, name := range d.files {
-		if bc.kinds[name] == libraryKind && isHeader(name) && owners[name] == nil {
-			own(name, header())
+	for _, files := range [][]string{d.files, d.generated} {
+		for _, name := range files {
+			if bc.kinds[name] == libraryKind && isHeader(name) && owners[name] == nil {
+				own(name, header())
+			}
 		}
 	}
 	var libraries []*unit
@@ -487,6 +569,9 @@ func (l *bpfLang) assignHeaders(d *folder, p *plan, sources []string) {
 		}
 	}
 
+	headerLibraries = slices.DeleteFunc(headerLibraries, func(u *unit) bool {
+		return len(u.hdrs) == 0 && writtenOut(u.existing, "hdrs")
+	})
 	for _, u := range headerLibraries {
 		for i := 0; i < len(u.hdrs); i++ {
 			name := path.Join(d.rel, u.hdrs[i])
@@ -519,12 +604,43 @@ func (l *bpfLang) inPackage(d *folder, file string) (string, bool) {
 	if !ok || file == "" {
 		return "", false
 	}
+	if strings.Contains(name, "/") && slices.Contains(d.files, name) {
+		return name, true
+	}
 	for dir := path.Dir(file); dir != d.rel && dir != "."; dir = path.Dir(dir) {
 		if l.isPackage(d.c, dir) {
 			return "", false
 		}
 	}
 	return name, true
+}
+
+// addBelow adds what rules have of folders below that have no BUILD file, and will
+// get none: generation_mode is update_only, or a directive excludes them. Gazelle
+// knows of the former when it is to go into the folders below, too.
+func (l *bpfLang) addBelow(d *folder) {
+	if d.build == nil {
+		return
+	}
+	for _, r := range d.build.Rules {
+		if _, ours := kinds[kindOf(d.c, r)]; !ours {
+			continue
+		}
+		for _, name := range append(ruleSources(r, noFiles), attrStrings(r, "hdrs", noFiles)...) {
+			if isLabel(name) || !strings.Contains(name, "/") || slices.Contains(d.files, name) ||
+				!l.isFile(d.c, path.Join(d.rel, name)) {
+				continue
+			}
+			below := true
+			for dir := path.Dir(name); dir != "." && below; dir = path.Dir(dir) {
+				rel := path.Join(d.rel, dir)
+				below = !l.lib.visited[rel] && !hasBuildFile(d.c, rel)
+			}
+			if below {
+				d.files = append(slices.Clip(d.files), name)
+			}
+		}
+	}
 }
 
 // isPackage reports whether a folder has a BUILD file, or will have one.

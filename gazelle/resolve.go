@@ -12,6 +12,7 @@ import (
 	"github.com/bazel-contrib/bazel-gazelle/v2/resolve"
 	"github.com/bazel-contrib/bazel-gazelle/v2/rule"
 	"github.com/bazelbuild/bazel-gazelle/repo"
+	"github.com/bazelbuild/buildtools/build"
 
 	"github.com/rules-bpf/rules_bpf/gazelle/bpfc"
 )
@@ -23,7 +24,7 @@ func (l *bpfLang) Imports(c *config.Config, r *rule.Rule, f *rule.File) []resolv
 	var specs []resolve.ImportSpec
 	switch kindOf(c, r) {
 	case libraryKind:
-		for _, h := range r.AttrStrings("hdrs") {
+		for _, h := range attrStrings(r, "hdrs", func() []string { return regularFiles(c, f.Pkg) }) {
 			specs = append(specs, resolve.ImportSpec{
 				Lang: languageName, Imp: path.Join(f.Pkg, strings.TrimPrefix(h, ":")),
 			})
@@ -53,6 +54,7 @@ func (l *bpfLang) CrossResolve(c *config.Config, ix *ruleIndex, imp resolve.Impo
 		l.load(c, rel)
 		if rel != "" {
 			l.load(c, parent(rel))
+			l.load(c, packageOf(c, rel))
 		}
 	}
 	var results []resolve.FindResult
@@ -73,10 +75,13 @@ func (l *bpfLang) Resolve(c *config.Config, ix *ruleIndex, _ *repo.RemoteCache, 
 		for _, dep := range labels {
 			values = append(values, dep.Rel("", from.Pkg).String())
 		}
-		if len(values) > 0 {
-			r.SetAttr(attr, values)
-		} else {
+		switch {
+		case len(values) == 0:
 			r.DelAttr(attr)
+		case attr == "deps":
+			r.SetAttr(attr, values)
+		default:
+			r.SetAttr(attr, labelList(values))
 		}
 	}
 	isSkeleton := u.kind == skeletonKind || r.Name() != u.name
@@ -99,6 +104,19 @@ func (l *bpfLang) Resolve(c *config.Config, ix *ruleIndex, _ *repo.RemoteCache, 
 		sortLabels(subskeletons)
 		set("subskeletons", slices.Compact(subskeletons))
 	}
+}
+
+// labelList is a list of labels that stays sorted when it is merged into a rule:
+// Gazelle sorts the lists of attributes that it knows, such as deps.
+type labelList []string
+
+func (l labelList) BzlExpr() build.Expr { return rule.SortedStrings(l).BzlExpr() }
+
+func (l labelList) Merge(other build.Expr) build.Expr {
+	if _, ok := other.(*build.ListExpr); !ok && other != nil {
+		return other
+	}
+	return rule.SortedStrings(l).Merge(other)
 }
 
 func sortLabels(labels []label.Label) {
@@ -199,17 +217,28 @@ func (l *bpfLang) resolveInclude(ix *ruleIndex, u *unit, inc bpfc.Include) (labe
 	if inc.File == "" && (inc.Angled && !isVmlinux || isSystemHeader(inc.Path)) {
 		return label.NoLabel, false
 	}
-	owner, final := l.lib.finalHeaders[inc.File]
+	name := inc.File
+	var owner label.Label
+	final := false
+	for _, n := range names {
+		if owner, final = l.lib.finalHeaders[n]; final {
+			name = n
+			break
+		}
+	}
 	switch {
+	case path.IsAbs(inc.Path):
+		l.report(bc.unresolved, "%s:%d: %q is not in the repository: include it by its path from the root, or say which target has it: # gazelle:resolve bpf %s LABEL",
+			inc.Pos.File, inc.Pos.Line, inc.Path, inc.Path)
 	case inc.File == "" && isVmlinux:
 		l.report(bc.unresolved, "%s:%d: no bpf_vmlinux_header makes %q: add one, or say where the header is: # gazelle:resolve bpf vmlinux.h LABEL",
 			inc.Pos.File, inc.Pos.Line, inc.Path)
-	case inc.File == "":
+	case inc.File == "" && !final:
 		l.report(bc.unresolved, "%s:%d: %q is in no folder where it is searched for: name one with # gazelle:bpf_search, or a target: # gazelle:resolve bpf %s LABEL",
 			inc.Pos.File, inc.Pos.Line, inc.Path, inc.Path)
 	case final:
 		l.report(bc.unresolved, "%s:%d: %q belongs to %s, a final object, which nothing can depend on: make it a library's with # gazelle:bpf_library %s in %s",
-			inc.Pos.File, inc.Pos.Line, inc.Path, owner, path.Base(inc.File), orRoot(parent(inc.File)))
+			inc.Pos.File, inc.Pos.Line, inc.Path, owner, path.Base(name), orRoot(parent(name)))
 	default:
 		l.report(bc.unresolved, "%s:%d: no target has the header %s: name it like a library's source, or *.bpf.h, or say # gazelle:bpf_library %s in %s",
 			inc.Pos.File, inc.Pos.Line, inc.File, path.Base(inc.File), orRoot(parent(inc.File)))
@@ -240,7 +269,11 @@ func (l *bpfLang) findHeader(ix *ruleIndex, u *unit, name string, isVmlinux bool
 		name = "vmlinux.h"
 	}
 	if !u.c.IndexLibraries {
-		l.load(u.c, parent(name))
+		// A folder without a BUILD file may belong to a package further up.
+		l.load(u.c, packageOf(u.c, parent(name)))
+		if len(l.lib.byHeader[name]) == 0 {
+			l.load(u.c, parent(name))
+		}
 	}
 	if found := l.lib.byHeader[name]; len(found) > 0 {
 		return slices.Clone(found)
@@ -278,7 +311,7 @@ func presentDependencies(u *unit) []label.Label {
 		return nil
 	}
 	var out []label.Label
-	for _, s := range u.existing.AttrStrings("deps") {
+	for _, s := range attrStrings(u.existing, "deps", noFiles) {
 		if dep, err := label.Parse(s); err == nil {
 			out = append(out, local(u.c, dep.Abs("", u.rel)))
 		}
@@ -302,6 +335,7 @@ func (l *bpfLang) allDependencies(ix *ruleIndex, u *unit) []dependency {
 			}
 		}
 	}
+	var several []*bpfc.Symbol
 	for _, s := range externs(u.scans) {
 		spec := resolve.ImportSpec{Lang: languageName, Imp: s.Name}
 		why := "uses " + s.Name
@@ -313,21 +347,31 @@ func (l *bpfLang) allDependencies(ix *ruleIndex, u *unit) []dependency {
 		if slices.ContainsFunc(definitions, func(d definition) bool { return d.library == u.label() }) {
 			definitions = slices.DeleteFunc(slices.Clone(definitions), func(d definition) bool { return d.library == u.label() })
 		}
-		if len(definitions) > 1 {
-			definitions = l.preferred(ix, u, deps, definitions)
-		}
 		switch {
 		case len(definitions) == 1:
 			deps = appendDependency(deps, dependency{label: definitions[0].library, pos: s.UsedAt, why: why})
 		case len(definitions) > 1:
-			l.report(bc.ambiguous, "%s:%d: %s is defined by several libraries: %s. Include the header of one, or say which: # gazelle:resolve bpf %s LABEL",
-				s.UsedAt.File, s.UsedAt.Line, s.Name, places(definitions), s.Name)
-		case s.Linkage != bpfc.Weak:
+			several = append(several, s)
+		case s.Linkage != bpfc.Weak && !s.Maybe:
 			u.resolved.missing = append(u.resolved.missing, s)
 		}
 	}
 	for _, kept := range keptLabels(u.existing, "deps", u.rel) {
 		deps = appendDependency(deps, dependency{label: local(u.c, kept), why: "is kept"})
+	}
+	// What is linked anyway is known by now. Of several that are, the linker takes
+	// the one that is not weak.
+	for _, s := range several {
+		definitions := slices.DeleteFunc(slices.Clone(l.lib.bySymbol[s.Name]), func(d definition) bool { return d.library == u.label() })
+		definitions, linked := l.preferred(ix, u, deps, definitions)
+		switch {
+		case linked && len(definitions) > 1:
+		case len(definitions) == 1:
+			deps = appendDependency(deps, dependency{label: definitions[0].library, pos: s.UsedAt, why: "uses " + s.Name})
+		default:
+			l.report(bc.ambiguous, "%s:%d: %s is defined by several libraries: %s. Include the header of one, or say which: # gazelle:resolve bpf %s LABEL",
+				s.UsedAt.File, s.UsedAt.Line, s.Name, places(definitions), s.Name)
+		}
 	}
 	if len(deps) > 1 {
 		slices.SortFunc(deps, func(a, b dependency) int { return strings.Compare(a.label.String(), b.label.String()) })
@@ -369,8 +413,8 @@ func externs(scans []*bpfc.File) []*bpfc.Symbol {
 }
 
 // preferred narrows several definitions of a symbol down to those that are linked
-// anyway, or else to those of the same folder.
-func (l *bpfLang) preferred(ix *ruleIndex, u *unit, deps []dependency, definitions []definition) []definition {
+// anyway, which it reports, or else to those of the same folder.
+func (l *bpfLang) preferred(ix *ruleIndex, u *unit, deps []dependency, definitions []definition) (some []definition, anyway bool) {
 	linked := make(map[label.Label]bool)
 	queue := make([]label.Label, 0, len(deps))
 	for _, d := range deps {
@@ -393,15 +437,15 @@ func (l *bpfLang) preferred(ix *ruleIndex, u *unit, deps []dependency, definitio
 			}
 		}
 	}
-	for _, keep := range []func(definition) bool{
+	for i, keep := range []func(definition) bool{
 		func(d definition) bool { return linked[d.library] },
 		func(d definition) bool { return d.library.Pkg == u.rel },
 	} {
 		if some := slices.DeleteFunc(slices.Clone(definitions), func(d definition) bool { return !keep(d) }); len(some) > 0 {
-			return some
+			return some, i == 0
 		}
 	}
-	return definitions
+	return definitions, false
 }
 
 func places(definitions []definition) string {
@@ -529,7 +573,7 @@ func (l *bpfLang) check(ix *ruleIndex, u *unit) {
 	defined := l.lib.linked
 	clear(defined)
 	var strong map[string][]definition
-	note := func(of label.Label, scans []*bpfc.File) {
+	note := func(of label.Label, scans []*bpfc.File, oneOf bool) {
 		for _, scan := range scans {
 			definitions := scan.Definitions()
 			for i := range definitions {
@@ -538,6 +582,7 @@ func (l *bpfLang) check(ix *ruleIndex, u *unit) {
 				switch {
 				case !again || first.symbol.Linkage == bpfc.Weak:
 					defined[s.Name] = definition{library: of, symbol: s}
+				case oneOf && first.library == of:
 				case s.Linkage == bpfc.Weak || first.symbol.Section == "license" || first.symbol.Section == "version":
 				default:
 					if strong == nil {
@@ -551,7 +596,7 @@ func (l *bpfLang) check(ix *ruleIndex, u *unit) {
 			}
 		}
 	}
-	note(u.label(), u.scans)
+	note(u.label(), u.scans, !writtenOut(u.existing, "srcs"))
 	complete := u.c.IndexLibraries
 	missing := slices.Clip(u.resolved.missing)
 	for _, at := range linked {
@@ -561,7 +606,7 @@ func (l *bpfLang) check(ix *ruleIndex, u *unit) {
 			complete = complete && at.Repo == ""
 			continue
 		}
-		note(at, lib.scans)
+		note(at, lib.scans, lib.oneOf)
 		missing = append(missing, lib.needs()...)
 	}
 	var twice []string
@@ -578,10 +623,15 @@ func (l *bpfLang) check(ix *ruleIndex, u *unit) {
 	}
 	told := make(map[string]bool)
 	for _, s := range missing {
-		if _, is := defined[s.Name]; is || s.Linkage == bpfc.Weak || told[s.Name] || len(l.lib.bySymbol[s.Name]) > 1 {
+		if _, is := defined[s.Name]; is || s.Linkage == bpfc.Weak || s.Maybe || told[s.Name] || len(l.lib.bySymbol[s.Name]) > 1 {
 			continue
 		}
 		told[s.Name] = true
+		if d, ok := l.lib.inFinal(s.Name); ok {
+			l.report(bc.unresolved, "%s:%d: %s, which %s needs, is defined only in a final object, which nothing can link: %s. Move it to a library",
+				s.UsedAt.File, s.UsedAt.Line, s.Name, u.label(), places([]definition{d}))
+			continue
+		}
 		hint := ""
 		if u.c.IndexLazy {
 			hint = " in the folders that -index=lazy looks into (name more with # gazelle:bpf_search)"

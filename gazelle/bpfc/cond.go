@@ -11,6 +11,11 @@ func (p *preprocessor) condition(directive string, hash token, line []token) boo
 		p.problem(hash.file, hash.line, "#%s without a condition", directive)
 		return false
 	}
+	for _, t := range line {
+		if t.kind == kindIdent && (strings.HasPrefix(t.text, "__TARGET_ARCH_") || strings.HasPrefix(t.text, "bpf_target_")) {
+			p.file.ArchDependent = true
+		}
+	}
 	if directive != "if" {
 		return p.isDefined(line[0].text) == (directive == "ifdef")
 	}

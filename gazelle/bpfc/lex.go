@@ -1,6 +1,9 @@
 package bpfc
 
-import "strings"
+import (
+	"bytes"
+	"strings"
+)
 
 type kind uint8
 
@@ -88,6 +91,10 @@ func lex(name string, content []byte) *lexed { return lexInto(nil, name, content
 // lexInto is lex with the room for the tokens.
 func lexInto(tokens []token, name string, content []byte) *lexed {
 	f := &lexed{name: name, size: len(content), tokens: tokens}
+	if bytes.HasPrefix(content, []byte("\xff\xfe")) || bytes.HasPrefix(content, []byte("\xfe\xff")) {
+		f.problem, f.problemLine = "the file is in UTF-16, and a compiler reads UTF-8", 1
+		return f
+	}
 	src, spliced := splices(strings.TrimPrefix(string(content), "\ufeff"))
 	line, first, space := int32(1), true, false
 	if tokens == nil {

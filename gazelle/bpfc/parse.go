@@ -21,12 +21,17 @@ type decl struct {
 	inline, plain bool
 	// keep is set by __attribute__((used)).
 	keep, used bool
+	// maybe is set when only associations of _Generic lead to it.
+	maybe bool
 }
 
 // A ref is a name that a body or an initialiser mentions.
 type ref struct {
 	name string
 	pos  Pos
+	// maybe is set in an association of _Generic: which one the compiler takes
+	// depends on types.
+	maybe bool
 }
 
 // inlineOnly reports whether C makes no function of the definition by itself.
@@ -670,6 +675,7 @@ func (u *unit) references(from *decl, toks []token) {
 	if first {
 		refs = u.refs[len(u.refs):]
 	}
+	generic := 0 // the end of the _Generic that i stands in
 	for i := 0; i < len(toks); i++ {
 		t := toks[i]
 		if t.kind != kindIdent {
@@ -707,11 +713,27 @@ func (u *unit) references(from *decl, toks []token) {
 			} else {
 				i++
 			}
+		case t.text == "_Generic" && i+1 < len(toks) && toks[i+1].is("("):
+			// The first operand is not evaluated.
+			if i >= generic {
+				generic = group(toks, i+1)
+			}
+			for i += 2; i < len(toks) && !toks[i].is(",") && !toks[i].is(")"); {
+				if toks[i].is("(") || toks[i].is("[") || toks[i].is("{") {
+					i = group(toks, i)
+				} else {
+					i++
+				}
+			}
+			i--
 		case isKeyword(t.text) || seen[t.text]:
 		case i > 0 && (toks[i-1].is(".") || toks[i-1].is("->")):
 		default:
-			seen[t.text] = true
-			refs = append(refs, ref{name: t.text, pos: Pos{File: t.file.name, Line: int(t.line)}})
+			maybe := i < generic
+			if !maybe {
+				seen[t.text] = true
+			}
+			refs = append(refs, ref{name: t.text, pos: Pos{File: t.file.name, Line: int(t.line)}, maybe: maybe})
 		}
 	}
 	if first {

@@ -1,6 +1,7 @@
 package bpfc
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -94,6 +95,9 @@ type Symbol struct {
 	Pos  Pos
 	// UsedAt is where an extern is used for the first time.
 	UsedAt Pos
+	// Maybe is set when the object may do without the symbol: only associations of
+	// _Generic lead to it, and which of them the compiler takes depends on types.
+	Maybe bool
 }
 
 // Kernel reports whether the kernel or the loader defines the symbol: an extern
@@ -122,6 +126,9 @@ type File struct {
 	License    string
 	HasLicense bool
 	Problems   []Problem
+	// ArchDependent is set when a conditional asks for the architecture. Then File
+	// says what there is for the one of the flags; see Union.
+	ArchDependent bool
 
 	definitions, externs []Symbol
 	programs             int
@@ -251,14 +258,29 @@ func (u *unit) finish() {
 			reach(d, d.pos)
 		}
 	}
-	for len(queue) > 0 {
-		d := queue[len(queue)-1]
-		queue = queue[:len(queue)-1]
-		for _, ref := range d.refs {
-			if to := u.decls[ref.name]; to != nil && to != d {
-				reach(to, ref.pos)
+	generic := false
+	follow := func(maybe bool) {
+		for len(queue) > 0 {
+			d := queue[len(queue)-1]
+			queue = queue[:len(queue)-1]
+			for _, ref := range d.refs {
+				if ref.maybe && !maybe {
+					generic = true
+				} else if to := u.decls[ref.name]; to != nil && to != d && !to.used {
+					to.maybe = maybe
+					reach(to, ref.pos)
+				}
 			}
 		}
+	}
+	follow(false)
+	if generic {
+		for _, d := range u.order {
+			if d.used {
+				queue = append(queue, d)
+			}
+		}
+		follow(true)
 	}
 	u.queue = queue
 
@@ -275,7 +297,7 @@ func (u *unit) finish() {
 	for _, d := range u.order {
 		s := Symbol{
 			Name: symbol(d), Kind: Variable, Linkage: Global, Hidden: d.hidden, Section: d.section,
-			Defined: d.defined, Used: d.used, Pos: d.pos,
+			Defined: d.defined, Used: d.used, Pos: d.pos, Maybe: d.maybe,
 		}
 		switch {
 		case d.function && d.defined && isProgramSection(d.section):
@@ -320,6 +342,68 @@ func (u *unit) finish() {
 			u.file.externs = append(u.file.externs, *s)
 		}
 	}
+}
+
+// Union returns what a file is on several architectures together. Of a symbol that
+// the file defines on one and needs on another, it says that it is defined. An
+// architecture that the file rejects with #error is left out, unless it rejects
+// all of them. The first file gives the name, and stays as it is.
+func Union(files ...*File) *File {
+	accepted := slices.DeleteFunc(slices.Clone(files), func(f *File) bool {
+		return slices.ContainsFunc(f.Problems, func(p Problem) bool { return p.Rejected })
+	})
+	if len(accepted) == 0 {
+		return files[0]
+	}
+	all := &File{Name: files[0].Name, ArchDependent: true}
+	symbols := make(map[string]Symbol)
+	includes := make(map[Include]bool)
+	for _, f := range accepted {
+		for _, inc := range f.Includes {
+			if !includes[inc] {
+				includes[inc] = true
+				all.Includes = append(all.Includes, inc)
+			}
+		}
+		for _, p := range f.Problems {
+			if !slices.Contains(all.Problems, p) {
+				all.Problems = append(all.Problems, p)
+			}
+		}
+		for _, s := range f.Symbols {
+			if other, known := symbols[s.Name]; !known || s.rank() > other.rank() {
+				symbols[s.Name] = s
+			}
+		}
+		if f.HasLicense && !all.HasLicense {
+			all.HasLicense, all.License = true, f.License
+		}
+		all.programs = max(all.programs, f.programs)
+	}
+	for _, name := range slices.Sorted(maps.Keys(symbols)) {
+		s := symbols[name]
+		all.Symbols = append(all.Symbols, s)
+		switch {
+		case s.offered():
+			all.definitions = append(all.definitions, s)
+		case s.needed():
+			all.externs = append(all.externs, s)
+		}
+	}
+	return all
+}
+
+// rank says which of several symbols of one name stands for all.
+func (s *Symbol) rank() int {
+	switch {
+	case s.offered():
+		return 3
+	case s.needed() && !s.Maybe:
+		return 2
+	case s.needed():
+		return 1
+	}
+	return 0
 }
 
 // offered reports whether other files may refer to the symbol.

@@ -356,6 +356,7 @@ var problemTests = []struct {
 	{"#error in a group that is skipped", "#if 0\n#error no\n#endif\nint x;", ""},
 	{"arguments", "#define F(a) a\nint F(x;\n", "2: the arguments of macro F have no closing parenthesis"},
 	{"parameters", "#define F(a\nint x;\n", "1: the parameters of macro F have no closing parenthesis"},
+	{"UTF-16", "\xff\xfei\x00n\x00t\x00 \x00x\x00;\x00", "1: the file is in UTF-16, and a compiler reads UTF-8"},
 	{"warning", "#warning later\n#pragma once\n#ident \"x\"\n#unknown\n#\nint x;", ""},
 }
 
@@ -481,6 +482,8 @@ func TestGrowth(t *testing.T) {
 		"unary":       "#if " + strings.Repeat("!", 100000) + "1\n#endif",
 		"expression":  "#if " + strings.Repeat("(", 100000) + "1\n#endif",
 		"externs":     "int f(void) { " + strings.Repeat("extern int x = ({ ", 20000) + strings.Repeat(" });", 20000) + "}",
+		"generic":     "int f(int x) { return " + strings.Repeat("_Generic(x, int: ", 50000) + "x" + strings.Repeat(")", 50000) + "; }",
+		"operands":    "int f(int x) { return " + strings.Repeat("_Generic(", 50000) + "x" + strings.Repeat(", int: x)", 50000) + "; }",
 		"literals":    "char x[] SEC(" + strings.Repeat("\"a\" ", 100000) + ");",
 		"empty":       "#define E\n#define F(...) " + strings.Repeat("__VA_ARGS__ ", 20000) + "\nF(" + strings.Repeat("E ", 20000) + ")",
 	} {
@@ -507,4 +510,91 @@ func FuzzScan(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestGeneric checks what _Generic needs for certain, and what it may need: it is
+// types that say which association is taken.
+func TestGeneric(t *testing.T) {
+	f := bpfc.NewScanner(nil).Scan("test.bpf.c", []byte(`
+extern int narrow(int), wide(long), both(int), inner(int), operand(void), through(int);
+static int helper(int x) { return through(x); }
+int f(int x) { return _Generic(operand(), int: narrow, long: wide, short: _Generic(x, int: inner))(x); }
+int g(int x) { return _Generic((x), int: both, long: helper)(x) + both(x); }
+`), nil)
+	var got []string
+	for _, s := range f.Externs() {
+		got = append(got, fmt.Sprintf("%s %v", s.Name, s.Maybe))
+	}
+	want := []string{"both false", "inner true", "narrow true", "through true", "wide true"}
+	if !slices.Equal(got, want) {
+		t.Errorf("needs %v, want %v", got, want)
+	}
+}
+
+// TestUnion scans a file for several architectures.
+func TestUnion(t *testing.T) {
+	scan := func(source string) *bpfc.File {
+		var all []*bpfc.File
+		for _, arch := range []string{"x86", "arm64", "s390"} {
+			f := bpfc.NewScanner(nil).Scan("test.bpf.c", []byte(source), []string{"__TARGET_ARCH_" + arch})
+			if !f.ArchDependent {
+				t.Errorf("does not depend on the architecture:\n%s", source)
+			}
+			all = append(all, f)
+		}
+		return bpfc.Union(all...)
+	}
+	describe := func(f *bpfc.File) string {
+		var out []string
+		for _, inc := range f.Includes {
+			out = append(out, "includes "+inc.Path)
+		}
+		for _, s := range f.Definitions() {
+			out = append(out, "has "+s.Name)
+		}
+		for _, s := range f.Externs() {
+			out = append(out, "needs "+s.Name)
+		}
+		for _, p := range f.Problems {
+			out = append(out, p.Text)
+		}
+		return fmt.Sprintf("%s, %d programs, licence %q", strings.Join(out, ", "), f.Programs(), f.License)
+	}
+	for _, tt := range []struct{ name, source, want string }{
+		{
+			"each its own",
+			"#include \"all.h\"\n#ifdef __TARGET_ARCH_arm64\n#include \"arm.h\"\nextern int a; int f(void) { return a; }\n" +
+				"#elif defined(__TARGET_ARCH_x86)\nextern int b; int f(void) { return b; }\n#endif\n",
+			`includes all.h, includes arm.h, has f, needs a, needs b, 0 programs, licence ""`,
+		},
+		{
+			"rejected",
+			"#if __TARGET_ARCH_x86\n#error \"not here\"\nextern int x; int y = (int)&x;\n#elif defined(__TARGET_ARCH_arm64)\nint a;\n#else\nint b;\n#endif\n",
+			`has a, has b, 0 programs, licence ""`,
+		},
+		{
+			"rejected by all",
+			"#ifndef __TARGET_ARCH_mips\n#error \"only there\"\n#endif\nint x;\n",
+			`has x, #error "only there", 0 programs, licence ""`,
+		},
+		{
+			"defined on one, needed on another",
+			"#ifdef __TARGET_ARCH_x86\nint a(void) { return 0; }\n#else\nint a(void);\n#endif\nint b(void) { return a(); }\n",
+			`has a, has b, 0 programs, licence ""`,
+		},
+		{
+			"a program on one",
+			"#ifdef bpf_target_x86\n#endif\n#ifdef __TARGET_ARCH_s390\nSEC(\"xdp\") int p(void *ctx) { return 0; }\nchar l[] SEC(\"license\") = \"GPL\";\n#endif\n",
+			`has l, has p, 1 programs, licence "GPL"`,
+		},
+		{
+			"a mistake on one",
+			"#ifdef __TARGET_ARCH_arm64\nint x[2;\n#endif\nint y;\n",
+			`has y, "[" is not closed, 0 programs, licence ""`,
+		},
+	} {
+		if got := describe(scan(tt.source)); got != tt.want {
+			t.Errorf("%s: got\n%s\nwant\n%s", tt.name, got, tt.want)
+		}
+	}
 }

@@ -2,11 +2,12 @@
 #include <bpf/bpf_helpers.h>
 #include "../private/private.h"
 
+int only_private(int x);
+
 SEC("xdp")
 int pass(struct xdp_md *ctx)
 {
-	
-	return XDP_PASS;
+	return only_private(XDP_PASS);
 }
 
 char LICENSE[] SEC("license") = "GPL";

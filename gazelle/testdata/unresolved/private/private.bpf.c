@@ -10,3 +10,8 @@ int pass(struct xdp_md *ctx)
 }
 
 char LICENSE[] SEC("license") = "GPL";
+
+int only_private(int x)
+{
+	return x;
+}

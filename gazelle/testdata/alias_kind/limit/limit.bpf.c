@@ -1,0 +1,4 @@
+int limit(int x)
+{
+	return x;
+}

@@ -1,0 +1,4 @@
+int on_arm(int x)
+{
+	return x;
+}

@@ -1,0 +1,1 @@
+int on_arm(int x);

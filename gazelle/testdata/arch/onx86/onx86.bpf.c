@@ -1,0 +1,4 @@
+int on_x86(int x)
+{
+	return x;
+}

@@ -1,0 +1,4 @@
+int was_an_object(int x)
+{
+	return x;
+}

@@ -1,0 +1,5 @@
+ï»¿/* café */
+int latin(int x)
+{
+	return x;
+}

@@ -1,0 +1,4 @@
+int common(int x)
+{
+	return x;
+}

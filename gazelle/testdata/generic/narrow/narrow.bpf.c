@@ -1,0 +1,4 @@
+int narrow(int x)
+{
+	return x;
+}

@@ -1,0 +1,2 @@
+// Package user has an object in testdata.
+package user

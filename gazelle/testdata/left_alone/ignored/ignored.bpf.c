@@ -1,0 +1,4 @@
+int ignored(int x)
+{
+	return x;
+}

@@ -1,0 +1,4 @@
+int off(int x)
+{
+	return x;
+}

@@ -1,0 +1,4 @@
+int excluded(int x)
+{
+	return x;
+}

@@ -1,0 +1,1 @@
+int excluded(int x);

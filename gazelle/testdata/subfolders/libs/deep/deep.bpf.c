@@ -1,0 +1,4 @@
+int deep(int x)
+{
+	return x;
+}

@@ -1,0 +1,9 @@
+static int twice(int x)
+{
+	return x + x;
+}
+
+int other(int x)
+{
+	return twice(x);
+}
