@@ -133,16 +133,14 @@ func loadError(spec *ebpf.ProgramSpec, cause error, log []byte) error {
 		}
 		return fmt.Errorf("load program: %w", needsVersion(cause, "programs of this section", version))
 	}
-	unknown := fmt.Sprintf("invalid func unknown#%d", poisonedCall)
-	badCall := fmt.Sprintf("invalid func unknown#%d", btf.COREBadRelocationSentinel)
-	badLoad := fmt.Sprintf("(18) r10 = 0x%x", btf.COREBadRelocationSentinel)
-	for _, line := range lines[max(0, len(lines)-4):] {
-		switch {
-		case strings.Contains(line, unknown):
-			cause = fmt.Errorf("%w: calls a weak kfunc that the kernel does not have: ask bpf_ksym_exists before", cause)
-		case strings.Contains(line, badCall), strings.Contains(line, badLoad):
-			cause = fmt.Errorf("%w: uses a field or a type that the kernel does not have (bad CO-RE relocation): ask bpf_core_field_exists or bpf_core_type_exists before", cause)
-		}
+	// What was put in the place of something that the kernel lacks.
+	end := strings.Join(lines[max(0, len(lines)-4):], "\n")
+	has := func(format string, value int) bool { return strings.Contains(end, fmt.Sprintf(format, value)) }
+	switch {
+	case has("invalid func unknown#%d", poisonedCall):
+		cause = fmt.Errorf("%w: calls a weak kfunc that the kernel does not have: ask bpf_ksym_exists before", cause)
+	case has("invalid func unknown#%d", btf.COREBadRelocationSentinel), has("(18) r10 = 0x%x", btf.COREBadRelocationSentinel):
+		cause = fmt.Errorf("%w: uses a field or a type that the kernel does not have (bad CO-RE relocation): ask bpf_core_field_exists or bpf_core_type_exists before", cause)
 	}
 	return &ebpf.VerifierError{Cause: cause, Log: lines}
 }
