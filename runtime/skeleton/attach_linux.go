@@ -107,7 +107,7 @@ func rawTracepoint(prog *ebpf.Program, name string) (link.Link, error) {
 // program.
 func attachTracing(p *Program, _ string) (link.Link, error) {
 	attach := p.spec.AttachType
-	if kind, _ := p.kindAndTarget(); strings.HasPrefix(kind, "fsession") {
+	if attach == attachFSession {
 		// AttachTracing knows no sessions, but the older call that None stands for
 		// attaches a program to whatever it was loaded for.
 		attach = ebpf.AttachNone
@@ -121,10 +121,15 @@ func attachFreplace(p *Program, _ string) (link.Link, error) {
 
 func attachLSM(p *Program, _ string) (link.Link, error) {
 	l, err := link.AttachLSM(link.LSMOptions{Program: p.Program()})
+	return l, needsActiveLSM(err)
+}
+
+// needsActiveLSM adds to an error of attaching to a hook what may be the cause of it.
+func needsActiveLSM(err error) error {
 	if errors.Is(err, ebpf.ErrNotSupported) || errors.Is(err, errBusy) {
-		return nil, fmt.Errorf("%w: see that \"bpf\" is in the kernel's parameter lsm=, as /sys/kernel/security/lsm shows it", err)
+		return fmt.Errorf("%w: see that \"bpf\" is in the kernel's parameter lsm=, as /sys/kernel/security/lsm shows it", err)
 	}
-	return l, err
+	return err
 }
 
 func attachKprobe(p *Program, target string) (link.Link, error) {

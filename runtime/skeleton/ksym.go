@@ -3,7 +3,6 @@ package skeleton
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
@@ -67,60 +66,23 @@ func resolveKsyms(descs []KsymDesc, object *btf.Spec, cache *btf.Cache) (_ ksyms
 	return found, nil
 }
 
+// findKsym fails with [btf.ErrNotFound] when neither the kernel nor a module has the
+// variable.
 func findKsym(name string, local btf.Type, cache *btf.Cache) (*ksym, error) {
-	kernel, err := cache.Kernel()
+	v, spec, module, err := kernelType[*btf.Var](name, cache)
 	if err != nil {
 		return nil, err
 	}
-	id, err := ksymID(name, local, kernel)
+	id, err := spec.TypeID(v)
 	if err == nil {
-		return &ksym{id: id}, nil
-	}
-	if !errors.Is(err, btf.ErrNotFound) {
-		return nil, err
-	}
-	modules, err := cache.Modules()
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	for _, module := range modules {
-		spec, err := cache.Module(module)
-		if err != nil {
-			return nil, fmt.Errorf("module %s: %w", module, err)
+		if bad := btf.CheckTypeCompatibility(local, v.Type); bad != nil {
+			err = fmt.Errorf("is %v in the kernel, and %v in the object: declare it as the kernel does: %w", v.Type, local, bad)
 		}
-		id, err := ksymID(name, local, spec)
-		if errors.Is(err, btf.ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("module %s: %w", module, err)
-		}
-		handle, err := moduleBTF(module)
-		return &ksym{id, handle}, err
 	}
-	return nil, btf.ErrNotFound
-}
-
-// ksymID returns the ID of the variable called name, and fails with
-// [btf.ErrNotFound] when spec has none.
-func ksymID(name string, local btf.Type, spec *btf.Spec) (btf.TypeID, error) {
-	var v *btf.Var
-	if err := spec.TypeByName(name, &v); err != nil {
-		return 0, err
-	}
-	if err := btf.CheckTypeCompatibility(local, v.Type); err != nil {
-		return 0, fmt.Errorf("is %v in the kernel, and %v in the object: declare it as the kernel does: %w", v.Type, local, err)
-	}
-	return spec.TypeID(v)
-}
-
-// moduleBTF returns the BTF of a module of the kernel.
-func moduleBTF(name string) (*btf.Handle, error) {
-	handle, err := btf.FindHandle(func(info *btf.HandleInfo) bool { return info.IsModule() && info.Name == name })
 	if err != nil {
-		return nil, fmt.Errorf("BTF of module %s: %w", name, err)
+		return nil, errors.Join(err, module.Close())
 	}
-	return handle, nil
+	return &ksym{id, module}, nil
 }
 
 // patch makes the instructions load the addresses of the variables.

@@ -261,6 +261,9 @@ func (p *Program) attachCgroup(path string, attach ebpf.AttachType) error {
 		if errors.Is(err, unix.EBADF) {
 			return nil, fmt.Errorf("%s: is no folder of a cgroup2 file system: %w", path, err)
 		}
+		if attach == ebpf.AttachLSMCgroup {
+			err = needsActiveLSM(err)
+		}
 		return l, err
 	})
 }

@@ -62,6 +62,7 @@ const (
 // Pointers into sections may be used at any time.
 type Object struct {
 	name string
+	elf  string
 
 	mu    sync.Mutex
 	state state
@@ -102,7 +103,7 @@ func open(desc Desc) (*Object, error) {
 	vars := libraryVars(spec.Variables)
 	spec.Variables = nil
 
-	o := &Object{name: desc.Name, spec: spec, vars: vars, ksyms: desc.Ksyms}
+	o := &Object{name: desc.Name, elf: desc.ELF, spec: spec, vars: vars, ksyms: desc.Ksyms}
 	for _, d := range desc.Maps {
 		ms := spec.Maps[d.name]
 		if ms == nil {
@@ -280,9 +281,14 @@ func (o *Object) load(opts ebpf.CollectionOptions) (err error) {
 		return err
 	}
 	opts.MapReplacements = reused
+	own := takeOwn(&spec)
 	coll, err := ebpf.NewCollectionWithOptions(&spec, opts)
 	if err != nil {
 		return o.explainLoad(err)
+	}
+	if err := o.loadOwn(own, coll, opts); err != nil {
+		coll.Close()
+		return err
 	}
 	if err := ops.create(coll.Programs); err != nil {
 		coll.Close()

@@ -2,7 +2,6 @@ package skeleton
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -48,11 +47,6 @@ func completeSpec(spec *ebpf.ProgramSpec) {
 // checkTarget says what is missing of the target that the kernel wants to know
 // when it loads a program.
 func checkTarget(spec *ebpf.ProgramSpec) error {
-	kind, _, _ := strings.Cut(strings.TrimPrefix(spec.SectionName, "?"), "/")
-	switch kind {
-	case "lsm_cgroup", "fsession", "fsession.s":
-		return fmt.Errorf("cilium/ebpf v0.22 cannot tell the kernel the target of such a program: call SetAutoload(false): %w", ebpf.ErrNotSupported)
-	}
 	switch {
 	case spec.Type == ebpf.Extension && spec.AttachTarget == nil:
 		return errors.New("replaces a function of another program: call SetTarget before Load, or SetAutoload(false)")

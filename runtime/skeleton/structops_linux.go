@@ -18,21 +18,21 @@ import (
 // findOpsType returns the kernel's struct_ops type called name.
 func findOpsType(name string, cache *btf.Cache) (*opsType, error) {
 	wrapper := "bpf_struct_ops_" + name
-	spec, err := cache.Kernel()
-	if err != nil {
-		return nil, fmt.Errorf("BTF of the kernel: %w", err)
-	}
-	var outer *btf.Struct
-	var module btf.ID
-	err = spec.TypeByName(wrapper, &outer)
-	if errors.Is(err, btf.ErrNotFound) {
-		spec, module, err = findInModules(wrapper, &outer, cache)
-	}
+	outer, spec, module, err := kernelType[*btf.Struct](wrapper, cache)
 	if errors.Is(err, btf.ErrNotFound) {
 		return nil, fmt.Errorf("neither the kernel nor a module has the struct_ops type %s (struct %s is not in their BTF): load the module that has it, or use another kernel: %w", name, wrapper, ebpf.ErrNotSupported)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("struct %s of the kernel: %w", wrapper, err)
+	}
+	defer module.Close()
+	var moduleID btf.ID
+	if module != nil {
+		info, err := module.Info()
+		if err != nil {
+			return nil, err
+		}
+		moduleID = info.ID
 	}
 	id, err := spec.TypeID(outer)
 	if err != nil {
@@ -41,39 +41,10 @@ func findOpsType(name string, cache *btf.Cache) (*opsType, error) {
 	for _, m := range outer.Members {
 		inner, ok := btf.As[*btf.Struct](m.Type)
 		if ok && inner.Name == name && m.Offset.Bytes()+inner.Size <= outer.Size {
-			return &opsType{typ: inner, id: id, size: outer.Size, offset: m.Offset.Bytes(), module: module}, nil
+			return &opsType{typ: inner, id: id, size: outer.Size, offset: m.Offset.Bytes(), module: moduleID}, nil
 		}
 	}
 	return nil, fmt.Errorf("struct %s of the kernel has no member of struct %s", wrapper, name)
-}
-
-// findInModules looks for a struct in the BTF of the modules.
-func findInModules(name string, typ **btf.Struct, cache *btf.Cache) (*btf.Spec, btf.ID, error) {
-	it := new(btf.HandleIterator)
-	defer func() { it.Handle.Close() }()
-	for it.Next() {
-		info, err := it.Handle.Info()
-		if err != nil {
-			return nil, 0, err
-		}
-		if !info.IsModule() {
-			continue
-		}
-		spec, err := cache.Module(info.Name)
-		if err != nil {
-			return nil, 0, fmt.Errorf("module %s: %w", info.Name, err)
-		}
-		if err := spec.TypeByName(name, typ); err == nil {
-			return spec, it.ID, nil
-		} else if !errors.Is(err, btf.ErrNotFound) {
-			return nil, 0, fmt.Errorf("module %s: %w", info.Name, err)
-		}
-	}
-	// Without the right to look at modules, there is nothing in them.
-	if err := it.Err(); err != nil && !errors.Is(err, unix.EPERM) {
-		return nil, 0, err
-	}
-	return nil, 0, btf.ErrNotFound
 }
 
 // mapCreateAttr is the kernel's union bpf_attr for BPF_MAP_CREATE.

@@ -62,10 +62,15 @@ func (o *Object) explainLoad(err error) error {
 	for _, p := range o.progs {
 		// The loader has the name in the text only.
 		if strings.HasPrefix(err.Error(), "program "+p.name+": ") {
-			return &VerifierError{p.name, p.spec.SectionName, sourceOf(p.spec.Instructions, verr.Log), verr}
+			return p.rejected(verr)
 		}
 	}
 	return err
+}
+
+// rejected says where in the program the verifier was at last.
+func (p *Program) rejected(err *ebpf.VerifierError) *VerifierError {
+	return &VerifierError{p.name, p.spec.SectionName, sourceOf(p.spec.Instructions, err.Log), err}
 }
 
 // sourceOf returns the line of C of the last instruction that the log shows.

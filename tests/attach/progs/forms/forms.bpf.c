@@ -55,6 +55,7 @@ FORM("fentry.s/bpf_fentry_test1", fentry_s)
 FORM("fexit.s/bpf_fentry_test1", fexit_s)
 FORM("fmod_ret.s/bpf_fentry_test1", fmod_ret_s)
 FORM("fsession/security_task_getsid", fsession)
+FORM("fsession.s/bpf_fentry_test1", fsession_s)
 
 FORM("lsm/task_getsid", lsm)
 FORM("lsm.s/file_open", lsm_s)
@@ -117,6 +118,7 @@ int freplace(struct xdp_md *ctx)
 }
 
 FORM("fentry/replaceable", fentry_prog)
+FORM("fsession/replaceable", fsession_prog)
 
 __noinline int replaceable(struct xdp_md *ctx)
 {
