@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,21 +42,21 @@ func TestOutput(t *testing.T) {
 	}
 }
 
-// TestData lists the files that it has.
+// TestData lists the files that it has, by the name of the repository.
 func TestData(t *testing.T) {
-	err := filepath.WalkDir("data files", func(path string, d fs.DirEntry, err error) error {
+	first, err := runfiles.Rlocation("rules_bpf/tests/vm/scenarios/data files/a b.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Dir(first)
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() {
 			text, _ := os.ReadFile(path)
-			fmt.Printf("%s: %s\n", path, text)
+			fmt.Printf("%s: %s\n", strings.TrimPrefix(path, dir+"/"), text)
 		}
 		return err
 	})
 	if err != nil {
-		t.Error(err)
-	}
-	path, err := runfiles.Rlocation("rules_bpf/tests/vm/scenarios/data files/a b.txt")
-	fmt.Println("the path by the repository's own name:", path, err)
-	if _, err := os.Stat(path); err != nil {
 		t.Error(err)
 	}
 }
