@@ -129,6 +129,12 @@ _bpf_run_test = rule(
             default = Label("//tool/bpfvm/guest"),
             allow_single_file = True,
         ),
+        # `bazel coverage` gives a test's coverage to it, and drops that of tests
+        # without.
+        "_lcov_merger": attr.label(
+            default = configuration_field(fragment = "coverage", name = "output_generator"),
+            cfg = "exec",
+        ),
         "_qemu": attr.label(
             default = Label("@bpf_qemu//:qemu.json"),
             allow_single_file = True,

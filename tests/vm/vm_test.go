@@ -67,7 +67,11 @@ func run(t *testing.T, env []string, signal syscall.Signal, args ...string) resu
 	}
 	r.status = cmd.ProcessState.ExitCode()
 	r.output = out.buf.String()
-	t.Logf("status %d after %v, output:\n%s", r.status, cmd.ProcessState.SystemTime()+cmd.ProcessState.UserTime(), r.output)
+	shown := r.output
+	if len(shown) > 100_000 {
+		shown = fmt.Sprintf("%d bytes", len(shown))
+	}
+	t.Logf("status %d after %v, output:\n%s", r.status, cmd.ProcessState.SystemTime()+cmd.ProcessState.UserTime(), shown)
 	if strings.Contains(r.output, "needs kernel") || strings.Contains(r.output, "needs QEMU") {
 		t.Skip(r.output)
 	}
@@ -154,6 +158,33 @@ func TestOutputs(t *testing.T) {
 	r := run(t, nil, 0, "-test.run=^TestOutputs$")
 	if info, err := os.Stat(filepath.Join(r.outputs, "large")); err != nil || info.Size() != 300_000 {
 		t.Errorf("the test's output: %v, %v", info, err)
+	}
+}
+
+// Every byte comes through, and many of them.
+func TestOutput(t *testing.T) {
+	r := run(t, nil, 0, "-test.v=false", "-test.run=^TestOutput$")
+	piece := make([]byte, 1<<16)
+	for i := range piece {
+		piece[i] = byte(i ^ i>>8)
+	}
+	if want := strings.Repeat(string(piece), 160) + "PASS\n"; r.output != want {
+		t.Errorf("%d bytes, want %d: they differ", len(r.output), len(want))
+	}
+}
+
+// Data files have the names, links and paths that they have outside.
+func TestData(t *testing.T) {
+	r := run(t, nil, 0, "-test.run=^TestData$")
+	contains(t, r.output, "a b.txt: with spaces\n", "folder/link.txt: with spaces\n", "--- PASS: TestData")
+}
+
+// When memory runs out, the kernel's words for it are the explanation.
+func TestMemory(t *testing.T) {
+	r := run(t, nil, 0, "-test.run=^TestMemory$")
+	contains(t, r.output, "=== RUN   TestMemory", "bpfvm: kernel 6.1: the test ended with status 137", "Out of memory: Killed process")
+	if r.status != 137 {
+		t.Errorf("status %d, want 137", r.status)
 	}
 }
 

@@ -68,7 +68,7 @@ func (c *contents) writeTo(f io.Writer) error {
 			return err
 		}
 	}
-	a := archive{w: cpio.NewWriter(buf), written: map[string]bool{}, first: map[fileID]string{}}
+	a := archive{w: cpio.NewWriter(buf), written: map[string]bool{}, first: map[fileID]string{}, open: map[fileID]string{}}
 	if err := a.file("/init", c.guest); err != nil {
 		return err
 	}
@@ -111,6 +111,8 @@ type archive struct {
 	written map[string]bool
 	// first has the path in the archive of each file of the host.
 	first map[fileID]string
+	// open has the same of each folder that is being written.
+	open map[fileID]string
 }
 
 // fileID says which file of the host something is, whatever its name.
@@ -122,9 +124,15 @@ func idOf(info fs.FileInfo) fileID {
 }
 
 // tree writes a file, or a folder and what is in it. Symbolic links become what
-// they lead to: runfiles are links to files that the guest does not have.
+// they lead to: runfiles are links to files that the guest does not have. Those
+// that lead nowhere, or to a folder that they are in, stay links.
 func (a *archive) tree(guestPath, hostPath string) error {
 	info, err := os.Stat(hostPath)
+	if errors.Is(err, fs.ErrNotExist) {
+		if target, linkErr := os.Readlink(hostPath); linkErr == nil {
+			return a.w.Symlink(guestPath, target)
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -137,6 +145,12 @@ func (a *archive) tree(guestPath, hostPath string) error {
 		a.first[idOf(info)] = guestPath
 		return a.file(guestPath, hostPath)
 	}
+	id := idOf(info)
+	if outer, ok := a.open[id]; ok {
+		return a.w.Symlink(guestPath, outer)
+	}
+	a.open[id] = guestPath
+	defer delete(a.open, id)
 	if err := a.w.Dir(guestPath); err != nil {
 		return err
 	}

@@ -146,7 +146,7 @@ func (q *qemu) start(args []string, frames, console, initrd *os.File) (*exec.Cmd
 func kernelCommandLine(config []byte, further []string) string {
 	args := []string{
 		"console=ttyS0",
-		// Only warnings and what is worse: the console is slow.
+		// Only errors and what is worse: the console is slow.
 		"quiet",
 		// A panic ends the machine at once, and so does what is as bad.
 		"panic=-1", "oops=panic", "reboot=t",

@@ -44,6 +44,9 @@ var resultVars = []string{
 	"COVERAGE_DIR",
 }
 
+// repoMapping is a file at the top of the runfiles.
+const repoMapping = "_repo_mapping"
+
 // dirVars are those with folders that must be there.
 var dirVars = []string{
 	"TEST_TMPDIR",
@@ -85,7 +88,7 @@ func runInVM(c *config, files *runfiles.Runfiles, started time.Time) (int, error
 		}
 		deadline = started.Add(time.Duration(n) * time.Second)
 	}
-	run, list, err := testRun(c, paths[c.Files], deadline)
+	run, list, err := testRun(c, paths[c.Files], started, deadline)
 	if err != nil {
 		return 0, err
 	}
@@ -103,6 +106,13 @@ func runInVM(c *config, files *runfiles.Runfiles, started time.Time) (int, error
 		}
 		stuff.add(filepath.Join(sourceDir(), file), path)
 	}
+	// Bazel puts it among the runfiles when all of them are known, so it is in no
+	// list. It has what the names of repositories mean that look-ups begin with.
+	if path, err := files.Rlocation(repoMapping); err == nil {
+		if _, err := os.Stat(path); err == nil {
+			stuff.add(filepath.Join(sourceDir(), repoMapping), path)
+		}
+	}
 	initrd, err := stuff.write()
 	if err != nil {
 		return 0, fmt.Errorf("write the file system of kernel %s: %w", c.Kernel.Name, err)
@@ -116,15 +126,16 @@ func runInVM(c *config, files *runfiles.Runfiles, started time.Time) (int, error
 		}
 	}
 	m := machine{
-		name:       c.Kernel.Name,
-		qemu:       q,
-		image:      paths[c.Kernel.Image],
-		kernelArgs: kernelCommandLine(kernelConfig, c.KernelArgs),
-		initrd:     initrd,
-		deadline:   deadline,
-		results:    run.Results,
-		stdout:     os.Stdout,
-		stderr:     os.Stderr,
+		name:         c.Kernel.Name,
+		qemu:         q,
+		accelerators: accelerators(),
+		image:        paths[c.Kernel.Image],
+		kernelArgs:   kernelCommandLine(kernelConfig, c.KernelArgs),
+		initrd:       initrd,
+		deadline:     deadline,
+		results:      run.Results,
+		stdout:       os.Stdout,
+		stderr:       os.Stderr,
 	}
 	return m.run()
 }
@@ -138,7 +149,7 @@ func sourceDir() string {
 }
 
 // testRun returns what the guest is to do, and the test's runfiles.
-func testRun(c *config, listFile string, deadline time.Time) (*vmproto.Run, []string, error) {
+func testRun(c *config, listFile string, started, deadline time.Time) (*vmproto.Run, []string, error) {
 	list, err := readList(listFile)
 	if err != nil {
 		return nil, nil, err
@@ -171,17 +182,20 @@ func testRun(c *config, listFile string, deadline time.Time) (*vmproto.Run, []st
 			run.Results = append(run.Results, path)
 		}
 	}
+	run.Started = started
 	run.Deadline = deadline
 	return run, list, nil
 }
 
 // A machine is a virtual machine with the test in it.
 type machine struct {
-	name       string
-	qemu       *qemu
-	image      string
-	kernelArgs string
-	initrd     *os.File
+	name string
+	qemu *qemu
+	// accelerators are tried in this order.
+	accelerators []string
+	image        string
+	kernelArgs   string
+	initrd       *os.File
 	// deadline is when the test's time is up, or zero.
 	deadline time.Time
 	// results are what the guest may write on the host: these files, and files
@@ -201,10 +215,11 @@ func (m *machine) run() (int, error) {
 	}
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
-	ways := accelerators()
-	for i, accel := range ways {
+	for i, accel := range m.accelerators {
 		status, err := m.boot(accel, signals)
-		if i < len(ways)-1 && errors.Is(err, errNotStarted) {
+		if i < len(m.accelerators)-1 && errors.Is(err, errNotStarted) {
+			// What comes next is slower, and somebody may be able to mend this.
+			fmt.Fprintf(m.stderr, "bpfvm: QEMU with %s: %v\nbpfvm: trying %s instead\n", accel, err, m.accelerators[i+1])
 			continue
 		}
 		return status, err
@@ -270,6 +285,10 @@ func (m *machine) boot(accel string, signals <-chan os.Signal) (int, error) {
 	_ = cmd.Wait()
 	if err != nil {
 		return 0, m.explain(err, cmd.ProcessState, messages, <-console)
+	}
+	// The kernel knows best why it has killed a test: memory, a bug of its own.
+	if said := <-console; status != 0 && len(lastLines(said, 1)) > 0 {
+		fmt.Fprintln(m.stderr, "bpfvm:", m.explain(fmt.Errorf("the test ended with status %d, and the kernel had errors to report", status), cmd.ProcessState, &bytes.Buffer{}, said))
 	}
 	return status, nil
 }

@@ -125,7 +125,7 @@ func prepareAndRun(w *vmproto.Writer) (int, error) {
 	}
 	if !run.Deadline.IsZero() {
 		// The last one of a name counts.
-		run.Env = append(run.Env, "TEST_TIMEOUT="+strconv.Itoa(testTimeout(time.Until(run.Deadline))))
+		run.Env = append(run.Env, "TEST_TIMEOUT="+strconv.Itoa(testTimeout(time.Until(run.Deadline), time.Since(run.Started))))
 	}
 	status, err := runProgram(run, w)
 	if err != nil {
@@ -135,11 +135,12 @@ func prepareAndRun(w *vmproto.Writer) (int, error) {
 }
 
 // testTimeout returns the seconds after which a test ends itself whose time is up
-// when left has passed. The rest is for what it has to say then, and for a clock
-// that is behind the host's: it was read in whole seconds, and where it is
-// emulated on a busy host it may run slower.
-func testTimeout(left time.Duration) int {
-	left -= max(minMargin, left/20)
+// when left has passed, in a machine that took boot to start. The rest is for what
+// it has to say then, which takes long where starting did, and for a clock that is
+// behind the host's: it was read in whole seconds, and where it is emulated on a
+// busy host it may run slower.
+func testTimeout(left, boot time.Duration) int {
+	left -= max(minMargin, left/20, min(boot/2, left/2))
 	return max(1, int(left/time.Second))
 }
 

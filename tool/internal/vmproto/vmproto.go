@@ -42,6 +42,8 @@ type Run struct {
 	// Results are files and folders that the runner wants to have, as far as
 	// they exist when the program has ended.
 	Results []string
+	// Started is when the runner started.
+	Started time.Time
 	// Deadline, when not zero, is when the test's time is up: the guest sets
 	// TEST_TIMEOUT so that the test ends itself before that. It is a time and no
 	// duration: the guest starts with the host's clock, and so knows how long the

@@ -1,0 +1,7 @@
+package user_test
+
+import "testing"
+
+func TestOne(*testing.T) {}
+
+func TestTwo(*testing.T) {}
