@@ -464,3 +464,16 @@ func (b *builder) write() []byte {
 	file.Write(headers.Bytes())
 	return file.Bytes()
 }
+
+// Overlap makes each section of a little-endian object all of the file.
+func Overlap(b []byte) []byte {
+	order := binary.LittleEndian
+	table := b[order.Uint64(b[40:]):]
+	for i := range int(order.Uint16(b[60:])) {
+		if h := table[64*i:]; order.Uint32(h[4:]) == uint32(elf.SHT_PROGBITS) {
+			order.PutUint64(h[24:], 0)
+			order.PutUint64(h[32:], uint64(len(b)))
+		}
+	}
+	return b
+}
