@@ -220,7 +220,10 @@ func (b *builder) addVar(v Var) {
 	}
 	sec, i := b.sectionOf(v, typ)
 	size := uint64(sizeof(v.Type))
-	align := uint64(cmp.Or(v.Align, alignof(v.Type)))
+	align := uint64(v.Align)
+	if align == 0 {
+		align = uint64(alignof(v.Type))
+	}
 	offset := (sec.size + align - 1) / align * align
 	if !v.Extern {
 		if typ == elf.SHT_PROGBITS {
