@@ -306,6 +306,20 @@ func TestHostileTypes(t *testing.T) {
 	for range 60 {
 		deep = &btf.Struct{Name: "deep", Size: 4, Members: fields(at("a", 0, deep), at("b", 0, deep))}
 	}
+	// Two cycles that meet again after 5003 * 5009 steps.
+	cycle := func(n int) btf.Type {
+		first := new(btf.Pointer)
+		next := btf.Type(first)
+		for range n - 1 {
+			next = &btf.Pointer{Target: next}
+		}
+		first.Target = next
+		return first
+	}
+	lib := &Library{Name: "lib.o", Vars: []Var{{Name: "v", Section: ".data", Size: 8, Type: cycle(5003)}}}
+	if err := Check(lib, &object{vars: map[string]ObjectVar{"v": {Section: ".data", Size: 8, Type: cycle(5009)}}}); err == nil {
+		t.Error("types of no end are equal")
+	}
 	for name, typ := range map[string]btf.Type{"struct": self, "pointer": pointer, "array": list, "arrays": arrays, "deep": deep, "typedef": loop, "function": &btf.Func{Name: "f", Type: &btf.FuncProto{Return: s32}}} {
 		t.Run(name, func(t *testing.T) {
 			lib := &Library{Name: "lib.o", Order: binary.LittleEndian, Vars: []Var{{Name: "v", Section: ".data", Size: 8, Type: typ}}}
@@ -322,6 +336,14 @@ func TestHostileTypes(t *testing.T) {
 func TestMapInsideItself(t *testing.T) {
 	def := new(btf.Struct)
 	def.Members = fields(at("inner", 0, def))
+	if _, err := readMapDef(def, 0); !errors.Is(err, errDamaged) {
+		t.Errorf("got %v", err)
+	}
+	// Each has the one before it twice: 2^60 maps.
+	def = new(btf.Struct)
+	for range 60 {
+		def = &btf.Struct{Members: fields(at("inner", 0, def), at("inner", 0, def))}
+	}
 	if _, err := readMapDef(def, 0); !errors.Is(err, errDamaged) {
 		t.Errorf("got %v", err)
 	}

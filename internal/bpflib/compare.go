@@ -49,7 +49,14 @@ type pair struct {
 type comparer struct {
 	// same are the pairs that are equal, or that are being compared.
 	same map[pair]bool
+	// depth is how deep types calls itself.
+	depth int
 }
+
+// maxPairs bounds how many pairs are compared, with maxDepth, because a damaged file
+// can have cycles of types that meet again only after as many steps as two cycles'
+// lengths multiplied. C programs do not come near.
+const maxPairs = 1 << 17
 
 func (c *comparer) types(libType, objType btf.Type, exact bool) *difference {
 	a, b := ctype.Underlying(libType), ctype.Underlying(objType)
@@ -59,6 +66,11 @@ func (c *comparer) types(libType, objType btf.Type, exact bool) *difference {
 	}
 	c.same[p] = true
 	unequal := &difference{typeName(libType), typeName(objType)}
+	if c.depth == maxDepth || len(c.same) > maxPairs {
+		return unequal
+	}
+	c.depth++
+	defer func() { c.depth-- }()
 	if !exact && isForward(a, b) {
 		return nil
 	}

@@ -252,6 +252,9 @@ func readMapDef(t btf.Type, depth int) (*MapDef, error) {
 		case "value":
 			def.Value = m.Type
 		case "inner":
+			if def.Inner != nil {
+				return nil, errDamaged
+			}
 			inner, err := readMapDef(m.Type, depth+1)
 			if err != nil {
 				return nil, err

@@ -51,11 +51,17 @@ func Underlying(t btf.Type) btf.Type {
 // Name spells a C type for a message. It is no C declaration: arrays and function
 // pointers are written from left to right.
 func Name(t btf.Type) string {
-	return name(t, 8)
+	steps := maxNameSteps
+	return name(t, 8, &steps)
 }
 
-func name(t btf.Type, depth int) string {
-	if depth == 0 {
+// maxNameSteps bounds how many types a name is made of. A message needs no more,
+// and functions whose parameters are functions can ask for any number.
+const maxNameSteps = 64
+
+func name(t btf.Type, depth int, steps *int) string {
+	*steps--
+	if depth == 0 || *steps < 0 {
 		return "..."
 	}
 	depth--
@@ -63,17 +69,17 @@ func name(t btf.Type, depth int) string {
 	case *btf.Void:
 		return "void"
 	case *btf.Const:
-		return "const " + name(c.Type, depth)
+		return "const " + name(c.Type, depth, steps)
 	case *btf.Volatile:
-		return "volatile " + name(c.Type, depth)
+		return "volatile " + name(c.Type, depth, steps)
 	case *btf.Restrict:
-		return name(c.Type, depth)
+		return name(c.Type, depth, steps)
 	case *btf.TypeTag:
-		return name(c.Type, depth)
+		return name(c.Type, depth, steps)
 	case *btf.Pointer:
-		return name(c.Target, depth) + " *"
+		return name(c.Target, depth, steps) + " *"
 	case *btf.Array:
-		return fmt.Sprintf("%s[%d]", name(c.Type, depth), c.Nelems)
+		return fmt.Sprintf("%s[%d]", name(c.Type, depth, steps), c.Nelems)
 	case *btf.Struct:
 		return tagged("struct", c.Name)
 	case *btf.Union:
@@ -83,11 +89,14 @@ func name(t btf.Type, depth int) string {
 	case *btf.Fwd:
 		return tagged(c.Kind.String(), c.Name)
 	case *btf.FuncProto:
-		params := make([]string, len(c.Params))
-		for i, p := range c.Params {
-			params[i] = name(p.Type, depth)
+		var params []string
+		for _, p := range c.Params {
+			params = append(params, name(p.Type, depth, steps))
+			if *steps < 0 {
+				break
+			}
 		}
-		return name(c.Return, depth) + "(" + strings.Join(params, ", ") + ")"
+		return name(c.Return, depth, steps) + "(" + strings.Join(params, ", ") + ")"
 	}
 	if name := t.TypeName(); name != "" {
 		return Printable(name)

@@ -115,6 +115,7 @@ func machine(m elf.Machine) string {
 // checkSections makes sure that the bytes of every section are in the file.
 func (r *reader) checkSections() error {
 	names := make(map[string]bool)
+	total := uint64(0)
 	for _, sec := range r.file.Sections {
 		// Not a section: the other fields mean nothing.
 		if sec.Type == elf.SHT_NULL {
@@ -122,6 +123,12 @@ func (r *reader) checkSections() error {
 		}
 		if sec.Type != elf.SHT_NOBITS && (sec.Offset > uint64(len(r.data)) || sec.FileSize > uint64(len(r.data))-sec.Offset) {
 			return fmt.Errorf("section %s: reaches beyond the end of the file: the file is cut short: build it again", elfobj.Quote(sec.Name))
+		}
+		// What is read of a section is kept for each that has it.
+		if sec.Type != elf.SHT_NOBITS {
+			if total += sec.FileSize; total > uint64(len(r.data)) {
+				return fmt.Errorf("section %s: has bytes of other sections: the file is damaged: build it again", elfobj.Quote(sec.Name))
+			}
 		}
 		if !isInput(sec) {
 			continue

@@ -199,6 +199,7 @@ func TestReadErrors(t *testing.T) {
 		},
 		{"no symbols", &File{NoSymbols: true}, nil, "has no symbol table: use the object as clang wrote it, not stripped"},
 		{"section beyond the file", &File{Vars: sample().Vars, SectionHeader: sectionSize(".rodata", 1<<20)}, nil, "section .rodata: reaches beyond the end of the file"},
+		{"sections that overlap", sample(), Overlap, "has bytes of other sections: the file is damaged"},
 		{"section beyond all files", &File{Vars: sample().Vars, SectionHeader: sectionSize(".rodata", 1<<63)}, nil, "damaged or cut short"},
 		{"huge .bss", &File{Vars: sample().Vars, SectionHeader: sectionSize(".bss", 1<<31)}, nil, "section .bss: has 2147483648 bytes, and a data section can have"},
 		{"huge .bss, linked", &File{Linked: true, Vars: sample().Vars, SectionHeader: sectionSize(".bss", 1<<30)}, nil, "section .bss: has 1073741824 bytes in the file and 32 in BTF: link the object again"},

@@ -17,8 +17,8 @@ import (
 // output that doubles with each of them.
 const (
 	maxNesting    = 5_000
-	maxDeclarator = 64 << 10
-	maxHeader     = 256 << 20
+	maxDeclarator = 16 << 10
+	maxHeader     = 64 << 20
 )
 
 // The typedefs of UAPI headers that libbpf's headers use and do not declare.

@@ -374,6 +374,8 @@ type qualifiers struct {
 	space string
 }
 
+var errTooLong = errors.New("has a type that is too long to write: BTF is damaged")
+
 // declarator splits a type into what stands at the beginning of a declaration,
 // and the name with the stars, brackets and parameters around it. C puts these
 // around the name from the inside out, which is the order that BTF has.
@@ -383,7 +385,7 @@ func (g *generator) declarator(t btf.Type, name string) (base btf.Type, quals, d
 	pointer := false
 	for steps := 0; ; steps++ {
 		if len(declarator) > maxDeclarator || steps > maxDeclarator {
-			g.fail(errors.New("has a type that is too long to write: BTF is damaged"))
+			g.fail(errTooLong)
 		}
 		if g.err != nil {
 			return (*btf.Void)(nil), "", ""
@@ -507,6 +509,10 @@ func (g *generator) params(f *btf.FuncProto) string {
 			b.WriteString(", ")
 		}
 		b.WriteString(g.param(p.Type, ""))
+		if b.Len() > maxDeclarator {
+			g.fail(errTooLong)
+			return ""
+		}
 	}
 	return "(" + b.String() + ")"
 }

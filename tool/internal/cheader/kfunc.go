@@ -78,6 +78,7 @@ func (g *generator) emitKfunc(f *btf.Func) {
 // prototypes are there to be read.
 func (g *generator) namedParams(f *btf.FuncProto) string {
 	var params []string
+	length := 0
 	for i, p := range f.Params {
 		if _, ok := p.Type.(*btf.Void); ok {
 			if i > 0 {
@@ -90,6 +91,10 @@ func (g *generator) namedParams(f *btf.FuncProto) string {
 			name = ""
 		}
 		params = append(params, g.param(p.Type, name))
+		if length += len(params[i]); length > maxDeclarator {
+			g.fail(errTooLong)
+			return ""
+		}
 	}
 	if len(params) == 0 {
 		return "(void)"

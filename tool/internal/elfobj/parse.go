@@ -122,7 +122,14 @@ func (p *parser) sections() error {
 		return err
 	}
 	p.byIndex = make([]*Section, len(p.headers))
+	total := uint64(0)
 	for i, h := range p.headers {
+		// Contents that sections share would be written once for each of them.
+		if t := elf.SectionType(h.Type); t != elf.SHT_NULL && t != elf.SHT_NOBITS {
+			if total += min(h.Size, uint64(len(p.data))); total > uint64(len(p.data)) {
+				return errDamaged
+			}
+		}
 		switch elf.SectionType(h.Type) {
 		case elf.SHT_NULL, elf.SHT_SYMTAB, elf.SHT_STRTAB, elf.SHT_REL, elf.SHT_SYMTAB_SHNDX:
 			continue

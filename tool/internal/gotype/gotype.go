@@ -71,7 +71,10 @@ type Decls struct {
 	// laid out.
 	types   map[btf.Type]Type
 	scalars map[scalarKey]Type
-	list    []decl
+	// empty are the C types of members that have no bytes, and so no declaration that
+	// would say that they were looked at.
+	empty map[btf.Type]bool
+	list  []decl
 	// BigEndian says that the object is for big-endian machines: bit-fields start
 	// at the other end of a byte there.
 	BigEndian bool
@@ -80,7 +83,7 @@ type Decls struct {
 // NewDecls returns an empty set of declarations, which take their names and
 // those of their constants from names.
 func NewDecls(names *gonames.Scope) *Decls {
-	return &Decls{names: names, types: make(map[btf.Type]Type), scalars: make(map[scalarKey]Type)}
+	return &Decls{names: names, types: make(map[btf.Type]Type), scalars: make(map[scalarKey]Type), empty: make(map[btf.Type]bool)}
 }
 
 // Convert returns the Go type for the C type t, and declares what it needs. A type

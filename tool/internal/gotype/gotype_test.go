@@ -206,6 +206,15 @@ func TestErrors(t *testing.T) {
 	for range 100 {
 		deep = Struct("", M("a", deep))
 	}
+	// Each has the one before it twice: 2^60 ways to what is wrong.
+	doubled := Struct("s", M("a", odd))
+	for range 60 {
+		doubled = &btf.Struct{Name: "s", Size: 4, Members: []btf.Member{M("a", doubled), M("b", Const(doubled))}}
+	}
+	proto := &btf.FuncProto{Return: U32}
+	for range 100 {
+		proto.Params = append(proto.Params, btf.FuncParam{Type: proto})
+	}
 	for _, tt := range []struct {
 		name string
 		typ  btf.Type
@@ -242,6 +251,8 @@ func TestErrors(t *testing.T) {
 		{"endless typedef", typedefs, "is nested too deep"},
 		{"endless array", arrays, "is nested too deep"},
 		{"deep", deep, "is nested too deep"},
+		{"wrong at the end of many ways", doubled, "a.a: i: an integer of 3 bytes"},
+		{"function of itself", proto, "): is not the type of a variable"},
 		{"name of many lines", &btf.Fwd{Name: "a\nb"}, `v: struct "a\nb": is declared`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -260,6 +271,21 @@ func TestErrors(t *testing.T) {
 				t.Errorf("is not a line to read: %q", err)
 			}
 		})
+	}
+}
+
+// What has no bytes is looked at once, however often it is used.
+func TestManyEmptyStructs(t *testing.T) {
+	empty := Struct("empty")
+	for range 60 {
+		empty = &btf.Struct{Name: "empty", Members: []btf.Member{M("a", empty), M("b", Array(Const(empty), 2))}}
+	}
+	src, err := declare(&btf.Struct{Name: "s", Size: 4, Members: []btf.Member{M("a", empty), M("n", U32)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(src), "Empty") {
+		t.Errorf("declares what has no bytes:\n%s", src)
 	}
 }
 

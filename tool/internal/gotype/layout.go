@@ -169,6 +169,10 @@ func (l *layout) finish(size uint64, c btf.Type, depth int) []error {
 			m := &s.members[j]
 			end, err := l.convert(m, s.union, limit, depth)
 			switch {
+			case err != nil && c != nil:
+				// Of a struct, one error is told. Two members of a type that has one
+				// would look for it twice each, and so on down.
+				return []error{inside(prefix+Comment(m.c), err)}
 			case err != nil:
 				bad(m, err)
 			case !s.union:
@@ -258,14 +262,9 @@ func (l *layout) convert(m *member, union bool, limit uint64, depth int) (uint64
 		m.goType = programType
 		return m.start + programType.size*8, nil
 	}
-	declared := len(l.d.list)
-	typ, err := l.d.convert(m.typ, at, depth+1)
+	typ, err := l.d.convertMember(m.typ, at, depth+1)
 	if err != nil {
 		return 0, err
-	}
-	if typ.Size() == 0 {
-		// Nothing refers to what it declared.
-		l.d.forget(declared)
 	}
 	m.goType = typ
 	size := typ.Size()
@@ -297,6 +296,25 @@ func (l *layout) convert(m *member, union bool, limit uint64, depth int) (uint64
 	}
 	return m.start + size*8, nil
 }
+
+// convertMember is convert for a member. A type without bytes becomes no field, so
+// that it is not declared.
+func (d *Decls) convertMember(t btf.Type, at place, depth int) (Type, error) {
+	if d.empty[t] {
+		return nothingType, nil
+	}
+	declared := len(d.list)
+	typ, err := d.convert(t, at, depth)
+	if err != nil || typ.Size() > 0 {
+		return typ, err
+	}
+	d.forget(declared)
+	d.empty[t] = true
+	return nothingType, nil
+}
+
+// nothingType stands for all types without bytes.
+var nothingType = arrayType{byteType, 0}
 
 // fits says whether a variable of size bytes can have the type c, which has as many
 // bytes as typeSize says.

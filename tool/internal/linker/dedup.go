@@ -341,6 +341,11 @@ func (g *graph) single(n uint32) {
 	g.buckets[h] = append(g.buckets[h], n)
 }
 
+// maxRounds bounds the rounds in which the types of a component are told apart. It
+// takes as many as there are types without names in a row, which in C are few. With
+// too few of them the outcome is found to be wrong, and types stay that are equal.
+const maxRounds = 100
+
 // cyclic finds the representatives of types that refer to each other.
 func (g *graph) cyclic(nodes []uint32) {
 	nodes = slices.Clone(nodes)
@@ -355,7 +360,7 @@ func (g *graph) cyclic(nodes []uint32) {
 	}
 	classes := 0
 	// Each round but the last tells more types apart than the one before.
-	for range len(nodes) + 1 {
+	for range min(len(nodes)+1, maxRounds) {
 		next := make([]uint64, len(nodes))
 		distinct := make(map[uint64]struct{}, len(nodes))
 		for i, n := range nodes {

@@ -1,7 +1,10 @@
 package linker_test
 
 import (
+	"debug/elf"
 	"encoding/binary"
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf/btf"
@@ -78,5 +81,83 @@ func TestObjects(t *testing.T) {
 		if _, err := linker.Link(inputs, linker.Options{}); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// pointers is a cycle of n pointers, with a struct in it when there is one.
+func pointers(n int, s *btf.Struct) btf.Type {
+	first := new(btf.Pointer)
+	var next btf.Type = first
+	if s != nil {
+		s.Size = 8
+		s.Members = []btf.Member{{Name: "p", Type: first}}
+		next = s
+	}
+	for range n - 1 {
+		next = Ptr(next)
+	}
+	first.Target = next
+	return first
+}
+
+// What a damaged file can ask for has an end: cycles of types that are compared in as
+// many steps as their lengths multiplied, and types that it takes as many rounds to
+// tell apart as there are types.
+func TestHostileTypes(t *testing.T) {
+	object := func(v Var, used bool) []byte {
+		v.Name = "v"
+		f := File{License: "GPL", Vars: []Var{v}, Programs: []Program{{Name: v.Section[1:], Section: "xdp"}}, Types: []btf.Type{global(v.Section[1:])}}
+		if used {
+			f.Programs[0].Refs = []string{"v"}
+		}
+		return f.Build()
+	}
+	for _, tt := range []struct {
+		name string
+		a, b Var
+		want string
+	}{
+		{"cycles", Var{Section: ".data", Type: pointers(5003, nil)}, Var{Section: ".rodata", Type: pointers(5009, nil), Weak: true}, "nested too deep"},
+		{"rounds", Var{Section: ".data", Type: pointers(20_000, new(btf.Struct))}, Var{Section: ".rodata", Type: pointers(20_001, new(btf.Struct)), Static: true}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inputs := []linker.Input{{Name: "a.o", Data: object(tt.a, true)}, {Name: "b.o", Data: object(tt.b, false)}}
+			_, err := linker.Link(inputs, linker.Options{})
+			switch {
+			case tt.want == "" && err != nil:
+				t.Error(err)
+			case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
+				t.Errorf("got %v, want %q", err, tt.want)
+			case err != nil && len(err.Error()) > 2000:
+				t.Errorf("is no message to read: %d bytes", len(err.Error()))
+			}
+		})
+	}
+}
+
+// zeros is an object with sections of as many zeros, or with contents in them.
+func zeros(name string, contents bool) []byte {
+	f := File{License: "GPL", Programs: []Program{{Name: name, Section: "xdp"}}, Types: []btf.Type{global(name)}}
+	for i := range 4 {
+		v := Var{Section: fmt.Sprintf(".data.%d", i), Name: fmt.Sprintf("%s%d", name, i), Type: U64}
+		if contents {
+			v.Value = []byte{1, 2, 3, 4, 5, 6, 7, 8}
+		}
+		f.Vars = append(f.Vars, v)
+	}
+	if !contents {
+		f.SectionHeader = func(name string, h *elf.Section64) {
+			if strings.HasPrefix(name, ".data.") {
+				h.Type, h.Size = uint32(elf.SHT_NOBITS), 40<<20
+			}
+		}
+	}
+	return f.Build()
+}
+
+func TestZerosOfAllSections(t *testing.T) {
+	_, err := linker.Link([]linker.Input{{Name: "a.o", Data: zeros("a", true)}, {Name: "b.o", Data: zeros("b", false)}}, linker.Options{})
+	if err == nil || !strings.Contains(err.Error(), "bytes of zeros") {
+		t.Errorf("got %v", err)
 	}
 }

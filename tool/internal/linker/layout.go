@@ -142,8 +142,9 @@ func (p *part) directCalls(relocated map[uint64]bool, order binary.ByteOrder) fu
 	}
 }
 
-// maxFilled bounds the zeros that are written out when one file has contents in a
-// section and another has none; and maxSection the size of sections.
+// maxFilled bounds the zeros that are written out, in all sections together, when
+// one file has contents in a section and another has none; and maxSection the size of
+// sections.
 const (
 	maxFilled  = 64 << 20
 	maxSection = math.MaxUint32
@@ -208,11 +209,11 @@ func contents(sec *elfobj.Section) string {
 
 // contents copies the parts into the sections.
 func (l *linker) contents() error {
+	filled := uint64(0)
 	for _, sec := range l.sections {
 		if sec.Type == elf.SHT_NOBITS {
 			continue
 		}
-		filled := uint64(0)
 		for _, p := range sec.parts {
 			if p.sec.Type == elf.SHT_NOBITS {
 				filled += p.sec.Size

@@ -14,7 +14,17 @@ type matcher struct {
 	// loader fills in.
 	strict bool
 	seen   map[pair]bool
+	// depth is how deep types calls itself.
+	depth int
 }
+
+// What follows is bounded because a damaged file can have cycles of types that meet
+// again only after as many steps as two cycles' lengths multiplied. C programs do
+// not come near.
+const (
+	maxDepth = 64
+	maxPairs = 1 << 17
+)
 
 // pair are types that are being compared, or were and are equal.
 type pair struct {
@@ -95,6 +105,11 @@ func (m *matcher) types(a, b uint32, exact, inside bool) *difference {
 		m.seen = make(map[pair]bool)
 	}
 	m.seen[p] = true
+	if m.depth == maxDepth || len(m.seen) > maxPairs {
+		return &difference{a: "a type that is nested too deep to compare", b: "one that is too"}
+	}
+	m.depth++
+	defer func() { m.depth-- }()
 	ka, kb := m.a.Kind(a), m.b.Kind(b)
 	na, nb := m.name(m.a, a), m.name(m.b, b)
 	say := func(b *rawbtf.BTF, id uint32, name string) string {
@@ -286,8 +301,9 @@ func readMap(b *rawbtf.BTF, id uint32, inner bool) *mapDecl {
 func typeSize(b *rawbtf.BTF, id uint32) (uint64, bool) {
 	n := uint64(1)
 	for range b.Len() {
-		id = skip(b, id)
 		switch b.Kind(id) {
+		case rawbtf.Const, rawbtf.Volatile, rawbtf.Restrict, rawbtf.TypeTag, rawbtf.Typedef:
+			id = b.Ref(id)
 		case rawbtf.Int, rawbtf.Float, rawbtf.Enum, rawbtf.Enum64, rawbtf.Struct, rawbtf.Union:
 			return n * uint64(b.Size(id)), true
 		case rawbtf.Ptr:

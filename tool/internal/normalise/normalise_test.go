@@ -231,6 +231,7 @@ func TestErrors(t *testing.T) {
 		"text":     {[]byte(strings.Repeat("text", 100)), "not an ELF file"},
 		"cut":      {everything().Build()[:2000], "damaged or cut short"},
 		"x86":      {(&File{Header: func(h *elf.Header64) { h.Machine = uint16(elf.EM_X86_64) }}).Build(), "not an object file for BPF"},
+		"overlap":  {Overlap(everything().Build()), "damaged or cut short"},
 		"bad btf":  {(&File{NoBTF: true, Sections: []Section{{Name: ".BTF", Type: elf.SHT_PROGBITS, Data: make([]byte, 24)}}}).Build(), "section .BTF: is damaged"},
 		"big kcfg": {(&File{Vars: []Var{{Section: ".kconfig", Name: "CONFIG_X", Type: Array(Char, 2<<20), Extern: true}}}).Build(), "which no kconfig value has"},
 	} {

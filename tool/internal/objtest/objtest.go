@@ -220,7 +220,10 @@ func (b *builder) addVar(v Var) {
 	}
 	sec, i := b.sectionOf(v, typ)
 	size := uint64(sizeof(v.Type))
-	align := uint64(cmp.Or(v.Align, alignof(v.Type)))
+	align := uint64(v.Align)
+	if align == 0 {
+		align = uint64(alignof(v.Type))
+	}
 	offset := (sec.size + align - 1) / align * align
 	if !v.Extern {
 		if typ == elf.SHT_PROGBITS {
@@ -463,4 +466,17 @@ func (b *builder) write() []byte {
 	file.Write(body.Bytes())
 	file.Write(headers.Bytes())
 	return file.Bytes()
+}
+
+// Overlap makes each section of a little-endian object all of the file.
+func Overlap(b []byte) []byte {
+	order := binary.LittleEndian
+	table := b[order.Uint64(b[40:]):]
+	for i := range int(order.Uint16(b[60:])) {
+		if h := table[64*i:]; order.Uint32(h[4:]) == uint32(elf.SHT_PROGBITS) {
+			order.PutUint64(h[24:], 0)
+			order.PutUint64(h[32:], uint64(len(b)))
+		}
+	}
+	return b
 }

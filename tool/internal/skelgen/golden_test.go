@@ -240,7 +240,10 @@ var kconfigFile = &File{
 
 func TestKconfigTypes(t *testing.T) {
 	file := &File{Programs: []Program{{Name: "prog", Section: "xdp"}}}
+	loop := &btf.Array{Index: U32, Nelems: 1}
+	loop.Type = loop
 	wrong := map[string]btf.Type{
+		"CONFIG_LOOP":   loop,
 		"CONFIG_WIDE":   S128,
 		"CONFIG_ENUM":   Enum("other", V("OTHER", 0)),
 		"CONFIG_STRUCT": Struct("pair", M("a", S32)),
@@ -248,7 +251,12 @@ func TestKconfigTypes(t *testing.T) {
 		"CONFIG_FLOAT":  F64,
 	}
 	for _, name := range slices.Sorted(maps.Keys(wrong)) {
-		file.Vars = append(file.Vars, Var{Section: ".kconfig", Extern: true, Name: name, Type: wrong[name]})
+		v := Var{Section: ".kconfig", Extern: true, Name: name, Type: wrong[name]}
+		if v.Type == loop {
+			// C has no size and no alignment for it.
+			v.BTFSize, v.Align = 4, 1
+		}
+		file.Vars = append(file.Vars, v)
 	}
 	data := file.Build()
 	obj, err := bpfobj.Read("kconfig.bpf.o", data)

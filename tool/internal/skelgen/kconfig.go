@@ -70,7 +70,12 @@ func kconfigKind(t btf.Type) (kind string, signed, ok bool) {
 	case *btf.Enum:
 		return "KconfigTristate", false, c.Name == "libbpf_tristate" && c.Size == 4
 	case *btf.Array:
-		kind, _, ok := kconfigKind(c.Type)
+		// Damaged BTF can have an array of itself.
+		elem, ok := ctype.Underlying(c.Type).(*btf.Int)
+		if !ok {
+			return "", false, false
+		}
+		kind, _, ok := kconfigInt(elem)
 		return "KconfigString", false, ok && kind == "KconfigChar" && c.Nelems > 0
 	default:
 		return "", false, false
