@@ -279,6 +279,9 @@ func (o *Object) load(opts ebpf.CollectionOptions) (err error) {
 	if spec.Programs, err = o.programsToLoad(kernelVars, ops); err != nil {
 		return err
 	}
+	if !kernelHasFloats() {
+		replaceFloats(&spec)
+	}
 	opts.MapReplacements = reused
 	coll, err := ebpf.NewCollectionWithOptions(&spec, opts)
 	if err != nil {

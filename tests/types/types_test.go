@@ -200,9 +200,6 @@ func (o *object) expect(t *testing.T) {
 func TestTypes(t *testing.T) {
 	for name, open := range map[string]func(*testing.T) *object{"layouts": openLayouts, "values": openValues} {
 		open := func(t *testing.T) *object {
-			if name == "values" {
-				kerneltest.Linux(t, 5, 13, "floating point types in BTF")
-			}
 			o := open(t)
 			t.Cleanup(func() {
 				if err := o.close(); err != nil {
