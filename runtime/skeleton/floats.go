@@ -121,7 +121,6 @@ func referred(t btf.Type, do func(*btf.Type)) {
 	case *btf.Pointer:
 		do(&t.Target)
 	case *btf.Array:
-		do(&t.Index)
 		do(&t.Type)
 	case *btf.Struct:
 		for i := range t.Members {

@@ -99,6 +99,21 @@ func TestByHand(t *testing.T) {
 			func(p *forms.Progs) error { return p.BareUprobe.AttachUprobe(victimName, "traced_two", 0) },
 			func(*testing.T, *forms.Skeleton) { run() }, nil,
 		},
+		"kprobe.multi": {
+			func(p *forms.Progs) *skeleton.Program { return p.BareKprobeMulti.Handle() },
+			func(p *forms.Progs) error { return p.BareKprobeMulti.AttachKprobes("security_task_get?id") }, getsid,
+			func(t testing.TB) {
+				kerneltest.Linux(t, 5, 18, "kprobe.multi")
+				if !kerneltest.Config(t, "CONFIG_FPROBE") {
+					t.Skip("needs a kernel with CONFIG_FPROBE")
+				}
+			},
+		},
+		"uprobe.multi": {
+			func(p *forms.Progs) *skeleton.Program { return p.BareUprobeMulti.Handle() },
+			func(p *forms.Progs) error { return p.BareUprobeMulti.AttachUprobes(victimName, "traced_*", 0) },
+			func(*testing.T, *forms.Skeleton) { run() }, uprobeMulti,
+		},
 		"usdt": {
 			func(p *forms.Progs) *skeleton.Program { return p.BareUsdt.Handle() },
 			func(p *forms.Progs) error { return p.BareUsdt.AttachUSDT(victimName, "victim", "guarded", 0) },
@@ -132,6 +147,57 @@ func TestByHand(t *testing.T) {
 			}
 			if err := tc.attach(&skel.Progs); err != nil {
 				t.Errorf("after Detach: %v", err)
+			}
+		})
+	}
+}
+
+// uprobeMulti skips t on kernels without the form.
+func uprobeMulti(t testing.TB) { kerneltest.Linux(t, 6, 6, "uprobe.multi") }
+
+// Probes on one process do not see others.
+func TestOneProcess(t *testing.T) {
+	kerneltest.Tracefs(t)
+	run, _ := placeVictim(t)
+	for name, tc := range map[string]struct {
+		prog   func(*forms.Progs) *skeleton.Program
+		attach func(*forms.Progs, int) error
+		needs  func(testing.TB)
+	}{
+		"uprobe": {
+			func(p *forms.Progs) *skeleton.Program { return p.BareUprobe.Handle() },
+			func(p *forms.Progs, pid int) error { return p.BareUprobe.AttachUprobe(victimName, "traced_two", pid) }, nil,
+		},
+		"uprobe.multi": {
+			func(p *forms.Progs) *skeleton.Program { return p.BareUprobeMulti.Handle() },
+			func(p *forms.Progs, pid int) error {
+				return p.BareUprobeMulti.AttachUprobes(victimName, "traced_*", pid)
+			}, uprobeMulti,
+		},
+		"usdt": {
+			func(p *forms.Progs) *skeleton.Program { return p.BareUsdt.Handle() },
+			func(p *forms.Progs, pid int) error {
+				return p.BareUsdt.AttachUSDT(victimName, "victim", "guarded", pid)
+			}, nil,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if tc.needs != nil {
+				tc.needs(t)
+			}
+			skel := loadForms(t, tc.prog)
+			for pid, want := range map[int]bool{os.Getpid(): false, 0: true} {
+				if err := tc.attach(&skel.Progs, pid); err != nil {
+					t.Fatal(err)
+				}
+				before := atomic.LoadUint64(&skel.Bss.Hits)
+				run()
+				if fired := atomic.LoadUint64(&skel.Bss.Hits) != before; fired != want {
+					t.Errorf("attached to process %d: fires %t in another, want %t", pid, fired, want)
+				}
+				if err := skel.Detach(); err != nil {
+					t.Fatal(err)
+				}
 			}
 		})
 	}
@@ -447,6 +513,20 @@ func TestProgramArray(t *testing.T) {
 	}
 	if got := action(2); got != tx {
 		t.Errorf("element 2: action %d, want %d", got, tx)
+	}
+}
+
+// What has no link in the kernel cannot be pinned.
+func TestPinNotSupported(t *testing.T) {
+	kerneltest.BPFFS(t)
+	skel := loadForms(t, func(p *forms.Progs) *skeleton.Program { return p.Socket.Handle() })
+	conn := listenUDP(t)
+	defer conn.Close()
+	if err := skel.Progs.Socket.AttachSocket(conn); err != nil {
+		t.Fatal(err)
+	}
+	if err := skel.Links.Socket.Pin("/sys/fs/bpf/rules-bpf-socket"); !errors.Is(err, ebpf.ErrNotSupported) {
+		t.Errorf("pinning gives %v, want %v", err, ebpf.ErrNotSupported)
 	}
 }
 
