@@ -280,6 +280,9 @@ func (o *Object) load(opts ebpf.CollectionOptions) (err error) {
 	if spec.Programs, err = o.programsToLoad(kernelVars, ops); err != nil {
 		return err
 	}
+	if !kernelHasFloats() {
+		replaceFloats(&spec)
+	}
 	opts.MapReplacements = reused
 	own := takeOwn(&spec)
 	coll, err := ebpf.NewCollectionWithOptions(&spec, opts)

@@ -2,15 +2,11 @@ package attach_test
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
-	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -103,6 +99,21 @@ func TestByHand(t *testing.T) {
 			func(p *forms.Progs) error { return p.BareUprobe.AttachUprobe(victimName, "traced_two", 0) },
 			func(*testing.T, *forms.Skeleton) { run() }, nil,
 		},
+		"kprobe.multi": {
+			func(p *forms.Progs) *skeleton.Program { return p.BareKprobeMulti.Handle() },
+			func(p *forms.Progs) error { return p.BareKprobeMulti.AttachKprobes("security_task_get?id") }, getsid,
+			func(t testing.TB) {
+				kerneltest.Linux(t, 5, 18, "kprobe.multi")
+				if !kerneltest.Config(t, "CONFIG_FPROBE") {
+					t.Skip("needs a kernel with CONFIG_FPROBE")
+				}
+			},
+		},
+		"uprobe.multi": {
+			func(p *forms.Progs) *skeleton.Program { return p.BareUprobeMulti.Handle() },
+			func(p *forms.Progs) error { return p.BareUprobeMulti.AttachUprobes(victimName, "traced_*", 0) },
+			func(*testing.T, *forms.Skeleton) { run() }, uprobeMulti,
+		},
 		"usdt": {
 			func(p *forms.Progs) *skeleton.Program { return p.BareUsdt.Handle() },
 			func(p *forms.Progs) error { return p.BareUsdt.AttachUSDT(victimName, "victim", "guarded", 0) },
@@ -136,6 +147,57 @@ func TestByHand(t *testing.T) {
 			}
 			if err := tc.attach(&skel.Progs); err != nil {
 				t.Errorf("after Detach: %v", err)
+			}
+		})
+	}
+}
+
+// uprobeMulti skips t on kernels without the form.
+func uprobeMulti(t testing.TB) { kerneltest.Linux(t, 6, 6, "uprobe.multi") }
+
+// Probes on one process do not see others.
+func TestOneProcess(t *testing.T) {
+	kerneltest.Tracefs(t)
+	run, _ := placeVictim(t)
+	for name, tc := range map[string]struct {
+		prog   func(*forms.Progs) *skeleton.Program
+		attach func(*forms.Progs, int) error
+		needs  func(testing.TB)
+	}{
+		"uprobe": {
+			func(p *forms.Progs) *skeleton.Program { return p.BareUprobe.Handle() },
+			func(p *forms.Progs, pid int) error { return p.BareUprobe.AttachUprobe(victimName, "traced_two", pid) }, nil,
+		},
+		"uprobe.multi": {
+			func(p *forms.Progs) *skeleton.Program { return p.BareUprobeMulti.Handle() },
+			func(p *forms.Progs, pid int) error {
+				return p.BareUprobeMulti.AttachUprobes(victimName, "traced_*", pid)
+			}, uprobeMulti,
+		},
+		"usdt": {
+			func(p *forms.Progs) *skeleton.Program { return p.BareUsdt.Handle() },
+			func(p *forms.Progs, pid int) error {
+				return p.BareUsdt.AttachUSDT(victimName, "victim", "guarded", pid)
+			}, nil,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if tc.needs != nil {
+				tc.needs(t)
+			}
+			skel := loadForms(t, tc.prog)
+			for pid, want := range map[int]bool{os.Getpid(): false, 0: true} {
+				if err := tc.attach(&skel.Progs, pid); err != nil {
+					t.Fatal(err)
+				}
+				before := atomic.LoadUint64(&skel.Bss.Hits)
+				run()
+				if fired := atomic.LoadUint64(&skel.Bss.Hits) != before; fired != want {
+					t.Errorf("attached to process %d: fires %t in another, want %t", pid, fired, want)
+				}
+				if err := skel.Detach(); err != nil {
+					t.Fatal(err)
+				}
 			}
 		})
 	}
@@ -266,21 +328,31 @@ func countLinks(programs map[ebpf.ProgramID]bool) (n int, err error) {
 func addIDs(t *testing.T, ids map[ebpf.ProgramID]bool, skel *cycle.Skeleton) {
 	t.Helper()
 	for _, p := range cyclePrograms(skel) {
-		info, err := p.Program().Info()
-		if err != nil {
-			t.Fatal(err)
-		}
-		id, ok := info.ID()
-		if !ok {
-			t.Fatalf("program %s has no ID", p.Name())
-		}
-		ids[id] = true
+		ids[idOf(t, p.Program())] = true
 	}
+}
+
+func idOf(t *testing.T, p *ebpf.Program) ebpf.ProgramID {
+	t.Helper()
+	info, err := p.Info()
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, ok := info.ID()
+	if !ok {
+		t.Fatal("programs have no ids")
+	}
+	return id
 }
 
 func cyclePrograms(skel *cycle.Skeleton) []*skeleton.RawTracepointProgram {
 	p := &skel.Progs
 	return []*skeleton.RawTracepointProgram{p.P0, p.P1, p.P2, p.P3, p.P4, p.P5, p.P6, p.P7, p.P8, p.P9, p.P10, p.P11}
+}
+
+func cycleLinks(skel *cycle.Skeleton) []link.Link {
+	l := &skel.Links
+	return []link.Link{l.P0, l.P1, l.P2, l.P3, l.P4, l.P5, l.P6, l.P7, l.P8, l.P9, l.P10, l.P11}
 }
 
 // Whichever program fails to attach, none stays attached.
@@ -327,112 +399,86 @@ func TestNthFails(t *testing.T) {
 	}
 }
 
-var cycles = flag.Int("cycles", 50, "how many times TestCycles goes from Open to Close")
-
-// Nothing is left of a skeleton after Close, while goroutines read its sections.
-func TestCycles(t *testing.T) {
+// The same with programs of many forms, whose links are of many kinds: perf events,
+// one per place of a static probe, and those that the kernel lists.
+func TestNthFormFails(t *testing.T) {
 	kerneltest.Tracefs(t)
-	// The current section for the readers, whatever state its skeleton is in.
-	var current atomic.Pointer[cycle.Bss]
-	done := make(chan struct{})
-	var readers sync.WaitGroup
-	var sum atomic.Uint64
-	for range 2 {
-		readers.Go(func() {
-			for {
-				select {
-				case <-done:
-					return
-				default:
+	run, _ := placeVictim(t)
+	// The forms that all kernels of the tests have, in the order of the object.
+	choose := func(p *forms.Progs) []*skeleton.Program {
+		return []*skeleton.Program{
+			p.Tp.Handle(), p.Tracepoint.Handle(), p.RawTp.Handle(), p.RawTracepoint.Handle(), p.TpBtf.Handle(),
+			p.Uprobe.Handle(), p.UprobeOffset.Handle(), p.Uretprobe.Handle(), p.UprobeLibrary.Handle(),
+			p.Usdt.Handle(), p.UsdtSemaphore.Handle(), p.Iter.Handle(),
+		}
+	}
+	const programs = 12
+	for n := range programs {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			skel, err := forms.Open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer skel.Close()
+			progs := choose(&skel.Progs)
+			if len(progs) != programs {
+				t.Fatalf("%d programs, want %d", len(progs), programs)
+			}
+			for _, p := range progs {
+				p.SetAutoload(true)
+			}
+			progs[n].Spec().SectionName = "uprobe/no-such-program:main"
+			if err := skel.Load(); err != nil {
+				t.Fatal(err)
+			}
+			ids := make(map[ebpf.ProgramID]bool)
+			for _, p := range progs {
+				ids[idOf(t, p.Program())] = true
+			}
+			fds := len(kerneltest.FDs(t))
+			for range 2 {
+				err = skel.Attach()
+				if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("program %s,", progs[n].Name())) {
+					t.Errorf("%v does not name program %s", err, progs[n].Name())
 				}
-				for range 1000 {
-					if bss := current.Load(); bss != nil {
-						sum.Add(atomic.LoadUint64(&bss.Hits))
-					}
+				if n := links(t, ids); n != 0 {
+					t.Errorf("%d links are left", n)
 				}
-				// Leaves the CPUs of a slow machine to the test: there, sleeping and
-				// waking up takes longer than the reads, so that it must not be often.
-				time.Sleep(500 * time.Microsecond)
+				if after := len(kerneltest.FDs(t)); after != fds {
+					t.Errorf("%d file descriptors before Attach, %d after", fds, after)
+				}
+				if skel.Links != (forms.Links{}) {
+					t.Error("a slot is not empty")
+				}
+			}
+			fire := func() uint64 {
+				before := atomic.LoadUint64(&skel.Bss.Hits)
+				run()
+				getsid(t, skel)
+				rename(t, skel)
+				return atomic.LoadUint64(&skel.Bss.Hits) - before
+			}
+			if hits := fire(); hits != 0 {
+				t.Errorf("programs ran %d times", hits)
+			}
+			progs[n].SetAutoattach(false)
+			if err := skel.Attach(); err != nil {
+				t.Fatalf("without the program: %v", err)
+			}
+			for i, p := range progs {
+				want := skeleton.Attached
+				if i == n {
+					want = skeleton.NotAttached
+				}
+				if a := attachmentOf(t, skel, p.Name()); a.State != want {
+					t.Errorf("without the program: %v", a)
+				}
+			}
+			if fire() == 0 {
+				t.Error("without the program, none ran")
 			}
 		})
 	}
-	ids := make(map[ebpf.ProgramID]bool)
-	one := func() {
-		skel, err := cycle.Open()
-		if err != nil {
-			t.Fatal(err)
-		}
-		current.Store(skel.Bss)
-		if err := skel.Load(); err != nil {
-			t.Fatal(err)
-		}
-		addIDs(t, ids, skel)
-		if err := skel.Attach(); err != nil {
-			t.Fatal(err)
-		}
-		before := atomic.LoadUint64(&skel.Bss.Hits)
-		rename(t, nil)
-		if atomic.LoadUint64(&skel.Bss.Hits) == before {
-			t.Fatal("does not fire")
-		}
-		if err := skel.Detach(); err != nil {
-			t.Fatal(err)
-		}
-		if err := skel.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	// The memory of a section is the heap's. It takes mappings of its own until the
-	// collector has it used again.
-	// How many mappings there are goes up and down with what the collector has done
-	// so far; a leak has them grow.
-	var counts []int
-	run := func(n int) {
-		for i := range n {
-			one()
-			if i%10 == 9 {
-				runtime.GC()
-				counts = append(counts, kerneltest.MapCount(t))
-			}
-		}
-	}
-	// What is made once and kept: caches, the scheduler's threads, the heap's size.
-	run(30)
-	fds, maps, heap := len(kerneltest.FDs(t)), kerneltest.MapCount(t), heapBytes()
-	counts = nil
-	run(*cycles)
-	close(done)
-	readers.Wait()
-	current.Store(nil)
-	if after := len(kerneltest.FDs(t)); after > fds {
-		t.Errorf("%d file descriptors before, %d after", fds, after)
-	}
-	if n := links(t, ids); n != 0 {
-		t.Errorf("%d links are left", n)
-	}
-	// The heap of Go grows in mappings too, a few at a time. One more per cycle would
-	// be seen in the lowest count of the second half.
-	counts = append(counts, kerneltest.MapCount(t))
-	afterMaps := slices.Min(counts[len(counts)/2:])
-	if afterMaps > maps+20 {
-		t.Errorf("%d mappings before, at least %d after", maps, afterMaps)
-	}
-	clear(ids)
-	afterHeap := heapBytes()
-	if afterHeap > heap+2<<20 {
-		t.Errorf("%d bytes of the heap in use before, %d after", heap, afterHeap)
-	}
-	t.Logf("%d cycles: mappings %d before, %d after; bytes of the heap %d before, %d after", *cycles, maps, afterMaps, heap, afterHeap)
-}
-
-// heapBytes returns what is in use of the heap.
-func heapBytes() uint64 {
-	// The second run frees what finalizers of the first made free.
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc
 }
 
 // A program array is filled as the source says.
@@ -467,6 +513,20 @@ func TestProgramArray(t *testing.T) {
 	}
 	if got := action(2); got != tx {
 		t.Errorf("element 2: action %d, want %d", got, tx)
+	}
+}
+
+// What has no link in the kernel cannot be pinned.
+func TestPinNotSupported(t *testing.T) {
+	kerneltest.BPFFS(t)
+	skel := loadForms(t, func(p *forms.Progs) *skeleton.Program { return p.Socket.Handle() })
+	conn := listenUDP(t)
+	defer conn.Close()
+	if err := skel.Progs.Socket.AttachSocket(conn); err != nil {
+		t.Fatal(err)
+	}
+	if err := skel.Links.Socket.Pin("/sys/fs/bpf/rules-bpf-socket"); !errors.Is(err, ebpf.ErrNotSupported) {
+		t.Errorf("pinning gives %v, want %v", err, ebpf.ErrNotSupported)
 	}
 }
 

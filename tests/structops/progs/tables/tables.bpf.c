@@ -107,6 +107,13 @@ int pass(struct xdp_md *ctx)
 	return XDP_PASS;
 }
 
+// Attaches before the tables do.
+SEC("?raw_tp/task_rename")
+int renamed(void *ctx)
+{
+	return 0;
+}
+
 SEC(".struct_ops.link")
 struct tcp_congestion_ops first = {
 	.init = (void *)first_init,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Values of floating point. BTF has had types for them since Linux 5.13.
+// Values of floating point. BTF has had types for them since Linux 5.13; earlier
+// kernels are given others in their place.
 
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
