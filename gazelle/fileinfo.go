@@ -10,7 +10,6 @@ import (
 	"sync"
 
 	"github.com/bazel-contrib/bazel-gazelle/v2/config"
-	"github.com/bazel-contrib/bazel-gazelle/v2/walk"
 
 	"github.com/rules-bpf/rules_bpf/gazelle/bpfc"
 )
@@ -44,14 +43,11 @@ func isFinal(f *bpfc.File) bool {
 
 // scan reads a file of the repository, by its path from the root.
 func (l *bpfLang) scan(c *config.Config, name string, defines []string) (*bpfc.File, error) {
-	if p := l.ahead[name]; p != nil {
-		delete(l.ahead, name)
-		<-p.done
-		if p.scanner == l.scanner(c) && slices.Equal(p.defines, defines) {
-			return p.file, p.err
-		}
+	scanner := l.scanner(c)
+	if file, err, ok := l.ahead.take(name, scanner, defines); ok {
+		return file, err
 	}
-	return scanFile(l.scanner(c), c.RepoRoot, name, defines)
+	return scanFile(scanner, c.RepoRoot, name, defines)
 }
 
 func scanFile(s *bpfc.Scanner, root, name string, defines []string) (*bpfc.File, error) {
@@ -77,60 +73,6 @@ var onlyArch = []string{scannedArch}
 
 // contents has the memory that one file's content leaves to the next.
 var contents = sync.Pool{New: func() any { return bytes.NewBuffer(make([]byte, 0, 8<<10)) }}
-
-// A pendingScan is one that began before its folder's turn.
-type pendingScan struct {
-	scanner *bpfc.Scanner
-	defines []string
-	done    chan struct{}
-	file    *bpfc.File
-	err     error
-}
-
-// aheadFolders is how many folders files are scanned ahead.
-const aheadFolders = 16
-
-// scanAhead begins to scan the files of the folders whose turn is probably next,
-// while Gazelle, which works with one thread, is busy with this one. A folder
-// whose directives say other flags is scanned again.
-func (l *bpfLang) scanAhead(c *config.Config, rel string) {
-	if rel == "" || c.IndexLazy {
-		return
-	}
-	up := parent(rel)
-	info, err := walk.GetDirInfo(up)
-	if err != nil {
-		return
-	}
-	at, ok := slices.BinarySearch(info.Subdirs, path.Base(rel))
-	if !ok {
-		return
-	}
-	flags := defines(getConfig(c).copts)
-	for _, sibling := range info.Subdirs[at+1 : min(at+1+aheadFolders, len(info.Subdirs))] {
-		next := path.Join(up, sibling)
-		if l.lib.ahead[next] {
-			continue
-		}
-		l.lib.ahead[next] = true
-		info, err := walk.GetDirInfo(next)
-		if err != nil {
-			continue
-		}
-		for _, name := range info.RegularFiles {
-			if !strings.HasSuffix(name, sourceSuffix) {
-				continue
-			}
-			name = path.Join(next, name)
-			p := &pendingScan{scanner: l.scanner(c), defines: flags, done: make(chan struct{})}
-			l.ahead[name] = p
-			go func() {
-				defer close(p.done)
-				p.file, p.err = scanFile(p.scanner, c.RepoRoot, name, flags)
-			}()
-		}
-	}
-}
 
 func (l *bpfLang) scanner(c *config.Config) *bpfc.Scanner {
 	search := getConfig(c).search
