@@ -193,7 +193,7 @@ func (p *preprocessor) raw() (token, bool) {
 			p.giveUp()
 			break
 		}
-		if f.file != nil && t.first && t.is("#") {
+		if f.file != nil && t.isChar('#') && t.flags&first != 0 {
 			p.directive(f, t)
 			continue
 		}
@@ -242,10 +242,47 @@ func (p *preprocessor) live() bool {
 // skip leaves out what a conditional hides, to the next directive.
 func (p *preprocessor) skip(f *frame) {
 	start := f.at
-	for f.at < len(f.tokens) && !(f.tokens[f.at].first && f.tokens[f.at].is("#")) {
+	for f.at < len(f.tokens) && !(f.tokens[f.at].isChar('#') && f.tokens[f.at].flags&first != 0) {
 		f.at++
 	}
 	p.budget -= f.at - start
+}
+
+// plain returns the next tokens that stand for themselves: no directive and no
+// name that may be a macro's is among them. They are still to be read.
+func (p *preprocessor) plain() []token {
+	if p.stop || len(p.frames) == 0 {
+		return nil
+	}
+	f := &p.frames[len(p.frames)-1]
+	if f.file != nil && !p.live() {
+		return nil
+	}
+	toks := f.tokens[f.at:]
+	if len(toks) > p.budget {
+		toks = toks[:max(p.budget, 0)]
+	}
+	for i := range toks {
+		t := &toks[i]
+		if t.kind == kindIdent && p.names.mayHaveCode(t.code) || t.kind == kindBad ||
+			t.isChar('#') && t.flags&first != 0 {
+			return toks[:i]
+		}
+	}
+	return toks
+}
+
+// skipped says that tokens of plain were read, unread that some of the last ones
+// were not.
+func (p *preprocessor) skipped(n int) {
+	p.frames[len(p.frames)-1].at += n
+	p.budget -= n
+}
+
+func (p *preprocessor) unread(n int) {
+	if n > 0 {
+		p.skipped(-n)
+	}
 }
 
 // next returns the next token after macro expansion.
@@ -255,11 +292,11 @@ func (p *preprocessor) next() (token, bool) {
 		if !ok {
 			return t, false
 		}
-		if t.kind != kindIdent || t.painted {
+		if t.kind != kindIdent || t.flags&painted != 0 || !p.names.mayHaveCode(t.code) {
 			return t, true
 		}
 		if t.text == "_Pragma" {
-			if after, ok := p.peek(); ok && after.is("(") {
+			if after, ok := p.peek(); ok && after.isChar('(') {
 				p.raw()
 				tokens, lists := len(p.argTokens), len(p.argLists)
 				p.arguments(t)
@@ -281,14 +318,14 @@ func (p *preprocessor) expand(t *token) bool {
 		return p.dynamic(t)
 	}
 	if m.hidden {
-		t.painted = true
+		t.flags |= painted
 		return false
 	}
 	if !m.function {
 		p.push(frame{tokens: p.substitute(m, nil, t), macro: m})
 		return true
 	}
-	if after, ok := p.peek(); !ok || !after.is("(") {
+	if after, ok := p.peek(); !ok || !after.isChar('(') {
 		return false
 	}
 	p.raw()
@@ -299,6 +336,9 @@ func (p *preprocessor) expand(t *token) bool {
 	p.argTokens, p.argLists = p.argTokens[:tokens], p.argLists[:lists]
 	return true
 }
+
+// dynamic has the names that have a meaning for the preprocessor and no macro.
+var dynamic = []string{"__COUNTER__", "__LINE__", "__FILE__", "__BASE_FILE__", "__FILE_NAME__", "_Pragma"}
 
 // dynamic expands the macros whose value is another each time.
 func (p *preprocessor) dynamic(t *token) bool {
@@ -315,7 +355,7 @@ func (p *preprocessor) dynamic(t *token) bool {
 	default:
 		return false
 	}
-	p.push(frame{tokens: []token{{text: text, kind: k, file: t.file, line: t.line, space: t.space}}})
+	p.push(frame{tokens: []token{{text: text, kind: k, file: t.file, line: t.line, flags: t.flags & space}}})
 	return true
 }
 
@@ -338,25 +378,25 @@ func (p *preprocessor) arguments(name token) ([][]token, bool) {
 			return nil, false
 		}
 		switch {
-		case t.is("(") || t.is("[") || t.is("{"):
+		case t.isChar('(') || t.isChar('[') || t.isChar('{'):
 			// Only parentheses keep commas together, but no header has others open.
-			if t.is("(") {
+			if t.isChar('(') {
 				depth++
 			}
-		case t.is(")"):
+		case t.isChar(')'):
 			if depth == 0 {
 				end()
 				return p.argLists[first:], true
 			}
 			depth--
-		case t.is(",") && depth == 0:
+		case t.isChar(',') && depth == 0:
 			end()
 			continue
 		}
 		// A macro that was hidden where the argument stands stays so.
-		if t.kind == kindIdent && !t.painted {
+		if t.kind == kindIdent && t.flags&painted == 0 && p.names.mayHaveCode(t.code) {
 			if m := p.macro(t.text); m != nil && m.hidden {
-				t.painted = true
+				t.flags |= painted
 			}
 		}
 		p.argTokens = append(p.argTokens, t)
@@ -394,7 +434,7 @@ func (p *preprocessor) expanded(arg []token) []token {
 func (p *preprocessor) calls(toks []token) bool {
 	p.budget -= len(toks)
 	for _, t := range toks {
-		if t.kind == kindIdent && (p.macro(t.text) != nil || strings.HasPrefix(t.text, "__") || t.text == "_Pragma") ||
+		if t.kind == kindIdent && p.names.mayHaveCode(t.code) ||
 			t.kind == kindBad {
 			return true
 		}
@@ -430,10 +470,10 @@ func (p *preprocessor) substitute(m *macro, args [][]token, call *token) []token
 	for i := range out {
 		// Where the call stands is what a reader looks for.
 		out[i].file, out[i].line = call.file, call.line
-		out[i].first = false
+		out[i].flags &^= first
 	}
 	if len(out) > 0 {
-		out[0].space = call.space
+		out[0].spaceLike(call)
 	}
 	p.budget -= len(out)
 	return out
@@ -455,7 +495,7 @@ func (p *preprocessor) replace(m *macro, args [][]token, param func(token) ([]to
 		}
 		t := body[i]
 		switch {
-		case m.function && t.is("#") && i+1 < len(body):
+		case m.function && t.isChar('#') && i+1 < len(body):
 			if arg, ok := param(body[i+1]); ok {
 				text := stringize(arg, t)
 				p.budget -= len(text.text)
@@ -472,7 +512,7 @@ func (p *preprocessor) replace(m *macro, args [][]token, param func(token) ([]to
 				right = arg
 			}
 			left := out[len(out)-1]
-			if isParam && left.is(",") && m.variadic && m.params[body[i].text] == len(m.params)-1 {
+			if isParam && left.isChar(',') && m.variadic && m.params[body[i].text] == len(m.params)-1 {
 				// GNU: the comma goes when there is nothing behind it.
 				if len(right) == 0 {
 					out = out[:len(out)-1]
@@ -522,7 +562,7 @@ func (p *preprocessor) replace(m *macro, args [][]token, param func(token) ([]to
 			start := len(out)
 			out = append(out, expansion...)
 			if start < len(out) {
-				out[start].space = t.space
+				out[start].spaceLike(&t)
 			}
 		}
 	}
@@ -540,12 +580,15 @@ func variadic(args [][]token, i int) []token {
 	var out []token
 	for n := i; n < len(args); n++ {
 		if n > i {
-			out = append(out, token{text: ",", kind: kindPunct})
+			out = append(out, token{text: ",", code: ',', kind: kindPunct})
 		}
 		out = append(out, args[n]...)
 	}
 	return out
 }
+
+// spaceLike makes a token have space before it where another has.
+func (t *token) spaceLike(other *token) { t.flags = t.flags&^space | other.flags&space }
 
 func hasPaste(body []token) bool {
 	for _, t := range body {
@@ -559,7 +602,7 @@ func hasPaste(body []token) bool {
 func stringize(arg []token, at token) token {
 	var b strings.Builder
 	for i, t := range arg {
-		if i > 0 && t.space {
+		if i > 0 && t.flags&space != 0 {
 			b.WriteByte(' ')
 		}
 		b.WriteString(t.text)
@@ -568,17 +611,17 @@ func stringize(arg []token, at token) token {
 	if strings.ContainsAny(text, "\"\\") {
 		text = strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text)
 	}
-	return token{text: `"` + text + `"`, kind: kindString, file: at.file, line: at.line, space: at.space}
+	return token{text: `"` + text + `"`, kind: kindString, file: at.file, line: at.line, flags: at.flags & space}
 }
 
 func paste(a, b token) []token {
 	joined := lex("", []byte(a.text+b.text)).tokens
 	for i := range joined {
 		joined[i].file, joined[i].line = a.file, a.line
-		joined[i].first = false
+		joined[i].flags &^= first
 	}
 	if len(joined) > 0 {
-		joined[0].space = a.space
+		joined[0].spaceLike(&a)
 	}
 	return joined
 }
@@ -586,7 +629,7 @@ func paste(a, b token) []token {
 // directive follows the directive whose # was read last.
 func (p *preprocessor) directive(f *frame, hash token) {
 	start := f.at
-	for f.at < len(f.tokens) && !f.tokens[f.at].first {
+	for f.at < len(f.tokens) && f.tokens[f.at].flags&first == 0 {
 		f.at++
 	}
 	line := f.tokens[start:f.at]
@@ -654,7 +697,7 @@ func (p *preprocessor) directive(f *frame, hash token) {
 func spell(line []token) string {
 	var b strings.Builder
 	for i, t := range line {
-		if i > 0 && t.space {
+		if i > 0 && t.flags&space != 0 {
 			b.WriteByte(' ')
 		}
 		b.WriteString(t.text)
@@ -668,11 +711,11 @@ func (p *preprocessor) define(line []token) {
 	}
 	m := &macro{name: line[0].text}
 	body := line[1:]
-	if len(body) > 0 && body[0].is("(") && !body[0].space {
+	if len(body) > 0 && body[0].isChar('(') && body[0].flags&space == 0 {
 		m.function = true
 		m.params = make(map[string]int)
 		named := false
-		for body = body[1:]; len(body) > 0 && !body[0].is(")"); body = body[1:] {
+		for body = body[1:]; len(body) > 0 && !body[0].isChar(')'); body = body[1:] {
 			switch t := body[0]; {
 			case t.kind == kindIdent:
 				m.params[t.text] = len(m.params)
@@ -744,11 +787,11 @@ func headerName(line []token) (path string, angled, ok bool) {
 	if path := unquote(line[0]); path != "" {
 		return path, false, true
 	}
-	if !line[0].is("<") {
+	if !line[0].isChar('<') {
 		return "", false, false
 	}
 	for i, t := range line {
-		if t.is(">") && i > 1 {
+		if t.isChar('>') && i > 1 {
 			return spell(line[1:i]), true, true
 		}
 	}

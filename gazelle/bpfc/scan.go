@@ -34,6 +34,9 @@ func NewScanner(open OpenFunc) *Scanner {
 	p.begin(s, new(File))
 	p.read(lex("<prelude>", []byte(prelude)))
 	s.prelude, s.names = p.macros, p.names
+	for _, name := range dynamic {
+		s.names.add(name)
+	}
 	return s
 }
 
@@ -172,7 +175,7 @@ const maxKept = 1 << 14
 var units = sync.Pool{New: func() any {
 	return &unit{
 		pp: newPreprocessor(), tokens: make([]token, 0, 1024),
-		decls: make(map[string]*decl), seen: make(map[string]bool), allRefs: make([]ref, 0, 512),
+		decls: make(map[string]*decl), allRefs: make([]ref, 0, 512),
 	}
 }}
 
@@ -255,8 +258,11 @@ func (u *unit) finish() {
 		d := queue[len(queue)-1]
 		queue = queue[:len(queue)-1]
 		for _, ref := range d.refs {
+			if !u.declared.mayHaveCode(ref.code) {
+				continue
+			}
 			if to := u.decls[ref.name]; to != nil && to != d {
-				reach(to, ref.pos)
+				reach(to, Pos{File: ref.file.name, Line: int(ref.line)})
 			}
 		}
 	}
