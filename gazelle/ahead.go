@@ -122,6 +122,10 @@ func (l *bpfLang) scanAhead(c *config.Config, rel string) {
 		a.coming = a.coming[:0]
 		a.begin(rel)
 	}
+	// Many at once: to wake a thread takes as long as to scan a small file.
+	if len(a.coming) > aheadFolders/2 {
+		return
+	}
 	for len(a.coming) < aheadFolders && len(a.way) > 0 {
 		a.next(l, c)
 	}

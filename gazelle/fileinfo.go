@@ -1,13 +1,14 @@
 package gazelle
 
 import (
-	"bytes"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/bazel-contrib/bazel-gazelle/v2/config"
 
@@ -51,28 +52,52 @@ func (l *bpfLang) scan(c *config.Config, name string, defines []string) (*bpfc.F
 }
 
 func scanFile(s *bpfc.Scanner, root, name string, defines []string) (*bpfc.File, error) {
-	f, err := os.Open(filepath.Join(root, filepath.FromSlash(name)))
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() //nolint:errcheck // It was only read.
-	content := contents.Get().(*bytes.Buffer)
+	content := contents.Get().(*[]byte)
 	defer contents.Put(content)
-	content.Reset()
-	if _, err := content.ReadFrom(f); err != nil {
+	var err error
+	if *content, err = readInto((*content)[:0], filepath.Join(root, filepath.FromSlash(name))); err != nil {
 		return nil, err
 	}
 	flags := onlyArch
 	if len(defines) > 0 {
 		flags = append(slices.Clip(flags), defines...)
 	}
-	return s.Scan(name, content.Bytes(), flags), nil
+	return s.Scan(name, *content, flags), nil
+}
+
+// readInto appends what a file has to a buffer. Package os would ask the system
+// twice as often, to find out whether one can wait for the file as for a pipe.
+func readInto(buf []byte, name string) ([]byte, error) {
+	file, err := syscall.Open(name, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+	for err == syscall.EINTR {
+		file, err = syscall.Open(name, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+	}
+	if err != nil {
+		return buf, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	defer syscall.Close(file) //nolint:errcheck // It was only read.
+	for {
+		buf = slices.Grow(buf, 512)
+		n, err := syscall.Read(file, buf[len(buf):cap(buf)])
+		switch {
+		case err == syscall.EINTR:
+		case err != nil:
+			return buf, &fs.PathError{Op: "read", Path: name, Err: err}
+		case n <= 0:
+			return buf, nil
+		default:
+			buf = buf[:len(buf)+n]
+		}
+	}
 }
 
 var onlyArch = []string{scannedArch}
 
 // contents has the memory that one file's content leaves to the next.
-var contents = sync.Pool{New: func() any { return bytes.NewBuffer(make([]byte, 0, 8<<10)) }}
+var contents = sync.Pool{New: func() any {
+	buf := make([]byte, 0, 8<<10)
+	return &buf
+}}
 
 func (l *bpfLang) scanner(c *config.Config) *bpfc.Scanner {
 	search := getConfig(c).search

@@ -72,7 +72,8 @@ func (l *bpfLang) GenerateRules(args language.GenerateArgs) language.GenerateRes
 		}
 	}
 	res.Empty = stale(args, p, res.Gen)
-	if args.Config.IndexLibraries {
+	// Without laziness, Gazelle indexes every folder.
+	if args.Config.IndexLazy {
 		res.RelsToIndex = append(res.RelsToIndex, l.indexed(args.Config, p)...)
 		slices.Sort(res.RelsToIndex)
 		res.RelsToIndex = slices.Compact(res.RelsToIndex)
@@ -402,7 +403,7 @@ func (l *bpfLang) indexed(c *config.Config, p *plan) []string {
 	}
 	for i := 0; i < len(queue); i++ {
 		rel := queue[i]
-		if l.lib.visited[rel] || !c.IndexLazy {
+		if l.lib.visited[rel] {
 			continue
 		}
 		info, err := walk.GetDirInfo(rel)
