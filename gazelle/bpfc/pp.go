@@ -9,9 +9,13 @@ import (
 
 // A macro is what #define makes.
 type macro struct {
-	name     string
-	params   map[string]int
-	body     []token
+	name   string
+	params map[string]int
+	body   []token
+	// at has which parameter each token of the body is, or -1. pastes is set when
+	// there is a ## among them.
+	at       []int
+	pastes   bool
 	function bool
 	variadic bool
 	// hidden is set while the macro's own expansion is read.
@@ -264,10 +268,16 @@ func (p *preprocessor) plain() []token {
 	}
 	for i := range toks {
 		t := &toks[i]
-		if t.kind == kindIdent && p.names.mayHaveCode(t.code) || t.kind == kindBad ||
-			t.isChar('#') && t.flags&first != 0 {
-			return toks[:i]
+		switch {
+		case t.kind == kindIdent:
+			if !p.names.mayHaveCode(t.code) || p.macro(t.text) == nil && !isDynamic(t.text) {
+				continue
+			}
+		case t.kind == kindBad, t.isChar('#') && t.flags&first != 0:
+		default:
+			continue
 		}
+		return toks[:i]
 	}
 	return toks
 }
@@ -339,6 +349,8 @@ func (p *preprocessor) expand(t *token) bool {
 
 // dynamic has the names that have a meaning for the preprocessor and no macro.
 var dynamic = []string{"__COUNTER__", "__LINE__", "__FILE__", "__BASE_FILE__", "__FILE_NAME__", "_Pragma"}
+
+func isDynamic(name string) bool { return slices.Contains(dynamic, name) }
 
 // dynamic expands the macros whose value is another each time.
 func (p *preprocessor) dynamic(t *token) bool {
@@ -433,7 +445,8 @@ func (p *preprocessor) expanded(arg []token) []token {
 // calls reports whether there is a macro's name among the tokens.
 func (p *preprocessor) calls(toks []token) bool {
 	p.budget -= len(toks)
-	for _, t := range toks {
+	for i := range toks {
+		t := &toks[i]
 		if t.kind == kindIdent && p.names.mayHaveCode(t.code) ||
 			t.kind == kindBad {
 			return true
@@ -442,30 +455,29 @@ func (p *preprocessor) calls(toks []token) bool {
 	return false
 }
 
+// argument returns the argument that stands for a token of a macro's body.
+func (p *preprocessor) argument(m *macro, args [][]token, at int) ([]token, bool) {
+	if at >= len(m.at) || m.at[at] < 0 {
+		return nil, false
+	}
+	switch i := m.at[at]; {
+	case m.variadic && i == len(m.params)-1:
+		all := variadic(args, i)
+		p.budget -= len(all)
+		return all, true
+	case i < len(args):
+		return args[i], true
+	}
+	return nil, true
+}
+
 // substitute returns a macro's body with its arguments in it.
 func (p *preprocessor) substitute(m *macro, args [][]token, call *token) []token {
-	param := func(t token) ([]token, bool) {
-		if t.kind != kindIdent {
-			return nil, false
-		}
-		i, ok := m.params[t.text]
-		switch {
-		case !ok:
-			return nil, false
-		case m.variadic && i == len(m.params)-1:
-			all := variadic(args, i)
-			p.budget -= len(all)
-			return all, true
-		case i < len(args):
-			return args[i], true
-		}
-		return nil, true
-	}
 	var out []token
-	if !m.function && !hasPaste(m.body) {
+	if !m.function && !m.pastes {
 		out = append(p.room(len(m.body)), m.body...)
 	} else {
-		out = p.replace(m, args, param)
+		out = p.replace(m, args)
 	}
 	for i := range out {
 		// Where the call stands is what a reader looks for.
@@ -479,7 +491,7 @@ func (p *preprocessor) substitute(m *macro, args [][]token, call *token) []token
 	return out
 }
 
-func (p *preprocessor) replace(m *macro, args [][]token, param func(token) ([]token, bool)) []token {
+func (p *preprocessor) replace(m *macro, args [][]token) []token {
 	size := len(m.body)
 	for _, arg := range args {
 		size += len(arg)
@@ -496,7 +508,7 @@ func (p *preprocessor) replace(m *macro, args [][]token, param func(token) ([]to
 		t := body[i]
 		switch {
 		case m.function && t.isChar('#') && i+1 < len(body):
-			if arg, ok := param(body[i+1]); ok {
+			if arg, ok := p.argument(m, args, i+1); ok {
 				text := stringize(arg, t)
 				p.budget -= len(text.text)
 				out = append(out, text)
@@ -507,12 +519,12 @@ func (p *preprocessor) replace(m *macro, args [][]token, param func(token) ([]to
 		case t.is("##") && len(out) > 0 && i+1 < len(body):
 			i++
 			right := []token{body[i]}
-			arg, isParam := param(body[i])
+			arg, isParam := p.argument(m, args, i)
 			if isParam {
 				right = arg
 			}
 			left := out[len(out)-1]
-			if isParam && left.isChar(',') && m.variadic && m.params[body[i].text] == len(m.params)-1 {
+			if isParam && left.isChar(',') && m.variadic && m.at[i] == len(m.params)-1 {
 				// GNU: the comma goes when there is nothing behind it.
 				if len(right) == 0 {
 					out = out[:len(out)-1]
@@ -532,7 +544,7 @@ func (p *preprocessor) replace(m *macro, args [][]token, param func(token) ([]to
 			out = append(out[:len(out)-1], paste(left, right[0])...)
 			out = append(out, right[1:]...)
 		default:
-			arg, ok := param(t)
+			arg, ok := p.argument(m, args, i)
 			if !ok {
 				out = append(out, t)
 				continue
@@ -551,7 +563,7 @@ func (p *preprocessor) replace(m *macro, args [][]token, param func(token) ([]to
 					// A name that stands twice among the parameters counts twice.
 					expansions = make([][]token, len(m.params)+1)
 				}
-				at := m.params[t.text]
+				at := m.at[i]
 				if expansions[at] == nil {
 					if expansions[at] = p.expanded(arg); expansions[at] == nil {
 						expansions[at] = []token{}
@@ -589,15 +601,6 @@ func variadic(args [][]token, i int) []token {
 
 // spaceLike makes a token have space before it where another has.
 func (t *token) spaceLike(other *token) { t.flags = t.flags&^space | other.flags&space }
-
-func hasPaste(body []token) bool {
-	for _, t := range body {
-		if t.is("##") {
-			return true
-		}
-	}
-	return false
-}
 
 func stringize(arg []token, at token) token {
 	var b strings.Builder
@@ -737,6 +740,19 @@ func (p *preprocessor) define(line []token) {
 		body = body[1:]
 	}
 	m.body = body
+	for i := range body {
+		m.pastes = m.pastes || body[i].is("##")
+	}
+	if len(m.params) > 0 {
+		m.at = make([]int, len(body))
+		for i := range body {
+			at, ok := m.params[body[i].text]
+			if !ok || body[i].kind != kindIdent {
+				at = -1
+			}
+			m.at[i] = at
+		}
+	}
 	if old := p.macro(m.name); old != nil {
 		m.hidden = old.hidden
 	}

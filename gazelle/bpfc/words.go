@@ -3,7 +3,14 @@ package bpfc
 // words is a set of names that may say yes for a name it does not have: most
 // names of a file are neither keywords nor macros, and that is to be found out
 // fast.
-type words [32]uint64
+type words [wordCodes / 64]uint64
+
+const (
+	// wordCodes is how many codes of names there are.
+	wordCodes = 1 << 13
+	// isWord is set in the codes of names.
+	isWord = 1 << 15
+)
 
 // wordCode returns what words look a name up by.
 func wordCode(name string) uint16 {
@@ -12,20 +19,21 @@ func wordCode(name string) uint16 {
 		return isWord
 	}
 	hash := uint32(name[0])*7 + uint32(name[n/2])*211 + uint32(name[n-1])*61 + uint32(n)*1031
-	return isWord | uint16(hash%(32*64))
+	return isWord | uint16(hash%wordCodes)
 }
 
-// isWord is set in the codes of names.
-const isWord = 1 << 15
-
-func (w *words) add(name string) { w.addCode(wordCode(name)) }
-
-func (w *words) addCode(code uint16) { w[code%(32*64)/64] |= 1 << (code % 64) }
+func (w *words) add(name string) {
+	code := wordCode(name) % wordCodes
+	w[code/64] |= 1 << (code % 64)
+}
 
 func (w *words) mayHave(name string) bool { return w.mayHaveCode(wordCode(name)) }
 
 // mayHaveCode is mayHave for a name whose code is known.
-func (w *words) mayHaveCode(code uint16) bool { return w[code%(32*64)/64]&(1<<(code%64)) != 0 }
+func (w *words) mayHaveCode(code uint16) bool {
+	code %= wordCodes
+	return w[code/64]&(1<<(code%64)) != 0
+}
 
 func wordsOf(sets ...map[string]bool) *words {
 	w := new(words)
