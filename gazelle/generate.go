@@ -306,8 +306,17 @@ func stripGoSources(args language.GenerateArgs, p *plan) {
 			headers[name] = true
 		}
 	}
+	foreign := func(e build.Expr) bool {
+		s, ok := e.(*build.StringExpr)
+		return !ok || bpf[s.Value] || headers[s.Value] ||
+			strings.HasSuffix(s.Value, sourceSuffix) || strings.HasSuffix(s.Value, headerSuffix)
+	}
 	for _, r := range args.OtherGen {
 		if !strings.HasPrefix(r.Kind(), "go_") || r.Attr("srcs") == nil {
+			continue
+		}
+		// Most have sources in Go only.
+		if list, ok := r.Attr("srcs").(*build.ListExpr); ok && len(list.List) > 0 && !slices.ContainsFunc(list.List, foreign) {
 			continue
 		}
 		// cgo and assembly may include a header too.
