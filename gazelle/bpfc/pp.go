@@ -66,6 +66,8 @@ type preprocessor struct {
 	once    map[*lexed]bool
 	seen    map[*lexed]bool
 	stop    bool
+	// known is where macros are put.
+	known []macro
 	// names has all that may be the name of a macro.
 	names words
 	// space is where expansions are put.
@@ -100,6 +102,7 @@ func (p *preprocessor) begin(s *Scanner, file *File) {
 		seen:    p.seen,
 		names:   s.names,
 		space:   p.space[:0],
+		known:   p.known[:0],
 
 		argTokens: p.argTokens[:0],
 		argLists:  p.argLists[:0],
@@ -116,6 +119,16 @@ func (p *preprocessor) room(n int) []token {
 	return p.space[start : start : start+n]
 }
 
+// newMacro returns room for a macro.
+func (p *preprocessor) newMacro() *macro {
+	if len(p.known) == cap(p.known) {
+		// The ones before stay where they are.
+		p.known = make([]macro, 0, 32)
+	}
+	p.known = p.known[:len(p.known)+1]
+	return &p.known[len(p.known)-1]
+}
+
 // macro returns the macro of a name, or nil.
 func (p *preprocessor) macro(name string) *macro {
 	if !p.names.mayHave(name) {
@@ -124,8 +137,8 @@ func (p *preprocessor) macro(name string) *macro {
 	m, known := p.macros[name]
 	if !known {
 		if shared := p.scanner.prelude[name]; shared != nil {
-			own := *shared
-			m = &own
+			m = p.newMacro()
+			*m = *shared
 			p.macros[name] = m
 		}
 	}
@@ -712,7 +725,8 @@ func (p *preprocessor) define(line []token) {
 	if len(line) == 0 || line[0].kind != kindIdent {
 		return
 	}
-	m := &macro{name: line[0].text}
+	m := p.newMacro()
+	*m = macro{name: line[0].text}
 	body := line[1:]
 	if len(body) > 0 && body[0].isChar('(') && body[0].flags&space == 0 {
 		m.function = true
