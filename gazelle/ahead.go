@@ -61,20 +61,21 @@ func (p *pendingScan) run() {
 	}
 }
 
-// take returns a scan that began before if it was made in the same way.
-func (a *lookahead) take(name string, scanner *bpfc.Scanner, defines []string) (*bpfc.File, error, bool) {
+// take returns the scan of a file, done, or nil if none began before that is made
+// in the same way.
+func (a *lookahead) take(name string, scanner *bpfc.Scanner, defines []string) *pendingScan {
 	p := a.pending[name]
 	if p == nil {
-		return nil, nil, false
+		return nil
 	}
 	if p.scanner != scanner || !slices.Equal(p.defines, defines) {
 		a.forget(name)
-		return nil, nil, false
+		return nil
 	}
 	delete(a.pending, name)
 	p.run()
 	p.done.Wait()
-	return p.file, p.err, true
+	return p
 }
 
 // forget makes sure that a file is not scanned any more if it has not been.

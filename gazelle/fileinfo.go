@@ -45,8 +45,8 @@ func isFinal(f *bpfc.File) bool {
 // scan reads a file of the repository, by its path from the root.
 func (l *bpfLang) scan(c *config.Config, name string, defines []string) (*bpfc.File, error) {
 	scanner := l.scanner(c)
-	if file, err, ok := l.ahead.take(name, scanner, defines); ok {
-		return file, err
+	if p := l.ahead.take(name, scanner, defines); p != nil {
+		return p.file, p.err
 	}
 	return scanFile(scanner, c.RepoRoot, name, defines)
 }
