@@ -1,16 +1,16 @@
 package gazelle
 
 import (
-	"bytes"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/bazel-contrib/bazel-gazelle/v2/config"
-	"github.com/bazel-contrib/bazel-gazelle/v2/walk"
 
 	"github.com/rules-bpf/rules_bpf/gazelle/bpfc"
 )
@@ -55,26 +55,18 @@ func isFinal(f *bpfc.File) bool {
 
 // scan reads a file of the repository, by its path from the root.
 func (l *bpfLang) scan(c *config.Config, name string, defines []string) (*bpfc.File, error) {
-	if p := l.ahead[name]; p != nil {
-		delete(l.ahead, name)
-		<-p.done
-		if p.scanner == l.scanner(c) && slices.Equal(p.defines, defines) {
-			return p.file, p.err
-		}
+	scanner := l.scanner(c)
+	if p := l.ahead.take(name, scanner, defines); p != nil {
+		return p.file, p.err
 	}
-	return scanFile(l.scanner(c), c.RepoRoot, name, defines)
+	return scanFile(scanner, c.RepoRoot, name, defines)
 }
 
 func scanFile(s *bpfc.Scanner, root, name string, defines []string) (*bpfc.File, error) {
-	f, err := os.Open(filepath.Join(root, filepath.FromSlash(name)))
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() //nolint:errcheck // It was only read.
-	content := contents.Get().(*bytes.Buffer)
+	content := contents.Get().(*[]byte)
 	defer contents.Put(content)
-	content.Reset()
-	if _, err := content.ReadFrom(f); err != nil {
+	var err error
+	if *content, err = readInto((*content)[:0], filepath.Join(root, filepath.FromSlash(name))); err != nil {
 		return nil, err
 	}
 	var scans []*bpfc.File
@@ -83,7 +75,7 @@ func scanFile(s *bpfc.Scanner, root, name string, defines []string) (*bpfc.File,
 		if len(defines) > 0 {
 			flags = append(slices.Clip(flags), defines...)
 		}
-		scan := s.Scan(name, content.Bytes(), flags)
+		scan := s.Scan(name, *content, flags)
 		if !scan.ArchDependent {
 			return scan, nil
 		}
@@ -92,62 +84,37 @@ func scanFile(s *bpfc.Scanner, root, name string, defines []string) (*bpfc.File,
 	return bpfc.Union(scans...), nil
 }
 
-// contents has the memory that one file's content leaves to the next.
-var contents = sync.Pool{New: func() any { return bytes.NewBuffer(make([]byte, 0, 8<<10)) }}
-
-// A pendingScan is one that began before its folder's turn.
-type pendingScan struct {
-	scanner *bpfc.Scanner
-	defines []string
-	done    chan struct{}
-	file    *bpfc.File
-	err     error
-}
-
-// aheadFolders is how many folders files are scanned ahead.
-const aheadFolders = 16
-
-// scanAhead begins to scan the files of the folders whose turn is probably next,
-// while Gazelle, which works with one thread, is busy with this one. A folder
-// whose directives say other flags is scanned again.
-func (l *bpfLang) scanAhead(c *config.Config, rel string) {
-	if rel == "" || c.IndexLazy {
-		return
+// readInto appends what a file has to a buffer. Package os would ask the system
+// twice as often, to find out whether one can wait for the file as for a pipe.
+func readInto(buf []byte, name string) ([]byte, error) {
+	file, err := syscall.Open(name, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+	for err == syscall.EINTR {
+		file, err = syscall.Open(name, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
 	}
-	up := parent(rel)
-	info, err := walk.GetDirInfo(up)
 	if err != nil {
-		return
+		return buf, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
-	at, ok := slices.BinarySearch(info.Subdirs, path.Base(rel))
-	if !ok {
-		return
-	}
-	flags := defines(getConfig(c).copts)
-	for _, sibling := range info.Subdirs[at+1 : min(at+1+aheadFolders, len(info.Subdirs))] {
-		next := path.Join(up, sibling)
-		if l.lib.ahead[next] {
-			continue
-		}
-		l.lib.ahead[next] = true
-		info, err := walk.GetDirInfo(next)
-		if err != nil {
-			continue
-		}
-		for _, name := range info.RegularFiles {
-			if !strings.HasSuffix(name, sourceSuffix) {
-				continue
-			}
-			name = path.Join(next, name)
-			p := &pendingScan{scanner: l.scanner(c), defines: flags, done: make(chan struct{})}
-			l.ahead[name] = p
-			go func() {
-				defer close(p.done)
-				p.file, p.err = scanFile(p.scanner, c.RepoRoot, name, flags)
-			}()
+	defer syscall.Close(file) //nolint:errcheck // It was only read.
+	for {
+		buf = slices.Grow(buf, 512)
+		n, err := syscall.Read(file, buf[len(buf):cap(buf)])
+		switch {
+		case err == syscall.EINTR:
+		case err != nil:
+			return buf, &fs.PathError{Op: "read", Path: name, Err: err}
+		case n <= 0:
+			return buf, nil
+		default:
+			buf = buf[:len(buf)+n]
 		}
 	}
 }
+
+// contents has the memory that one file's content leaves to the next.
+var contents = sync.Pool{New: func() any {
+	buf := make([]byte, 0, 8<<10)
+	return &buf
+}}
 
 func (l *bpfLang) scanner(c *config.Config) *bpfc.Scanner {
 	search := getConfig(c).search

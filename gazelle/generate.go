@@ -75,7 +75,8 @@ func (l *bpfLang) GenerateRules(args language.GenerateArgs) language.GenerateRes
 		l.leaveOut(p)
 	}
 	res.Empty = stale(args, p, res.Gen)
-	if args.Config.IndexLibraries {
+	// Without laziness, Gazelle indexes every folder.
+	if args.Config.IndexLazy {
 		res.RelsToIndex = append(res.RelsToIndex, l.indexed(args.Config, p)...)
 		slices.Sort(res.RelsToIndex)
 		res.RelsToIndex = slices.Compact(res.RelsToIndex)
@@ -337,8 +338,17 @@ func stripGoSources(args language.GenerateArgs, p *plan) {
 			headers[inGoSources(args, name)] = true
 		}
 	}
+	foreign := func(e build.Expr) bool {
+		s, ok := e.(*build.StringExpr)
+		return !ok || bpf[s.Value] || headers[s.Value] ||
+			strings.HasSuffix(s.Value, sourceSuffix) || strings.HasSuffix(s.Value, headerSuffix)
+	}
 	for _, r := range args.OtherGen {
 		if !strings.HasPrefix(r.Kind(), "go_") || r.Attr("srcs") == nil {
+			continue
+		}
+		// Most have sources in Go only.
+		if list, ok := r.Attr("srcs").(*build.ListExpr); ok && len(list.List) > 0 && !slices.ContainsFunc(list.List, foreign) {
 			continue
 		}
 		// cgo and assembly may include a header too.
@@ -443,7 +453,7 @@ func (l *bpfLang) indexed(c *config.Config, p *plan) []string {
 	}
 	for i := 0; i < len(queue); i++ {
 		rel := queue[i]
-		if l.lib.visited[rel] || !c.IndexLazy {
+		if l.lib.visited[rel] {
 			continue
 		}
 		info, err := walk.GetDirInfo(rel)

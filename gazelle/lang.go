@@ -34,7 +34,7 @@ type bpfLang struct {
 	// files says which paths are files of the repository. Scans ahead use it, too.
 	files   map[string]bool
 	filesMu sync.Mutex
-	ahead   map[string]*pendingScan
+	ahead   lookahead
 	lib     libraries
 	// failed is set when a policy says that something is an error.
 	failed bool
@@ -60,7 +60,6 @@ func NewLanguage() languageV1 {
 	return &bpfLang{
 		scanners: make(map[string]*bpfc.Scanner),
 		files:    make(map[string]bool),
-		ahead:    make(map[string]*pendingScan),
 		lib:      newLibraries(),
 	}
 }
@@ -73,7 +72,7 @@ func (*bpfLang) CheckFlags(*flag.FlagSet, *config.Config) error { return nil }
 
 func (*bpfLang) Before(context.Context) {}
 
-func (*bpfLang) DoneGeneratingRules() {}
+func (l *bpfLang) DoneGeneratingRules() { l.ahead.stop() }
 
 // AfterResolvingDeps ends the run when a policy says so. Nothing has been
 // written then.

@@ -57,7 +57,7 @@ type libraries struct {
 	// buildHeaders has what other rules of a folder's BUILD file offer.
 	buildHeaders map[string]map[string][]label.Label
 
-	packages, visited, loaded, ahead map[string]bool
+	packages, visited, loaded map[string]bool
 
 	// linked is memory that one final object's check leaves to the next.
 	linked map[string]definition
@@ -75,7 +75,6 @@ func newLibraries() libraries {
 		packages:     make(map[string]bool),
 		visited:      make(map[string]bool),
 		loaded:       make(map[string]bool),
-		ahead:        make(map[string]bool),
 		linked:       make(map[string]definition),
 	}
 }

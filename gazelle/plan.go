@@ -30,6 +30,8 @@ type unit struct {
 	scans    []*bpfc.File
 	c        *config.Config
 	existing *rule.Rule
+	// kept has the dependencies that are marked with # keep.
+	kept []label.Label
 
 	// goName is the rule of the unit's Go package: the skeleton itself, or the
 	// subskeleton of a library. Empty when there is none.
@@ -270,6 +272,7 @@ func (l *bpfLang) planFolder(d *folder) *plan {
 	l.assignHeaders(d, p, sources)
 	for _, u := range p.units {
 		u.includes = searched(bc, u)
+		u.kept = keptLabels(u.existing, "deps", u.rel)
 		for _, scan := range u.scans {
 			// From here on, only definitions and externs count, and there may be many
 			// thousand files.

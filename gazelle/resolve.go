@@ -356,7 +356,7 @@ func (l *bpfLang) allDependencies(ix *ruleIndex, u *unit) []dependency {
 			u.resolved.missing = append(u.resolved.missing, s)
 		}
 	}
-	for _, kept := range keptLabels(u.existing, "deps", u.rel) {
+	for _, kept := range u.kept {
 		deps = appendDependency(deps, dependency{label: local(u.c, kept), why: "is kept"})
 	}
 	// What is linked anyway is known by now. Of several that are, the linker takes

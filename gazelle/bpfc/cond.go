@@ -58,7 +58,7 @@ func (p *preprocessor) operands(hash token, line []token) []token {
 		if b {
 			text = "1"
 		}
-		out = append(out, token{text: text, kind: kindNumber, file: hash.file, line: hash.line, space: true})
+		out = append(out, token{text: text, kind: kindNumber, file: hash.file, line: hash.line, flags: space})
 	}
 	for i := 0; i < len(line); i++ {
 		t := line[i]
@@ -66,16 +66,16 @@ func (p *preprocessor) operands(hash token, line []token) []token {
 		case t.isIdent("defined") && i+1 < len(line) && line[i+1].kind == kindIdent:
 			i++
 			number(p.isDefined(line[i].text))
-		case t.isIdent("defined") && i+3 < len(line) && line[i+1].is("(") && line[i+3].is(")"):
+		case t.isIdent("defined") && i+3 < len(line) && line[i+1].isChar('(') && line[i+3].isChar(')'):
 			number(p.isDefined(line[i+2].text))
 			i += 3
-		case t.kind == kindIdent && yes[t.text] && i+1 < len(line) && line[i+1].is("("):
+		case t.kind == kindIdent && yes[t.text] && i+1 < len(line) && line[i+1].isChar('('):
 			operand := line[i+2:]
 			depth := 0
 			for i++; i < len(line); i++ {
-				if line[i].is("(") {
+				if line[i].isChar('(') {
 					depth++
-				} else if line[i].is(")") {
+				} else if line[i].isChar(')') {
 					if depth--; depth == 0 {
 						break
 					}
@@ -219,18 +219,18 @@ func (e *expression) unary(depth int) int64 {
 	t := e.tokens[e.at]
 	e.at++
 	switch {
-	case t.is("!"):
+	case t.isChar('!'):
 		if e.unary(depth+1) == 0 {
 			return 1
 		}
 		return 0
-	case t.is("-"):
+	case t.isChar('-'):
 		return -e.unary(depth + 1)
-	case t.is("+"):
+	case t.isChar('+'):
 		return e.unary(depth + 1)
-	case t.is("~"):
+	case t.isChar('~'):
 		return ^e.unary(depth + 1)
-	case t.is("("):
+	case t.isChar('('):
 		value := e.ternary(depth + 1)
 		if !e.accept(")") {
 			e.wrong = true
@@ -256,9 +256,9 @@ func (e *expression) unary(depth int) int64 {
 					e.wrong = true
 					return 0
 				}
-				if e.tokens[e.at].is("(") {
+				if e.tokens[e.at].isChar('(') {
 					depth++
-				} else if e.tokens[e.at].is(")") {
+				} else if e.tokens[e.at].isChar(')') {
 					depth--
 				}
 			}

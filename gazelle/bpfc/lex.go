@@ -23,20 +23,51 @@ type token struct {
 	text string
 	file *lexed
 	line int32
-	kind kind
-	// first is set when the token begins a line, space when white space precedes.
-	first, space bool
-	// painted is set for the name of a macro met in its own expansion: it is
-	// never expanded again.
-	painted bool
+	// code is the character of a kindPunct with one, and of a kindIdent what words
+	// look it up by. It is 0 of others, so that it says by itself which of them
+	// a token is.
+	code  uint16
+	kind  kind
+	flags flags
 }
 
-func (t token) is(text string) bool {
+// flags say more of a token.
+type flags uint8
+
+const (
+	// first is set when the token begins a line, space when white space precedes.
+	first flags = 1 << iota
+	space
+	// painted is set for the name of a macro met in its own expansion: it is
+	// never expanded again.
+	painted
+)
+
+func (t *token) is(text string) bool {
 	return t.text == text && t.kind == kindPunct
 }
 
-func (t token) isIdent(name string) bool {
+// isChar is is for an operator with one character.
+func (t *token) isChar(c byte) bool { return t.code == uint16(c) }
+
+func (t *token) isIdent(name string) bool {
 	return t.text == name && t.kind == kindIdent
+}
+
+// opens and closes report whether the token is a bracket.
+func (t *token) opens() bool { return t.code == '(' || t.code == '[' || t.code == '{' }
+
+func (t *token) closes() bool { return t.code == ')' || t.code == ']' || t.code == '}' }
+
+// match reports whether one bracket closes another.
+func match(opening, closing *token) bool {
+	switch opening.code {
+	case '(':
+		return closing.code == ')'
+	case '[':
+		return closing.code == ']'
+	}
+	return closing.code == '}'
 }
 
 // lexed is a file as tokens. It is not changed after it was made.
@@ -96,41 +127,61 @@ func lexInto(tokens []token, name string, content []byte) *lexed {
 		return f
 	}
 	src, spliced := splices(strings.TrimPrefix(string(content), "\ufeff"))
-	line, first, space := int32(1), true, false
+	line, before := int32(1), first
 	if tokens == nil {
 		// A file has a token for about every four bytes.
 		f.tokens = make([]token, 0, len(src)/4)
 	}
 	at := 0
-	emit := func(k kind, end int) {
+	emit := func(k kind, code uint16, end int) {
 		// A removed splice was a line end, too.
 		for len(spliced) > 0 && spliced[0] <= at {
 			spliced = spliced[1:]
 			line++
 		}
 		f.tokens = append(f.tokens, token{
-			text: src[at:end], file: f, line: line, kind: k, first: first, space: space,
+			text: src[at:end], file: f, line: line, code: code, kind: k, flags: before,
 		})
-		first, space = false, false
+		before = 0
 		at = end
 	}
 	for at < len(src) {
 		c := src[at]
-		switch {
-		case c == '\n':
-			first, space = true, false
+		switch classes[c] {
+		case classLineEnd:
+			before = first
 			line++
 			at++
-		case c == ' ' || c == '\t' || c == '\r' || c == '\f' || c == '\v' || c == 0:
-			space = true
+			continue
+		case classSpace:
+			before |= space
 			at++
+			continue
+		case classIdent:
+			end := at + 1
+			for end < len(src) && isIdentPart(src[end]) {
+				end++
+			}
+			if end < len(src) && (src[end] == '"' || src[end] == '\'') && isEncoding(src[at:end]) {
+				k, end := quoted(src, end)
+				emit(k, 0, end)
+				continue
+			}
+			emit(kindIdent, wordCode(src[at:end]), end)
+			continue
+		case classQuote:
+			k, end := quoted(src, at)
+			emit(k, 0, end)
+			continue
+		}
+		switch {
 		case c == '/' && strings.HasPrefix(src[at:], "//"):
 			if end := strings.IndexByte(src[at:], '\n'); end >= 0 {
 				at += end
 			} else {
 				at = len(src)
 			}
-			space = true
+			before |= space
 		case c == '/' && strings.HasPrefix(src[at:], "/*"):
 			end := strings.Index(src[at+2:], "*/")
 			if end < 0 {
@@ -140,21 +191,7 @@ func lexInto(tokens []token, name string, content []byte) *lexed {
 				line += int32(strings.Count(src[at:at+2+end], "\n"))
 				at += 2 + end + 2
 			}
-			space = true
-		case c == '"' || c == '\'':
-			k, end := quoted(src, at)
-			emit(k, end)
-		case isIdentStart(c):
-			end := at + 1
-			for end < len(src) && isIdentPart(src[end]) {
-				end++
-			}
-			if end < len(src) && (src[end] == '"' || src[end] == '\'') && isEncoding(src[at:end]) {
-				k, end := quoted(src, end)
-				emit(k, end)
-				break
-			}
-			emit(kindIdent, end)
+			before |= space
 		case isDigit(c) || c == '.' && at+1 < len(src) && isDigit(src[at+1]):
 			end := at + 1
 			for end < len(src) {
@@ -167,22 +204,47 @@ func lexInto(tokens []token, name string, content []byte) *lexed {
 				end++
 			}
 		number:
-			emit(kindNumber, end)
+			emit(kindNumber, 0, end)
 		default:
-			end := at + 1
+			code, end := uint16(c), at+1
 			if strings.IndexByte(".#-&|=!<>", c) >= 0 {
 				for _, op := range operators {
 					if strings.HasPrefix(src[at:], op) {
-						end = at + len(op)
+						code, end = 0, at+len(op)
 						break
 					}
 				}
 			}
-			emit(kindPunct, end)
+			emit(kindPunct, code, end)
 		}
 	}
 	return f
 }
+
+// What a token that begins with a character may be.
+const (
+	classOther = iota
+	classLineEnd
+	classSpace
+	classIdent
+	classQuote
+)
+
+var classes = func() (classes [256]uint8) {
+	for c := range classes {
+		switch c := byte(c); {
+		case c == '\n':
+			classes[c] = classLineEnd
+		case c == ' ' || c == '\t' || c == '\r' || c == '\f' || c == '\v' || c == 0:
+			classes[c] = classSpace
+		case 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '_' || c == '$' || c >= 0x80:
+			classes[c] = classIdent
+		case c == '"' || c == '\'':
+			classes[c] = classQuote
+		}
+	}
+	return classes
+}()
 
 // quoted returns what kind of token the literal with its quote at offset at is,
 // and where it ends.
@@ -208,11 +270,7 @@ func quoted(src string, at int) (kind, int) {
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
-func isIdentStart(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '_' || c == '$' || c >= 0x80
-}
-
-func isIdentPart(c byte) bool { return isIdentStart(c) || isDigit(c) }
+func isIdentPart(c byte) bool { return classes[c] == classIdent || isDigit(c) }
 
 func isEncoding(prefix string) bool {
 	return prefix == "L" || prefix == "u8" || prefix == "u" || prefix == "U"

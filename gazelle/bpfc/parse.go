@@ -28,7 +28,9 @@ type decl struct {
 // A ref is a name that a body or an initialiser mentions.
 type ref struct {
 	name string
-	pos  Pos
+	file *lexed
+	line int32
+	code uint16
 	// maybe is set in an association of _Generic: which one the compiler takes
 	// depends on types.
 	maybe bool
@@ -52,13 +54,15 @@ type unit struct {
 	file  *File
 	decls map[string]*decl
 	order []*decl
-	// seen is empty between uses.
-	seen map[string]bool
+	// declared has the names of decls.
+	declared words
 
 	// Memory that one file leaves to the next.
-	tokens, toks, open []token
-	known              []decl
-	queue              []*decl
+	tokens, toks []token
+	open         []int
+	one          [1]token
+	known        []decl
+	queue        []*decl
 	// refs is what is left of allRefs.
 	refs, allRefs []ref
 }
@@ -68,6 +72,7 @@ func (u *unit) begin(s *Scanner, file *File) {
 	u.pp.begin(s, file)
 	u.file = file
 	clear(u.decls)
+	u.declared = words{}
 	u.order = u.order[:0]
 	u.known = u.known[:0]
 	u.refs = u.allRefs[:0]
@@ -82,6 +87,7 @@ func (u *unit) add(name string, pos Pos) *decl {
 	u.known = append(u.known, decl{name: name, pos: pos})
 	d := &u.known[len(u.known)-1]
 	u.decls[name] = d
+	u.declared.add(name)
 	u.order = append(u.order, d)
 	return d
 }
@@ -112,20 +118,25 @@ var operandWords = map[string]bool{
 	"__asm": true, "_Static_assert": true, "static_assert": true,
 }
 
-func isAttribute(t token) bool {
-	return t.isIdent("__attribute__") || t.isIdent("__attribute")
+// isReserved reports whether a token may be a name that the language gives a
+// meaning.
+func isReserved(t *token) bool { return t.kind == kindIdent && reserved.mayHaveCode(t.code) }
+
+func isAttribute(t *token) bool {
+	return isReserved(t) && (t.text == "__attribute__" || t.text == "__attribute")
 }
 
-func isTypeof(t token) bool {
-	return t.isIdent("typeof") || t.isIdent("__typeof__") || t.isIdent("__typeof") || t.isIdent("typeof_unqual")
+func isTypeof(t *token) bool {
+	return isReserved(t) &&
+		(t.text == "typeof" || t.text == "__typeof__" || t.text == "__typeof" || t.text == "typeof_unqual")
 }
 
-func isAsm(t token) bool {
-	return t.isIdent("asm") || t.isIdent("__asm__") || t.isIdent("__asm")
+func isAsm(t *token) bool {
+	return isReserved(t) && (t.text == "asm" || t.text == "__asm__" || t.text == "__asm")
 }
 
-func isAggregate(t token) bool {
-	return t.isIdent("struct") || t.isIdent("union") || t.isIdent("enum")
+func isAggregate(t *token) bool {
+	return isReserved(t) && (t.text == "struct" || t.text == "union" || t.text == "enum")
 }
 
 // parse reads all external declarations. It returns the memory that it was given.
@@ -145,100 +156,92 @@ func (u *unit) parse(toks []token) []token {
 // external collects the tokens of one external declaration: to its semicolon, or
 // to the end of its body.
 func (u *unit) external(toks []token) ([]token, bool) {
-	open := u.open[:0]
-	defer func() { u.open = open }()
 	// aggregate is set behind struct, union or enum and their tag: a brace there
 	// begins a list of members. params is set behind the parameters of a function:
 	// a brace there begins a body.
 	aggregate, tagged, params, initializer, operand := false, false, false, false, false
 	for {
-		t, ok := u.pp.next()
+		next, ok := u.pp.next()
 		if !ok {
-			if len(open) > 0 {
-				u.unclosed(open)
-				return nil, false
-			}
 			return toks, false
 		}
-		toks = append(toks, t)
-		if len(open) == 0 {
-			body := false
-			switch {
-			case t.is(";"):
-				return toks, true
-			case t.is("="):
-				initializer = true
-			case isAggregate(t):
-				aggregate, tagged = true, false
-			case t.kind == kindIdent && reserved.mayHave(t.text) && operandWords[t.text]:
-				operand = true
-			case t.kind == kindIdent && aggregate && !tagged:
-				tagged = true
-			case t.is("{") && !aggregate && !initializer && params:
-				body = true
-			case t.is("("):
-				params = params || !operand
-				if !operand {
-					aggregate = false
-				}
-				operand = false
-			case t.is("{"):
-				aggregate = false
-			default:
+		toks = append(toks, next)
+		body := false
+		switch t := &toks[len(toks)-1]; {
+		case t.isChar(';'):
+			return toks, true
+		case t.isChar('='):
+			initializer = true
+		case isAggregate(t):
+			aggregate, tagged = true, false
+		case isReserved(t) && operandWords[t.text]:
+			operand = true
+		case t.kind == kindIdent && aggregate && !tagged:
+			tagged = true
+		case t.isChar('{') && !aggregate && !initializer && params:
+			body = true
+		case t.isChar('('):
+			params = params || !operand
+			if !operand {
 				aggregate = false
 			}
-			if body {
-				toks, ok = u.body(toks)
-				return toks, ok
-			}
+			operand = false
+		case t.isChar('{'):
+			aggregate = false
+		case t.closes():
+			u.pp.problem(t.file, t.line, "%q closes nothing", t.text)
+			return nil, true
+		default:
+			aggregate = false
 		}
-		switch {
-		case t.is("(") || t.is("[") || t.is("{"):
-			open = append(open, t)
-		case t.is(")") || t.is("]") || t.is("}"):
-			if len(open) == 0 {
-				u.pp.problem(t.file, t.line, "%q closes nothing", t.text)
-				return nil, true
-			}
-			if last := open[len(open)-1]; closing[last.text] != t.text {
-				u.pp.problem(t.file, t.line, "%q does not close the %q of line %d", t.text, last.text, last.line)
-				return nil, true
-			}
-			open = open[:len(open)-1]
+		if !next.opens() {
+			continue
+		}
+		if toks, ok = u.group(toks); body || toks == nil {
+			return toks, ok
 		}
 	}
 }
 
-// unclosed reports that the input ends inside of brackets.
-func (u *unit) unclosed(open []token) {
-	if last := open[len(open)-1]; !u.pp.stop {
-		u.pp.problem(last.file, last.line, "%q is not closed", last.text)
-	}
-}
-
-var closing = map[string]string{"(": ")", "[": "]", "{": "}"}
-
-// body collects the rest of a function's body.
-func (u *unit) body(toks []token) ([]token, bool) {
-	open := append(u.open[:0], toks[len(toks)-1])
+// group collects the tokens to the bracket that closes the last one. It returns
+// nil when there is none.
+func (u *unit) group(toks []token) ([]token, bool) {
+	// The brackets that are open, as places among the tokens.
+	open := append(u.open[:0], len(toks)-1)
 	defer func() { u.open = open }()
 	for {
-		t, ok := u.pp.next()
-		if !ok {
-			u.unclosed(open)
-			return nil, false
-		}
-		toks = append(toks, t)
-		switch {
-		case t.is("(") || t.is("[") || t.is("{"):
-			open = append(open, t)
-		case t.is(")") || t.is("]") || t.is("}"):
-			if last := open[len(open)-1]; closing[last.text] != t.text {
-				u.pp.problem(t.file, t.line, "%q does not close the %q of line %d", t.text, last.text, last.line)
-				return nil, true
+		// Most tokens stand for themselves.
+		run := u.pp.plain()
+		if len(run) == 0 {
+			t, ok := u.pp.next()
+			if !ok {
+				if last := &toks[open[len(open)-1]]; !u.pp.stop {
+					u.pp.problem(last.file, last.line, "%q is not closed", last.text)
+				}
+				return nil, false
 			}
-			if open = open[:len(open)-1]; len(open) == 0 {
-				return toks, true
+			u.one[0] = t
+			run = u.one[:]
+		} else {
+			u.pp.skipped(len(run))
+		}
+		start := len(toks)
+		toks = append(toks, run...)
+		for i := start; i < len(toks); i++ {
+			switch t := &toks[i]; {
+			case t.opens():
+				open = append(open, i)
+			case t.closes():
+				last := &toks[open[len(open)-1]]
+				if !match(last, t) {
+					u.pp.unread(len(toks) - i - 1)
+					u.pp.problem(t.file, t.line, "%q does not close the %q of line %d", t.text, last.text, last.line)
+					return nil, true
+				}
+				if open = open[:len(open)-1]; len(open) == 0 {
+					u.pp.unread(len(toks) - i - 1)
+					return toks[:i+1], true
+				}
 			}
 		}
 	}
@@ -263,11 +266,10 @@ func (a *attrs) merge(b attrs) {
 func group(toks []token, i int) int {
 	depth := 0
 	for ; i < len(toks); i++ {
-		switch t := toks[i]; {
-		case t.kind != kindPunct:
-		case t.text == "(" || t.text == "[" || t.text == "{":
+		switch t := &toks[i]; {
+		case t.opens():
 			depth++
-		case t.text == ")" || t.text == "]" || t.text == "}":
+		case t.closes():
 			if depth--; depth == 0 {
 				return i + 1
 			}
@@ -278,7 +280,7 @@ func group(toks []token, i int) int {
 
 // operand returns the index behind the parentheses that follow i.
 func operand(toks []token, i int) int {
-	if i+1 < len(toks) && toks[i+1].is("(") {
+	if i+1 < len(toks) && toks[i+1].isChar('(') {
 		return group(toks, i+1)
 	}
 	return i + 1
@@ -293,7 +295,7 @@ func attribute(toks []token, i int) (attrs, int) {
 			continue
 		}
 		argument := ""
-		if i+2 < end && toks[i+1].is("(") {
+		if i+2 < end && toks[i+1].isChar('(') {
 			argument = literal(toks[i+2 : end])
 		}
 		switch toks[i].text {
@@ -336,42 +338,42 @@ specifiers:
 			s.typedef = true
 		case t.text == "inline" || t.text == "__inline" || t.text == "__inline__":
 			s.inline = true
-		case t.text == "_Static_assert" || t.text == "static_assert" || isAsm(t):
+		case t.text == "_Static_assert" || t.text == "static_assert" || isAsm(&t):
 			return
-		case isAttribute(t):
+		case isAttribute(&t):
 			a, end := attribute(toks, i)
 			s.merge(a)
 			i = end
 			continue
-		case isTypeof(t) || t.text == "_Alignas" || t.text == "_Atomic" || t.text == "__declspec":
-			named = named || isTypeof(t) || t.text == "_Atomic" && i+1 < len(toks) && toks[i+1].is("(")
+		case isTypeof(&t) || t.text == "_Alignas" || t.text == "_Atomic" || t.text == "__declspec":
+			named = named || isTypeof(&t) || t.text == "_Atomic" && i+1 < len(toks) && toks[i+1].isChar('(')
 			i = operand(toks, i)
 			continue
-		case isAggregate(t):
+		case isAggregate(&t):
 			named = true
-			for i++; i < len(toks) && isAttribute(toks[i]); {
+			for i++; i < len(toks) && isAttribute(&toks[i]); {
 				_, i = attribute(toks, i)
 			}
 			if i < len(toks) && toks[i].kind == kindIdent {
 				i++
 			}
-			for i < len(toks) && isAttribute(toks[i]) {
+			for i < len(toks) && isAttribute(&toks[i]) {
 				var a attrs
 				a, i = attribute(toks, i)
 				s.merge(a)
 			}
-			if i < len(toks) && toks[i].is("{") {
+			if i < len(toks) && toks[i].isChar('{') {
 				i = group(toks, i)
 			}
 			continue
-		case isKeyword(t.text):
+		case isKeyword(&t):
 			named = named || typeWords[t.text]
 		default:
 			// A name: of a type, of a macro that nobody defined, or the declared one.
 			if !u.isSpecifier(toks, i, named) {
 				break specifiers
 			}
-			if i+1 < len(toks) && toks[i+1].is("(") && !declaratorFollows(toks, i+1) {
+			if i+1 < len(toks) && toks[i+1].isChar('(') && !declaratorFollows(toks, i+1) {
 				i = group(toks, i+1)
 				continue
 			}
@@ -379,7 +381,7 @@ specifiers:
 		}
 		i++
 	}
-	if i >= len(toks) || toks[i].is(";") {
+	if i >= len(toks) || toks[i].isChar(';') {
 		return
 	}
 
@@ -389,17 +391,17 @@ specifiers:
 		a := s.attrs
 		a.merge(d.attrs)
 		for i < len(toks) {
-			if isAttribute(toks[i]) {
+			if isAttribute(&toks[i]) {
 				var more attrs
 				more, i = attribute(toks, i)
 				a.merge(more)
-			} else if isAsm(toks[i]) {
+			} else if isAsm(&toks[i]) {
 				end := operand(toks, i)
 				if i+2 < end {
 					a.label = literal(toks[i+2 : end])
 				}
 				i = end
-			} else if toks[i].is(":") {
+			} else if toks[i].isChar(':') {
 				// A bit-field's width, of a declaration that went wrong before.
 				return
 			} else {
@@ -409,16 +411,16 @@ specifiers:
 		end = i
 		defined := false
 		var value []token
-		if i < len(toks) && toks[i].is("=") {
-			for end = i + 1; end < len(toks) && !toks[end].is(",") && !toks[end].is(";"); {
-				if toks[end].is("(") || toks[end].is("[") || toks[end].is("{") {
+		if i < len(toks) && toks[i].isChar('=') {
+			for end = i + 1; end < len(toks) && !toks[end].isChar(',') && !toks[end].isChar(';'); {
+				if toks[end].isChar('(') || toks[end].isChar('[') || toks[end].isChar('{') {
 					end = group(toks, end)
 				} else {
 					end++
 				}
 			}
 			value, defined = toks[i+1:end], true
-		} else if first && d.function && i < len(toks) && toks[i].is("{") {
+		} else if first && d.function && i < len(toks) && toks[i].isChar('{') {
 			end = len(toks)
 			value, defined = toks[i:], true
 		}
@@ -426,7 +428,7 @@ specifiers:
 			u.declare(d, s, a, value, defined, within)
 		}
 		i = end
-		if i >= len(toks) || !toks[i].is(",") {
+		if i >= len(toks) || !toks[i].isChar(',') {
 			return
 		}
 		i++
@@ -443,13 +445,13 @@ func (u *unit) isSpecifier(toks []token, i int, named bool) bool {
 	switch {
 	case next.kind == kindIdent:
 		// The declared name may have an attribute or asm("name") behind it.
-		if isAttribute(next) || isAsm(next) {
+		if isAttribute(&next) || isAsm(&next) {
 			return !named
 		}
 		return true
-	case next.is("*"):
+	case next.isChar('*'):
 		return true
-	case next.is("("):
+	case next.isChar('('):
 		if named {
 			return false
 		}
@@ -458,7 +460,7 @@ func (u *unit) isSpecifier(toks []token, i int, named bool) bool {
 		}
 		// An unknown macro with arguments, before the declaration proper.
 		end := group(toks, i+1)
-		return end < len(toks) && toks[end].kind == kindIdent && !isAttribute(toks[end]) && !isAsm(toks[end])
+		return end < len(toks) && toks[end].kind == kindIdent && !isAttribute(&toks[end]) && !isAsm(&toks[end])
 	}
 	return false
 }
@@ -466,10 +468,10 @@ func (u *unit) isSpecifier(toks []token, i int, named bool) bool {
 // declaratorFollows reports whether the parenthesis at i opens a declarator, as
 // in the type (*name)(arguments).
 func declaratorFollows(toks []token, i int) bool {
-	for i++; i < len(toks) && isAttribute(toks[i]); {
+	for i++; i < len(toks) && isAttribute(&toks[i]); {
 		_, i = attribute(toks, i)
 	}
-	return i < len(toks) && (toks[i].is("*") || toks[i].is("^"))
+	return i < len(toks) && (toks[i].isChar('*') || toks[i].isChar('^'))
 }
 
 // A declarator is a declared name with what stands around it.
@@ -492,14 +494,14 @@ prefix:
 	for i < len(toks) {
 		t := toks[i]
 		switch {
-		case t.is("*") || t.is("^"):
+		case t.isChar('*') || t.isChar('^'):
 			d.pointer = true
 			i++
-		case isAttribute(t):
+		case isAttribute(&t):
 			var a attrs
 			a, i = attribute(toks, i)
 			d.merge(a)
-		case t.kind == kindIdent && isKeyword(t.text):
+		case t.kind == kindIdent && isKeyword(&t):
 			i++
 		default:
 			break prefix
@@ -507,7 +509,7 @@ prefix:
 	}
 	direct := false
 	switch {
-	case i < len(toks) && toks[i].is("("):
+	case i < len(toks) && toks[i].isChar('('):
 		pointer, a := d.pointer, d.attrs
 		end := group(toks, i)
 		d, _ = u.declarator(toks[:end-1], i+1, depth+1)
@@ -523,9 +525,9 @@ prefix:
 	default:
 		return d, i
 	}
-	for i < len(toks) && (toks[i].is("(") || toks[i].is("[")) {
+	for i < len(toks) && (toks[i].isChar('(') || toks[i].isChar('[')) {
 		end := group(toks, i)
-		if direct && toks[i].is("(") {
+		if direct && toks[i].isChar('(') {
 			d.function = true
 			d.args = toks[i+1 : end-1]
 		}
@@ -548,7 +550,7 @@ func (u *unit) declare(d declarator, s storage, a attrs, value []token, defined 
 	if d.function && defined && isUnknownMacro(name) {
 		// What defines a function and is not known here has the function's name
 		// as its first argument, as the macros of bpf_tracing.h have.
-		if len(d.args) > 0 && d.args[0].kind == kindIdent && (len(d.args) == 1 || d.args[1].is(",")) {
+		if len(d.args) > 0 && d.args[0].kind == kindIdent && (len(d.args) == 1 || d.args[1].isChar(',')) {
 			name = d.args[0].text
 		}
 	}
@@ -639,18 +641,18 @@ func prototype(toks []token, i int) int {
 	names := 0
 	for ; i < len(toks); i++ {
 		switch t := toks[i]; {
-		case t.is("*") && names > 0:
+		case t.isChar('*') && names > 0:
 		case t.kind != kindIdent:
-			if names < 2 || !t.is("(") || toks[i-1].kind != kindIdent {
+			if names < 2 || !t.isChar('(') || toks[i-1].kind != kindIdent {
 				return 0
 			}
 			// Other names may follow, but for values, which refer to something.
 			end := group(toks, i)
-			if end >= len(toks) || !toks[end].is(";") && !toks[end].is(",") {
+			if end >= len(toks) || !toks[end].isChar(';') && !toks[end].isChar(',') {
 				return 0
 			}
-			for ; end < len(toks) && !toks[end].is("="); end++ {
-				if toks[end].is(";") {
+			for ; end < len(toks) && !toks[end].isChar('='); end++ {
+				if toks[end].isChar(';') {
 					return end + 1
 				}
 			}
@@ -667,21 +669,18 @@ func prototype(toks []token, i int) int {
 
 // references notes the names that a body or an initialiser mentions.
 func (u *unit) references(from *decl, toks []token) {
-	// Declarations within a body have no value, so that this is not called again.
-	seen := u.seen
-	defer clear(seen)
-	first := len(from.refs) == 0
+	isFirst := len(from.refs) == 0
 	refs := from.refs
-	if first {
+	if isFirst {
 		refs = u.refs[len(u.refs):]
 	}
 	generic := 0 // the end of the _Generic that i stands in
 	for i := 0; i < len(toks); i++ {
-		t := toks[i]
+		t := &toks[i]
 		if t.kind != kindIdent {
 			continue
 		}
-		begins := i > 0 && (toks[i-1].is(";") || toks[i-1].is("{") || toks[i-1].is("}"))
+		begins := i > 0 && (toks[i-1].isChar(';') || toks[i-1].isChar('{') || toks[i-1].isChar('}'))
 		if begins {
 			if end := prototype(toks, i); end > i {
 				u.declaration(toks[i:end], from)
@@ -690,13 +689,13 @@ func (u *unit) references(from *decl, toks []token) {
 			}
 		}
 		switch {
-		case begins && i+1 < len(toks) && toks[i+1].is(":"), i > 0 && toks[i-1].isIdent("goto"):
+		case begins && i+1 < len(toks) && toks[i+1].isChar(':'), i > 0 && toks[i-1].isIdent("goto"):
 			// A label.
 		case t.text == "extern":
 			// A declaration, to its semicolon.
 			end := i
-			for end < len(toks) && !toks[end].is(";") {
-				if toks[end].is("(") || toks[end].is("[") || toks[end].is("{") {
+			for end < len(toks) && !toks[end].isChar(';') {
+				if toks[end].isChar('(') || toks[end].isChar('[') || toks[end].isChar('{') {
 					end = group(toks, end)
 				} else {
 					end++
@@ -707,36 +706,32 @@ func (u *unit) references(from *decl, toks []token) {
 			}
 			u.declaration(toks[i:end], from)
 			i = end - 1
-		case reserved.mayHave(t.text) && unevaluated[t.text]:
-			if i+1 < len(toks) && toks[i+1].is("(") {
+		case isReserved(t) && unevaluated[t.text]:
+			if i+1 < len(toks) && toks[i+1].isChar('(') {
 				i = group(toks, i+1) - 1
 			} else {
 				i++
 			}
-		case t.text == "_Generic" && i+1 < len(toks) && toks[i+1].is("("):
+		case isReserved(t) && t.text == "_Generic" && i+1 < len(toks) && toks[i+1].isChar('('):
 			// The first operand is not evaluated.
 			if i >= generic {
 				generic = group(toks, i+1)
 			}
-			for i += 2; i < len(toks) && !toks[i].is(",") && !toks[i].is(")"); {
-				if toks[i].is("(") || toks[i].is("[") || toks[i].is("{") {
+			for i += 2; i < len(toks) && !toks[i].isChar(',') && !toks[i].isChar(')'); {
+				if toks[i].opens() {
 					i = group(toks, i)
 				} else {
 					i++
 				}
 			}
 			i--
-		case isKeyword(t.text) || seen[t.text]:
-		case i > 0 && (toks[i-1].is(".") || toks[i-1].is("->")):
+		case isKeyword(t):
+		case i > 0 && (toks[i-1].isChar('.') || toks[i-1].is("->")):
 		default:
-			maybe := i < generic
-			if !maybe {
-				seen[t.text] = true
-			}
-			refs = append(refs, ref{name: t.text, pos: Pos{File: t.file.name, Line: int(t.line)}, maybe: maybe})
+			refs = append(refs, ref{name: t.text, file: t.file, line: t.line, code: t.code, maybe: i < generic})
 		}
 	}
-	if first {
+	if isFirst {
 		// Further ones go elsewhere, for the list of the next name begins here.
 		u.refs = refs[len(refs):]
 		refs = slices.Clip(refs)

@@ -9,9 +9,13 @@ import (
 
 // A macro is what #define makes.
 type macro struct {
-	name     string
-	params   map[string]int
-	body     []token
+	name   string
+	params map[string]int
+	body   []token
+	// at has which parameter each token of the body is, or -1. pastes is set when
+	// there is a ## among them.
+	at       []int
+	pastes   bool
 	function bool
 	variadic bool
 	// hidden is set while the macro's own expansion is read.
@@ -62,6 +66,8 @@ type preprocessor struct {
 	once    map[*lexed]bool
 	seen    map[*lexed]bool
 	stop    bool
+	// known is where macros are put.
+	known []macro
 	// names has all that may be the name of a macro.
 	names words
 	// space is where expansions are put.
@@ -96,6 +102,7 @@ func (p *preprocessor) begin(s *Scanner, file *File) {
 		seen:    p.seen,
 		names:   s.names,
 		space:   p.space[:0],
+		known:   p.known[:0],
 
 		argTokens: p.argTokens[:0],
 		argLists:  p.argLists[:0],
@@ -112,6 +119,16 @@ func (p *preprocessor) room(n int) []token {
 	return p.space[start : start : start+n]
 }
 
+// newMacro returns room for a macro.
+func (p *preprocessor) newMacro() *macro {
+	if len(p.known) == cap(p.known) {
+		// The ones before stay where they are.
+		p.known = make([]macro, 0, 32)
+	}
+	p.known = p.known[:len(p.known)+1]
+	return &p.known[len(p.known)-1]
+}
+
 // macro returns the macro of a name, or nil.
 func (p *preprocessor) macro(name string) *macro {
 	if !p.names.mayHave(name) {
@@ -120,8 +137,8 @@ func (p *preprocessor) macro(name string) *macro {
 	m, known := p.macros[name]
 	if !known {
 		if shared := p.scanner.prelude[name]; shared != nil {
-			own := *shared
-			m = &own
+			m = p.newMacro()
+			*m = *shared
 			p.macros[name] = m
 		}
 	}
@@ -193,7 +210,7 @@ func (p *preprocessor) raw() (token, bool) {
 			p.giveUp()
 			break
 		}
-		if f.file != nil && t.first && t.is("#") {
+		if f.file != nil && t.isChar('#') && t.flags&first != 0 {
 			p.directive(f, t)
 			continue
 		}
@@ -242,10 +259,53 @@ func (p *preprocessor) live() bool {
 // skip leaves out what a conditional hides, to the next directive.
 func (p *preprocessor) skip(f *frame) {
 	start := f.at
-	for f.at < len(f.tokens) && !(f.tokens[f.at].first && f.tokens[f.at].is("#")) {
+	for f.at < len(f.tokens) && !(f.tokens[f.at].isChar('#') && f.tokens[f.at].flags&first != 0) {
 		f.at++
 	}
 	p.budget -= f.at - start
+}
+
+// plain returns the next tokens that stand for themselves: no directive and no
+// name that may be a macro's is among them. They are still to be read.
+func (p *preprocessor) plain() []token {
+	if p.stop || len(p.frames) == 0 {
+		return nil
+	}
+	f := &p.frames[len(p.frames)-1]
+	if f.file != nil && !p.live() {
+		return nil
+	}
+	toks := f.tokens[f.at:]
+	if len(toks) > p.budget {
+		toks = toks[:max(p.budget, 0)]
+	}
+	for i := range toks {
+		t := &toks[i]
+		switch {
+		case t.kind == kindIdent:
+			if !p.names.mayHaveCode(t.code) || p.macro(t.text) == nil && !isDynamic(t.text) {
+				continue
+			}
+		case t.kind == kindBad, t.isChar('#') && t.flags&first != 0:
+		default:
+			continue
+		}
+		return toks[:i]
+	}
+	return toks
+}
+
+// skipped says that tokens of plain were read, unread that some of the last ones
+// were not.
+func (p *preprocessor) skipped(n int) {
+	p.frames[len(p.frames)-1].at += n
+	p.budget -= n
+}
+
+func (p *preprocessor) unread(n int) {
+	if n > 0 {
+		p.skipped(-n)
+	}
 }
 
 // next returns the next token after macro expansion.
@@ -255,11 +315,11 @@ func (p *preprocessor) next() (token, bool) {
 		if !ok {
 			return t, false
 		}
-		if t.kind != kindIdent || t.painted {
+		if t.kind != kindIdent || t.flags&painted != 0 || !p.names.mayHaveCode(t.code) {
 			return t, true
 		}
 		if t.text == "_Pragma" {
-			if after, ok := p.peek(); ok && after.is("(") {
+			if after, ok := p.peek(); ok && after.isChar('(') {
 				p.raw()
 				tokens, lists := len(p.argTokens), len(p.argLists)
 				p.arguments(t)
@@ -281,14 +341,14 @@ func (p *preprocessor) expand(t *token) bool {
 		return p.dynamic(t)
 	}
 	if m.hidden {
-		t.painted = true
+		t.flags |= painted
 		return false
 	}
 	if !m.function {
 		p.push(frame{tokens: p.substitute(m, nil, t), macro: m})
 		return true
 	}
-	if after, ok := p.peek(); !ok || !after.is("(") {
+	if after, ok := p.peek(); !ok || !after.isChar('(') {
 		return false
 	}
 	p.raw()
@@ -299,6 +359,11 @@ func (p *preprocessor) expand(t *token) bool {
 	p.argTokens, p.argLists = p.argTokens[:tokens], p.argLists[:lists]
 	return true
 }
+
+// dynamic has the names that have a meaning for the preprocessor and no macro.
+var dynamic = []string{"__COUNTER__", "__LINE__", "__FILE__", "__BASE_FILE__", "__FILE_NAME__", "_Pragma"}
+
+func isDynamic(name string) bool { return slices.Contains(dynamic, name) }
 
 // dynamic expands the macros whose value is another each time.
 func (p *preprocessor) dynamic(t *token) bool {
@@ -315,7 +380,7 @@ func (p *preprocessor) dynamic(t *token) bool {
 	default:
 		return false
 	}
-	p.push(frame{tokens: []token{{text: text, kind: k, file: t.file, line: t.line, space: t.space}}})
+	p.push(frame{tokens: []token{{text: text, kind: k, file: t.file, line: t.line, flags: t.flags & space}}})
 	return true
 }
 
@@ -338,25 +403,25 @@ func (p *preprocessor) arguments(name token) ([][]token, bool) {
 			return nil, false
 		}
 		switch {
-		case t.is("(") || t.is("[") || t.is("{"):
+		case t.isChar('(') || t.isChar('[') || t.isChar('{'):
 			// Only parentheses keep commas together, but no header has others open.
-			if t.is("(") {
+			if t.isChar('(') {
 				depth++
 			}
-		case t.is(")"):
+		case t.isChar(')'):
 			if depth == 0 {
 				end()
 				return p.argLists[first:], true
 			}
 			depth--
-		case t.is(",") && depth == 0:
+		case t.isChar(',') && depth == 0:
 			end()
 			continue
 		}
 		// A macro that was hidden where the argument stands stays so.
-		if t.kind == kindIdent && !t.painted {
+		if t.kind == kindIdent && t.flags&painted == 0 && p.names.mayHaveCode(t.code) {
 			if m := p.macro(t.text); m != nil && m.hidden {
-				t.painted = true
+				t.flags |= painted
 			}
 		}
 		p.argTokens = append(p.argTokens, t)
@@ -393,8 +458,9 @@ func (p *preprocessor) expanded(arg []token) []token {
 // calls reports whether there is a macro's name among the tokens.
 func (p *preprocessor) calls(toks []token) bool {
 	p.budget -= len(toks)
-	for _, t := range toks {
-		if t.kind == kindIdent && (p.macro(t.text) != nil || strings.HasPrefix(t.text, "__") || t.text == "_Pragma") ||
+	for i := range toks {
+		t := &toks[i]
+		if t.kind == kindIdent && p.names.mayHaveCode(t.code) ||
 			t.kind == kindBad {
 			return true
 		}
@@ -402,44 +468,43 @@ func (p *preprocessor) calls(toks []token) bool {
 	return false
 }
 
+// argument returns the argument that stands for a token of a macro's body.
+func (p *preprocessor) argument(m *macro, args [][]token, at int) ([]token, bool) {
+	if at >= len(m.at) || m.at[at] < 0 {
+		return nil, false
+	}
+	switch i := m.at[at]; {
+	case m.variadic && i == len(m.params)-1:
+		all := variadic(args, i)
+		p.budget -= len(all)
+		return all, true
+	case i < len(args):
+		return args[i], true
+	}
+	return nil, true
+}
+
 // substitute returns a macro's body with its arguments in it.
 func (p *preprocessor) substitute(m *macro, args [][]token, call *token) []token {
-	param := func(t token) ([]token, bool) {
-		if t.kind != kindIdent {
-			return nil, false
-		}
-		i, ok := m.params[t.text]
-		switch {
-		case !ok:
-			return nil, false
-		case m.variadic && i == len(m.params)-1:
-			all := variadic(args, i)
-			p.budget -= len(all)
-			return all, true
-		case i < len(args):
-			return args[i], true
-		}
-		return nil, true
-	}
 	var out []token
-	if !m.function && !hasPaste(m.body) {
+	if !m.function && !m.pastes {
 		out = append(p.room(len(m.body)), m.body...)
 	} else {
-		out = p.replace(m, args, param)
+		out = p.replace(m, args)
 	}
 	for i := range out {
 		// Where the call stands is what a reader looks for.
 		out[i].file, out[i].line = call.file, call.line
-		out[i].first = false
+		out[i].flags &^= first
 	}
 	if len(out) > 0 {
-		out[0].space = call.space
+		out[0].spaceLike(call)
 	}
 	p.budget -= len(out)
 	return out
 }
 
-func (p *preprocessor) replace(m *macro, args [][]token, param func(token) ([]token, bool)) []token {
+func (p *preprocessor) replace(m *macro, args [][]token) []token {
 	size := len(m.body)
 	for _, arg := range args {
 		size += len(arg)
@@ -455,8 +520,8 @@ func (p *preprocessor) replace(m *macro, args [][]token, param func(token) ([]to
 		}
 		t := body[i]
 		switch {
-		case m.function && t.is("#") && i+1 < len(body):
-			if arg, ok := param(body[i+1]); ok {
+		case m.function && t.isChar('#') && i+1 < len(body):
+			if arg, ok := p.argument(m, args, i+1); ok {
 				text := stringize(arg, t)
 				p.budget -= len(text.text)
 				out = append(out, text)
@@ -467,12 +532,12 @@ func (p *preprocessor) replace(m *macro, args [][]token, param func(token) ([]to
 		case t.is("##") && len(out) > 0 && i+1 < len(body):
 			i++
 			right := []token{body[i]}
-			arg, isParam := param(body[i])
+			arg, isParam := p.argument(m, args, i)
 			if isParam {
 				right = arg
 			}
 			left := out[len(out)-1]
-			if isParam && left.is(",") && m.variadic && m.params[body[i].text] == len(m.params)-1 {
+			if isParam && left.isChar(',') && m.variadic && m.at[i] == len(m.params)-1 {
 				// GNU: the comma goes when there is nothing behind it.
 				if len(right) == 0 {
 					out = out[:len(out)-1]
@@ -492,7 +557,7 @@ func (p *preprocessor) replace(m *macro, args [][]token, param func(token) ([]to
 			out = append(out[:len(out)-1], paste(left, right[0])...)
 			out = append(out, right[1:]...)
 		default:
-			arg, ok := param(t)
+			arg, ok := p.argument(m, args, i)
 			if !ok {
 				out = append(out, t)
 				continue
@@ -511,7 +576,7 @@ func (p *preprocessor) replace(m *macro, args [][]token, param func(token) ([]to
 					// A name that stands twice among the parameters counts twice.
 					expansions = make([][]token, len(m.params)+1)
 				}
-				at := m.params[t.text]
+				at := m.at[i]
 				if expansions[at] == nil {
 					if expansions[at] = p.expanded(arg); expansions[at] == nil {
 						expansions[at] = []token{}
@@ -522,7 +587,7 @@ func (p *preprocessor) replace(m *macro, args [][]token, param func(token) ([]to
 			start := len(out)
 			out = append(out, expansion...)
 			if start < len(out) {
-				out[start].space = t.space
+				out[start].spaceLike(&t)
 			}
 		}
 	}
@@ -540,26 +605,20 @@ func variadic(args [][]token, i int) []token {
 	var out []token
 	for n := i; n < len(args); n++ {
 		if n > i {
-			out = append(out, token{text: ",", kind: kindPunct})
+			out = append(out, token{text: ",", code: ',', kind: kindPunct})
 		}
 		out = append(out, args[n]...)
 	}
 	return out
 }
 
-func hasPaste(body []token) bool {
-	for _, t := range body {
-		if t.is("##") {
-			return true
-		}
-	}
-	return false
-}
+// spaceLike makes a token have space before it where another has.
+func (t *token) spaceLike(other *token) { t.flags = t.flags&^space | other.flags&space }
 
 func stringize(arg []token, at token) token {
 	var b strings.Builder
 	for i, t := range arg {
-		if i > 0 && t.space {
+		if i > 0 && t.flags&space != 0 {
 			b.WriteByte(' ')
 		}
 		b.WriteString(t.text)
@@ -568,17 +627,17 @@ func stringize(arg []token, at token) token {
 	if strings.ContainsAny(text, "\"\\") {
 		text = strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text)
 	}
-	return token{text: `"` + text + `"`, kind: kindString, file: at.file, line: at.line, space: at.space}
+	return token{text: `"` + text + `"`, kind: kindString, file: at.file, line: at.line, flags: at.flags & space}
 }
 
 func paste(a, b token) []token {
 	joined := lex("", []byte(a.text+b.text)).tokens
 	for i := range joined {
 		joined[i].file, joined[i].line = a.file, a.line
-		joined[i].first = false
+		joined[i].flags &^= first
 	}
 	if len(joined) > 0 {
-		joined[0].space = a.space
+		joined[0].spaceLike(&a)
 	}
 	return joined
 }
@@ -586,7 +645,7 @@ func paste(a, b token) []token {
 // directive follows the directive whose # was read last.
 func (p *preprocessor) directive(f *frame, hash token) {
 	start := f.at
-	for f.at < len(f.tokens) && !f.tokens[f.at].first {
+	for f.at < len(f.tokens) && f.tokens[f.at].flags&first == 0 {
 		f.at++
 	}
 	line := f.tokens[start:f.at]
@@ -654,7 +713,7 @@ func (p *preprocessor) directive(f *frame, hash token) {
 func spell(line []token) string {
 	var b strings.Builder
 	for i, t := range line {
-		if i > 0 && t.space {
+		if i > 0 && t.flags&space != 0 {
 			b.WriteByte(' ')
 		}
 		b.WriteString(t.text)
@@ -666,13 +725,14 @@ func (p *preprocessor) define(line []token) {
 	if len(line) == 0 || line[0].kind != kindIdent {
 		return
 	}
-	m := &macro{name: line[0].text}
+	m := p.newMacro()
+	*m = macro{name: line[0].text}
 	body := line[1:]
-	if len(body) > 0 && body[0].is("(") && !body[0].space {
+	if len(body) > 0 && body[0].isChar('(') && body[0].flags&space == 0 {
 		m.function = true
 		m.params = make(map[string]int)
 		named := false
-		for body = body[1:]; len(body) > 0 && !body[0].is(")"); body = body[1:] {
+		for body = body[1:]; len(body) > 0 && !body[0].isChar(')'); body = body[1:] {
 			switch t := body[0]; {
 			case t.kind == kindIdent:
 				m.params[t.text] = len(m.params)
@@ -694,6 +754,19 @@ func (p *preprocessor) define(line []token) {
 		body = body[1:]
 	}
 	m.body = body
+	for i := range body {
+		m.pastes = m.pastes || body[i].is("##")
+	}
+	if len(m.params) > 0 {
+		m.at = make([]int, len(body))
+		for i := range body {
+			at, ok := m.params[body[i].text]
+			if !ok || body[i].kind != kindIdent {
+				at = -1
+			}
+			m.at[i] = at
+		}
+	}
 	if old := p.macro(m.name); old != nil {
 		m.hidden = old.hidden
 	}
@@ -744,11 +817,11 @@ func headerName(line []token) (path string, angled, ok bool) {
 	if path := unquote(line[0]); path != "" {
 		return path, false, true
 	}
-	if !line[0].is("<") {
+	if !line[0].isChar('<') {
 		return "", false, false
 	}
 	for i, t := range line {
-		if t.is(">") && i > 1 {
+		if t.isChar('>') && i > 1 {
 			return spell(line[1:i]), true, true
 		}
 	}

@@ -35,6 +35,9 @@ func NewScanner(open OpenFunc) *Scanner {
 	p.begin(s, new(File))
 	p.read(lex("<prelude>", []byte(prelude)))
 	s.prelude, s.names = p.macros, p.names
+	for _, name := range dynamic {
+		s.names.add(name)
+	}
 	return s
 }
 
@@ -179,7 +182,7 @@ const maxKept = 1 << 14
 var units = sync.Pool{New: func() any {
 	return &unit{
 		pp: newPreprocessor(), tokens: make([]token, 0, 1024),
-		decls: make(map[string]*decl), seen: make(map[string]bool), allRefs: make([]ref, 0, 512),
+		decls: make(map[string]*decl), allRefs: make([]ref, 0, 512),
 	}
 }}
 
@@ -263,12 +266,16 @@ func (u *unit) finish() {
 		for len(queue) > 0 {
 			d := queue[len(queue)-1]
 			queue = queue[:len(queue)-1]
-			for _, ref := range d.refs {
+			for i := range d.refs {
+				ref := &d.refs[i]
+				if !u.declared.mayHaveCode(ref.code) {
+					continue
+				}
 				if ref.maybe && !maybe {
 					generic = true
 				} else if to := u.decls[ref.name]; to != nil && to != d && !to.used {
 					to.maybe = maybe
-					reach(to, ref.pos)
+					reach(to, Pos{File: ref.file.name, Line: int(ref.line)})
 				}
 			}
 		}

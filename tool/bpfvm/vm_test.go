@@ -31,7 +31,7 @@ func fakeMachine(t *testing.T, script string) (m *machine, stderr *bytes.Buffer)
 	stderr = &bytes.Buffer{}
 	return &machine{
 		name:         "6.1",
-		qemu:         &qemu{Path: path, Version: "11.0"},
+		qemu:         &qemu{Path: path},
 		accelerators: []string{kvm, tcg},
 		initrd:       initrd,
 		stdout:       &bytes.Buffer{},
