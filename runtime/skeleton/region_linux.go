@@ -3,7 +3,9 @@ package skeleton
 import (
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"unsafe"
 
@@ -28,6 +30,7 @@ func (r *region) mapOver(fd int, readOnly bool) error {
 		// object is free for reuse. The argument is the start of the allocation,
 		// and the function must not hold on to it.
 		off, pages := r.off, r.pages
+		nameOfHeap(r.pointer())
 		runtime.SetFinalizer(unsafe.SliceData(r.buf), func(base *byte) { restore(base, off, pages) })
 		r.guarded = true
 	}
@@ -97,16 +100,62 @@ var unrestored struct {
 	bases []*byte
 }
 
+// heapName is the name of the heap's mappings, "" when they have none.
+var heapName struct {
+	sync.Once
+	name string
+}
+
+// nameOfHeap looks up what name the mappings of the Go heap have, in one of which p
+// is. Where the kernel has names for anonymous memory (CONFIG_ANON_VMA_NAME), Go
+// gives them one since version 1.25.
+func nameOfHeap(p unsafe.Pointer) string {
+	heapName.Do(func() {
+		// Kernels without names refuse every call, and the others take that of no
+		// memory.
+		if unix.Prctl(unix.PR_SET_VMA, unix.PR_SET_VMA_ANON_NAME, 0, 0, 0) != nil {
+			return
+		}
+		if maps, err := os.ReadFile("/proc/self/maps"); err == nil {
+			heapName.name = anonymousName(string(maps), uintptr(p))
+		}
+	})
+	return heapName.name
+}
+
+// anonymousName returns the name of the anonymous mapping that has the address, "" if
+// it has none. maps is /proc/<pid>/maps.
+func anonymousName(maps string, addr uintptr) string {
+	for line := range strings.Lines(maps) {
+		var from, to uintptr
+		if n, err := fmt.Sscanf(line, "%x-%x ", &from, &to); n != 2 || err != nil || addr < from || addr >= to {
+			continue
+		}
+		_, name, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "[anon:")
+		return strings.TrimSuffix(name, "]")
+	}
+	return ""
+}
+
 // restore gives the pages of an allocation that nothing refers to any more back
-// to the Go heap, as the heap made them: anonymous, private, writable. The
-// kernel merges such a mapping with its neighbours, so nothing of the region
-// remains. (It does not merge one that mremap moved there.)
+// to the Go heap, as the heap made them: anonymous, private, writable, of the
+// heap's name. The kernel merges such a mapping with its neighbours, so nothing of
+// the region remains. (It does not merge one that mremap moved there.)
 func restore(base *byte, off, pages int) {
-	if err := mmapAnonymousFixed(unsafe.Add(unsafe.Pointer(base), off), pages); err != nil {
+	start := unsafe.Add(unsafe.Pointer(base), off)
+	if err := mmapAnonymousFixed(start, pages); err != nil {
 		// The heap must not reuse pages of a BPF map. Keeping the allocation
 		// costs its memory; anything else would corrupt the heap.
 		unrestored.Lock()
 		unrestored.bases = append(unrestored.bases, base)
 		unrestored.Unlock()
+		return
+	}
+	if name := nameOfHeap(start); name != "" {
+		if c, err := unix.BytePtrFromString(name); err == nil {
+			// Without it there is one mapping more, and nothing else.
+			_ = unix.Prctl(unix.PR_SET_VMA, unix.PR_SET_VMA_ANON_NAME, uintptr(start), uintptr(pages), uintptr(unsafe.Pointer(c)))
+			runtime.KeepAlive(c)
+		}
 	}
 }

@@ -226,6 +226,29 @@ func TestRegionOutlivesItsOwner(t *testing.T) {
 	runtime.KeepAlive(pointers)
 }
 
+// The name that a mapping has to have for the kernel to merge it with the heap's.
+func TestAnonymousName(t *testing.T) {
+	const maps = `00400000-004b0000 r-xp 00000000 fe:00 1234    /usr/bin/prog
+40000000-40400000 rw-p 00000000 00:00 0   [anon: Go: heap]
+40400000-44000000 ---p 00000000 00:00 0   [anon: Go: heap reservation]
+70000000-70001000 rw-p 00000000 00:00 0 
+70001000-70002000 rw-p 00000000 00:00 0   [heap]
+`
+	for addr, want := range map[uintptr]string{
+		0x400000:   "",
+		0x4b0000:   "",
+		0x40000000: " Go: heap",
+		0x403fffff: " Go: heap",
+		0x40400000: " Go: heap reservation",
+		0x70000000: "",
+		0x70001000: "",
+	} {
+		if got := anonymousName(maps, addr); got != want {
+			t.Errorf("%#x: %q, want %q", addr, got, want)
+		}
+	}
+}
+
 // When no pointer is left the heap gets its pages back: no mapping stays, and
 // what the heap does with them no longer reaches the map.
 func TestRegionIsGivenBack(t *testing.T) {
