@@ -77,33 +77,10 @@ func mount(t testing.TB, fstype, dir string, magic int64) {
 	}
 }
 
-// Cgroup returns the folder of a new cgroup, which is removed when t ends. It mounts
-// the hierarchy of cgroups (version 2) for that time where it is not mounted.
+// Cgroup returns the folder of a new cgroup, which is removed when t ends.
 func Cgroup(t testing.TB) string {
 	t.Helper()
-	root := ""
-	mounts, err := os.ReadFile("/proc/self/mounts")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(mounts)) {
-		if f := strings.Fields(line); len(f) > 2 && f[2] == "cgroup2" {
-			root = f[1]
-			break
-		}
-	}
-	if root == "" {
-		root = t.TempDir()
-		if err := unix.Mount("cgroup2", root, "cgroup2", 0, ""); err != nil {
-			t.Skipf("needs cgroups of version 2, which are not mounted and cannot be: %v", err)
-		}
-		t.Cleanup(func() {
-			if err := unix.Unmount(root, unix.MNT_DETACH); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	dir, err := os.MkdirTemp(root, "rules_bpf_test")
+	dir, err := os.MkdirTemp(Cgroup2(t), "rules_bpf_test")
 	if err != nil {
 		t.Skipf("needs the right to make cgroups: %v", err)
 	}
@@ -124,15 +101,18 @@ func Kprobes(t testing.TB) {
 	}
 }
 
-// Cgroup2 is BPF for tests that make cgroups. It returns where cgroup2 is mounted,
-// after mounting it in a folder of its own where it is mounted nowhere.
+// Cgroup2 is BPF for tests that use cgroups. It returns where the hierarchy of cgroups
+// (version 2) is mounted, after mounting it until t ends where it is mounted nowhere.
 func Cgroup2(t testing.TB) string {
 	t.Helper()
 	BPF(t)
-	for _, dir := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
-		var st unix.Statfs_t
-		if unix.Statfs(dir, &st) == nil && int64(st.Type) == unix.CGROUP2_SUPER_MAGIC {
-			return dir
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(mounts)) {
+		if f := strings.Fields(line); len(f) > 2 && f[2] == "cgroup2" {
+			return f[1]
 		}
 	}
 	dir := t.TempDir()
@@ -140,7 +120,8 @@ func Cgroup2(t testing.TB) string {
 		t.Skipf("needs cgroup2, which is not mounted and cannot be: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := unix.Unmount(dir, 0); err != nil {
+		// Detached, as what is attached to a cgroup may be closed later.
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
 			t.Error(err)
 		}
 	})

@@ -1,13 +1,10 @@
 package skeleton
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"runtime"
-	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -56,19 +53,15 @@ var syscallWrappers = map[string]string{
 
 // hasKernelSymbol says whether the kernel has a symbol of that name.
 func hasKernelSymbol(name string) (bool, error) {
-	f, err := os.Open("/proc/kallsyms")
-	if err != nil {
-		return false, err
-	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		// "ffffffff81000000 T name" or "... t name	[module]"
-		if fields := strings.Fields(lines.Text()); len(fields) >= 3 && fields[2] == name {
+	for s, err := range kernelSymbols() {
+		if err != nil {
+			return false, err
+		}
+		if string(s.name) == name {
 			return true, nil
 		}
 	}
-	return false, lines.Err()
+	return false, nil
 }
 
 // kernelRelease returns the release of the running kernel, as uname -r does.

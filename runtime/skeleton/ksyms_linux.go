@@ -2,9 +2,11 @@ package skeleton
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"os"
 	"strconv"
 	"strings"
@@ -124,16 +126,61 @@ func intersectedAddrs(matches func(string) bool) ([]uintptr, error) {
 		return nil, err
 	}
 	var addrs []uintptr
-	err = forEachLine(func() (*os.File, error) { return os.Open("/proc/kallsyms") }, func(fields []string) error {
-		// "ffffffff81000000 T name" or "... t name [module]"
-		if len(fields) < 3 || !strings.Contains("tTwW", fields[1]) || !traceable[fields[2]] {
-			return nil
+	for s, err := range kernelSymbols() {
+		if err != nil {
+			return addrs, err
 		}
-		addr, err := parseAddr(fields[0])
+		if !bytes.ContainsAny(s.kind, "tTwW") || !traceable[string(s.name)] {
+			continue
+		}
+		addr, err := s.address()
+		if err != nil {
+			return addrs, err
+		}
 		addrs = append(addrs, addr)
-		return err
-	})
-	return addrs, err
+	}
+	return addrs, nil
+}
+
+// kallsyms has the symbols of the kernel and its modules.
+const kallsyms = "/proc/kallsyms"
+
+// A kernelSymbol is a line of kallsyms, until the next one is read.
+type kernelSymbol struct{ addr, kind, name []byte }
+
+// address fails with [fs.ErrPermission] when the kernel hides it.
+func (s kernelSymbol) address() (uintptr, error) {
+	addr, err := parseAddr(string(s.addr))
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", kallsyms, err)
+	}
+	return addr, nil
+}
+
+// kernelSymbols reads the symbols of the kernel. There are some hundred thousand, so
+// nothing is allocated for one.
+func kernelSymbols() iter.Seq2[kernelSymbol, error] {
+	return func(yield func(kernelSymbol, error) bool) {
+		f, err := os.Open(kallsyms)
+		if err != nil {
+			yield(kernelSymbol{}, err)
+			return
+		}
+		defer f.Close()
+		lines := bufio.NewScanner(f)
+		for lines.Scan() {
+			// "ffffffff81000000 T name" or "... t name\t[module]"
+			addr, rest, _ := bytes.Cut(lines.Bytes(), []byte(" "))
+			kind, name, _ := bytes.Cut(rest, []byte(" "))
+			name, _, _ = bytes.Cut(name, []byte("\t"))
+			if !yield(kernelSymbol{addr, kind, name}, nil) {
+				return
+			}
+		}
+		if err := lines.Err(); err != nil {
+			yield(kernelSymbol{}, err)
+		}
+	}
 }
 
 func parseAddr(s string) (uintptr, error) {

@@ -1,8 +1,6 @@
 package skeleton
 
 import (
-	"bufio"
-	"bytes"
 	"fmt"
 	"math"
 	"os"
@@ -196,30 +194,22 @@ func progLoad(attr *progLoadAttr) (int, error) {
 // kernelAddresses sets the addresses of the symbols of the kernel. It leaves out those
 // that the kernel does not have, and fails with [fs.ErrPermission] when it hides them.
 func kernelAddresses(symbols map[string]uint64) error {
-	f, err := os.Open("/proc/kallsyms")
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	// There are some hundred thousand lines, so nothing is allocated for the others:
-	// "ffffffff81000000 D name" or "... d name\t[module]"
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		addr, rest, _ := bytes.Cut(lines.Bytes(), []byte(" "))
-		_, name, _ := bytes.Cut(rest, []byte(" "))
-		name, _, _ = bytes.Cut(name, []byte("\t"))
-		known, ok := symbols[string(name)]
+	for s, err := range kernelSymbols() {
+		if err != nil {
+			return err
+		}
+		known, ok := symbols[string(s.name)]
 		if !ok {
 			continue
 		}
-		value, err := parseAddr(string(addr))
+		addr, err := s.address()
 		if err != nil {
-			return fmt.Errorf("%s: %w", f.Name(), err)
+			return err
 		}
-		if known != 0 && known != uint64(value) {
-			return fmt.Errorf("the kernel has more than one symbol %s", name)
+		if known != 0 && known != uint64(addr) {
+			return fmt.Errorf("the kernel has more than one symbol %s", s.name)
 		}
-		symbols[string(name)] = uint64(value)
+		symbols[string(s.name)] = uint64(addr)
 	}
-	return lines.Err()
+	return nil
 }

@@ -103,24 +103,6 @@ func counted(s kinds.Stats) kinds.Stats {
 	return s
 }
 
-// cgroup2 returns a folder with the root of the cgroups (version 2), which may be
-// mounted anywhere, or nowhere.
-func cgroup2(t *testing.T) string {
-	t.Helper()
-	kerneltest.BPF(t)
-	dir := t.TempDir()
-	if err := unix.Mount("none", dir, "cgroup2", 0, ""); err != nil {
-		t.Skipf("needs a kernel with cgroup2, and the right to mount it: %v", err)
-	}
-	t.Cleanup(func() {
-		// Detached, as closing the skeleton comes later.
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
-
 func openFD(t *testing.T, name string) int {
 	t.Helper()
 	f, err := os.Open(name)
@@ -191,7 +173,7 @@ func TestTaskStorage(t *testing.T) {
 
 // A program asks for the cgroup and the stack of the task.
 func TestCgroupArrayAndStacks(t *testing.T) {
-	root := cgroup2(t)
+	root := kerneltest.Cgroup2(t)
 	skel := load(t, func(p *kinds.Progs) []*skeleton.Program { return []*skeleton.Program{p.Renamed.Handle()} })
 	if err := skel.Attach(); err != nil {
 		t.Fatal(err)
@@ -236,7 +218,7 @@ func TestCgroupArrayAndStacks(t *testing.T) {
 
 func TestCgroupStorage(t *testing.T) {
 	kerneltest.Linux(t, 6, 2, "storage of cgroups")
-	root := cgroup2(t)
+	root := kerneltest.Cgroup2(t)
 	skel := loaded(t, cgroups.Open)
 	if err := skel.Attach(); err != nil {
 		t.Fatal(err)
@@ -256,7 +238,7 @@ func TestCgroupStorage(t *testing.T) {
 }
 
 func TestSocketStorage(t *testing.T) {
-	root := cgroup2(t)
+	root := kerneltest.Cgroup2(t)
 	skel := load(t, func(p *kinds.Progs) []*skeleton.Program {
 		return []*skeleton.Program{p.Created.Handle(), p.Connecting.Handle()}
 	})
