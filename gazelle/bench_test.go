@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -118,9 +119,10 @@ func Run() { fmt.Fprintln(os.Stderr) }
 }
 
 // A cost is what a run of Gazelle takes: time, and the processors' time, which
-// other work on the machine changes less.
+// other work on the machine changes less, and memory.
 type cost struct {
 	wall, cpu []float64 // milliseconds
+	rss       []float64 // MiB, the most at one time
 }
 
 func (c *cost) run(b *testing.B, root string, bpf bool, args ...string) {
@@ -136,6 +138,9 @@ func (c *cost) run(b *testing.B, root string, bpf bool, args ...string) {
 	}
 	c.wall = append(c.wall, time.Since(begin).Seconds()*1000)
 	c.cpu = append(c.cpu, (state.UserTime()+state.SystemTime()).Seconds()*1000)
+	if usage, ok := state.SysUsage().(*syscall.Rusage); ok {
+		c.rss = append(c.rss, float64(usage.Maxrss)/1024)
+	}
 }
 
 func median(of []float64) float64 {
@@ -172,6 +177,8 @@ func BenchmarkRun(b *testing.B) {
 			b.ReportMetric(median(bpf.wall)-median(plain.wall), "ms-more")
 			b.ReportMetric(median(bpf.wall)/median(plain.wall), "times")
 			b.ReportMetric(median(bpf.cpu)/median(plain.cpu), "times-cpu")
+			b.ReportMetric(median(plain.rss), "MiB-without")
+			b.ReportMetric(median(bpf.rss), "MiB-with")
 			b.ReportMetric(0, "ns/op")
 		})
 	}

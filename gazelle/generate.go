@@ -286,12 +286,11 @@ func takenNames(args language.GenerateArgs) map[string]bool {
 	if args.File == nil {
 		return taken
 	}
-	deleted := make(map[string]bool)
-	for _, r := range args.OtherEmpty {
-		deleted[r.Kind()+" "+r.Name()] = true
+	deleted := func(r *rule.Rule) bool {
+		return slices.ContainsFunc(args.OtherEmpty, func(e *rule.Rule) bool { return e.Kind() == r.Kind() && e.Name() == r.Name() })
 	}
 	for _, r := range args.File.Rules {
-		if _, ours := kinds[kindOf(args.Config, r)]; ours && !r.ShouldKeep() || deleted[r.Kind()+" "+r.Name()] {
+		if _, ours := kinds[kindOf(args.Config, r)]; ours && !r.ShouldKeep() || deleted(r) {
 			continue
 		}
 		taken[r.Name()] = true

@@ -15,6 +15,8 @@ import (
 	"context"
 	"flag"
 	"log"
+	"os"
+	"runtime/debug"
 	"sync"
 
 	"github.com/bazel-contrib/bazel-gazelle/v2/config"
@@ -24,7 +26,13 @@ import (
 	"github.com/rules-bpf/rules_bpf/gazelle/bpfc"
 )
 
-const languageName = "bpf"
+const (
+	languageName = "bpf"
+
+	// gcPercent is what GOGC is then. As there is little garbage, memory does not grow
+	// with it: BenchmarkRun says by how much.
+	gcPercent = 800
+)
 
 // bpfLang holds what one run of Gazelle has learned.
 type bpfLang struct {
@@ -70,7 +78,15 @@ func (*bpfLang) RegisterFlags(*flag.FlagSet, string, *config.Config) {}
 
 func (*bpfLang) CheckFlags(*flag.FlagSet, *config.Config) error { return nil }
 
-func (*bpfLang) Before(context.Context) {}
+// Before makes the garbage collector run less often, unless the environment says how
+// often it shall. Of what Gazelle allocates, most lives until the run ends: syntax
+// trees of all BUILD files, rules, scans. Collections find little, and with more
+// rules they take a larger share of the time than generating those.
+func (*bpfLang) Before(context.Context) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+}
 
 func (l *bpfLang) DoneGeneratingRules() { l.ahead.stop() }
 

@@ -206,7 +206,7 @@ func (l *bpfLang) load(c *config.Config, rel string) {
 		return
 	}
 	l.lib.loaded[rel] = true
-	d := &folder{rel: rel, build: buildFile(c, rel), files: regularFiles(c, rel)}
+	d := &folder{rel: rel, build: buildFile(c, rel), files: regularFiles(c, rel), taken: make(map[string]bool)}
 	if len(d.files) == 0 {
 		return
 	}
@@ -216,7 +216,6 @@ func (l *bpfLang) load(c *config.Config, rel string) {
 	d.c = c.Clone()
 	d.c.Exts[languageName] = getConfig(c).inFolder(rel, d.build)
 	if d.build != nil {
-		d.taken = make(map[string]bool)
 		for _, r := range d.build.Rules {
 			if _, ours := kinds[kindOf(d.c, r)]; !ours {
 				d.taken[r.Name()] = true

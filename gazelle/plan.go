@@ -66,7 +66,7 @@ type folder struct {
 	generated    []string
 	build        *rule.File
 	hasGoLibrary bool
-	// taken has the names of targets of other languages.
+	// taken has the names of targets of other languages, then those of the plan, too.
 	taken map[string]bool
 }
 
@@ -188,9 +188,10 @@ func (l *bpfLang) planFolder(d *folder) *plan {
 	}
 	slices.Sort(sources)
 
-	scans := make(map[string]*bpfc.File)
-	parts := make(map[string]bool)
-	for _, name := range sources {
+	// Most folders have one source, and need none of the maps.
+	scans := make([]*bpfc.File, len(sources))
+	var parts map[string]bool
+	for i, name := range sources {
 		flags := defines(bc.copts)
 		for _, r := range compiled(name) {
 			flags = slices.Concat(flags, r.AttrStrings("defines"))
@@ -212,18 +213,21 @@ func (l *bpfLang) planFolder(d *folder) *plan {
 			log.Printf("%s does not parse: its rules are left as they are", path.Join(d.rel, name))
 			continue
 		}
-		scans[name] = scan
+		scans[i] = scan
 		for _, inc := range scan.Includes {
 			part, ok := under(d.rel, inc.File)
 			if ok && part != name && slices.Contains(sources, part) && bc.kinds[part] == "" {
+				if parts == nil {
+					parts = make(map[string]bool)
+				}
 				parts[part] = true
 			}
 		}
 	}
 
-	groups := make(map[*rule.Rule]*unit)
-	for _, name := range sources {
-		scan := scans[name]
+	var groups map[*rule.Rule]*unit
+	for i, name := range sources {
+		scan := scans[i]
 		if scan == nil || parts[name] {
 			continue
 		}
@@ -250,7 +254,10 @@ func (l *bpfLang) planFolder(d *folder) *plan {
 		}
 		u := &unit{kind: kind, rel: d.rel, srcs: []string{name}, scans: []*bpfc.File{scan}, c: d.c, existing: r}
 		p.units = append(p.units, u)
-		if r != nil {
+		if r != nil && kind != skeletonKind {
+			if groups == nil {
+				groups = make(map[*rule.Rule]*unit)
+			}
 			groups[r] = u
 		}
 		// Each further skeleton of one file has its own name and import path.
@@ -285,19 +292,15 @@ func (l *bpfLang) planFolder(d *folder) *plan {
 // name gives units names and import paths.
 func (l *bpfLang) name(d *folder, p *plan, existing map[string]map[string][]*rule.Rule) {
 	bc := getConfig(d.c)
-	taken := make(map[string]bool)
-	for name := range d.taken {
-		taken[name] = true
-	}
+	taken := d.taken
 	packages := 0
-	seen := make(map[string]bool)
-	for _, u := range p.units {
+	for i, u := range p.units {
 		if u.existing != nil {
 			taken[u.existing.Name()] = true
 		}
-		if u.kind != objectKind && !seen[u.srcs[0]] {
+		// The units of one file follow each other.
+		if u.kind != objectKind && (i == 0 || p.units[i-1].kind == objectKind || p.units[i-1].srcs[0] != u.srcs[0]) {
 			packages++
-			seen[u.srcs[0]] = true
 		}
 	}
 	inFolder := packages == 1 && (bc.naming == namingFolder || bc.naming == namingAuto && !d.hasGoLibrary)
@@ -404,8 +407,12 @@ func importPath(c *config.Config, rel string) string {
 // library among them, and those named .bpf.h that nothing in the folder includes.
 func (l *bpfLang) assignHeaders(d *folder, p *plan, sources []string) {
 	bc := getConfig(d.c)
-	owners := make(map[string][]*unit)
+	// Many folders have no header.
+	var owners map[string][]*unit
 	own := func(header string, units ...*unit) {
+		if owners == nil {
+			owners = make(map[string][]*unit)
+		}
 		owners[header] = units
 		for _, u := range units {
 			if !slices.Contains(u.hdrs, header) {
@@ -413,7 +420,7 @@ func (l *bpfLang) assignHeaders(d *folder, p *plan, sources []string) {
 			}
 		}
 	}
-	foreign := make(map[string]bool)
+	var foreign map[string]bool
 	var headerLibraries []*unit
 	if d.build != nil {
 		for _, r := range d.build.Rules {
@@ -431,6 +438,9 @@ func (l *bpfLang) assignHeaders(d *folder, p *plan, sources []string) {
 				h = strings.TrimPrefix(h, ":")
 				switch {
 				case u == nil:
+					if foreign == nil {
+						foreign = make(map[string]bool)
+					}
 					foreign[h] = true
 				case l.isFile(d.c, path.Join(d.rel, h)), slices.Contains(d.generated, h):
 					own(h, u)
@@ -451,15 +461,17 @@ func (l *bpfLang) assignHeaders(d *folder, p *plan, sources []string) {
 	}
 
 	// Who includes whom, in this folder.
-	includers := make(map[string]map[string]bool)
+	var includers map[string]map[string]bool
 	var order []string
 	meet := func(header string) {
+		if includers == nil {
+			includers = make(map[string]map[string]bool)
+		}
 		if includers[header] == nil {
 			includers[header] = make(map[string]bool)
 			order = append(order, header)
 		}
 	}
-	bySource := make(map[string][]*unit)
 	note := func(scan *bpfc.File) {
 		for _, inc := range scan.Includes {
 			header, ok := "", false
@@ -481,8 +493,7 @@ func (l *bpfLang) assignHeaders(d *folder, p *plan, sources []string) {
 		}
 	}
 	for _, u := range p.units {
-		for i, scan := range u.scans {
-			bySource[u.srcs[i]] = append(bySource[u.srcs[i]], u)
+		for _, scan := range u.scans {
 			note(scan)
 		}
 	}
@@ -528,6 +539,15 @@ func (l *bpfLang) assignHeaders(d *folder, p *plan, sources []string) {
 		}
 	}
 
+	var bySource map[string][]*unit
+	if len(order) > 0 {
+		bySource = make(map[string][]*unit)
+		for _, u := range p.units {
+			for _, src := range u.srcs {
+				bySource[src] = append(bySource[src], u)
+			}
+		}
+	}
 	// Headers take the owner of what includes them, from the sources on.
 	decide := func(h string, known bool) bool {
 		set := make(map[*unit]bool)

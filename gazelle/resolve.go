@@ -183,13 +183,23 @@ func (l *bpfLang) resolveInclude(ix *ruleIndex, u *unit, inc bpfc.Include) (labe
 		}
 	}
 	isVmlinux := path.Base(inc.Path) == "vmlinux.h"
-	for i, name := range append([]string{inc.Path}, names...) {
-		if i > 0 && name == inc.Path {
+	override := func(name string) (label.Label, bool) {
+		spec := resolve.ImportSpec{Lang: languageName, Imp: name}
+		found, ok := resolve.FindRuleWithOverride(c, spec, languageName)
+		if !ok {
+			return label.NoLabel, false
+		}
+		return local(c, found.Abs(c.RepoName, u.rel)), true
+	}
+	if found, ok := override(inc.Path); ok {
+		return found, true
+	}
+	for _, name := range names {
+		if name == inc.Path {
 			continue
 		}
-		spec := resolve.ImportSpec{Lang: languageName, Imp: name}
-		if found, ok := resolve.FindRuleWithOverride(c, spec, languageName); ok {
-			return local(c, found.Abs(c.RepoName, u.rel)), true
+		if found, ok := override(name); ok {
+			return found, true
 		}
 	}
 	var found []label.Label
@@ -596,7 +606,7 @@ func (l *bpfLang) check(ix *ruleIndex, u *unit) {
 			}
 		}
 	}
-	note(u.label(), u.scans, !writtenOut(u.existing, "srcs"))
+	note(u.label(), u.scans, u.kind != skeletonKind && !writtenOut(u.existing, "srcs"))
 	complete := u.c.IndexLibraries
 	missing := slices.Clip(u.resolved.missing)
 	for _, at := range linked {

@@ -70,6 +70,8 @@ type preprocessor struct {
 	known []macro
 	// names has all that may be the name of a macro.
 	names words
+	// includes is where those of the file are put.
+	includes []Include
 	// space is where expansions are put.
 	space []token
 	// argTokens and argLists have the arguments of the macro calls that are being
@@ -104,6 +106,7 @@ func (p *preprocessor) begin(s *Scanner, file *File) {
 		space:   p.space[:0],
 		known:   p.known[:0],
 
+		includes:  p.includes[:0],
 		argTokens: p.argTokens[:0],
 		argLists:  p.argLists[:0],
 	}
@@ -799,7 +802,7 @@ func (p *preprocessor) include(hash token, line []token) {
 			file = p.scanner.lexed(name, nil)
 		}
 	}
-	p.file.Includes = append(p.file.Includes, inc)
+	p.includes = append(p.includes, inc)
 	if file == nil || p.once[file] {
 		return
 	}

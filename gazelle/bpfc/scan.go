@@ -166,11 +166,12 @@ func (s *Scanner) Scan(name string, content []byte, defines []string) *File {
 	u.pp.pushFile(main)
 	u.toks = u.parse(u.toks[:0])
 	u.finish()
+	file.Includes = append([]Include(nil), u.pp.includes...)
 
 	// Nothing of the result refers to the unit. What a large file took is not kept.
 	u.tokens = main.tokens
 	if cap(u.tokens) <= maxKept && cap(u.toks) <= maxKept && len(u.decls) <= maxKept &&
-		cap(u.pp.frames) <= maxKept && cap(u.pp.space) <= maxKept && cap(u.pp.argTokens) <= maxKept && len(u.pp.macros) <= maxKept {
+		cap(u.pp.frames) <= maxKept && cap(u.pp.includes) <= maxKept && cap(u.pp.space) <= maxKept && cap(u.pp.argTokens) <= maxKept && len(u.pp.macros) <= maxKept {
 		units.Put(u)
 	}
 	return file
