@@ -4,9 +4,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"math/bits"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"weak"
@@ -182,8 +184,8 @@ func checkByteOrder(spec *ebpf.CollectionSpec) error {
 // on kernels before 5.5, and for sections that hold a spin lock, a timer or a
 // kptr. Pointers taken before then point to memory that nobody else sees.
 //
-// On error nothing stays in the kernel, and Load may be called again. For a
-// rejected program it is a [*VerifierError]; the loader's own, a
+// On error nothing stays in the kernel, no pin that Load has made either, and Load may
+// be called again. For a rejected program it is a [*VerifierError]; the loader's own, a
 // [*ebpf.VerifierError], is reachable through [errors.As] as well.
 func (o *Object) Load() error {
 	return o.LoadWithOptions(ebpf.CollectionOptions{})
@@ -258,6 +260,15 @@ func (o *Object) load(opts ebpf.CollectionOptions) (err error) {
 		}
 	}
 	spec.Maps = specsToLoad(o.spec.Maps, &opts.Maps)
+	pins, err := pinsToMake(spec.Maps, reused, opts.Maps.PinPath)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if o.state != loaded {
+			err = removePins(err, pins)
+		}
+	}()
 	if o.arena != nil {
 		m, err := o.arena.create(spec.Maps[o.arena.Map], arenaValues, reused[o.arena.Map], opts.Maps)
 		if err != nil {
@@ -401,6 +412,38 @@ func specsToLoad(specs map[string]*ebpf.MapSpec, opts *ebpf.MapOptions) map[stri
 		toLoad[name] = withRingSize(spec, pageSize)
 	}
 	return toLoad
+}
+
+// pinsToMake returns the paths at which the loader will pin maps: those of maps to be
+// pinned by their names that are neither reused nor pinned there already. The loader
+// pins a map when it creates it, and does not take the pin back when something else
+// fails.
+func pinsToMake(specs map[string]*ebpf.MapSpec, reused map[string]*ebpf.Map, dir string) ([]string, error) {
+	var paths []string
+	for name, spec := range specs {
+		if spec.Pinning != ebpf.PinByName || spec.Name == "" || reused[name] != nil {
+			continue
+		}
+		path := filepath.Join(dir, spec.Name)
+		_, err := os.Lstat(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			paths = append(paths, path)
+		} else if err != nil {
+			return nil, fmt.Errorf("map %s: look for its pin: %w", name, err)
+		}
+	}
+	return paths, nil
+}
+
+// removePins removes the pins that a load has made before it failed with err, and
+// returns err with what went wrong here.
+func removePins(err error, paths []string) error {
+	for _, path := range paths {
+		if bad := os.Remove(path); bad != nil && !errors.Is(bad, fs.ErrNotExist) {
+			err = errors.Join(err, fmt.Errorf("unpin a map: %w", bad))
+		}
+	}
+	return err
 }
 
 // withRingSize returns the map, with the number of bytes that a ring buffer holds

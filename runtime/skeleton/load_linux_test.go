@@ -1,0 +1,105 @@
+package skeleton
+
+import (
+	"encoding/binary"
+	"errors"
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/features"
+	"golang.org/x/sys/unix"
+
+	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+)
+
+// newTestObject returns an object of these maps and programs.
+func newTestObject(t *testing.T, specs []*ebpf.MapSpec, programs ...*ebpf.ProgramSpec) *Object {
+	t.Helper()
+	kerneltest.BPF(t)
+	o := &Object{name: "test", spec: &ebpf.CollectionSpec{
+		Maps:      make(map[string]*ebpf.MapSpec),
+		Programs:  make(map[string]*ebpf.ProgramSpec),
+		ByteOrder: binary.NativeEndian,
+	}}
+	for _, ms := range specs {
+		o.spec.Maps[ms.Name] = ms
+	}
+	for _, ps := range programs {
+		o.spec.Programs[ps.Name] = ps
+		o.progs = append(o.progs, newProgram(o, ProgDesc{name: ps.Name}, ps))
+	}
+	return o
+}
+
+// newTestProgram returns a program that does not attach by itself.
+func newTestProgram(name string, insns ...asm.Instruction) *ebpf.ProgramSpec {
+	return &ebpf.ProgramSpec{Name: name, Type: ebpf.XDP, SectionName: "xdp", License: "GPL", Instructions: insns}
+}
+
+// A failed Load takes back the pins that it has made, and no others.
+func TestFailedLoadUnpins(t *testing.T) {
+	kerneltest.BPFFS(t)
+	dir, err := os.MkdirTemp("/sys/fs/bpf", "failed")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	spec := func(name string) *ebpf.MapSpec {
+		return &ebpf.MapSpec{Name: name, Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1, Pinning: ebpf.PinByName}
+	}
+	maps := []*ebpf.MapSpec{spec("before"), spec("new"), spec("reused")}
+	if features.HaveMapType(ebpf.Arena) == nil {
+		arena := spec("memory")
+		arena.Type, arena.KeySize, arena.ValueSize, arena.Flags = ebpf.Arena, 0, 0, unix.BPF_F_MMAPABLE
+		maps = append(maps, arena)
+	}
+	opts := ebpf.CollectionOptions{Maps: ebpf.MapOptions{PinPath: dir}}
+	before, err := ebpf.NewMapWithOptions(maps[0], opts.Maps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer before.Close()
+	other, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	opts.MapReplacements = map[string]*ebpf.Map{"reused": other}
+
+	// R0 is not set.
+	bad := newTestProgram("bad", asm.Return())
+	o := newTestObject(t, maps, bad)
+	if len(maps) > 3 {
+		o.arena = &arena{ArenaDesc: ArenaDesc{Map: "memory"}, initial: []byte{1}}
+	}
+	pinned := func() []string {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, e := range entries {
+			names = append(names, e.Name())
+		}
+		return names
+	}
+	var rejected *VerifierError
+	if err := o.LoadWithOptions(opts); !errors.As(err, &rejected) {
+		t.Errorf("want a VerifierError: %v", err)
+	}
+	if got := pinned(); !slices.Equal(got, []string{"before"}) {
+		t.Errorf("after Load failed, there are pins %q, want the one of before", got)
+	}
+
+	bad.Instructions = asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()}
+	if err := o.LoadWithOptions(opts); err != nil {
+		t.Fatal(err)
+	}
+	defer o.coll.Close()
+	if got := pinned(); len(got) != len(maps)-1 {
+		t.Errorf("after Load, there are pins %q, want all maps but the reused one", got)
+	}
+}
