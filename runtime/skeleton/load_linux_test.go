@@ -103,3 +103,20 @@ func TestFailedLoadUnpins(t *testing.T) {
 		t.Errorf("after Load, there are pins %q, want all maps but the reused one", got)
 	}
 }
+
+// A program array needs the programs that it holds.
+func TestElementNotToBeLoaded(t *testing.T) {
+	calls := &ebpf.MapSpec{Name: "calls", Type: ebpf.ProgramArray, KeySize: 4, ValueSize: 4, MaxEntries: 2, Contents: []ebpf.MapKV{{Key: uint32(1), Value: "called"}}}
+	o := newTestObject(t, []*ebpf.MapSpec{calls}, newTestProgram("called", asm.Mov.Imm(asm.R0, 0), asm.Return()))
+	o.progs[0].SetAutoload(false)
+	const want = "load test: map calls: element 1 is program called, which is not to be loaded: call its SetAutoload(true), or take it out of Spec().Contents"
+	if err := o.Load(); err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+
+	calls.Contents = nil
+	if err := o.Load(); err != nil {
+		t.Fatal(err)
+	}
+	o.coll.Close()
+}

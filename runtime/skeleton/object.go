@@ -9,6 +9,7 @@ import (
 	"math/bits"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"weak"
@@ -291,6 +292,9 @@ func (o *Object) load(opts ebpf.CollectionOptions) (err error) {
 	if spec.Programs, err = o.programsToLoad(kernelVars, ops); err != nil {
 		return err
 	}
+	if err := o.checkElements(&spec); err != nil {
+		return err
+	}
 	if !kernelHasFloats() {
 		replaceFloats(&spec)
 	}
@@ -393,6 +397,24 @@ func (o *Object) programsToLoad(kernelVars ksyms, ops *structOpsLoad) (map[strin
 		specs[p.name] = spec
 	}
 	return specs, nil
+}
+
+// checkElements returns an error when a program array is to hold a program that is not
+// to be loaded.
+func (o *Object) checkElements(spec *ebpf.CollectionSpec) error {
+	for _, name := range slices.Sorted(maps.Keys(spec.Maps)) {
+		m := spec.Maps[name]
+		if m.Type != ebpf.ProgramArray {
+			continue
+		}
+		for _, kv := range m.Contents {
+			program, ok := kv.Value.(string)
+			if ok && o.spec.Programs[program] != nil && spec.Programs[program] == nil {
+				return fmt.Errorf("map %s: element %v is program %s, which is not to be loaded: call its SetAutoload(true), or take it out of Spec().Contents", name, kv.Key, program)
+			}
+		}
+	}
+	return nil
 }
 
 // defaultPinPath is where libbpf pins maps that are declared with
