@@ -9,6 +9,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/features"
 	"golang.org/x/sys/unix"
 
@@ -119,4 +120,26 @@ func TestElementNotToBeLoaded(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.coll.Close()
+}
+
+// A kfunc is found without the flavour of its declaration, and is none when it has
+// other parameters.
+func TestFindKfunc(t *testing.T) {
+	kerneltest.BPF(t)
+	void := &btf.FuncProto{Return: new(btf.Void)}
+	number := &btf.FuncProto{Return: new(btf.Void), Params: []btf.FuncParam{{Name: "n", Type: &btf.Int{Name: "int", Size: 4, Encoding: btf.Signed}}}}
+	cache := btf.NewCache()
+	id, _, err := findKfunc(&btf.Func{Name: "bpf_rcu_read_lock", Type: void}, cache)
+	if errors.Is(err, btf.ErrNotFound) {
+		t.Skip("needs a kernel with bpf_rcu_read_lock (6.2)")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if flavour, _, err := findKfunc(&btf.Func{Name: "bpf_rcu_read_lock___new", Type: void}, cache); err != nil || flavour != id {
+		t.Errorf("with a flavour it is %d (%v), want %d", flavour, err, id)
+	}
+	if _, _, err := findKfunc(&btf.Func{Name: "bpf_rcu_read_lock___new", Type: number}, cache); !errors.Is(err, errIncompatible) {
+		t.Errorf("with another parameter: %v", err)
+	}
 }

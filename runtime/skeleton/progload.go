@@ -353,7 +353,10 @@ func (o *Object) bindExterns(insns asm.Instructions, cache *btf.Cache) (modules 
 			if errors.Is(err, btf.ErrNotFound) && !e.weak {
 				err = fmt.Errorf("neither the kernel nor one of its modules has it: declare it __weak and ask bpf_ksym_exists, or call SetAutoload(false): %w", ebpf.ErrNotSupported)
 			}
-			if err != nil && !errors.Is(err, btf.ErrNotFound) {
+			// As for libbpf, one that differs is none: it is how a program asks which of
+			// two prototypes the kernel has.
+			missing := errors.Is(err, btf.ErrNotFound) || errors.Is(err, errIncompatible)
+			if err != nil && !(e.weak && missing) {
 				return modules, fmt.Errorf("kfunc %s: %w", name, err)
 			}
 			if module != nil {
@@ -423,16 +426,21 @@ func (o *Object) externs() (map[string]extern, error) {
 	return externs, nil
 }
 
-// findKfunc returns the number of a function of the kernel, or of a module.
+// errIncompatible says that a function of the kernel is not as the object declares it.
+var errIncompatible = errors.New("has other parameters or results in the kernel: declare it as the kernel does")
+
+// findKfunc returns the number of a function of the kernel, or of a module. The
+// function has the name of local without its flavour. It fails with [btf.ErrNotFound]
+// when there is none, and with [errIncompatible].
 func findKfunc(local *btf.Func, cache *btf.Cache) (btf.TypeID, *btf.Handle, error) {
-	f, types, module, err := kernelType[*btf.Func](local.Name, cache)
+	f, types, module, err := kernelType[*btf.Func](essentialName(local.Name), cache)
 	if err != nil {
 		return 0, nil, err
 	}
 	id, err := types.TypeID(f)
 	if err == nil {
 		if bad := btf.CheckTypeCompatibility(local.Type, f.Type); bad != nil {
-			err = fmt.Errorf("has other parameters or results in the kernel: declare it as the kernel does: %w", bad)
+			err = fmt.Errorf("%w: %w", errIncompatible, bad)
 		}
 	}
 	if err != nil {
