@@ -1,10 +1,12 @@
 package skeleton
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -23,7 +25,7 @@ func newTestObject(t *testing.T, specs []*ebpf.MapSpec, programs ...*ebpf.Progra
 	o := &Object{name: "test", spec: &ebpf.CollectionSpec{
 		Maps:      make(map[string]*ebpf.MapSpec),
 		Programs:  make(map[string]*ebpf.ProgramSpec),
-		ByteOrder: binary.NativeEndian,
+		ByteOrder: binary.LittleEndian, // as all machines that run this test
 	}}
 	for _, ms := range specs {
 		o.spec.Maps[ms.Name] = ms
@@ -141,5 +143,29 @@ func TestFindKfunc(t *testing.T) {
 	}
 	if _, _, err := findKfunc(&btf.Func{Name: "bpf_rcu_read_lock___new", Type: number}, cache); !errors.Is(err, errIncompatible) {
 		t.Errorf("with another parameter: %v", err)
+	}
+}
+
+// A program that was rejected is a [VerifierError] with the log disabled too, and one
+// that the kernel does not look at is none.
+func TestOwnLoadWithoutLog(t *testing.T) {
+	kerneltest.BPF(t)
+	spec := newTestProgram("bad", asm.Return()) // R0 is not set
+	var insns bytes.Buffer
+	if err := spec.Instructions.Marshal(&insns, binary.LittleEndian); err != nil {
+		t.Fatal(err)
+	}
+	code := progCode{insns: insns.Bytes()}
+	var rejected *ebpf.VerifierError
+	if _, err := code.load(spec, ebpf.ProgramOptions{}); !errors.As(err, &rejected) || len(rejected.Log) == 0 {
+		t.Errorf("want a VerifierError with a log: %v", err)
+	}
+	_, err := code.load(spec, ebpf.ProgramOptions{LogDisabled: true})
+	if !errors.As(err, &rejected) || len(rejected.Log) != 0 || !strings.Contains(err.Error(), "LogDisabled") {
+		t.Errorf("want a VerifierError that says why it has no log: %v", err)
+	}
+	spec.Flags = 1 << 31
+	if _, err := code.load(spec, ebpf.ProgramOptions{}); err == nil || errors.As(err, &rejected) || !strings.Contains(err.Error(), "without a look") {
+		t.Errorf("with flags that no kernel has: %v", err)
 	}
 }

@@ -139,6 +139,11 @@ func (o *Object) loadProgram(spec *ebpf.ProgramSpec, loaded map[string]*ebpf.Map
 	if len(spec.Instructions) == 0 {
 		return nil, errors.New("has no instructions")
 	}
+	// An old kernel may lack what such programs refer to as well, and says of neither
+	// that it is too old.
+	if err := checkAttachType(spec, opts.Cache); err != nil {
+		return nil, err
+	}
 	var code progCode
 	defer code.Close()
 	insns := slices.Clone(spec.Instructions)
@@ -170,6 +175,26 @@ func (o *Object) loadProgram(spec *ebpf.ProgramSpec, loaded map[string]*ebpf.Map
 	}
 	code.insns = buf.Bytes()
 	return code.load(spec, opts.Programs)
+}
+
+// checkAttachType returns an error when the kernel does not know the kind of program.
+func checkAttachType(spec *ebpf.ProgramSpec, cache *btf.Cache) error {
+	name, version := "BPF_TRACE_FSESSION", "7.0"
+	if spec.Type == ebpf.LSM {
+		name, version = "BPF_LSM_CGROUP", "6.0"
+	}
+	kernel, err := cache.Kernel()
+	if err != nil {
+		return fmt.Errorf("BTF of the kernel: %w", err)
+	}
+	var known *btf.Enum
+	if err := kernel.TypeByName("bpf_attach_type", &known); err != nil {
+		return fmt.Errorf("enum bpf_attach_type in the BTF of the kernel: %w", err)
+	}
+	if !slices.ContainsFunc(known.Values, func(v btf.EnumValue) bool { return v.Name == name }) {
+		return fmt.Errorf("programs of this section need a kernel of version %s or later: call SetAutoload(false) on this one: %w", version, ebpf.ErrNotSupported)
+	}
+	return nil
 }
 
 // useMaps makes the instructions refer to the maps that were created.

@@ -110,26 +110,23 @@ func (c *progCode) load(spec *ebpf.ProgramSpec, opts ebpf.ProgramOptions) (*ebpf
 			attr.logSize = min(max(2*attr.logSize, attr.logTrueSize), maxLogSize)
 			continue
 		}
-		return nil, loadError(spec, err, log)
+		return nil, loadError(err, log, opts.LogDisabled)
 	}
 }
 
 // loadError makes of the kernel's answer an error as the loader returns it: an
-// [*ebpf.VerifierError] when the verifier says why.
-func loadError(spec *ebpf.ProgramSpec, cause error, log []byte) error {
+// [*ebpf.VerifierError] when the verifier says why, or could not as nobody asked it.
+func loadError(cause error, log []byte, logDisabled bool) error {
+	if logDisabled {
+		return &ebpf.VerifierError{Cause: fmt.Errorf("%w (the options have LogDisabled: load without it to see why)", cause)}
+	}
 	text, _, _ := strings.Cut(string(log), "\x00")
 	var lines []string
 	for line := range strings.Lines(strings.TrimSpace(text)) {
 		lines = append(lines, strings.TrimRight(line, " \t\r\n"))
 	}
 	if len(lines) == 0 || len(lines) == 1 && strings.HasPrefix(lines[0], "processed ") {
-		// The kernel did not come to look at the instructions, as with kinds of programs
-		// that it does not know.
-		version := "7.0"
-		if spec.Type == ebpf.LSM {
-			version = "6.0"
-		}
-		return fmt.Errorf("load program: %w", needsVersion(cause, "programs of this section", version))
+		return fmt.Errorf("load program: the kernel refuses it without a look at its instructions: %w", cause)
 	}
 	// What was put in the place of something that the kernel lacks.
 	end := strings.Join(lines[max(0, len(lines)-4):], "\n")
