@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -167,5 +168,32 @@ func TestOwnLoadWithoutLog(t *testing.T) {
 	spec.Flags = 1 << 31
 	if _, err := code.load(spec, ebpf.ProgramOptions{}); err == nil || errors.As(err, &rejected) || !strings.Contains(err.Error(), "without a look") {
 		t.Errorf("with flags that no kernel has: %v", err)
+	}
+}
+
+// That the kernel does not take the types of a program is no complaint of the verifier
+// of programs.
+func TestRefusedTypes(t *testing.T) {
+	// A name that is none in C.
+	fn := &btf.Func{Name: "a b", Linkage: btf.GlobalFunc, Type: &btf.FuncProto{Return: &btf.Int{Name: "int", Size: 4, Encoding: btf.Signed}}}
+	first := btf.WithFuncMetadata(asm.Mov.Imm(asm.R0, 1), fn).WithSymbol("f")
+	loaders := newTestProgram("f", first, asm.Return())
+	own := newTestProgram("f", first, asm.Return())
+	own.Type, own.AttachType, own.AttachTo, own.SectionName = ebpf.LSM, ebpf.AttachLSMCgroup, "socket_bind", "lsm_cgroup/socket_bind"
+	for _, spec := range []*ebpf.ProgramSpec{loaders, own} {
+		t.Run(spec.SectionName, func(t *testing.T) {
+			err := newTestObject(t, nil, spec).Load()
+			if spec == own && errors.Is(err, ebpf.ErrNotSupported) {
+				t.Skipf("needs a kernel with hooks of cgroups (6.0): %v", err)
+			}
+			var theirs *ebpf.VerifierError
+			if !errors.As(err, &theirs) {
+				t.Fatalf("want an ebpf.VerifierError about BTF: %v", err)
+			}
+			var rejected *VerifierError
+			if want := fmt.Sprintf("load test: program f, SEC(%q): load BTF: ", spec.SectionName); errors.As(err, &rejected) || !strings.HasPrefix(err.Error(), want) {
+				t.Errorf("%v does not begin with %q", err, want)
+			}
+		})
 	}
 }

@@ -88,8 +88,8 @@ func (o *Object) loadOwn(l *ownLoad, coll *ebpf.Collection, opts ebpf.Collection
 			continue
 		}
 		prog, err := o.loadProgram(spec, coll.Maps, opts)
-		var verr *ebpf.VerifierError
-		if errors.As(err, &verr) {
+		// One inside another error is about the program's BTF, not its instructions.
+		if verr, ok := err.(*ebpf.VerifierError); ok {
 			return p.rejected(verr)
 		}
 		if err != nil {
