@@ -5,6 +5,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
+	"iter"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -54,14 +57,14 @@ func TestFailedLoadUnpins(t *testing.T) {
 	spec := func(name string) *ebpf.MapSpec {
 		return &ebpf.MapSpec{Name: name, Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1, Pinning: ebpf.PinByName}
 	}
-	maps := []*ebpf.MapSpec{spec("before"), spec("new"), spec("reused")}
+	specs := []*ebpf.MapSpec{spec("before"), spec("new"), spec("reused")}
 	if features.HaveMapType(ebpf.Arena) == nil {
 		arena := spec("memory")
 		arena.Type, arena.KeySize, arena.ValueSize, arena.Flags = ebpf.Arena, 0, 0, unix.BPF_F_MMAPABLE
-		maps = append(maps, arena)
+		specs = append(specs, arena)
 	}
 	opts := ebpf.CollectionOptions{Maps: ebpf.MapOptions{PinPath: dir}}
-	before, err := ebpf.NewMapWithOptions(maps[0], opts.Maps)
+	before, err := ebpf.NewMapWithOptions(specs[0], opts.Maps)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,8 +78,8 @@ func TestFailedLoadUnpins(t *testing.T) {
 
 	// R0 is not set.
 	bad := newTestProgram("bad", asm.Return())
-	o := newTestObject(t, maps, bad)
-	if len(maps) > 3 {
+	o := newTestObject(t, specs, bad)
+	if len(specs) > 3 {
 		o.arena = &arena{ArenaDesc: ArenaDesc{Map: "memory"}, initial: []byte{1}}
 	}
 	pinned := func() []string {
@@ -103,7 +106,7 @@ func TestFailedLoadUnpins(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer o.coll.Close()
-	if got := pinned(); len(got) != len(maps)-1 {
+	if got := pinned(); len(got) != len(specs)-1 {
 		t.Errorf("after Load, there are pins %q, want all maps but the reused one", got)
 	}
 }
@@ -195,5 +198,28 @@ func TestRefusedTypes(t *testing.T) {
 				t.Errorf("%v does not begin with %q", err, want)
 			}
 		})
+	}
+}
+
+// A symbol without an address does not keep those after it from having theirs.
+func TestFindAddresses(t *testing.T) {
+	list := func(lines ...string) iter.Seq2[kernelSymbol, error] {
+		return func(yield func(kernelSymbol, error) bool) {
+			for _, line := range lines {
+				addr, name, _ := strings.Cut(line, " ")
+				if !yield(kernelSymbol{addr: []byte(addr), name: []byte(name)}, nil) {
+					return
+				}
+			}
+		}
+	}
+	symbols := map[string]uint64{"zero": 0, "last": 0, "missing": 0}
+	err := findAddresses(symbols, list("1 first", "0 zero", "ff last"))
+	if want := map[string]uint64{"zero": 0, "last": 0xff, "missing": 0}; !maps.Equal(symbols, want) || !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("addresses %v (%v), want %v and that one is hidden", symbols, err, want)
+	}
+	err = findAddresses(map[string]uint64{"twice": 0}, list("1 twice", "2 twice"))
+	if err == nil || !strings.HasPrefix(err.Error(), "ksym twice: ") || !strings.Contains(err.Error(), "SetAutoload(false)") {
+		t.Errorf("of two symbols of one name: %v", err)
 	}
 }

@@ -1,7 +1,10 @@
 package skeleton
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"iter"
 	"math"
 	"os"
 	"regexp"
@@ -189,9 +192,15 @@ func progLoad(attr *progLoadAttr) (int, error) {
 }
 
 // kernelAddresses sets the addresses of the symbols of the kernel. It leaves out those
-// that the kernel does not have, and fails with [fs.ErrPermission] when it hides them.
+// that the kernel does not have, and fails with [fs.ErrPermission], but for all others,
+// when it hides some.
 func kernelAddresses(symbols map[string]uint64) error {
-	for s, err := range kernelSymbols() {
+	return findAddresses(symbols, kernelSymbols())
+}
+
+func findAddresses(symbols map[string]uint64, all iter.Seq2[kernelSymbol, error]) error {
+	var hidden error
+	for s, err := range all {
 		if err != nil {
 			return err
 		}
@@ -200,13 +209,18 @@ func kernelAddresses(symbols map[string]uint64) error {
 			continue
 		}
 		addr, err := s.address()
+		if errors.Is(err, fs.ErrPermission) {
+			// It may be this one only: some symbols are at zero.
+			hidden = err
+			continue
+		}
 		if err != nil {
 			return err
 		}
 		if known != 0 && known != uint64(addr) {
-			return fmt.Errorf("the kernel has more than one symbol %s", s.name)
+			return fmt.Errorf("ksym %s: the kernel has more than one symbol of this name, and cannot be told which: declare one whose name is there once in %s, or call SetAutoload(false)", s.name, kallsyms)
 		}
 		symbols[string(s.name)] = uint64(addr)
 	}
-	return nil
+	return hidden
 }
