@@ -9,6 +9,8 @@ import (
 	"iter"
 	"maps"
 	"os"
+	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -222,4 +224,42 @@ func TestFindAddresses(t *testing.T) {
 	if err == nil || !strings.HasPrefix(err.Error(), "ksym twice: ") || !strings.Contains(err.Error(), "SetAutoload(false)") {
 		t.Errorf("of two symbols of one name: %v", err)
 	}
+}
+
+// Types are decoded once, and again when the kernel has other modules.
+func TestSharedBTF(t *testing.T) {
+	dir := t.TempDir()
+	add := func(name string) {
+		t.Helper()
+		// While there is the old file, the new one has another number.
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path+".new", nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(path+".new", path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shared := btfCache{dir: dir}
+	last := shared.get()
+	for _, step := range []struct {
+		name string
+		do   func()
+		same bool
+	}{
+		{"nothing", func() {}, true},
+		{"a module is loaded", func() { add("module") }, false},
+		{"a module is loaded again", func() { add("module") }, false},
+		{"nothing again", func() {}, true},
+		{"a module is removed", func() { _ = os.Remove(filepath.Join(dir, "module")) }, false},
+		{"there are no modules", func() { _ = os.Remove(dir) }, true},
+	} {
+		step.do()
+		cache := shared.get()
+		if (cache == last) != step.same {
+			t.Errorf("%s: the cache is the same: %v, want %v", step.name, !step.same, step.same)
+		}
+		last = cache
+	}
+	runtime.KeepAlive(last)
 }

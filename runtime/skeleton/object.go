@@ -196,7 +196,8 @@ func (o *Object) Load() error {
 // verifier's log level, pin paths or maps to use instead of new ones.
 //
 // When opts has no Cache, loads share the decoded BTF of the kernel with each
-// other for as long as the garbage collector leaves it in memory.
+// other for as long as the garbage collector leaves it in memory and the kernel has
+// the same modules.
 func (o *Object) LoadWithOptions(opts ebpf.CollectionOptions) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -645,20 +646,41 @@ func (o *Object) Close() error {
 // sharedBTF holds the decoded BTF of the running kernel, which costs many
 // times what loading a program does. It is held weakly: a process that loads
 // once at its start does not keep it forever.
-var sharedBTF btfCache
+var sharedBTF = btfCache{dir: "/sys/kernel/btf"}
 
 type btfCache struct {
+	// dir has a file for the BTF of the kernel and of each of its modules.
+	dir   string
 	mu    sync.Mutex
 	cache weak.Pointer[btf.Cache]
+	// files are those that were in dir when the cache was made.
+	files []os.FileInfo
 }
 
 func (c *btfCache) get() *btf.Cache {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if cache := c.cache.Value(); cache != nil {
+	// A module that is loaded again may have other types, and a cache keeps those of
+	// the first time. Its file is another one then, as its number says.
+	files := c.list()
+	if cache := c.cache.Value(); cache != nil && slices.EqualFunc(files, c.files, os.SameFile) {
 		return cache
 	}
 	cache := btf.NewCache()
-	c.cache = weak.Make(cache)
+	c.cache, c.files = weak.Make(cache), files
 	return cache
+}
+
+// list returns the files in dir, none where there is no such folder: on kernels before
+// 5.4 and on other systems.
+func (c *btfCache) list() []os.FileInfo {
+	entries, _ := os.ReadDir(c.dir)
+	files := make([]os.FileInfo, 0, len(entries))
+	for _, e := range entries {
+		// A file that is gone by now is that of a module that goes.
+		if info, err := e.Info(); err == nil {
+			files = append(files, info)
+		}
+	}
+	return files
 }
