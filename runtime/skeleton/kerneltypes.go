@@ -13,12 +13,12 @@ import (
 // kernel itself; the caller closes it. It fails with [btf.ErrNotFound] when nobody
 // has the type.
 func kernelType[T btf.Type](name string, cache *btf.Cache) (typ T, spec *btf.Spec, module *btf.Handle, err error) {
-	spec, err = cache.Kernel()
+	kernel, err := cache.Kernel()
 	if err != nil {
 		return typ, nil, nil, fmt.Errorf("BTF of the kernel: %w", err)
 	}
-	if err = spec.TypeByName(name, &typ); !errors.Is(err, btf.ErrNotFound) {
-		return typ, spec, nil, err
+	if err = kernel.TypeByName(name, &typ); !errors.Is(err, btf.ErrNotFound) {
+		return typ, kernel, nil, err
 	}
 	// The cache has a list of modules too, but not those that came after it was made.
 	it := new(btf.HandleIterator)
@@ -32,6 +32,14 @@ func kernelType[T btf.Type](name string, cache *btf.Cache) (typ T, spec *btf.Spe
 			continue
 		}
 		spec, err := cache.Module(info.Name)
+		if err == nil {
+			err = spec.TypeByName(name, &typ)
+		}
+		if err == nil {
+			// The module may have been loaded again since the cache has its types: the
+			// numbers that the kernel looks up are those of this handle.
+			spec, err = it.Handle.Spec(kernel)
+		}
 		if err == nil {
 			err = spec.TypeByName(name, &typ)
 		}

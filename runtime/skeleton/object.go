@@ -4,9 +4,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"math/bits"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"weak"
@@ -182,8 +185,8 @@ func checkByteOrder(spec *ebpf.CollectionSpec) error {
 // on kernels before 5.5, and for sections that hold a spin lock, a timer or a
 // kptr. Pointers taken before then point to memory that nobody else sees.
 //
-// On error nothing stays in the kernel, and Load may be called again. For a
-// rejected program it is a [*VerifierError]; the loader's own, a
+// On error nothing stays in the kernel, no pin that Load has made either, and Load may
+// be called again. For a rejected program it is a [*VerifierError]; the loader's own, a
 // [*ebpf.VerifierError], is reachable through [errors.As] as well.
 func (o *Object) Load() error {
 	return o.LoadWithOptions(ebpf.CollectionOptions{})
@@ -193,7 +196,8 @@ func (o *Object) Load() error {
 // verifier's log level, pin paths or maps to use instead of new ones.
 //
 // When opts has no Cache, loads share the decoded BTF of the kernel with each
-// other for as long as the garbage collector leaves it in memory.
+// other for as long as the garbage collector leaves it in memory and the kernel has
+// the same modules.
 func (o *Object) LoadWithOptions(opts ebpf.CollectionOptions) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -258,6 +262,15 @@ func (o *Object) load(opts ebpf.CollectionOptions) (err error) {
 		}
 	}
 	spec.Maps = specsToLoad(o.spec.Maps, &opts.Maps)
+	pins, err := pinsToMake(spec.Maps, reused, opts.Maps.PinPath)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if o.state != loaded {
+			err = removePins(err, pins)
+		}
+	}()
 	if o.arena != nil {
 		m, err := o.arena.create(spec.Maps[o.arena.Map], arenaValues, reused[o.arena.Map], opts.Maps)
 		if err != nil {
@@ -278,6 +291,9 @@ func (o *Object) load(opts ebpf.CollectionOptions) (err error) {
 	}
 	defer kernelVars.Close()
 	if spec.Programs, err = o.programsToLoad(kernelVars, ops); err != nil {
+		return err
+	}
+	if err := o.checkElements(&spec); err != nil {
 		return err
 	}
 	if !kernelHasFloats() {
@@ -384,6 +400,24 @@ func (o *Object) programsToLoad(kernelVars ksyms, ops *structOpsLoad) (map[strin
 	return specs, nil
 }
 
+// checkElements returns an error when a program array is to hold a program that is not
+// to be loaded.
+func (o *Object) checkElements(spec *ebpf.CollectionSpec) error {
+	for _, name := range slices.Sorted(maps.Keys(spec.Maps)) {
+		m := spec.Maps[name]
+		if m.Type != ebpf.ProgramArray {
+			continue
+		}
+		for _, kv := range m.Contents {
+			program, ok := kv.Value.(string)
+			if ok && o.spec.Programs[program] != nil && spec.Programs[program] == nil {
+				return fmt.Errorf("map %s: element %v is program %s, which is not to be loaded: call its SetAutoload(true), or take it out of Spec().Contents", name, kv.Key, program)
+			}
+		}
+	}
+	return nil
+}
+
 // defaultPinPath is where libbpf pins maps that are declared with
 // LIBBPF_PIN_BY_NAME.
 const defaultPinPath = "/sys/fs/bpf"
@@ -401,6 +435,38 @@ func specsToLoad(specs map[string]*ebpf.MapSpec, opts *ebpf.MapOptions) map[stri
 		toLoad[name] = withRingSize(spec, pageSize)
 	}
 	return toLoad
+}
+
+// pinsToMake returns the paths at which the loader will pin maps: those of maps to be
+// pinned by their names that are neither reused nor pinned there already. The loader
+// pins a map when it creates it, and does not take the pin back when something else
+// fails.
+func pinsToMake(specs map[string]*ebpf.MapSpec, reused map[string]*ebpf.Map, dir string) ([]string, error) {
+	var paths []string
+	for name, spec := range specs {
+		if spec.Pinning != ebpf.PinByName || spec.Name == "" || reused[name] != nil {
+			continue
+		}
+		path := filepath.Join(dir, spec.Name)
+		_, err := os.Lstat(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			paths = append(paths, path)
+		} else if err != nil {
+			return nil, fmt.Errorf("map %s: look for its pin: %w", name, err)
+		}
+	}
+	return paths, nil
+}
+
+// removePins removes the pins that a load has made before it failed with err, and
+// returns err with what went wrong here.
+func removePins(err error, paths []string) error {
+	for _, path := range paths {
+		if bad := os.Remove(path); bad != nil && !errors.Is(bad, fs.ErrNotExist) {
+			err = errors.Join(err, fmt.Errorf("unpin a map: %w", bad))
+		}
+	}
+	return err
 }
 
 // withRingSize returns the map, with the number of bytes that a ring buffer holds
@@ -580,20 +646,41 @@ func (o *Object) Close() error {
 // sharedBTF holds the decoded BTF of the running kernel, which costs many
 // times what loading a program does. It is held weakly: a process that loads
 // once at its start does not keep it forever.
-var sharedBTF btfCache
+var sharedBTF = btfCache{dir: "/sys/kernel/btf"}
 
 type btfCache struct {
+	// dir has a file for the BTF of the kernel and of each of its modules.
+	dir   string
 	mu    sync.Mutex
 	cache weak.Pointer[btf.Cache]
+	// files are those that were in dir when the cache was made.
+	files []os.FileInfo
 }
 
 func (c *btfCache) get() *btf.Cache {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if cache := c.cache.Value(); cache != nil {
+	// A module that is loaded again may have other types, and a cache keeps those of
+	// the first time. Its file is another one then, as its number says.
+	files := c.list()
+	if cache := c.cache.Value(); cache != nil && slices.EqualFunc(files, c.files, os.SameFile) {
 		return cache
 	}
 	cache := btf.NewCache()
-	c.cache = weak.Make(cache)
+	c.cache, c.files = weak.Make(cache), files
 	return cache
+}
+
+// list returns the files in dir, none where there is no such folder: on kernels before
+// 5.4 and on other systems.
+func (c *btfCache) list() []os.FileInfo {
+	entries, _ := os.ReadDir(c.dir)
+	files := make([]os.FileInfo, 0, len(entries))
+	for _, e := range entries {
+		// A file that is gone by now is that of a module that goes.
+		if info, err := e.Info(); err == nil {
+			files = append(files, info)
+		}
+	}
+	return files
 }

@@ -88,8 +88,8 @@ func (o *Object) loadOwn(l *ownLoad, coll *ebpf.Collection, opts ebpf.Collection
 			continue
 		}
 		prog, err := o.loadProgram(spec, coll.Maps, opts)
-		var verr *ebpf.VerifierError
-		if errors.As(err, &verr) {
+		// One inside another error is about the program's BTF, not its instructions.
+		if verr, ok := err.(*ebpf.VerifierError); ok {
 			return p.rejected(verr)
 		}
 		if err != nil {
@@ -139,6 +139,11 @@ func (o *Object) loadProgram(spec *ebpf.ProgramSpec, loaded map[string]*ebpf.Map
 	if len(spec.Instructions) == 0 {
 		return nil, errors.New("has no instructions")
 	}
+	// An old kernel may lack what such programs refer to as well, and says of neither
+	// that it is too old.
+	if err := checkAttachType(spec, opts.Cache); err != nil {
+		return nil, err
+	}
 	var code progCode
 	defer code.Close()
 	insns := slices.Clone(spec.Instructions)
@@ -170,6 +175,26 @@ func (o *Object) loadProgram(spec *ebpf.ProgramSpec, loaded map[string]*ebpf.Map
 	}
 	code.insns = buf.Bytes()
 	return code.load(spec, opts.Programs)
+}
+
+// checkAttachType returns an error when the kernel does not know the kind of program.
+func checkAttachType(spec *ebpf.ProgramSpec, cache *btf.Cache) error {
+	name, version := "BPF_TRACE_FSESSION", "7.0"
+	if spec.Type == ebpf.LSM {
+		name, version = "BPF_LSM_CGROUP", "6.0"
+	}
+	kernel, err := cache.Kernel()
+	if err != nil {
+		return fmt.Errorf("BTF of the kernel: %w", err)
+	}
+	var known *btf.Enum
+	if err := kernel.TypeByName("bpf_attach_type", &known); err != nil {
+		return fmt.Errorf("enum bpf_attach_type in the BTF of the kernel: %w", err)
+	}
+	if !slices.ContainsFunc(known.Values, func(v btf.EnumValue) bool { return v.Name == name }) {
+		return fmt.Errorf("programs of this section need a kernel of version %s or later: call SetAutoload(false) on this one: %w", version, ebpf.ErrNotSupported)
+	}
+	return nil
 }
 
 // useMaps makes the instructions refer to the maps that were created.
@@ -353,7 +378,10 @@ func (o *Object) bindExterns(insns asm.Instructions, cache *btf.Cache) (modules 
 			if errors.Is(err, btf.ErrNotFound) && !e.weak {
 				err = fmt.Errorf("neither the kernel nor one of its modules has it: declare it __weak and ask bpf_ksym_exists, or call SetAutoload(false): %w", ebpf.ErrNotSupported)
 			}
-			if err != nil && !errors.Is(err, btf.ErrNotFound) {
+			// As for libbpf, one that differs is none: it is how a program asks which of
+			// two prototypes the kernel has.
+			missing := errors.Is(err, btf.ErrNotFound) || errors.Is(err, errIncompatible)
+			if err != nil && !(e.weak && missing) {
 				return modules, fmt.Errorf("kfunc %s: %w", name, err)
 			}
 			if module != nil {
@@ -423,16 +451,21 @@ func (o *Object) externs() (map[string]extern, error) {
 	return externs, nil
 }
 
-// findKfunc returns the number of a function of the kernel, or of a module.
+// errIncompatible says that a function of the kernel is not as the object declares it.
+var errIncompatible = errors.New("has other parameters or results in the kernel: declare it as the kernel does")
+
+// findKfunc returns the number of a function of the kernel, or of a module. The
+// function has the name of local without its flavour. It fails with [btf.ErrNotFound]
+// when there is none, and with [errIncompatible].
 func findKfunc(local *btf.Func, cache *btf.Cache) (btf.TypeID, *btf.Handle, error) {
-	f, types, module, err := kernelType[*btf.Func](local.Name, cache)
+	f, types, module, err := kernelType[*btf.Func](essentialName(local.Name), cache)
 	if err != nil {
 		return 0, nil, err
 	}
 	id, err := types.TypeID(f)
 	if err == nil {
 		if bad := btf.CheckTypeCompatibility(local.Type, f.Type); bad != nil {
-			err = fmt.Errorf("has other parameters or results in the kernel: declare it as the kernel does: %w", bad)
+			err = fmt.Errorf("%w: %w", errIncompatible, bad)
 		}
 	}
 	if err != nil {

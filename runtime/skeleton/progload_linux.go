@@ -1,7 +1,10 @@
 package skeleton
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"iter"
 	"math"
 	"os"
 	"regexp"
@@ -110,26 +113,23 @@ func (c *progCode) load(spec *ebpf.ProgramSpec, opts ebpf.ProgramOptions) (*ebpf
 			attr.logSize = min(max(2*attr.logSize, attr.logTrueSize), maxLogSize)
 			continue
 		}
-		return nil, loadError(spec, err, log)
+		return nil, loadError(err, log, opts.LogDisabled)
 	}
 }
 
 // loadError makes of the kernel's answer an error as the loader returns it: an
-// [*ebpf.VerifierError] when the verifier says why.
-func loadError(spec *ebpf.ProgramSpec, cause error, log []byte) error {
+// [*ebpf.VerifierError] when the verifier says why, or could not as nobody asked it.
+func loadError(cause error, log []byte, logDisabled bool) error {
+	if logDisabled {
+		return &ebpf.VerifierError{Cause: fmt.Errorf("%w (the options have LogDisabled: load without it to see why)", cause)}
+	}
 	text, _, _ := strings.Cut(string(log), "\x00")
 	var lines []string
 	for line := range strings.Lines(strings.TrimSpace(text)) {
 		lines = append(lines, strings.TrimRight(line, " \t\r\n"))
 	}
 	if len(lines) == 0 || len(lines) == 1 && strings.HasPrefix(lines[0], "processed ") {
-		// The kernel did not come to look at the instructions, as with kinds of programs
-		// that it does not know.
-		version := "7.0"
-		if spec.Type == ebpf.LSM {
-			version = "6.0"
-		}
-		return fmt.Errorf("load program: %w", needsVersion(cause, "programs of this section", version))
+		return fmt.Errorf("load program: the kernel refuses it without a look at its instructions: %w", cause)
 	}
 	// What was put in the place of something that the kernel lacks.
 	end := strings.Join(lines[max(0, len(lines)-4):], "\n")
@@ -192,9 +192,15 @@ func progLoad(attr *progLoadAttr) (int, error) {
 }
 
 // kernelAddresses sets the addresses of the symbols of the kernel. It leaves out those
-// that the kernel does not have, and fails with [fs.ErrPermission] when it hides them.
+// that the kernel does not have, and fails with [fs.ErrPermission], but for all others,
+// when it hides some.
 func kernelAddresses(symbols map[string]uint64) error {
-	for s, err := range kernelSymbols() {
+	return findAddresses(symbols, kernelSymbols())
+}
+
+func findAddresses(symbols map[string]uint64, all iter.Seq2[kernelSymbol, error]) error {
+	var hidden error
+	for s, err := range all {
 		if err != nil {
 			return err
 		}
@@ -203,13 +209,18 @@ func kernelAddresses(symbols map[string]uint64) error {
 			continue
 		}
 		addr, err := s.address()
+		if errors.Is(err, fs.ErrPermission) {
+			// It may be this one only: some symbols are at zero.
+			hidden = err
+			continue
+		}
 		if err != nil {
 			return err
 		}
 		if known != 0 && known != uint64(addr) {
-			return fmt.Errorf("the kernel has more than one symbol %s", s.name)
+			return fmt.Errorf("ksym %s: the kernel has more than one symbol of this name, and cannot be told which: declare one whose name is there once in %s, or call SetAutoload(false)", s.name, kallsyms)
 		}
 		symbols[string(s.name)] = uint64(addr)
 	}
-	return nil
+	return hidden
 }

@@ -60,9 +60,14 @@ func (o *Object) explainLoad(err error) error {
 		return err
 	}
 	for _, p := range o.progs {
-		// The loader has the name in the text only.
-		if strings.HasPrefix(err.Error(), "program "+p.name+": ") {
+		// The loader has the name in the text only, and what the kernel did not take.
+		what, ok := strings.CutPrefix(err.Error(), "program "+p.name+": ")
+		switch {
+		case !ok:
+		case strings.HasPrefix(what, "load program: "):
 			return p.rejected(verr)
+		default:
+			return fmt.Errorf("program %s, SEC(%q): %w", p.name, p.spec.SectionName, errors.Unwrap(err))
 		}
 	}
 	return err

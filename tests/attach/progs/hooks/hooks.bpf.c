@@ -35,6 +35,11 @@ extern bool bpf_session_is_return(void *ctx) __weak __ksym;
 extern __u64 *bpf_session_cookie(void *ctx) __weak __ksym;
 extern void no_such_weak_kfunc(void) __weak __ksym;
 extern void no_such_kfunc(void) __ksym;
+// What follows three underscores tells declarations of one kfunc apart.
+extern void bpf_rcu_read_lock___same(void) __weak __ksym;
+extern void bpf_rcu_read_unlock___same(void) __weak __ksym;
+extern int bpf_rcu_read_lock___other(int n) __weak __ksym;
+extern int bpf_rcu_read_lock___wrong(int n) __ksym;
 
 extern const void security_socket_bind __ksym;
 extern const void no_such_weak_symbol __weak __ksym;
@@ -55,8 +60,8 @@ __u64 global_calls, tail_calls;
 __u32 version;
 __u64 address;
 __u64 weak_address = 1;
-// Whether the kernel has bpf_rcu_read_lock.
-bool has_kfunc;
+// Whether the kernel has bpf_rcu_read_lock, and as which of its declarations.
+bool has_kfunc, has_same, has_other;
 
 __noinline int in_global_function(int n)
 {
@@ -110,6 +115,15 @@ int BPF_PROG(on_bind, struct socket *sock)
 		bpf_rcu_read_lock();
 		has_kfunc = true;
 		bpf_rcu_read_unlock();
+	}
+	if (bpf_ksym_exists(bpf_rcu_read_lock___same)) {
+		bpf_rcu_read_lock___same();
+		has_same = true;
+		bpf_rcu_read_unlock___same();
+	}
+	if (bpf_ksym_exists(bpf_rcu_read_lock___other)) {
+		bpf_rcu_read_lock___other(1);
+		has_other = true;
 	}
 	if (bpf_ksym_exists(no_such_weak_kfunc))
 		no_such_weak_kfunc();
@@ -190,6 +204,13 @@ SEC("?lsm_cgroup/socket_bind")
 int missing_kfunc(void *ctx)
 {
 	no_such_kfunc();
+	return 1;
+}
+
+SEC("?lsm_cgroup/socket_bind")
+int wrong_kfunc(void *ctx)
+{
+	bpf_rcu_read_lock___wrong(1);
 	return 1;
 }
 
