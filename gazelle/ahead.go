@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/bazel-contrib/bazel-gazelle/v2/config"
+	"github.com/bazel-contrib/bazel-gazelle/v2/rule"
 	"github.com/bazel-contrib/bazel-gazelle/v2/walk"
 
 	"github.com/rules-bpf/rules_bpf/gazelle/bpfc"
@@ -193,7 +194,14 @@ func (a *lookahead) next(l *bpfLang, c *config.Config) {
 	}
 }
 
+// sourcesOf returns what to scan of a folder. Where its own directives say whether
+// or how, it is left until they are known.
 func sourcesOf(info walk.DirInfo) []string {
+	if info.File != nil && slices.ContainsFunc(info.File.Directives, func(d rule.Directive) bool {
+		return d.Key == enableDirective || d.Key == coptsDirective || d.Key == searchDirective || d.Key == "ignore"
+	}) {
+		return nil
+	}
 	if !slices.ContainsFunc(info.RegularFiles, isSource) {
 		return nil
 	}

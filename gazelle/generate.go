@@ -54,7 +54,9 @@ func (l *bpfLang) GenerateRules(args language.GenerateArgs) language.GenerateRes
 		switch {
 		case u.kind == libraryKind && u.goName != "":
 			r := rule.NewRule(subskeletonKind, u.goName)
-			r.SetAttr("importpath", u.importpath)
+			if u.importpath != "" {
+				r.SetAttr("importpath", u.importpath)
+			}
 			r.SetAttr("library", ":"+u.name)
 			add(r, nil)
 		case u.kind == objectKind && args.File != nil:

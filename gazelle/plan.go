@@ -30,6 +30,9 @@ type unit struct {
 	scans    []*bpfc.File
 	c        *config.Config
 	existing *rule.Rule
+	// further is set for a rule that somebody wrote although another one has the same
+	// source: what Go packages there are of it, and what they are called, stays.
+	further bool
 	// kept has the dependencies that are marked with # keep.
 	kept []label.Label
 
@@ -76,7 +79,8 @@ func (d *folder) globbed() []string { return d.files }
 // A plan is what targets a folder has.
 type plan struct {
 	units []*unit
-	// broken has the sources that do not parse: their rules stay as they are.
+	// broken has the sources that do not parse, and those that a rule has together
+	// with one: their rules stay as they are.
 	broken map[string]bool
 }
 
@@ -192,12 +196,7 @@ func (l *bpfLang) planFolder(d *folder) *plan {
 	scans := make([]*bpfc.File, len(sources))
 	var parts map[string]bool
 	for i, name := range sources {
-		flags := defines(bc.copts)
-		for _, r := range compiled(name) {
-			flags = slices.Concat(flags, r.AttrStrings("defines"))
-			flags = append(flags, defines(r.AttrStrings("copts"))...)
-		}
-		scan, err := l.scan(d.c, path.Join(d.rel, name), flags)
+		scan, err := l.scan(d.c, path.Join(d.rel, name), flagsOf(bc, compiled(name)...))
 		if err != nil {
 			log.Print(err)
 			p.broken[name] = true
@@ -224,11 +223,12 @@ func (l *bpfLang) planFolder(d *folder) *plan {
 			}
 		}
 	}
+	left := leave(d, p, existing)
 
 	var groups map[*rule.Rule]*unit
 	for i, name := range sources {
 		scan := scans[i]
-		if scan == nil || parts[name] {
+		if p.broken[name] || parts[name] {
 			continue
 		}
 		kind := bc.kinds[name]
@@ -241,42 +241,51 @@ func (l *bpfLang) planFolder(d *folder) *plan {
 		default:
 			kind = libraryKind
 		}
-		rules := existing[kind][name]
-		var r *rule.Rule
-		if len(rules) > 0 {
-			r = rules[0]
-		}
-		// Several sources of one rule were put together by hand.
-		if u := groups[r]; u != nil && kind != skeletonKind {
-			u.srcs = append(u.srcs, name)
-			u.scans = append(u.scans, scan)
-			continue
-		}
-		u := &unit{kind: kind, rel: d.rel, srcs: []string{name}, scans: []*bpfc.File{scan}, c: d.c, existing: r}
-		p.units = append(p.units, u)
-		if r != nil && kind != skeletonKind {
-			if groups == nil {
-				groups = make(map[*rule.Rule]*unit)
+		// add makes a unit of a rule that compiles the source, or of none.
+		add := func(kind string, r *rule.Rule, further bool) {
+			scan := scan
+			if r != nil && len(compiled(name)) > 1 {
+				// Each rule has its own macros.
+				own, err := l.scan(d.c, path.Join(d.rel, name), flagsOf(bc, r))
+				if err == nil && !slices.ContainsFunc(own.Problems, func(p bpfc.Problem) bool { return !p.Rejected }) {
+					scan = own
+				}
 			}
-			groups[r] = u
+			// Several sources of one rule were put together by hand.
+			if u := groups[r]; u != nil {
+				u.srcs = append(u.srcs, name)
+				u.scans = append(u.scans, scan)
+				return
+			}
+			u := &unit{kind: kind, rel: d.rel, srcs: []string{name}, scans: []*bpfc.File{scan}, c: d.c, existing: r, further: further}
+			p.units = append(p.units, u)
+			if r != nil && kind != skeletonKind {
+				if groups == nil {
+					groups = make(map[*rule.Rule]*unit)
+				}
+				groups[r] = u
+			}
 		}
-		// Each further skeleton of one file has its own name and import path.
-		further := rules[min(1, len(rules)):]
-		switch {
-		case kind == objectKind && bc.kinds[name] == "":
-			// Somebody wants both.
-			further = existing[skeletonKind][name]
-		case kind != skeletonKind:
-			continue
+		rules := existing[kind][name]
+		if len(rules) == 0 {
+			add(kind, nil, false)
 		}
-		for _, other := range further {
-			again := *u
-			again.kind, again.existing = skeletonKind, other
-			p.units = append(p.units, &again)
+		for i, r := range rules {
+			add(kind, r, i > 0)
+		}
+		// With a rule of the right kind there, one of another is no leftover: somebody
+		// wants both.
+		for _, other := range []string{skeletonKind, objectKind, libraryKind} {
+			if other == kind || len(rules) == 0 || bc.kinds[name] != "" {
+				continue
+			}
+			for _, r := range existing[other][name] {
+				add(other, r, true)
+			}
 		}
 	}
 	l.name(d, p, existing)
-	l.assignHeaders(d, p, sources)
+	l.assignHeaders(d, p, sources, left)
 	for _, u := range p.units {
 		u.includes = searched(bc, u)
 		u.kept = keptLabels(u.existing, "deps", u.rel)
@@ -289,6 +298,47 @@ func (l *bpfLang) planFolder(d *folder) *plan {
 	return p
 }
 
+// flagsOf returns the macros that a source is scanned with for rules.
+func flagsOf(bc *bpfConfig, rules ...*rule.Rule) []string {
+	flags := defines(bc.copts)
+	for _, r := range rules {
+		flags = slices.Concat(flags, r.AttrStrings("defines"))
+		flags = append(flags, defines(r.AttrStrings("copts"))...)
+	}
+	return flags
+}
+
+// leave finds the rules that stay as they are because of a source that does not
+// parse, and their other sources, which stay with them. It takes their names.
+func leave(d *folder, p *plan, existing map[string]map[string][]*rule.Rule) map[*rule.Rule]bool {
+	if len(p.broken) == 0 {
+		return nil
+	}
+	left := make(map[*rule.Rule]bool)
+	for again := true; again; {
+		again = false
+		for _, kind := range []string{skeletonKind, objectKind, libraryKind} {
+			for name, rules := range existing[kind] {
+				for _, r := range rules {
+					switch {
+					case p.broken[name] && !left[r]:
+						left[r], again = true, true
+					case !p.broken[name] && left[r]:
+						p.broken[name], again = true, true
+					}
+				}
+			}
+		}
+	}
+	for r := range left {
+		d.taken[r.Name()] = true
+		if of := subskeletonOf(d, r.Name()); of != nil {
+			d.taken[of.Name()] = true
+		}
+	}
+	return left
+}
+
 // name gives units names and import paths.
 func (l *bpfLang) name(d *folder, p *plan, existing map[string]map[string][]*rule.Rule) {
 	bc := getConfig(d.c)
@@ -298,8 +348,15 @@ func (l *bpfLang) name(d *folder, p *plan, existing map[string]map[string][]*rul
 		if u.existing != nil {
 			taken[u.existing.Name()] = true
 		}
+		if u.kind == objectKind || u.further && u.kind == libraryKind && subskeletonOf(d, u.existing.Name()) == nil {
+			continue
+		}
 		// The units of one file follow each other.
-		if u.kind != objectKind && (i == 0 || p.units[i-1].kind == objectKind || p.units[i-1].srcs[0] != u.srcs[0]) {
+		again := false
+		for j := i - 1; j >= 0 && p.units[j].srcs[0] == u.srcs[0]; j-- {
+			again = again || p.units[j].kind != objectKind
+		}
+		if !again {
 			packages++
 		}
 	}
@@ -337,7 +394,7 @@ func (l *bpfLang) name(d *folder, p *plan, existing map[string]map[string][]*rul
 				u.name = free(name, "_skel")
 			}
 			u.goName, u.importpath = u.name, importpath
-			if src := u.srcs[0]; len(existing[skeletonKind][src]) > 1 || len(existing[objectKind][src]) > 0 && u.existing != nil {
+			if u.further || len(existing[skeletonKind][u.srcs[0]]) > 1 {
 				u.importpath = u.existing.AttrString("importpath")
 			}
 		case objectKind:
@@ -355,7 +412,10 @@ func (l *bpfLang) name(d *folder, p *plan, existing map[string]map[string][]*rul
 			u.importpath = importpath
 			if r := subskeletonOf(d, u.name); r != nil {
 				u.goName = r.Name()
-			} else {
+				if u.further || len(existing[libraryKind][u.srcs[0]]) > 1 {
+					u.importpath = r.AttrString("importpath")
+				}
+			} else if !u.further {
 				u.goName = free(name, "_subskel")
 			}
 		}
@@ -405,7 +465,9 @@ func importPath(c *config.Config, rel string) string {
 // include is that unit's. What only final objects include, each of them lists.
 // All others are a library of headers: those that several units include with a
 // library among them, and those named .bpf.h that nothing in the folder includes.
-func (l *bpfLang) assignHeaders(d *folder, p *plan, sources []string) {
+// Units of the same source have the same headers. Those of rules that are left as
+// they are stay with them.
+func (l *bpfLang) assignHeaders(d *folder, p *plan, sources []string, left map[*rule.Rule]bool) {
 	bc := getConfig(d.c)
 	// Many folders have no header.
 	var owners map[string][]*unit
@@ -426,7 +488,7 @@ func (l *bpfLang) assignHeaders(d *folder, p *plan, sources []string) {
 		for _, r := range d.build.Rules {
 			kind := kindOf(d.c, r)
 			headersOnly := kind == libraryKind && len(attrStrings(r, "srcs", d.globbed)) == 0
-			if !headersOnly && !hasHeaders(kind) || r.Attr("hdrs") == nil {
+			if !headersOnly && !hasHeaders(kind) && !left[r] || r.Attr("hdrs") == nil {
 				continue
 			}
 			var u *unit
@@ -525,20 +587,6 @@ func (l *bpfLang) assignHeaders(d *folder, p *plan, sources []string) {
 			}
 		}
 	}
-	var libraries []*unit
-	for _, u := range p.units {
-		if u.kind == libraryKind {
-			libraries = append(libraries, u)
-			for _, src := range u.srcs {
-				for _, h := range []string{stem(src) + headerSuffix, stem(src) + ".h"} {
-					if slices.Contains(d.files, h) && owners[h] == nil && !foreign[h] {
-						own(h, u)
-					}
-				}
-			}
-		}
-	}
-
 	var bySource map[string][]*unit
 	if len(order) > 0 {
 		bySource = make(map[string][]*unit)
@@ -548,6 +596,23 @@ func (l *bpfLang) assignHeaders(d *folder, p *plan, sources []string) {
 			}
 		}
 	}
+	var libraries []*unit
+	for _, u := range p.units {
+		if u.kind != libraryKind {
+			continue
+		}
+		if !u.further {
+			libraries = append(libraries, u)
+		}
+		for _, src := range u.srcs {
+			for _, h := range []string{stem(src) + headerSuffix, stem(src) + ".h"} {
+				if slices.Contains(d.files, h) && owners[h] == nil && !foreign[h] {
+					own(h, unitsOf(p, src)...)
+				}
+			}
+		}
+	}
+
 	// Headers take the owner of what includes them, from the sources on.
 	decide := func(h string, known bool) bool {
 		set := make(map[*unit]bool)
@@ -574,7 +639,7 @@ func (l *bpfLang) assignHeaders(d *folder, p *plan, sources []string) {
 			return false
 		case len(units) == 0 && len(libraries) == 1:
 			own(h, libraries[0])
-		case len(units) == 0 || len(units) > 1 && shared:
+		case len(units) == 0 || shared && !ofOneSource(units):
 			own(h, header())
 		default:
 			own(h, units...)
@@ -618,6 +683,22 @@ func (l *bpfLang) assignHeaders(d *folder, p *plan, sources []string) {
 	for _, u := range p.units {
 		slices.Sort(u.hdrs)
 	}
+}
+
+// unitsOf returns the units that compile a source.
+func unitsOf(p *plan, src string) []*unit {
+	var out []*unit
+	for _, u := range p.units {
+		if slices.Contains(u.srcs, src) {
+			out = append(out, u)
+		}
+	}
+	return out
+}
+
+// ofOneSource reports whether units all compile the same.
+func ofOneSource(units []*unit) bool {
+	return !slices.ContainsFunc(units, func(u *unit) bool { return !slices.Equal(u.srcs, units[0].srcs) })
 }
 
 // inPackage returns a file relative to the folder if it belongs to the folder's

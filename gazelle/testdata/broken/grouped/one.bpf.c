@@ -1,0 +1,3 @@
+#include <linux/bpf.h>
+
+int one = 1;

@@ -1,0 +1,7 @@
+#include <linux/bpf.h>
+#include "two.bpf.h"
+
+int two(int n)
+{
+	return (n;
+}
