@@ -30,7 +30,7 @@ def _header_info(ctx):
             ]),
             quote_includes = depset(both(".")),
         ))],
-        cc_infos = [dep[CcInfo] for dep in ctx.attr.deps],
+        cc_infos = [dep[CcInfo] for dep in ctx.attr.deps if CcInfo in dep],
     )
 
 def _bpf_library_impl(ctx):

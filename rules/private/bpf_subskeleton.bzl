@@ -1,5 +1,6 @@
 """bpf_subskeleton: the Go package of a BPF library."""
 
+load("@rules_cc//cc/common:cc_info.bzl", "CcInfo")
 load("@rules_go//go:def.bzl", "go_rule")
 load("//rules:providers.bzl", "BpfLibraryInfo", "BpfSubskeletonInfo")
 load("//rules/private/actions:skeleton.bzl", "generate_subskeleton")
@@ -33,7 +34,10 @@ def _bpf_subskeleton_impl(ctx):
         )
 
     made = generated_package(ctx, suffix = "_subskel", generate = generate)
-    return made.providers + [
+
+    # In deps, it stands for the library.
+    headers = [ctx.attr.library[CcInfo]] if CcInfo in ctx.attr.library else []
+    return made.providers + headers + [
         library,
         BpfSubskeletonInfo(
             importpath = ctx.attr.importpath,

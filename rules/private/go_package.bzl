@@ -74,7 +74,11 @@ def generated_package(ctx, *, suffix, generate, deps = []):
       the output groups of a Go package.
     """
     go = go_context(ctx, importpath = ctx.attr.importpath, maybe_needs_cc_toolchain = False)
-    source = go.declare_file(go, path = ctx.label.name + suffix + ".go")
+    folder, slash, base = ctx.label.name.rpartition("/")
+    if base[0] in "_.":
+        # Go leaves out files that begin so.
+        base = "x" + base
+    source = go.declare_file(go, path = folder + slash + base + suffix + ".go")
     generate(source)
     go_info = new_go_info(
         go,

@@ -59,13 +59,14 @@ def compile_srcs_problem(ctx, toolchain):
 def _object_path(label, src):
     """Returns the path of a source's object in the package, without its ending."""
     package = label.package + "/" if label.package else ""
-    path = src.short_path
+    path = src.short_path.removesuffix("." + src.extension)
+    if src.owner.repo_name == label.repo_name and path.removeprefix("../{}/".format(label.repo_name)).startswith(package):
+        path = path.removeprefix("../{}/".format(label.repo_name))
+        return "_bpf_objs/{}/{}".format(label.name, path.removeprefix(package))
 
-    # Of another repository, whose short_path is ../repository/path.
-    if path.startswith("../"):
-        path = path[len("../"):]
-    path = path.removeprefix(package)
-    return "_bpf_objs/{}/{}".format(label.name, path.removesuffix("." + src.extension))
+    # Another package may have a source of the same path. Of another repository,
+    # short_path is ../repository/path.
+    return "_bpf_objs_of_others/{}/{}".format(label.name, path.removeprefix("../"))
 
 def compile_srcs(ctx, toolchain, srcs):
     """Compiles sources, each to an object of its own.
@@ -88,7 +89,7 @@ def compile_srcs(ctx, toolchain, srcs):
             cpu = ctx.attr._target_cpu[TargetCpuInfo],
             src = src,
             hdrs = ctx.files.hdrs,
-            deps = [dep[CcInfo].compilation_context for dep in ctx.attr.deps],
+            deps = [dep[CcInfo].compilation_context for dep in ctx.attr.deps if CcInfo in dep],
             copts = ctx.attr.copts,
             defines = ctx.attr.defines,
             includes = ctx.attr.includes,

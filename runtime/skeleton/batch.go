@@ -159,16 +159,17 @@ func lookupBatches[K any](m *UntypedMap, op string, call batchLookup, size int, 
 		return
 	}
 	// No batch is larger than the map, and the memory need not be either.
-	size = min(size, max(1, int(km.MaxEntries())))
+	limit := int(capacity(km))
+	size = min(size, max(1, limit))
 	keys, values := make([]K, size), allocate(size)
 	var cursor ebpf.MapBatchCursor
 	for {
 		n, err := call(km, &cursor, elements(keys), values, nil)
 		// ErrKeyNotExist comes with the last batch.
 		last := errors.Is(err, ebpf.ErrKeyNotExist)
-		if errors.Is(err, syscall.ENOSPC) && size < int(km.MaxEntries()) {
+		if errors.Is(err, syscall.ENOSPC) && size < limit {
 			// The next bucket does not fit, and the cursor is still before it.
-			size = min(2*size, int(km.MaxEntries()))
+			size = min(2*size, limit)
 			keys, values = make([]K, size), allocate(size)
 			continue
 		}

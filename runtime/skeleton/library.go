@@ -3,6 +3,7 @@ package skeleton
 import (
 	"encoding/binary"
 	"fmt"
+	"reflect"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
@@ -115,7 +116,8 @@ func Variable[T any](name string, field **T) VarDesc {
 // The pointers are into the memory of obj's section structs, and as valid as pointers
 // into these: for as long as they are used. Handles and slots are those of obj.
 func OpenLibrary(obj Any, desc LibraryDesc) error {
-	if obj == nil {
+	// A field for a skeleton that nobody has set is a nil pointer.
+	if v := reflect.ValueOf(obj); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		return fmt.Errorf("open library %s: no skeleton given: open that of the object first", desc.Name)
 	}
 	o := obj.object()

@@ -10,7 +10,9 @@ import (
 	"github.com/cilium/ebpf/perf"
 )
 
-// PerfReader reads the records of a perf event array as values of type T.
+// PerfReader reads the records of a perf event array as values of type T. One
+// goroutine at a time may call Read, All, CPU and Tail; SetDeadline and Close may be
+// called from others meanwhile.
 type PerfReader[T any] struct {
 	reader *perf.Reader
 	record perf.Record

@@ -19,7 +19,9 @@ type RingBuffer struct{ UntypedMap }
 // records with bpf_perf_event_output. Read it with [NewPerfReader].
 type PerfEventArray struct{ UntypedMap }
 
-// RingReader reads the records of a ring buffer as values of type T.
+// RingReader reads the records of a ring buffer as values of type T. One goroutine
+// at a time may call Read, All and Tail; SetDeadline and Close may be called from
+// others meanwhile.
 type RingReader[T any] struct {
 	reader *ringbuf.Reader
 	record ringbuf.Record

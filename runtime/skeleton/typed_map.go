@@ -16,8 +16,8 @@ import (
 // descriptors, as in maps of sockets, it stores a descriptor and reads the number
 // by which the kernel knows the same.
 //
-// Its methods may be called from several goroutines. They fail before Load, with
-// [ErrNotLoaded], and after Close. Padding in keys is zero, as it must be in the
+// Its methods may be called from several goroutines, and before Close, which does not
+// wait for them. They fail before Load, with [ErrNotLoaded], and after Close. Padding in keys is zero, as it must be in the
 // keys that programs use.
 type Map[K, V any] struct {
 	UntypedMap
@@ -184,6 +184,7 @@ func (m *Map[K, V]) All() iter.Seq2[Entry[K, V], error] {
 // many keys as the map can hold that is given up.
 func keys[K any](km *ebpf.Map, key *K) iter.Seq[error] {
 	return func(yield func(error) bool) {
+		limit := capacity(km)
 		next := new(K)
 		err := km.NextKey(nil, unsafe.Pointer(next))
 		for n := uint32(0); ; n++ {
@@ -193,7 +194,7 @@ func keys[K any](km *ebpf.Map, key *K) iter.Seq[error] {
 			case err != nil:
 				yield(err)
 				return
-			case n >= km.MaxEntries():
+			case n >= limit:
 				// A map that is full of other keys by now ends here as well.
 				yield(ebpf.ErrIterationAborted)
 				return
@@ -205,6 +206,21 @@ func keys[K any](km *ebpf.Map, key *K) iter.Seq[error] {
 			}
 		}
 	}
+}
+
+// noCommonLRU is the kernel's BPF_F_NO_COMMON_LRU.
+const noCommonLRU = 1 << 1
+
+// capacity returns how many entries a map can hold. For LRU hashes with a list for
+// each CPU, the kernel makes the number a multiple of that of the possible CPUs
+// (htab_map_alloc in kernel/bpf/hashtab.c), and the handle does not have it.
+func capacity(km *ebpf.Map) uint32 {
+	if km.Flags()&noCommonLRU != 0 {
+		if info, err := km.Info(); err == nil {
+			return info.MaxEntries
+		}
+	}
+	return km.MaxEntries()
 }
 
 // PerCPUMap is a handle on a map that has a value for every possible CPU behind

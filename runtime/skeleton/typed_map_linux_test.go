@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"structs"
@@ -53,6 +54,62 @@ func inKernel[M any, P interface {
 	}
 	base.loaded.Store(km)
 	return m
+}
+
+// Of an LRU hash with a list for each CPU, the kernel rounds the number of entries.
+func TestAllOfFullMap(t *testing.T) {
+	cpus := ebpf.MustPossibleCPU()
+	if cpus < 2 {
+		t.Skip("needs more than one possible CPU")
+	}
+	m := inKernel[Map[uint32, uint64]](t, &ebpf.MapSpec{
+		Type: ebpf.LRUHash, KeySize: 4, ValueSize: 8, MaxEntries: uint32(4*cpus + 1), Flags: unix.BPF_F_NO_COMMON_LRU,
+	})
+	// Each CPU fills its list.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var before unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &before); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := unix.SchedSetaffinity(0, &before); err != nil {
+			t.Error(err)
+		}
+	}()
+	key := uint32(0)
+	for cpu := range cpus {
+		var one unix.CPUSet
+		one.Set(cpu)
+		if !before.IsSet(cpu) || unix.SchedSetaffinity(0, &one) != nil {
+			continue
+		}
+		for range 5 {
+			if err := m.Put(key, 1); err != nil {
+				t.Fatal(err)
+			}
+			key++
+		}
+	}
+	want := map[uint32]bool{}
+	for k := range key {
+		if _, err := m.Lookup(k); err == nil {
+			want[k] = true
+		}
+	}
+	if before.Count() == cpus && len(want) != 5*cpus {
+		t.Fatalf("%d entries: the kernel does not round", len(want))
+	}
+	got := map[uint32]bool{}
+	for entry, err := range m.All() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got[entry.Key] = true
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("All has %d entries, want %d", len(got), len(want))
+	}
 }
 
 func TestMap(t *testing.T) {

@@ -34,7 +34,8 @@ type UserRingWriter[T any] struct {
 }
 
 // NewUserRingWriter returns a writer to m, which must be closed after use. A map has
-// one writer at a time: two would write over each other's records.
+// one writer at a time: two would write over each other's records. It fails when not
+// even the empty ring buffer has room for a record.
 func NewUserRingWriter[T any](m *UserRingBuffer) (*UserRingWriter[T], error) {
 	km, err := m.get()
 	if err != nil {
@@ -44,6 +45,10 @@ func NewUserRingWriter[T any](m *UserRingBuffer) (*UserRingWriter[T], error) {
 		return nil, m.fail("write to", err)
 	}
 	page, size := os.Getpagesize(), int(km.MaxEntries())
+	if total := recordSize[T](); total > uint64(size) {
+		var zero T
+		return nil, m.fail("write to", fmt.Errorf("a record of %T takes %d bytes, and the ring buffer has %d: raise max_entries", zero, total, size))
+	}
 	// The kernel lets nobody write to the programs' own page.
 	consumer, err := unix.Mmap(km.FD(), 0, page, unix.PROT_READ, unix.MAP_SHARED)
 	if err != nil {
@@ -57,6 +62,12 @@ func NewUserRingWriter[T any](m *UserRingBuffer) (*UserRingWriter[T], error) {
 	return &UserRingWriter[T]{name: m.name, mask: uint64(size) - 1, consumer: consumer, producer: producer, records: producer[page:]}, nil
 }
 
+// recordHeader is what each record begins with, in bytes: its length.
+const recordHeader = 8
+
+// recordSize returns how many bytes of the ring buffer a record takes.
+func recordSize[T any]() uint64 { return (uint64(sizeOf[T]()) + recordHeader + 7) &^ 7 }
+
 // Write sends a value, which is there for the next program that drains the ring
 // buffer. It does not wait: it fails with [ErrRingFull] when there is no room, and
 // with [ErrWriterClosed] after Close.
@@ -66,9 +77,7 @@ func (w *UserRingWriter[T]) Write(value T) error {
 	if w.producer == nil {
 		return fmt.Errorf("write to map %s: %w", w.name, ErrWriterClosed)
 	}
-	// Each record begins with its length, in a header of 8 bytes.
-	const header = 8
-	total := (uint64(sizeOf[T]()) + header + 7) &^ 7
+	total := recordSize[T]()
 	written := position(w.producer)
 	start := written.Load()
 	if room := w.mask + 1 - (start - position(w.consumer).Load()); room < total {
@@ -76,7 +85,7 @@ func (w *UserRingWriter[T]) Write(value T) error {
 	}
 	record := w.records[start&w.mask:]
 	*(*[2]uint32)(unsafe.Pointer(&record[0])) = [2]uint32{uint32(sizeOf[T]())}
-	copy(record[header:], bytesOf(&value))
+	copy(record[recordHeader:], bytesOf(&value))
 	// Programs see nothing of it before.
 	written.Store(start + total)
 	return nil

@@ -428,6 +428,10 @@ func TestUserRingBuffer(t *testing.T) {
 	if _, err := skeleton.NewUserRingWriter[*int](skel.Maps.Commands); err == nil {
 		t.Error("a writer of Go pointers")
 	}
+	// With its header, one that is as large as all of the memory does not fit.
+	if _, err := skeleton.NewUserRingWriter[[64 << 10]byte](skel.Maps.Commands); err == nil || !strings.Contains(err.Error(), "raise max_entries") {
+		t.Errorf("a writer of records that never fit: %v", err)
+	}
 }
 
 func TestArrayOfMaps(t *testing.T) {

@@ -459,12 +459,16 @@ func TestClosed(t *testing.T) {
 }
 
 func TestNoObject(t *testing.T) {
-	for want, obj := range map[string]skeleton.Any{
-		"no skeleton given":        nil,
-		"the skeleton is not open": new(plain.Skeleton),
+	for _, tc := range []struct {
+		want string
+		obj  skeleton.Any
+	}{
+		{"no skeleton given", nil},
+		{"no skeleton given", (*plain.Skeleton)(nil)},
+		{"the skeleton is not open", new(plain.Skeleton)},
 	} {
-		if _, err := limiter.Open(obj); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("got %v, want %q", err, want)
+		if _, err := limiter.Open(tc.obj); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("got %v, want %q", err, tc.want)
 		}
 	}
 }

@@ -126,6 +126,50 @@ def _subskeleton_test_impl(ctx):
 
 _subskeleton_test = analysistest.make(_subskeleton_test_impl)
 
+# A subskeleton whose name no Go file can begin with.
+
+def _hidden_test_impl(ctx):
+    # Arrange
+    env = analysistest.begin(ctx)
+    target = analysistest.target_under_test(env)
+
+    # Act
+    sources = short_paths(target[OutputGroupInfo].go_srcs)
+
+    # Assert
+    asserts.equals(env, [_PACKAGE + "/more/_hidden_/more/x_hidden_subskel.go"], sources)
+    return analysistest.end(env)
+
+_hidden_test = analysistest.make(_hidden_test_impl)
+
+# An object of a source of another package, with a subskeleton for a library.
+
+def _others_test_impl(ctx):
+    # Arrange
+    env = analysistest.begin(ctx)
+
+    # Act
+    compiles = find_actions(env, "BpfCompile")
+    link = find_action(env, "BpfLink")
+
+    # Assert: two sources of one path are two objects, and the library is linked.
+    bin = analysistest.target_bin_dir_path(env)
+    asserts.equals(
+        env,
+        ["{}/{}".format(bin, path) for path in [
+            _PACKAGE + "/_bpf_objs/others_bpf/rules/tests/analysis/other.bpf.o",
+            _PACKAGE + "/_bpf_objs_of_others/others_bpf/rules/tests/analysis/other.bpf.o",
+        ] + _BASE_OBJECTS],
+        link.argv[4:],
+    )
+
+    # Assert: its headers are there.
+    assert_in_order(env, ["-DBASE=1", "-I{}/include".format(_PACKAGE)], compiles[0].argv)
+    asserts.true(env, _PACKAGE + "/include/base.bpf.h" in short_paths(compiles[0].inputs), "the library's header")
+    return analysistest.end(env)
+
+_others_test = analysistest.make(_others_test_impl)
+
 # A skeleton with a subskeleton.
 
 def _skeleton_test_impl(ctx):
@@ -178,7 +222,7 @@ _error_test = analysistest.make(
     expect_failure = True,
 )
 
-def libraries_test_suite(name, base, object, subskeleton, skeleton, errors):
+def libraries_test_suite(name, base, object, subskeleton, hidden, others, skeleton, errors):
     """Declares the tests.
 
     Args:
@@ -186,6 +230,8 @@ def libraries_test_suite(name, base, object, subskeleton, skeleton, errors):
       base: a bpf_library with all attributes set.
       object: a bpf_object at the top of a diamond of libraries.
       subskeleton: the bpf_subskeleton of `base`.
+      hidden: a bpf_subskeleton with an underscore in front of its name.
+      others: a bpf_object of sources of two packages, with `subskeleton` in deps.
       skeleton: a bpf_skeleton of `object` with `subskeleton`.
       errors: by target, parts of the message with which it fails.
     """
@@ -193,7 +239,9 @@ def libraries_test_suite(name, base, object, subskeleton, skeleton, errors):
     _object_test(name = "object_test", target_under_test = object)
     _subskeleton_test(name = "subskeleton_test", target_under_test = subskeleton)
     _skeleton_test(name = "skeleton_test", target_under_test = skeleton)
-    tests = [":library_test", ":object_test", ":subskeleton_test", ":skeleton_test"]
+    _hidden_test(name = "hidden_test", target_under_test = hidden)
+    _others_test(name = "others_test", target_under_test = others)
+    tests = [":library_test", ":object_test", ":subskeleton_test", ":skeleton_test", ":hidden_test", ":others_test"]
     for target, messages in errors.items():
         test = target.lstrip(":") + "_test"
         _error_test(name = test, messages = messages, target_under_test = target)
