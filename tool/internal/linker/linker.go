@@ -42,6 +42,9 @@
 // which a declaration may leave out. What is behind a pointer is compared by name.
 // Declarations of maps must say what the definition says.
 //
+// A file that defines and refers to nothing has no BTF, and adds nothing. A link of
+// such files alone is an error.
+//
 // Sections of one name must have the same flags and entries of the same size, and
 // are concatenated. One may have contents where another is zeros (SHT_NOBITS): the
 // result has contents. Sections license and version must be equal and are kept

@@ -344,6 +344,17 @@ func TestRules(t *testing.T) {
 			},
 			never: []string{"Fwd"},
 		},
+		// Which has no BTF.
+		"a file that defines nothing": {
+			files: []string{
+				`u64 a = 1; SEC("tc") int p(void *c) { return a; }`,
+				`#ifdef NEVER
+				u64 b = 1;
+				#endif
+				extern u64 a; typedef struct { int n; } t; static int unused(t *x) { return x->n; }`,
+			},
+			values: map[string]uint64{"a": 1},
+		},
 		"tags": {
 			files: []string{
 				`#define tag(x) __attribute__((btf_decl_tag(x)))
@@ -526,6 +537,11 @@ func TestErrors(t *testing.T) {
 			files:   []string{`__attribute__((visibility("protected"))) u64 a = 1;` + p},
 			want:    "0.o: a: has the visibility STV_PROTECTED",
 			partial: true,
+		},
+		"nothing": {
+			files: []string{"typedef int t;", "extern u64 a;"},
+			want: "0.o: defines nothing: no variable, map or program: define one, or look for an #if that leaves all of it out\n" +
+				"1.o: defines nothing",
 		},
 		"common": {
 			files: []string{"__attribute__((common)) u64 a;" + p},
