@@ -19,8 +19,30 @@ import (
 // has 150,000, and is no object.
 const maxTypes = 100_000
 
+// ErrEmpty is the error for a file that the compiler writes no BTF for, as it has
+// nothing that has a type.
+var ErrEmpty = errors.New("defines nothing: no variable, map or program: define one, or look for an #if that leaves all of it out")
+
+// isEmpty says whether the file has nothing that BTF would describe.
+func (r *reader) isEmpty() bool {
+	for _, sec := range r.file.Sections {
+		if sec.Size > 0 && IsLoaded(&elfobj.Section{Name: sec.Name, Type: sec.Type, Flags: sec.Flags}) {
+			return false
+		}
+	}
+	for _, sym := range r.symbols {
+		if elf.ST_BIND(sym.Info) != elf.STB_LOCAL {
+			return false
+		}
+	}
+	return true
+}
+
 func (r *reader) readBTF() error {
 	sec := r.file.Section(".BTF")
+	if sec == nil && r.isEmpty() {
+		return ErrEmpty
+	}
 	if sec == nil || sec.Type != elf.SHT_PROGBITS {
 		return errors.New("has no .BTF section, which says the types: compile with clang -g")
 	}

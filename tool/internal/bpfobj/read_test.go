@@ -174,6 +174,8 @@ func TestReadErrors(t *testing.T) {
 		f.Header = change
 		return f
 	}
+	// A symbol table has a symbol, if only that of the compiler's file.
+	nothing := []Var{{Section: ".bss", Name: "v", Type: Array(U32, 0), Static: true}}
 	for _, tt := range []struct {
 		name string
 		file *File
@@ -189,6 +191,9 @@ func TestReadErrors(t *testing.T) {
 		{"executable", header(func(h *elf.Header64) { h.Type = uint16(elf.ET_EXEC) }), nil, "of type ET_EXEC, not an object file: compile with clang -c"},
 		{"no sections", header(func(h *elf.Header64) { h.Shoff, h.Shnum, h.Shstrndx = 0, 0, 0 }), nil, "has no symbol table"},
 		{"no BTF", &File{NoBTF: true, Vars: sample().Vars}, nil, "has no .BTF section, which says the types: compile with clang -g"},
+		{"no BTF and code", &File{NoBTF: true, Vars: nothing, Sections: []Section{{Name: "xdp", Type: elf.SHT_PROGBITS, Flags: elf.SHF_ALLOC | elf.SHF_EXECINSTR, Data: make([]byte, 8)}}}, nil, "has no .BTF section"},
+		{"no BTF and a name", &File{NoBTF: true, Vars: []Var{{Name: "v", Type: U32, Extern: true}}}, nil, "has no .BTF section"},
+		{"nothing", &File{NoBTF: true, Vars: nothing, Sections: []Section{{Name: ".comment", Type: elf.SHT_PROGBITS, Data: []byte("clang")}}}, nil, "defines nothing: no variable, map or program: define one, or look for an #if that leaves all of it out"},
 		{"arena variables without an arena", &File{Vars: []Var{{Section: ".addr_space.1", Name: "v", Type: U64}}}, nil, "section .addr_space.1: has variables in an arena, and the object has none: declare a map of type BPF_MAP_TYPE_ARENA"},
 		{
 			"arena variables and two arenas", &File{Vars: []Var{

@@ -245,6 +245,8 @@ func TestErrors(t *testing.T) {
 		{"bit-field of a pointer", &btf.Struct{Name: "s", Size: 8, Members: []btf.Member{{Name: "b", Type: Ptr(U8), BitfieldSize: 3}}}, "v.b: unsigned char *: is not the type of a bit-field of 3 bits"},
 		{"bit-field of a float", &btf.Struct{Name: "s", Size: 8, Members: []btf.Member{{Name: "b", Type: Typedef("f", F64), BitfieldSize: 3}}}, "v.b: f: is not the type of a bit-field"},
 		{"bit-field that is too wide", &btf.Struct{Name: "s", Size: 8, Members: []btf.Member{{Name: "b", Type: U32, BitfieldSize: 33}}}, "v.b: unsigned int: is not the type of a bit-field of 33 bits"},
+		{"bit-field that is wider than Go's integers", &btf.Struct{Name: "s", Size: 16, Members: []btf.Member{{Name: "b", Type: S128, BitfieldSize: 65}}}, "v.b: __int128: is a bit-field of 65 bits, wider than 64 bits: make it two"},
+		{"bit-field that is wider than its type", &btf.Struct{Name: "s", Size: 17, Members: []btf.Member{{Name: "b", Type: S128, BitfieldSize: 129}}}, "v.b: __int128: is not the type of a bit-field of 129 bits"},
 		{"bit-field beyond the struct", &btf.Struct{Name: "s", Size: 4, Members: []btf.Member{{Name: "b", Type: U32, Offset: 24, BitfieldSize: 9}}}, "v: struct s: has 4 bytes, fewer than its members"},
 		{"struct in itself", loop, "v.again[]: struct loop: contains itself"},
 		{"endless qualifiers", qualifiers, "is nested too deep"},

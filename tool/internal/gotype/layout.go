@@ -269,7 +269,18 @@ func (l *layout) convert(m *member, union bool, limit uint64, depth int) (uint64
 	m.goType = typ
 	size := typ.Size()
 	if m.bits > 0 {
-		if _, ok := number(typ); !ok || m.bits > size*8 || size > 8 {
+		if wide, ok := typ.(basicType); ok && size > 8 && m.bits <= size*8 {
+			if m.bits > 64 {
+				return 0, fail(m.typ, fmt.Sprintf("is a bit-field of %d bits, wider than 64 bits: make it two", m.bits))
+			}
+			// The runtime's integers of 128 bits have no arithmetic, and the bit-field has no
+			// need of them.
+			m.goType, size = unsigned[8], 8
+			if wide == signed[16] {
+				m.goType = signed[8]
+			}
+		}
+		if _, ok := number(m.goType); !ok || m.bits > size*8 {
 			return 0, fail(m.typ, fmt.Sprintf("is not the type of a bit-field of %d bits", m.bits))
 		}
 		m.kind = bitField

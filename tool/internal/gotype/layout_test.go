@@ -90,6 +90,13 @@ var constructs = []struct {
 	{"bit-field of 64 bits", &btf.Struct{Name: "s", Size: 9, Members: []btf.Member{bitsOf("a", S64, 4, 64)}}, []string{
 		"bits0 [9]byte", "uint64(s.bits0[0]>>4&0xf) | uint64(s.bits0[1])<<4 | ", "return int64(u)", "\ts.bits0[1] = byte(u>>4)\n",
 	}},
+	{"bit-fields of an __int128", &btf.Struct{Name: "s", Size: 32, Members: []btf.Member{
+		bitsOf("a", S128, 0, 20), bitsOf("b", S128, 20, 64), bitsOf("c", Typedef("u", &btf.Int{Name: "unsigned __int128", Size: 16}), 84, 40), {Name: "d", Type: U32, Offset: 128},
+	}}, []string{
+		"bits0 [16]byte // bit-fields\n\tD uint32 // d",
+		"func (s *S) A() int64 {\n\tu := uint64(s.bits0[0]) | uint64(s.bits0[1])<<8 | uint64(s.bits0[2]&0xf)<<16\n\treturn int64(int64(u<<44) >> 44)",
+		"func (s *S) SetB(v int64) {", "func (s *S) C() uint64 {\n\tu := uint64(s.bits0[10]>>4&0xf) | ",
+	}},
 	{"gap between bit-fields", &btf.Struct{Name: "s", Size: 8, Members: []btf.Member{bitsOf("a", U32, 0, 3), bitsOf("", U32, 3, 3), bitsOf("b", U32, 40, 3)}}, []string{
 		"bits0 [1]byte // bit-fields\n\t_ [4]byte\n\tbits1 [1]byte // bit-fields\n\t_ [2]byte",
 	}},

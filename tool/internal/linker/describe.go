@@ -87,7 +87,7 @@ func (d *describer) addTypes() {
 	}
 	added := make(map[string]bool)
 	for _, n := range tags {
-		// Equal types of several files have equal tags.
+		// Equal types of several files have equal tags, and so have declarations.
 		b := d.bytes(n)
 		if !added[string(b)] {
 			added[string(b)] = true
@@ -162,6 +162,8 @@ func (d *describer) wanted() []bool {
 		}
 	}
 	visit(lost, losers, false)
+	// Only now, as what a loser refers to is not what the winner refers to.
+	d.standIn()
 	for i := range g.types {
 		n := uint32(i)
 		switch g.kind(n) {
@@ -179,6 +181,26 @@ func (d *describer) wanted() []bool {
 		}
 	}
 	return wanted
+}
+
+// standIn makes the variable or function that the result has stand for those that
+// lost to it, so that their declaration tags become its own: clang writes the tags of
+// a prototype's parameters ("arg:ctx") for those who call it only, and the loader
+// wants them at the function itself.
+func (d *describer) standIn() {
+	for g := range d.all {
+		winner := g.chosen()
+		n := winner.obj.number(winner.id)
+		if _, ok := d.kept[n]; !ok {
+			continue
+		}
+		for _, u := range g.uses {
+			loser := u.obj.number(u.id)
+			if _, ok := d.kept[loser]; !ok && loser != 0 {
+				d.graph.canon[loser] = n
+			}
+		}
+	}
 }
 
 // inResult says whether a static variable or function is in a part of its file that

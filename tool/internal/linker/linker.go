@@ -22,8 +22,9 @@
 //     point to. Relocations stay relocations: the result is for a loader.
 //   - Describe. Types of all files become one .BTF, in which types with one
 //     structure are one type. Variables and functions are never merged, as two
-//     static ones may be equal in all that BTF says. The lists of variables, and
-//     .BTF.ext, are made anew.
+//     static ones may be equal in all that BTF says; but the declaration tags of all
+//     uses of a global are those of the one that the result has. The lists of
+//     variables, and .BTF.ext, are made anew.
 //
 // In all of this order matters only where C programmers expect it: between weak
 // definitions. The same files in the same order give the same bytes.
@@ -40,6 +41,9 @@
 // qualifiers, do not matter, nor does the length of a variable that is an array,
 // which a declaration may leave out. What is behind a pointer is compared by name.
 // Declarations of maps must say what the definition says.
+//
+// A file that defines and refers to nothing has no BTF, and adds nothing. A link of
+// such files alone is an error.
 //
 // Sections of one name must have the same flags and entries of the same size, and
 // are concatenated. One may have contents where another is zeros (SHT_NOBITS): the

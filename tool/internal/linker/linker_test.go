@@ -16,6 +16,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/tool/internal/elfobj"
 	"github.com/rules-bpf/rules_bpf/tool/internal/linker"
 	"github.com/rules-bpf/rules_bpf/tool/internal/linker/linkertest"
+	"github.com/rules-bpf/rules_bpf/tool/internal/rawbtf"
 )
 
 var targets = []string{"bpfel", "bpfeb"}
@@ -92,8 +93,33 @@ func describe(t testing.TB, data []byte) string {
 			lines = append(lines, address.ReplaceAllString(fmt.Sprintf("type %+20v", typ), ""))
 		}
 	}
+	lines = append(lines, declTags(t, file)...)
 	slices.Sort(lines)
 	return strings.Join(lines, "\n")
+}
+
+// declTags returns the declaration tags of variables and functions.
+func declTags(t testing.TB, file *elfobj.File) []string {
+	t.Helper()
+	raw, err := rawbtf.Parse(file.Section(".BTF").Data, file.Order)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for id := range raw.Len() {
+		if raw.Kind(id) != rawbtf.DeclTag {
+			continue
+		}
+		if kind := raw.Kind(raw.Ref(id)); kind != rawbtf.Var && kind != rawbtf.Func {
+			continue
+		}
+		line := "tag of " + raw.Name(raw.Ref(id))
+		if i := int32(raw.Word(id, 0)); i >= 0 {
+			line += fmt.Sprintf(", parameter %d", i)
+		}
+		lines = append(lines, fmt.Sprintf("%s: %q", line, raw.Name(id)))
+	}
+	return lines
 }
 
 // values returns the initial values of the global variables, as numbers.
@@ -318,6 +344,17 @@ func TestRules(t *testing.T) {
 			},
 			never: []string{"Fwd"},
 		},
+		// Which has no BTF.
+		"a file that defines nothing": {
+			files: []string{
+				`u64 a = 1; SEC("tc") int p(void *c) { return a; }`,
+				`#ifdef NEVER
+				u64 b = 1;
+				#endif
+				extern u64 a; typedef struct { int n; } t; static int unused(t *x) { return x->n; }`,
+			},
+			values: map[string]uint64{"a": 1},
+		},
 		"tags": {
 			files: []string{
 				`#define tag(x) __attribute__((btf_decl_tag(x)))
@@ -325,6 +362,32 @@ func TestRules(t *testing.T) {
 				`#define tag(x) __attribute__((btf_decl_tag(x)))
 				struct s { int a tag("two"); int b; }; struct s s2; static __noinline int f(int x) { return x; } SEC("tc") int q(void *c) { return f(s2.a); }`,
 			},
+		},
+		// Of which clang writes none at the definition: the prototype of another file
+		// has them.
+		"tags of declarations": {
+			files: []string{
+				`#define tag(x) __attribute__((btf_decl_tag(x)))
+				int f(int x, void *c tag("arg:ctx")) tag("both") tag("declared"); u64 v tag("both") tag("weak") __weak = 1; SEC("tc") int p(void *c) { return f(1, c) + v; }`,
+				`#define tag(x) __attribute__((btf_decl_tag(x)))
+				tag("both") tag("defined") __noinline int f(int x, void *c) { return x + (c != 0); } u64 v tag("both") = 2; SEC("tc") int q(void *c) { return f(v, c); }`,
+				`#define tag(x) __attribute__((btf_decl_tag(x)))
+				int f(int x tag("arg:nonnull"), void *c tag("arg:ctx")); SEC("tc") int r(void *c) { return f(2, c); }`,
+			},
+			want: []string{
+				`tag of f: "both"`, `tag of f: "declared"`, `tag of f: "defined"`, `tag of f, parameter 0: "arg:nonnull"`, `tag of f, parameter 1: "arg:ctx"`,
+				`tag of v: "both"`, `tag of v: "weak"`,
+			},
+		},
+		"tags of what no file defines": {
+			files: []string{
+				`#define tag(x) __attribute__((btf_decl_tag(x)))
+				int f(void *c tag("arg:ctx")); int gone(int x tag("gone")) __weak; SEC("tc") int p(void *c) { return f(c) + (gone ? gone(1) : 0); }`,
+				`#define tag(x) __attribute__((btf_decl_tag(x)))
+				int f(void *c) tag("second"); SEC("tc") int q(void *c) { return f(c); }`,
+			},
+			partial: true,
+			want:    []string{`tag of f: "second"`, `tag of f, parameter 0: "arg:ctx"`, `tag of gone, parameter 0: "gone"`},
 		},
 	} {
 		for _, target := range targets {
@@ -474,6 +537,11 @@ func TestErrors(t *testing.T) {
 			files:   []string{`__attribute__((visibility("protected"))) u64 a = 1;` + p},
 			want:    "0.o: a: has the visibility STV_PROTECTED",
 			partial: true,
+		},
+		"nothing": {
+			files: []string{"typedef int t;", "extern u64 a;"},
+			want: "0.o: defines nothing: no variable, map or program: define one, or look for an #if that leaves all of it out\n" +
+				"1.o: defines nothing",
 		},
 		"common": {
 			files: []string{"__attribute__((common)) u64 a;" + p},

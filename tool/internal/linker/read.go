@@ -17,6 +17,8 @@ type object struct {
 	file *elfobj.File
 	btf  *rawbtf.BTF
 	ext  *rawbtf.Ext
+	// empty says that the file defines and refers to nothing.
+	empty bool
 	// first is the number in the graph of types of BTF's type 0.
 	first uint32
 	// parts are the sections that become parts of the result.
@@ -98,6 +100,7 @@ func (p *part) isCut(off uint64) bool {
 
 func (l *linker) read(inputs []Input) error {
 	var errs []error
+	empty := true
 	for _, in := range inputs {
 		obj, err := readObject(in)
 		if err != nil {
@@ -114,6 +117,12 @@ func (l *linker) read(inputs []Input) error {
 		// The newest instruction set that any file needs.
 		l.out.Flags = max(l.out.Flags, obj.file.Flags)
 		l.objects = append(l.objects, obj)
+		empty = empty && obj.empty
+	}
+	if len(errs) == 0 && empty {
+		for _, obj := range l.objects {
+			errs = append(errs, inFile(obj.name, bpfobj.ErrEmpty))
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -198,8 +207,30 @@ func isDropped(sec *elfobj.Section) bool {
 	return sec.Type >= llvmFirst && sec.Type <= llvmLast
 }
 
+// isEmpty says whether nothing in the file needs a type: all of it is under an #if
+// that does not hold, say. The compiler writes no BTF for such a file, with -g or
+// without.
+func (obj *object) isEmpty() bool {
+	for _, p := range obj.order {
+		if sizeOf(p.sec) > 0 {
+			return false
+		}
+	}
+	for _, sym := range obj.file.Symbols {
+		if sym.Bind != elf.STB_LOCAL {
+			return false
+		}
+	}
+	return true
+}
+
 func (obj *object) readBTF() error {
 	sec := obj.file.Section(".BTF")
+	if sec == nil && obj.isEmpty() {
+		obj.empty = true
+		obj.btf, obj.ext = new(rawbtf.BTF), new(rawbtf.Ext)
+		return nil
+	}
 	if sec == nil || sec.Type != elf.SHT_PROGBITS {
 		return errors.New("has no .BTF section, which says the types: compile with clang -g")
 	}

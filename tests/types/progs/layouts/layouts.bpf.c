@@ -63,6 +63,13 @@ struct bits {
 	__u8 after;
 };
 
+struct wider {
+	__int128 low : 20;
+	__int128 middle : 64;
+	unsigned __int128 high : 40;
+	__u8 after;
+};
+
 struct wire {
 	__u8 kind;
 	__u32 length;
@@ -108,6 +115,7 @@ struct node {
 union value values[5] = {};
 struct endpoint endpoints[2];
 struct bits bits[2];
+struct wider wider;
 struct wire wires[2];
 struct frame frame;
 struct lane lanes[2];
@@ -153,6 +161,10 @@ struct node node;
 	F(bits[1].whole, 0, 0xffff) \
 	F(bits[1].last, 0, -1) \
 	F(bits[1].after, 0xff, 0) \
+	F(wider.low, -0x71234, 0x61234) \
+	F(wider.middle, -0x7123456789abcdef, 0x7edcba9876543210) \
+	F(wider.high, 0xfedcba9876, 0x0123456789) \
+	F(wider.after, 0xff, 0) \
 	F(wires[0].kind, 21, 210) \
 	F(wires[0].length, 0x22222222, 0x2a2a2a2a) \
 	F(wires[0].stamp, 0x2323232323232323, 0x2b2b2b2b2b2b2b2b) \
