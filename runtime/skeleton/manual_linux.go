@@ -304,12 +304,16 @@ func setSocket(conn syscall.Conn, opt, value int) error {
 		return err
 	}
 	var failed error
-	if err := raw.Control(func(fd uintptr) {
+	open := false
+	err = raw.Control(func(fd uintptr) {
+		open = true
 		failed = os.NewSyscallError("setsockopt", unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, opt, value))
-	}); err != nil {
-		return err
+	})
+	if err != nil && !open {
+		// That of a file is neither os.ErrClosed nor net.ErrClosed.
+		return fmt.Errorf("%w: %w", os.ErrClosed, err)
 	}
-	return failed
+	return errors.Join(err, failed)
 }
 
 // AttachNetNS attaches the program to a network namespace, by the path of its
