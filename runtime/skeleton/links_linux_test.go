@@ -64,3 +64,49 @@ func TestSocketClosedFirst(t *testing.T) {
 		})
 	}
 }
+
+// fakeLink does nothing; pinning fails when it is to.
+type fakeLink struct {
+	link.Link
+	pin error
+}
+
+func (l *fakeLink) Pin(string) error { return l.pin }
+func (*fakeLink) Unpin() error       { return nil }
+func (*fakeLink) Close() error       { return nil }
+
+// A static probe keeps its place in the map of specs for as long as its program can run.
+func TestUSDTLinkPinned(t *testing.T) {
+	errPin := errors.New("cannot be pinned")
+	pin := func(l link.Link) error { return l.Pin("/sys/fs/bpf/probe") }
+	unpin, closeIt := link.Link.Unpin, link.Link.Close
+	for name, tc := range map[string]struct {
+		pin   error
+		steps []func(link.Link) error
+		freed bool
+	}{
+		"open":                        {freed: false},
+		"closed":                      {steps: []func(link.Link) error{closeIt}, freed: true},
+		"closed twice":                {steps: []func(link.Link) error{closeIt, closeIt}, freed: true},
+		"pinned and closed":           {steps: []func(link.Link) error{pin, closeIt}},
+		"unpinned, open":              {steps: []func(link.Link) error{pin, unpin}},
+		"unpinned and closed":         {steps: []func(link.Link) error{pin, unpin, closeIt}, freed: true},
+		"closed and unpinned":         {steps: []func(link.Link) error{pin, closeIt, unpin}, freed: true},
+		"not pinned, and then closed": {pin: errPin, steps: []func(link.Link) error{pin, closeIt}, freed: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := &usdtAttacher{owner: new(Object)}
+			id, _ := a.owner.usdtIDs.take("one")
+			a.ids = append(a.ids, id)
+			l := &usdtLink{Link: &fakeLink{pin: tc.pin}, release: a.release}
+			for _, step := range tc.steps {
+				if err := step(l); err != nil && !errors.Is(err, errPin) {
+					t.Fatal(err)
+				}
+			}
+			if other, _ := a.owner.usdtIDs.take("another"); (other == id) != tc.freed {
+				t.Errorf("another probe is given place %d, the first had %d: want the same: %t", other, id, tc.freed)
+			}
+		})
+	}
+}
