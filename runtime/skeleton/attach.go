@@ -3,6 +3,7 @@ package skeleton
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -69,6 +70,8 @@ func (o *Object) Attachments() []Attachment {
 	for _, p := range o.progs {
 		missing, reason := "", p.unattached
 		switch {
+		case p.spec.Type == ebpf.StructOps && p.Program() == nil:
+			missing = structOpsUnused
 		case p.spec.Type == ebpf.StructOps:
 			reason = structOpsProgram
 		case p.Program() == nil:
@@ -107,8 +110,12 @@ func (o *Object) attachment(name, section, missing, unattached string, l link.Li
 	return a
 }
 
-// structOpsProgram is the reason of programs that struct_ops maps have.
-const structOpsProgram = "belongs to a struct_ops map, which is what attaches"
+// Reasons of programs for struct_ops maps: of those in the kernel, and of those that are
+// not.
+const (
+	structOpsProgram = "belongs to a struct_ops map, which is what attaches"
+	structOpsUnused  = "no struct_ops map that is created has it: call the map's SetAutocreate(true), or put the program into one, before Load"
+)
 
 // Reasons of what is loaded and has an empty link slot.
 const (
@@ -118,32 +125,45 @@ const (
 	detached      = "detached"
 )
 
-// attachFunc attaches p to target, the part of the section's name after the
-// first slash. It returns an error of type skipped when the section does not
-// give the whole target, in which case libbpf leaves the program alone too.
-type attachFunc func(p *Program, target string) (link.Link, error)
-
-// skipped is why a program does not attach by itself, which is no failure.
-type skipped string
-
-func (s skipped) Error() string { return string(s) }
-
-// bare is the reason of programs such as SEC("kprobe").
-func bare(method string) error {
-	return skipped("SEC() names no target: call " + method)
+// attacher attaches the programs of a kind of section.
+type attacher struct {
+	// attach attaches p to target, the part of the section's name after the first
+	// slash.
+	attach func(p *Program, target string) (link.Link, error)
+	// byHand is the method that takes the target when the section names none, in which
+	// case libbpf leaves the program alone too. It is empty of kinds whose programs
+	// were told the target when they were loaded.
+	byHand string
 }
 
-// attachAuto attaches p as its section name says. It returns an error of type
-// skipped for sections that do not attach automatically.
-func attachAuto(p *Program) (link.Link, error) {
+// needParameter are the iterators that visit what one object holds, which the
+// kernel refuses to attach without it.
+var needParameter = []string{"bpf_map_elem", "bpf_sk_storage_map", "sockmap", "cgroup"}
+
+// leftOut returns why Attach leaves the loaded program alone, "" when it attaches it.
+func (p *Program) leftOut() string {
 	kind, target := p.kindAndTarget()
-	if attach := attachers[kind]; attach != nil {
-		return attach(p, target)
+	a, auto := attachers[kind]
+	switch {
+	case !p.autoattach:
+		return autoattachOff
+	case auto && a.byHand != "" && target == "":
+		return "SEC() names no target: call " + a.byHand
+	case auto && p.spec.AttachType == ebpf.AttachTraceIter && slices.Contains(needParameter, p.spec.AttachTo):
+		return "visits what one map or cgroup holds: call AttachIter with it"
+	case auto:
+		return ""
 	}
 	if hint := manual(p.spec.SectionName); hint != "" {
-		return nil, skipped(hint)
+		return hint
 	}
-	return nil, skipped("programs of this section do not attach automatically: attach it with a function of package link, and put the link into the slot")
+	return "programs of this section do not attach automatically: attach it with a function of package link, and put the link into the slot"
+}
+
+// attachAuto attaches a program that is not left out as its section name says.
+func (p *Program) attachAuto() (link.Link, error) {
+	kind, target := p.kindAndTarget()
+	return attachers[kind].attach(p, target)
 }
 
 // manualHints are what to do with programs that attach to something a section

@@ -13,57 +13,57 @@ import (
 	"github.com/cilium/ebpf/link"
 )
 
-// attachers has a function for every kind of section, its name up to the first
-// slash, whose programs attach automatically.
-var attachers map[string]attachFunc
+// attachers has every kind of section, its name up to the first slash, whose programs
+// attach automatically.
+var attachers map[string]attacher
 
 func init() {
 	// Not in the declaration: the functions use the table.
-	attachers = map[string]attachFunc{
-		"tp":                attachTracepoint,
-		"tp.s":              attachTracepoint,
-		"tracepoint":        attachTracepoint,
-		"tracepoint.s":      attachTracepoint,
-		"raw_tp":            attachRawTracepoint,
-		"raw_tp.s":          attachRawTracepoint,
-		"raw_tp.w":          attachRawTracepoint,
-		"raw_tracepoint":    attachRawTracepoint,
-		"raw_tracepoint.s":  attachRawTracepoint,
-		"raw_tracepoint.w":  attachRawTracepoint,
-		"tp_btf":            attachTracing,
-		"tp_btf.s":          attachTracing,
-		"fentry":            attachTracing,
-		"fentry.s":          attachTracing,
-		"fexit":             attachTracing,
-		"fexit.s":           attachTracing,
-		"fmod_ret":          attachTracing,
-		"fmod_ret.s":        attachTracing,
-		"fsession":          attachTracing,
-		"fsession.s":        attachTracing,
-		"freplace":          attachFreplace,
-		"lsm":               attachLSM,
-		"lsm.s":             attachLSM,
-		"iter":              attachIter,
-		"iter.s":            attachIter,
-		"kprobe":            attachKprobe,
-		"kretprobe":         attachKprobe,
-		"kprobe.multi":      attachKprobeMulti,
-		"kretprobe.multi":   attachKprobeMulti,
-		"kprobe.session":    attachKprobeMulti,
-		"ksyscall":          attachSyscall,
-		"kretsyscall":       attachSyscall,
-		"uprobe":            attachUprobe,
-		"uprobe.s":          attachUprobe,
-		"uretprobe":         attachUprobe,
-		"uretprobe.s":       attachUprobe,
-		"uprobe.multi":      attachUprobeMulti,
-		"uprobe.multi.s":    attachUprobeMulti,
-		"uretprobe.multi":   attachUprobeMulti,
-		"uretprobe.multi.s": attachUprobeMulti,
-		"uprobe.session":    attachUprobeMulti,
-		"uprobe.session.s":  attachUprobeMulti,
-		"usdt":              attachUSDT,
-		"usdt.s":            attachUSDT,
+	attachers = map[string]attacher{
+		"tp":                {attach: attachTracepoint, byHand: "AttachTracepoint"},
+		"tp.s":              {attach: attachTracepoint, byHand: "AttachTracepoint"},
+		"tracepoint":        {attach: attachTracepoint, byHand: "AttachTracepoint"},
+		"tracepoint.s":      {attach: attachTracepoint, byHand: "AttachTracepoint"},
+		"raw_tp":            {attach: attachRawTracepoint, byHand: "AttachRawTracepoint"},
+		"raw_tp.s":          {attach: attachRawTracepoint, byHand: "AttachRawTracepoint"},
+		"raw_tp.w":          {attach: attachRawTracepoint, byHand: "AttachRawTracepoint"},
+		"raw_tracepoint":    {attach: attachRawTracepoint, byHand: "AttachRawTracepoint"},
+		"raw_tracepoint.s":  {attach: attachRawTracepoint, byHand: "AttachRawTracepoint"},
+		"raw_tracepoint.w":  {attach: attachRawTracepoint, byHand: "AttachRawTracepoint"},
+		"tp_btf":            {attach: attachTracing},
+		"tp_btf.s":          {attach: attachTracing},
+		"fentry":            {attach: attachTracing},
+		"fentry.s":          {attach: attachTracing},
+		"fexit":             {attach: attachTracing},
+		"fexit.s":           {attach: attachTracing},
+		"fmod_ret":          {attach: attachTracing},
+		"fmod_ret.s":        {attach: attachTracing},
+		"fsession":          {attach: attachTracing},
+		"fsession.s":        {attach: attachTracing},
+		"freplace":          {attach: attachFreplace},
+		"lsm":               {attach: attachLSM},
+		"lsm.s":             {attach: attachLSM},
+		"iter":              {attach: attachIter},
+		"iter.s":            {attach: attachIter},
+		"kprobe":            {attach: attachKprobe, byHand: "AttachKprobe"},
+		"kretprobe":         {attach: attachKprobe, byHand: "AttachKprobe"},
+		"kprobe.multi":      {attach: attachKprobeMulti, byHand: "AttachKprobes"},
+		"kretprobe.multi":   {attach: attachKprobeMulti, byHand: "AttachKprobes"},
+		"kprobe.session":    {attach: attachKprobeMulti, byHand: "AttachKprobes"},
+		"ksyscall":          {attach: attachSyscall, byHand: "AttachSyscall"},
+		"kretsyscall":       {attach: attachSyscall, byHand: "AttachSyscall"},
+		"uprobe":            {attach: attachUprobe, byHand: "AttachUprobe"},
+		"uprobe.s":          {attach: attachUprobe, byHand: "AttachUprobe"},
+		"uretprobe":         {attach: attachUprobe, byHand: "AttachUprobe"},
+		"uretprobe.s":       {attach: attachUprobe, byHand: "AttachUprobe"},
+		"uprobe.multi":      {attach: attachUprobeMulti, byHand: "AttachUprobes"},
+		"uprobe.multi.s":    {attach: attachUprobeMulti, byHand: "AttachUprobes"},
+		"uretprobe.multi":   {attach: attachUprobeMulti, byHand: "AttachUprobes"},
+		"uretprobe.multi.s": {attach: attachUprobeMulti, byHand: "AttachUprobes"},
+		"uprobe.session":    {attach: attachUprobeMulti, byHand: "AttachUprobes"},
+		"uprobe.session.s":  {attach: attachUprobeMulti, byHand: "AttachUprobes"},
+		"usdt":              {attach: attachUSDT, byHand: "AttachUSDT"},
+		"usdt.s":            {attach: attachUSDT, byHand: "AttachUSDT"},
 	}
 }
 
@@ -74,9 +74,6 @@ func (p *Program) isReturn() bool {
 }
 
 func attachTracepoint(p *Program, target string) (link.Link, error) {
-	if target == "" {
-		return nil, bare("AttachTracepoint")
-	}
 	category, name, _ := strings.Cut(target, "/")
 	return tracepoint(p.Program(), category, name)
 }
@@ -89,9 +86,6 @@ func tracepoint(prog *ebpf.Program, category, name string) (link.Link, error) {
 }
 
 func attachRawTracepoint(p *Program, target string) (link.Link, error) {
-	if target == "" {
-		return nil, bare("AttachRawTracepoint")
-	}
 	return rawTracepoint(p.Program(), target)
 }
 
@@ -133,9 +127,6 @@ func needsActiveLSM(err error) error {
 }
 
 func attachKprobe(p *Program, target string) (link.Link, error) {
-	if target == "" {
-		return nil, bare("AttachKprobe")
-	}
 	return kprobe(p.Program(), target, p.isReturn())
 }
 
@@ -172,9 +163,6 @@ func splitOffset(s string) (symbol string, offset uint64, err error) {
 }
 
 func attachSyscall(p *Program, target string) (link.Link, error) {
-	if target == "" {
-		return nil, bare("AttachSyscall")
-	}
 	return syscallProbe(p.Program(), target, p.isReturn())
 }
 
@@ -203,9 +191,6 @@ func syscallFunctions(name string) []string {
 }
 
 func attachKprobeMulti(p *Program, target string) (link.Link, error) {
-	if target == "" {
-		return nil, bare("AttachKprobes")
-	}
 	return kprobeMulti(p, target)
 }
 
@@ -239,9 +224,6 @@ func splitUser(target string) (path, function string, err error) {
 }
 
 func attachUprobe(p *Program, target string) (link.Link, error) {
-	if target == "" {
-		return nil, bare("AttachUprobe")
-	}
 	path, function, err := splitUser(target)
 	if err != nil {
 		return nil, err
@@ -275,9 +257,6 @@ func uprobe(p *Program, path, target string, pid int) (link.Link, error) {
 }
 
 func attachUprobeMulti(p *Program, target string) (link.Link, error) {
-	if target == "" {
-		return nil, bare("AttachUprobes")
-	}
 	path, pattern, err := splitUser(target)
 	if err != nil {
 		return nil, err
@@ -310,21 +289,11 @@ func uprobeMulti(p *Program, path, pattern string, pid int) (link.Link, error) {
 	return ex.UprobeMulti(nil, p.Program(), opts)
 }
 
-// needParameter are the iterators that visit what one object holds, which the
-// kernel refuses to attach without it.
-var needParameter = []string{"bpf_map_elem", "bpf_sk_storage_map", "sockmap", "cgroup"}
-
 func attachIter(p *Program, _ string) (link.Link, error) {
-	if slices.Contains(needParameter, p.spec.AttachTo) {
-		return nil, skipped("visits what one map or cgroup holds: call AttachIter with it")
-	}
 	return link.AttachIter(link.IterOptions{Program: p.Program()})
 }
 
 func attachUSDT(p *Program, target string) (link.Link, error) {
-	if target == "" {
-		return nil, bare("AttachUSDT")
-	}
 	parts := strings.Split(target, ":")
 	if len(parts) != 3 || slices.Contains(parts, "") {
 		return nil, fmt.Errorf("target %q is incomplete: write <path>:<provider>:<name>", target)

@@ -3,4 +3,4 @@
 package skeleton
 
 // attachers is empty: no other system runs these programs.
-var attachers map[string]attachFunc
+var attachers map[string]attacher

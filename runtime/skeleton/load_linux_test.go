@@ -19,6 +19,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/features"
+	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
@@ -37,10 +38,17 @@ func newTestObject(t *testing.T, specs []*ebpf.MapSpec, programs ...*ebpf.Progra
 		o.spec.Maps[ms.Name] = ms
 	}
 	for _, ps := range programs {
-		o.spec.Programs[ps.Name] = ps
-		o.progs = append(o.progs, newProgram(o, ProgDesc{name: ps.Name}, ps))
+		addTestProgram(o, ProgField(ps.Name, new(*Program), new(link.Link)), ps)
 	}
 	return o
+}
+
+// addTestProgram adds a program, and fills the field that desc has for its handle.
+func addTestProgram(o *Object, desc ProgDesc, ps *ebpf.ProgramSpec) {
+	o.spec.Programs[ps.Name] = ps
+	p := newProgram(o, desc, ps)
+	desc.open(p)
+	o.progs = append(o.progs, p)
 }
 
 // newTestProgram returns a program that does not attach by itself.

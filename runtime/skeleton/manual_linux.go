@@ -304,12 +304,16 @@ func setSocket(conn syscall.Conn, opt, value int) error {
 		return err
 	}
 	var failed error
-	if err := raw.Control(func(fd uintptr) {
+	open := false
+	err = raw.Control(func(fd uintptr) {
+		open = true
 		failed = os.NewSyscallError("setsockopt", unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, opt, value))
-	}); err != nil {
-		return err
+	})
+	if err != nil && !open {
+		// That of a file is neither os.ErrClosed nor net.ErrClosed.
+		return fmt.Errorf("%w: %w", os.ErrClosed, err)
 	}
-	return failed
+	return errors.Join(err, failed)
 }
 
 // AttachNetNS attaches the program to a network namespace, by the path of its
@@ -408,38 +412,178 @@ func perfEvent(prog *ebpf.Program, fd int, release func() error) (link.Link, err
 // Sampling says when a program on perf events runs.
 type Sampling struct {
 	// Frequency is how many times a second the program runs on each CPU, while
-	// something runs on it. The kernel's limit is
-	// kernel.perf_event_max_sample_rate.
+	// something runs on it; with a PID, for each thread, while it runs. The kernel's
+	// limit is kernel.perf_event_max_sample_rate.
 	Frequency uint64
-	// PID is the process to sample, on any CPU; 0 all processes.
+	// PID is the process to sample, on any CPU; 0 all processes. All its threads are
+	// sampled, those too that it starts later. So are processes that it starts later
+	// on kernels before 5.13, which cannot tell them from threads.
 	PID int
 }
 
 // AttachSampling runs the program at a frequency, by the clock of each CPU
-// (PERF_COUNT_SW_CPU_CLOCK), on all that are online now.
+// (PERF_COUNT_SW_CPU_CLOCK), on all that are online now. With a PID it runs by the
+// clocks of the threads of that process, and the link has up to two file descriptors
+// per thread that there is now. A thread may be missed when the process never stops
+// starting threads meanwhile. It fails with [syscall.ESRCH] when there is no such process.
 func (p *PerfEventProgram) AttachSampling(s Sampling) error {
 	return p.attach(func(prog *ebpf.Program) (link.Link, error) {
-		if s.Frequency == 0 {
+		switch {
+		case s.Frequency == 0:
 			return nil, errors.New("number of samples per second is 0: set Frequency")
+		case s.PID != 0:
+			return sampleProcess(prog, s.PID, s.Frequency)
 		}
-		pid, cpus := s.PID, []int{-1}
-		if pid == 0 {
-			var err error
-			pid = -1
-			if cpus, err = onlineCPUs(); err != nil {
-				return nil, err
-			}
+		cpus, err := onlineCPUs()
+		if err != nil {
+			return nil, err
 		}
-		var links []link.Link
+		var events []int
 		for _, cpu := range cpus {
-			l, err := sample(prog, pid, cpu, s.Frequency)
+			event, err := openSampling(-1, cpu, s.Frequency, 0)
 			if err != nil {
-				return nil, errors.Join(err, closeAll(links))
+				return nil, errors.Join(fmt.Errorf("open perf event on CPU %d: %w", cpu, err), closeFDs(events))
 			}
-			links = append(links, l)
+			events = append(events, event)
+		}
+		links, err := sample(prog, events)
+		if err != nil {
+			return nil, err
 		}
 		return joinLinks("sampling", links), nil
 	})
+}
+
+// sampleTries is how often sampleProcess begins again.
+const sampleTries = 10
+
+// sampleProcess attaches prog to an event for each thread of a process. Threads that
+// these start have the events of those that start them.
+func sampleProcess(prog *ebpf.Program, pid int, frequency uint64) (link.Link, error) {
+	for try := 1; ; try++ {
+		threads := make(map[int]bool)
+		events, err := openThreads(pid, frequency, threads)
+		if err != nil {
+			return nil, err
+		}
+		links, err := sample(prog, events)
+		if err != nil {
+			return nil, err
+		}
+		// A thread that is new now has the event of the one that started it, and has it
+		// without the program if that came later to the event. Nothing tells which. An
+		// event of its own could make the program run twice for each sample, so all
+		// begins again.
+		again, err := newThreads(pid, threads)
+		if len(again) == 0 || err != nil || try == sampleTries {
+			// err is that the process has ended: its events are as good as before.
+			return joinLinks("sampling", links), nil
+		}
+		if err := closeAll(links); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// openThreads opens an event for each thread of a process, until there is no new one,
+// and adds the threads to a set. Those that end before are left out.
+func openThreads(pid int, frequency uint64, threads map[int]bool) (events []int, err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, closeFDs(events))
+		}
+	}()
+	for {
+		found, err := newThreads(pid, threads)
+		// A process that ends now is no error once there is an event.
+		if err != nil && len(events) == 0 {
+			return nil, err
+		}
+		if len(found) == 0 {
+			break
+		}
+		for _, tid := range found {
+			threads[tid] = true
+			event, err := openThread(tid, frequency)
+			if errors.Is(err, unix.ESRCH) {
+				continue
+			}
+			if err != nil {
+				return events, fmt.Errorf("open perf event of thread %d of process %d: %w", tid, pid, err)
+			}
+			events = append(events, event)
+		}
+	}
+	if len(events) == 0 {
+		return nil, fmt.Errorf("process %d has ended: %w", pid, unix.ESRCH)
+	}
+	return events, nil
+}
+
+// newThreads returns the threads of a process that are not in the set.
+func newThreads(pid int, known map[int]bool) ([]int, error) {
+	dir := fmt.Sprintf("/proc/%d/task", pid)
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("there is no process %d, or no proc file system at /proc: %w", pid, unix.ESRCH)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var threads []int
+	for _, e := range entries {
+		tid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", dir, err)
+		}
+		if !known[tid] {
+			threads = append(threads, tid)
+		}
+	}
+	return threads, nil
+}
+
+// openThread opens an event that the threads which this one starts have too.
+func openThread(tid int, frequency uint64) (int, error) {
+	// attr.inherit_thread, since Linux 5.13: not the processes that it starts.
+	const threadsOnly = unix.CBitFieldMaskBit35
+	event, err := openSampling(tid, -1, frequency, unix.PerfBitInherit|threadsOnly)
+	if errors.Is(err, unix.EINVAL) {
+		return openSampling(tid, -1, frequency, unix.PerfBitInherit)
+	}
+	return event, err
+}
+
+// openSampling opens an event that is off.
+func openSampling(tid, cpu int, frequency, bits uint64) (int, error) {
+	return unix.PerfEventOpen(&unix.PerfEventAttr{
+		Type:   unix.PERF_TYPE_SOFTWARE,
+		Size:   unix.PERF_ATTR_SIZE_VER1,
+		Config: unix.PERF_COUNT_SW_CPU_CLOCK,
+		Sample: frequency,
+		Bits:   unix.PerfBitFreq | unix.PerfBitDisabled | bits,
+	}, tid, cpu, -1, unix.PERF_FLAG_FD_CLOEXEC)
+}
+
+// sample attaches prog to events, which it takes, and turns them on.
+func sample(prog *ebpf.Program, events []int) ([]link.Link, error) {
+	var links []link.Link
+	for i, fd := range events {
+		l, err := perfEvent(prog, fd, func() error { return unix.Close(fd) })
+		if err != nil {
+			return nil, errors.Join(err, closeAll(links), closeFDs(events[i:]))
+		}
+		links = append(links, l)
+	}
+	return links, nil
+}
+
+func closeFDs(fds []int) error {
+	var errs []error
+	for _, fd := range fds {
+		errs = append(errs, unix.Close(fd))
+	}
+	return errors.Join(errs...)
 }
 
 // onlineCPUs parses /sys/devices/system/cpu/online, such as "0-3,5".
@@ -465,25 +609,6 @@ func onlineCPUs() ([]int, error) {
 		}
 	}
 	return cpus, nil
-}
-
-func sample(prog *ebpf.Program, pid, cpu int, frequency uint64) (link.Link, error) {
-	attr := unix.PerfEventAttr{
-		Type:   unix.PERF_TYPE_SOFTWARE,
-		Size:   unix.PERF_ATTR_SIZE_VER1,
-		Config: unix.PERF_COUNT_SW_CPU_CLOCK,
-		Sample: frequency,
-		Bits:   unix.PerfBitFreq | unix.PerfBitDisabled,
-	}
-	fd, err := unix.PerfEventOpen(&attr, pid, cpu, -1, unix.PERF_FLAG_FD_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("open perf event of process %d on CPU %d: %w", pid, cpu, err)
-	}
-	l, err := perfEvent(prog, fd, func() error { return unix.Close(fd) })
-	if err != nil {
-		return nil, errors.Join(err, unix.Close(fd))
-	}
-	return l, nil
 }
 
 // AttachNetfilter attaches the program to a hook of netfilter in the present

@@ -521,52 +521,52 @@ func (o *Object) attach() error {
 	case closed:
 		return ErrClosed
 	}
-	var done []*link.Link
-	fail := func(err error) error {
-		for _, p := range o.progs {
-			p.unattached = attachFailed
-		}
-		for _, m := range o.structOps {
-			m.unattached = attachFailed
-		}
-		return errors.Join(err, closeLinks(done))
-	}
+	// Until all are attached, the reason of all that this call is to attach is that it
+	// failed, of those too that it does not come to.
+	var progs []*Program
 	for _, p := range o.progs {
 		if p.Program() == nil || *p.link != nil {
 			continue
 		}
-		if !p.autoattach {
-			p.unattached = autoattachOff
-			continue
+		if p.unattached = p.leftOut(); p.unattached == "" {
+			p.unattached = attachFailed
+			progs = append(progs, p)
 		}
-		l, err := attachAuto(p)
-		var reason skipped
-		if errors.As(err, &reason) {
-			p.unattached = string(reason)
-			continue
-		}
-		if err != nil {
-			return fail(fmt.Errorf("program %s, SEC(%q): %w", p.name, p.spec.SectionName, err))
-		}
-		*p.link = l
-		p.unattached = detached
-		done = append(done, p.link)
 	}
+	var ops []*StructOpsMap
 	for _, m := range o.structOps {
 		if m.made == nil || *m.slot != nil {
 			continue
 		}
-		if !m.autoattach {
-			m.unattached = autoattachOff
-			continue
+		if m.unattached = autoattachOff; m.autoattach {
+			m.unattached = attachFailed
+			ops = append(ops, m)
 		}
+	}
+	var done []*link.Link
+	for _, p := range progs {
+		l, err := p.attachAuto()
+		if err != nil {
+			err = fmt.Errorf("program %s, SEC(%q): %w", p.name, p.spec.SectionName, err)
+			return errors.Join(err, closeLinks(done))
+		}
+		*p.link = l
+		done = append(done, p.link)
+	}
+	for _, m := range ops {
 		l, err := m.attach()
 		if err != nil {
-			return fail(fmt.Errorf("map %s, SEC(%q): %w", m.name, m.section, err))
+			err = fmt.Errorf("map %s, SEC(%q): %w", m.name, m.section, err)
+			return errors.Join(err, closeLinks(done))
 		}
 		*m.slot = l
-		m.unattached = detached
 		done = append(done, m.slot)
+	}
+	for _, p := range progs {
+		p.unattached = detached
+	}
+	for _, m := range ops {
+		m.unattached = detached
 	}
 	return nil
 }

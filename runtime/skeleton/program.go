@@ -154,6 +154,7 @@ func (p *Program) attachHere(connect func(*ebpf.Program) (link.Link, error)) err
 		return err
 	}
 	*p.link = l
+	p.unattached = detached
 	return nil
 }
 

@@ -128,6 +128,7 @@ func (m *StructOpsMap) Attach() (link.Link, error) {
 		return nil, m.fail("attach", err)
 	}
 	*m.slot = l
+	m.unattached = detached
 	return l, nil
 }
 

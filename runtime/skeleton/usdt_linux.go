@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
@@ -211,7 +212,51 @@ func (o *Object) usdt(p *Program, path, provider, name string, pid int) (link.Li
 			return nil, errors.Join(err, closeAll(a.links), a.release())
 		}
 	}
-	return &closingLink{Link: joinLinks("a static probe", a.links), after: a.release}, nil
+	return &usdtLink{Link: joinLinks("a static probe", a.links), release: a.release}, nil
+}
+
+// usdtLink is a link that gives back what a probe takes up once the kernel does not
+// run its program any more. A pin keeps the program running after Close, and with
+// another probe's arguments in its place of the map it would read wrong ones.
+type usdtLink struct {
+	link.Link
+	mu             sync.Mutex
+	pinned, closed bool
+	// release may be called more than once.
+	release func() error
+}
+
+func (l *usdtLink) Pin(path string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	err := l.Link.Pin(path)
+	l.pinned = l.pinned || err == nil
+	return err
+}
+
+func (l *usdtLink) Unpin() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.Link.Unpin(); err != nil {
+		return err
+	}
+	l.pinned = false
+	return l.releaseUnused()
+}
+
+func (l *usdtLink) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	err := l.Link.Close()
+	l.closed = true
+	return errors.Join(err, l.releaseUnused())
+}
+
+func (l *usdtLink) releaseUnused() error {
+	if l.pinned || !l.closed {
+		return nil
+	}
+	return l.release()
 }
 
 // mapNamed returns the object's map, nil if there is none.
@@ -283,7 +328,7 @@ func (a *usdtAttacher) spec(args string) (uint32, error) {
 	return id, nil
 }
 
-// release gives back what add took, but for the links.
+// release gives back what add took, but for the links. Again it does nothing.
 func (a *usdtAttacher) release() error {
 	var errs []error
 	for _, ip := range a.keys {

@@ -530,6 +530,42 @@ func TestPinNotSupported(t *testing.T) {
 	}
 }
 
+// A static probe whose link is pinned keeps its arguments when another is attached after
+// the link was closed.
+func TestPinUSDT(t *testing.T) {
+	kerneltest.Tracefs(t)
+	kerneltest.BPFFS(t)
+	run, _ := placeVictim(t)
+	skel := loadForms(t, func(p *forms.Progs) *skeleton.Program { return p.Usdt.Handle() },
+		func(p *forms.Progs) *skeleton.Program { return p.BareUsdt.Handle() })
+	if err := skel.Attach(); err != nil {
+		t.Fatal(err)
+	}
+	pin := filepath.Join("/sys/fs/bpf", fmt.Sprintf("rules-bpf-usdt-%d", os.Getpid()))
+	err := skel.Links.Usdt.Pin(pin)
+	if errors.Is(err, ebpf.ErrNotSupported) {
+		t.Skip("needs links of the kernel for probes, which Linux 5.15 brought")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.Remove(pin); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := skel.Detach(); err != nil {
+		t.Fatal(err)
+	}
+	if err := skel.Progs.BareUsdt.AttachUSDT(victimName, "victim", "guarded", 0); err != nil {
+		t.Fatal(err)
+	}
+	run()
+	if skel.Bss.UsdtCount != 4 || skel.Bss.UsdtArgs != plainValues {
+		t.Errorf("%d arguments %v, want %v", skel.Bss.UsdtCount, skel.Bss.UsdtArgs, plainValues)
+	}
+}
+
 // A pinned link stays when the skeleton is closed.
 func TestPin(t *testing.T) {
 	kerneltest.Tracefs(t)

@@ -719,6 +719,12 @@ func TestManualAttach(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantGone(t, "ops_first", "ops_second", "ops_third")
+	for _, a := range skel.Attachments() {
+		byHand := a.Name == skel.Maps.First.Name() || a.Name == skel.Maps.Third.Name()
+		if byHand && (a.State != skeleton.NotAttached || a.Reason != "detached") {
+			t.Errorf("after Detach: %v", a)
+		}
+	}
 	if err := skel.Close(); err != nil {
 		t.Fatal(err)
 	}

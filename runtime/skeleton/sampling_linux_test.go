@@ -1,0 +1,245 @@
+package skeleton
+
+import (
+	"errors"
+	"maps"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/features"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+
+	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+)
+
+// loadSampler loads a program that counts in the map how often it runs for each
+// thread: the keys are what bpf_get_current_pid_tgid returns.
+func loadSampler(t *testing.T) (*PerfEventProgram, *ebpf.Map) {
+	t.Helper()
+	o := newTestObject(t, []*ebpf.MapSpec{{Name: "samples", Type: ebpf.Hash, KeySize: 8, ValueSize: 8, MaxEntries: 4096}})
+	spec := newTestProgram("sampler",
+		asm.FnGetCurrentPidTgid.Call(),
+		asm.StoreMem(asm.RFP, -8, asm.R0, asm.DWord),
+		asm.LoadMapPtr(asm.R1, 0).WithReference("samples"),
+		asm.Mov.Reg(asm.R2, asm.RFP),
+		asm.Add.Imm(asm.R2, -8),
+		asm.FnMapLookupElem.Call(),
+		asm.JEq.Imm(asm.R0, 0, "first"),
+		asm.Mov.Imm(asm.R1, 1),
+		asm.StoreXAdd(asm.R0, asm.R1, asm.DWord),
+		asm.Ja.Label("end"),
+		asm.Mov.Imm(asm.R1, 1).WithSymbol("first"),
+		asm.StoreMem(asm.RFP, -16, asm.R1, asm.DWord),
+		asm.LoadMapPtr(asm.R1, 0).WithReference("samples"),
+		asm.Mov.Reg(asm.R2, asm.RFP),
+		asm.Add.Imm(asm.R2, -8),
+		asm.Mov.Reg(asm.R3, asm.RFP),
+		asm.Add.Imm(asm.R3, -16),
+		asm.Mov.Imm(asm.R4, 0),
+		asm.FnMapUpdateElem.Call(),
+		asm.Mov.Imm(asm.R0, 0).WithSymbol("end"),
+		asm.Return(),
+	)
+	spec.Type, spec.SectionName = ebpf.PerfEvent, "perf_event"
+	var p *PerfEventProgram
+	addTestProgram(o, ProgField(spec.Name, &p, new(link.Link)), spec)
+	t.Cleanup(func() {
+		if err := o.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := o.Load(); err != nil {
+		t.Fatal(err)
+	}
+	return p, o.coll.Maps["samples"]
+}
+
+// samples returns how often the program ran for each thread of this process, and for
+// other processes.
+func samples(t *testing.T, m *ebpf.Map) (threads map[int]uint64, others map[int]uint64) {
+	t.Helper()
+	threads, others = make(map[int]uint64), make(map[int]uint64)
+	var key, n uint64
+	it := m.Iterate()
+	for it.Next(&key, &n) {
+		if pid := int(key >> 32); pid != os.Getpid() {
+			others[pid] += n
+			continue
+		}
+		threads[int(uint32(key))] = n
+	}
+	if err := it.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return threads, others
+}
+
+// testThread is a thread of its own.
+type testThread struct {
+	tid  int
+	work chan func()
+}
+
+// startThread returns a thread that ends with the test.
+func startThread(t *testing.T) testThread {
+	th := testThread{work: make(chan func())}
+	t.Cleanup(func() { close(th.work) })
+	tid := make(chan int)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with the function
+		tid <- unix.Gettid()
+		for f := range th.work {
+			f()
+		}
+	}()
+	th.tid = <-tid
+	return th
+}
+
+// spin makes the thread use a CPU for a while.
+func (th testThread) spin() {
+	done := make(chan struct{})
+	th.work <- func() {
+		defer close(done)
+		var start, now unix.Timespec
+		_ = unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &start)
+		for now.Nano() < start.Nano()+(200*time.Millisecond).Nanoseconds() {
+			_ = unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &now)
+		}
+	}
+	<-done
+}
+
+// A process is sampled with all its threads, those that come later too.
+func TestSamplingThreads(t *testing.T) {
+	p, m := loadSampler(t)
+	var before []testThread
+	for range 3 {
+		th := startThread(t)
+		if th.tid != os.Getpid() {
+			before = append(before, th)
+		}
+	}
+	known, err := newThreads(os.Getpid(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fds := kerneltest.FDs(t)
+	if err := p.AttachSampling(Sampling{Frequency: 1000, PID: os.Getpid()}); err != nil {
+		t.Fatal(err)
+	}
+	// The runtime may have threads that wait for work.
+	later := startThread(t)
+	for range 100 {
+		if !slices.Contains(known, later.tid) {
+			break
+		}
+		later = startThread(t)
+	}
+	check := func(what string, th testThread) {
+		t.Helper()
+		th.spin()
+		threads, _ := samples(t, m)
+		// 200 samples, or 400 of a thread with two events. A machine that is busy has
+		// fewer.
+		if n := threads[th.tid]; n < 50 || n > 300 {
+			t.Errorf("%s: %d samples in 0.2 s at 1000 Hz", what, n)
+		}
+	}
+	check("thread that was there", before[0])
+	check("thread started later", later)
+
+	cmd := exec.Command("/proc/self/exe", "-test.run=^$")
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	version, err := features.LinuxVersionCode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, others := samples(t, m); version >= 5<<16|13<<8 && len(others) != 0 {
+		t.Errorf("samples of other processes: %v, this one started %d", others, cmd.Process.Pid)
+	}
+
+	if err := p.owner.Detach(); err != nil {
+		t.Fatal(err)
+	}
+	if got := kerneltest.FDs(t); !maps.Equal(got, fds) {
+		t.Errorf("descriptors before: %v, after Detach: %v", fds, got)
+	}
+	then, _ := samples(t, m)
+	later.spin()
+	if now, _ := samples(t, m); now[later.tid] != then[later.tid] {
+		t.Errorf("%d samples after Detach", now[later.tid]-then[later.tid])
+	}
+}
+
+// A process that never stops starting threads is sampled all the same.
+func TestSamplingManyThreads(t *testing.T) {
+	p, m := loadSampler(t)
+	busy := startThread(t)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			done := make(chan struct{})
+			go func() {
+				runtime.LockOSThread()
+				close(done)
+			}()
+			<-done
+		}
+	}()
+	defer func() {
+		close(stop)
+		<-stopped
+	}()
+	if err := p.AttachSampling(Sampling{Frequency: 1000, PID: os.Getpid()}); err != nil {
+		t.Fatal(err)
+	}
+	busy.spin()
+	if threads, _ := samples(t, m); threads[busy.tid] < 50 || threads[busy.tid] > 300 {
+		t.Errorf("%d samples in 0.2 s at 1000 Hz", threads[busy.tid])
+	}
+}
+
+func TestSamplingNoProcess(t *testing.T) {
+	p, _ := loadSampler(t)
+	// A process that has ended, and that nobody has waited for.
+	cmd := exec.Command("/proc/self/exe", "-test.run=^$")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Wait() }()
+	var info unix.Siginfo
+	if err := unix.Waitid(unix.P_PID, cmd.Process.Pid, &info, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	for name, pid := range map[string]int{"ended": cmd.Process.Pid, "none": 1 << 30, "negative": -5} {
+		fds := kerneltest.FDs(t)
+		err := p.AttachSampling(Sampling{Frequency: 1000, PID: pid})
+		if !errors.Is(err, unix.ESRCH) {
+			t.Errorf("%s: %v, want %v", name, err, unix.ESRCH)
+		}
+		if got := kerneltest.FDs(t); !maps.Equal(got, fds) {
+			t.Errorf("%s: descriptors before: %v, after: %v", name, fds, got)
+		}
+	}
+}
