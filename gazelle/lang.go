@@ -29,8 +29,8 @@ import (
 const (
 	languageName = "bpf"
 
-	// gcPercent is what GOGC is then. As there is little garbage, memory does not grow
-	// with it: BenchmarkRun says by how much.
+	// gcPercent is what GOGC is then. As there is little garbage, memory grows less
+	// than that says: README.md has by how much, BenchmarkRun measures it.
 	gcPercent = 800
 )
 

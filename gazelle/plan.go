@@ -244,8 +244,8 @@ func (l *bpfLang) planFolder(d *folder) *plan {
 		// add makes a unit of a rule that compiles the source, or of none.
 		add := func(kind string, r *rule.Rule, further bool) {
 			scan := scan
-			if r != nil && len(compiled(name)) > 1 {
-				// Each rule has its own macros.
+			// Each rule has its own macros.
+			if all := compiled(name); r != nil && len(all) > 1 && !slices.Equal(flagsOf(bc, r), flagsOf(bc, all...)) {
 				own, err := l.scan(d.c, path.Join(d.rel, name), flagsOf(bc, r))
 				if err == nil && !slices.ContainsFunc(own.Problems, func(p bpfc.Problem) bool { return !p.Rejected }) {
 					scan = own
@@ -587,13 +587,10 @@ func (l *bpfLang) assignHeaders(d *folder, p *plan, sources []string, left map[*
 			}
 		}
 	}
-	var bySource map[string][]*unit
-	if len(order) > 0 {
-		bySource = make(map[string][]*unit)
-		for _, u := range p.units {
-			for _, src := range u.srcs {
-				bySource[src] = append(bySource[src], u)
-			}
+	bySource := make(map[string][]*unit)
+	for _, u := range p.units {
+		for _, src := range u.srcs {
+			bySource[src] = append(bySource[src], u)
 		}
 	}
 	var libraries []*unit
@@ -607,7 +604,7 @@ func (l *bpfLang) assignHeaders(d *folder, p *plan, sources []string, left map[*
 		for _, src := range u.srcs {
 			for _, h := range []string{stem(src) + headerSuffix, stem(src) + ".h"} {
 				if slices.Contains(d.files, h) && owners[h] == nil && !foreign[h] {
-					own(h, unitsOf(p, src)...)
+					own(h, bySource[src]...)
 				}
 			}
 		}
@@ -683,17 +680,6 @@ func (l *bpfLang) assignHeaders(d *folder, p *plan, sources []string, left map[*
 	for _, u := range p.units {
 		slices.Sort(u.hdrs)
 	}
-}
-
-// unitsOf returns the units that compile a source.
-func unitsOf(p *plan, src string) []*unit {
-	var out []*unit
-	for _, u := range p.units {
-		if slices.Contains(u.srcs, src) {
-			out = append(out, u)
-		}
-	}
-	return out
 }
 
 // ofOneSource reports whether units all compile the same.

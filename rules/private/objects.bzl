@@ -60,9 +60,9 @@ def _object_path(label, src):
     """Returns the path of a source's object in the package, without its ending."""
     package = label.package + "/" if label.package else ""
     path = src.short_path.removesuffix("." + src.extension)
-    if src.owner.repo_name == label.repo_name and path.removeprefix("../{}/".format(label.repo_name)).startswith(package):
-        path = path.removeprefix("../{}/".format(label.repo_name))
-        return "_bpf_objs/{}/{}".format(label.name, path.removeprefix(package))
+    in_repository = path.removeprefix("../{}/".format(label.repo_name))
+    if src.owner.repo_name == label.repo_name and in_repository.startswith(package):
+        return "_bpf_objs/{}/{}".format(label.name, in_repository.removeprefix(package))
 
     # Another package may have a source of the same path. Of another repository,
     # short_path is ../repository/path.
