@@ -7,6 +7,9 @@ set -euo pipefail
 root=$1 new=$2 name=$3
 shift 3
 
+# What the caller has, before anything is added.
+mounts=$(</proc/self/mountinfo)
+
 # A tree of its own, so that the shared root stays as it is. Unbindable, so that
 # the host's folders below can be bound although this one is inside of them.
 mount -t tmpfs -o mode=755 bazelw "$new"
@@ -51,6 +54,7 @@ for dir in usr etc; do
   mount -o remount,bind,ro "$new/$dir"
 done
 
+printf '%s\n' "$mounts" >"$new/.bazelw.mounts"
 printf '%s' "$name" >"$new/.bazelw"
 mkdir "$new/.old"
 # Not chroot: a process in one may not make user namespaces, and Bazel's sandbox

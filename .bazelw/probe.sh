@@ -1,31 +1,44 @@
 # shellcheck shell=bash
-# Is there a Bazel on PATH whose registry answers?
+# Which Bazel is to be run: one on PATH, or the launcher bazelisk, built from its
+# Go module; and does it reach what it needs?
+
+# The newest that builds with every Go that go.mod allows.
+readonly BAZELISK=github.com/bazelbuild/bazelisk@v1.29.0
 
 # A machine seldom changes its network, so the answer is kept. A `no` is kept
 # for a shorter time: somebody may have just come online.
 readonly PROBE_YES_MINUTES=1440 PROBE_NO_MINUTES=30
-# bazelisk may have to download Bazel first.
-readonly PROBE_SECONDS=60
+# bazelisk may have to download Bazel first, and to be built.
+readonly PROBE_SECONDS=60 BUILD_SECONDS=120
 
-# Prints the Bazel to run, or fails.
-usable_bazel() {
-  local name bazel answer
+# Sets BAZEL, the Bazel to run, and BAZEL_IS, what to call it; or fails.
+# shellcheck disable=SC2034 # bazelw reads it
+choose_bazel() {
+  local name
   for name in bazelisk bazel; do
-    bazel=$(type -P "$name") || continue
+    BAZEL=$(type -P "$name") || continue
     # A link of that name to this script would run itself for ever.
-    [[ $(readlink -f -- "$bazel") != "$BAZELW_REPO/bazelw" ]] || continue
-    answer=$CACHE/probe-$(hash_of "$bazel" "$(stat -Lc '%i %Y' -- "$bazel")" "$(<"$BAZELW_REPO/.bazelversion")")
-    if ! answer_is_fresh "$answer"; then
-      make_cache
-      say "checking whether $bazel reaches a registry (at most $PROBE_SECONDS s, then remembered)"
-      if probe "$bazel"; then echo yes >"$answer"; else echo no >"$answer"; fi
-    fi
-    if [[ $(<"$answer") == yes ]]; then
-      printf '%s' "$bazel"
-      return
-    fi
+    [[ $(readlink -f -- "$BAZEL") != "$BAZELW_REPO/bazelw" ]] || continue
+    BAZEL_IS="$BAZEL, which is on PATH"
+    if remembered "$(hash_of "$BAZEL" "$(stat -Lc '%i %Y' -- "$BAZEL")" "$(<"$BAZELW_REPO/.bazelversion")")" \
+      "whether $BAZEL reaches a registry" probe "$BAZEL"; then return; fi
   done
-  return 1
+  type -P go >/dev/null || return 1
+  BAZEL=$CACHE/bazelisk-${BAZELISK##*@}/bazelisk
+  BAZEL_IS="bazelisk ${BAZELISK##*@}, built with Go"
+  remembered "$(hash_of "$BAZELISK" "$(<"$BAZELW_REPO/.bazelversion")")" \
+    "whether bazelisk, built with Go, reaches Bazel and a registry" build_and_probe
+}
+
+# remembered NAME QUESTION COMMAND...: the command's answer, or what it was of late.
+remembered() {
+  local answer=$CACHE/probe-$1
+  if ! answer_is_fresh "$answer"; then
+    make_cache
+    say "checking $2 (then remembered)"
+    if "${@:3}"; then echo yes >"$answer"; else echo no >"$answer"; fi
+  fi
+  [[ $(<"$answer") == yes ]]
 }
 
 answer_is_fresh() {
@@ -57,3 +70,30 @@ probe() {
   ((status != 130 && status != 143)) || kill -INT $$
   return "$status"
 }
+
+# Not `go run`, which gives an exit status of 1 for every other than 0.
+build_and_probe() {
+  finds_downloads || return 1
+  if [[ ! -x $BAZEL ]]; then
+    (cd / && GOWORK=off GOBIN=${BAZEL%/*} timeout --foreground "$BUILD_SECONDS" go install "$BAZELISK") >/dev/null 2>&1 || return 1
+  fi
+  probe "$BAZEL"
+}
+
+# Is it worth the half minute that building takes? Not where none of the hosts
+# that bazelisk downloads from has an address, nor a proxy or a mirror is set.
+finds_downloads() {
+  local dir host
+  dir=$(cd / && GOWORK=off timeout --foreground "$BUILD_SECONDS" go mod download -json "$BAZELISK" 2>/dev/null | json_value Dir)
+  [[ -n $dir ]] || return 1
+  if [[ -n ${https_proxy:-}${HTTPS_PROXY:-}${BAZELISK_BASE_URL:-}${BAZELISK_FORMAT_URL:-} || -e $BAZELW_REPO/.bazeliskrc || -e ${HOME:-}/.bazeliskrc ]]; then
+    return
+  fi
+  while read -r host; do
+    ! timeout --foreground 5 getent hosts "$host" >/dev/null || return 0
+  done < <(grep -rhoE --include='*.go' --exclude='*_test.go' '"https://[a-z0-9.-]+' "$dir" | cut -d/ -f3 | sort -u)
+  return 1
+}
+
+# json_value KEY: from what go prints, one key per line.
+json_value() { awk -F'"' -v key="$1" '$2 == key { print $4 }'; }

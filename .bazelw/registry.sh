@@ -37,7 +37,7 @@ set_up_modules() {
     wanted+=("$module@$version")
   done
   # Named for all that is in it, the stubs and this file too.
-  MODULES=$CACHE/modules-$(hash_of "${wanted[@]}" "$ROOT" "$KERNELS" \
+  MODULES=$CACHE/modules-$(hash_of "${wanted[@]}" "$ROOT" \
     "$(cd -- "$BAZELW_PARTS" && find modules registry.sh -type f -print0 | sort -z | xargs -0 sha256sum)")
   MODULE_PATH[rules_go]=$MODULES/rules_go
   MODULE_PATH[gazelle]=$MODULES/gazelle
@@ -93,9 +93,6 @@ copy_go_module() {
     xargs -0r chmod +x --
 }
 
-# json_value KEY: from what go prints, one key per line.
-json_value() { awk -F'"' -v key="$1" '$2 == key { print $4 }'; }
-
 # What a Bazel without the central registry needs beside .bazelrc.
 write_bazelrc() {
   cat >"$1" <<EOF
@@ -114,11 +111,6 @@ common --disk_cache=$CACHE/disk
 common --experimental_disk_cache_gc_max_size=5G
 # The same files in bazel-bin as without that cache.
 common --remote_download_outputs=all
-EOF
-  [[ -z $KERNELS ]] || cat >>"$1" <<EOF
-
-# The kernels of this repository's tests.
-common --repo_env=RULES_BPF_KERNELS=$KERNELS
 EOF
 }
 

@@ -4,10 +4,12 @@
 # A Bazel server lives in a mount namespace of its own, in which the root's /usr,
 # /etc and /var stand in the places of the host's and all else is the host's.
 # Calls enter the namespace of their workspace's running server: that takes no
-# time, and what tests have mounted is there for `bazel run` too.
+# time, and what tests have mounted is there for `bazel run` too. What the caller has
+# mounted since then is not, unless the mounts are shared, as init systems make them;
+# a server that lacks some is started again.
 
 run_bazel() {
-  local output_base server path
+  local output_base server path new
   output_base=$(output_base_of "$@")
   describe_namespace "$output_base"
 
@@ -19,14 +21,24 @@ run_bazel() {
   # The same for all callers: Bazel runs again what depends on PATH.
   path=$GO_ROOT/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
   local -a bazel=(env -C "$CWD" "PATH=$path" bazel "--bazelrc=$MODULES/bazelrc")
+  # The kernels of this repository's tests, once a test has asked for them.
+  if [[ -n $KERNELS && -d $KERNELS ]]; then
+    echo "common --repo_env=RULES_BPF_KERNELS=$KERNELS" >"$KERNELS.bazelrc.$$"
+    mv -- "$KERNELS.bazelrc.$$" "$KERNELS.bazelrc"
+    bazel+=("--bazelrc=$KERNELS.bazelrc")
+  fi
+  say "running Debian's Bazel, of $ROOT"
 
   if server=$(server_of "$output_base"); then
-    if [[ $(cat -- "/proc/$server/root/.bazelw" 2>/dev/null) == "$NAMESPACE" ]]; then
+    if [[ $(cat -- "/proc/$server/root/.bazelw" 2>/dev/null) != "$NAMESPACE" ]]; then
+      say "restarting the Bazel server: Go, bazelw or the cache folder has changed"
+    elif new=$(new_mount "$server"); then
+      say "restarting the Bazel server, which does not see what is mounted at $new by now"
+    else
       exec nsenter --mount="/proc/$server/ns/mnt" -- "${bazel[@]}" "$@"
     fi
     # The client would go on with it, among files that are not the ones of now.
     # This waits for the command that it may be running.
-    say "restarting the Bazel server: Go, bazelw or the cache folder has changed"
     nsenter --mount="/proc/$server/ns/mnt" -- "${bazel[@]}" --output_base="$output_base" shutdown >&2
   fi
 
@@ -34,9 +46,20 @@ run_bazel() {
   mkdir -p -- "$CACHE/mount"
   # Keeps them from being dropped as unused.
   touch "$ROOT" "$MODULES"
-  [[ -z $KERNELS ]] || touch "$KERNELS"
+  [[ ! -d $KERNELS ]] || touch "$KERNELS"
   exec unshare --mount --propagation slave -- \
     "$BAZELW_PARTS/enter.sh" "$ROOT" "$CACHE/mount" "$NAMESPACE" "${VISIBLE[@]}" -- "${bazel[@]}" "$@"
+}
+
+# new_mount SERVER: where something is mounted that was not when the server started,
+# and that it does not see either; or fails. In the root's places it sees nothing of
+# the host's anyway.
+new_mount() {
+  awk '
+    { mount = $3 " " $4 " " $5 }
+    FILENAME != "/proc/self/mountinfo" { known[mount]; next }
+    $5 != "/" && $5 !~ "^/(usr|etc|var|run|bin|sbin|lib[^/]*)(/|$)" && !(mount in known) { print $5; found = 1; exit }
+    END { exit !found }' "/proc/$1/root/.bazelw.mounts" "/proc/$1/mountinfo" /proc/self/mountinfo
 }
 
 # server_of OUTPUT_BASE: the process of the Bazel server that has it.

@@ -26,7 +26,7 @@ KERNELS=
 need_host() {
   local tool
   ((EUID == 0)) ||
-    die "no Bazel on PATH reaches a registry, and setting one up here needs root: run this as root, or install bazelisk on a machine that reaches a registry"
+    die "no Bazel here reaches a registry, and setting one up here needs root: run this as root, or install bazelisk on a machine that reaches a registry"
   # A shell made by a plain `su` lacks these.
   PATH=$PATH:/usr/sbin:/sbin
   for tool in go awk find flock mount pivot_root nsenter setpriv unshare; do
@@ -63,7 +63,7 @@ set_up_root() {
 make_root() {
   local log=$CACHE/setup.log started=$SECONDS
   need_room "$ROOT_MB"
-  say "setting up Bazel in $CACHE, once: 1 to 2 minutes and 2 GB"
+  say "no Bazel here reaches a registry: setting up Debian's in $CACHE, once (1 to 2 minutes, 0.5 GB to download, 2 GB on disk)"
   : >"$log"
   need_debootstrap "$log"
   # A half-made root cannot be trusted. The packages it has downloaded can, and
@@ -79,6 +79,19 @@ make_root() {
   say "set up in $((SECONDS - started)) s"
 }
 
+# needs_kernels ARGUMENTS...: tests boot them. The first example that somebody runs
+# does not wait for them, and a build without them is a build all the same.
+needs_kernels() {
+  local argument
+  for argument in "$@"; do
+    case $argument in
+      --) return 1 ;;
+      test | coverage | *_test* | *bpf_kernels*) return 0 ;;
+    esac
+  done
+  return 1
+}
+
 set_up_kernels() {
   if [[ -z $KERNELS || -d $KERNELS ]]; then return; fi
   need_namespaces
@@ -90,7 +103,7 @@ set_up_kernels() {
 make_kernels() {
   local log=$CACHE/kernels.log
   need_room "$KERNELS_MB"
-  say "fetching the kernels that tests boot, once (10 to 60 s)"
+  say "fetching the kernels that tests boot into $CACHE, once (10 to 60 s, 270 MB on disk)"
   : >"$log"
   rm -rf -- "$KERNELS.new"
   if ! guarded "$log" "$KERNELS.new" "$BAZELW_PARTS/make-kernels.sh" "$ROOT" "$KERNELS.new" "$BAZELW_PARTS/kernels"; then

@@ -58,6 +58,7 @@ EOF
 load("//:defs.bzl", "script", "script_test")
 
 script(name = "run", code = "echo got $(cat) in $BUILD_WORKING_DIRECTORY with $#; exit 7")
+script(name = "look", code = "cat $BUILD_WORKING_DIRECTORY/../../later/file")
 script(name = "terminal", code = "test -t 0 && echo terminal")
 script_test(name = "pass", code = "exit 0")
 script_test(name = "fail", code = "exit 1")
@@ -83,8 +84,22 @@ test_running() {
   check "the dependency by path" "*rules_bpf@_*" "$(<"$scratch/output")"
   check "the server stays" "$pid" "$("$bazelw" info server_pid 2>/dev/null)"
   check "mounts on the host" "$mounts" "$(wc -l </proc/mounts)"
+  test_later_mount
   test_signal INT
   test_signal TERM
+}
+
+# What is mounted while a server runs is there for the next call, which has to start
+# another for it; the calls after that have not.
+test_later_mount() {
+  local pid
+  mkdir -- "$scratch/later"
+  check "a later mount" 0 "$(status unshare --mount --propagation private sh -c \
+    "mount -t tmpfs none '$scratch/later' && echo seen >'$scratch/later/file' && exec '$bazelw' run :look")"
+  check "a later mount" "*restarting the Bazel server*$scratch/later*seen*" "$(<"$scratch/output")"
+  pid=$("$bazelw" info server_pid 2>/dev/null)
+  check "the server stays" 0 "$(status "$bazelw" run :look)"
+  check "the server stays" "$pid" "$("$bazelw" info server_pid 2>/dev/null)"
 }
 
 # test_signal NAME: it ends a build, which leaves the server running.
@@ -119,20 +134,23 @@ test_messages() {
   check "no Go" 1 "$(status env PATH="$bare" "$bazelw" version)"
   check "no Go" "bazelw: go is not on PATH: install *" "$(<"$scratch/output")"
   chmod 755 "$scratch"
-  check "no root" 1 "$(PATH=$bare:$go status setpriv --reuid=65534 --regid=65534 --clear-groups "$bazelw" version)"
+  install -d -o 65534 "$scratch/nobody"
+  check "no root" 1 "$(PATH=$bare:$go RULES_BPF_BAZELW_CACHE=$scratch/nobody status setpriv --reuid=65534 --regid=65534 --clear-groups "$bazelw" version)"
   check "no root" "bazelw: *needs root*" "$(<"$scratch/output")"
   check "no mounts" 1 "$(PATH=$bare:$go status setpriv --bounding-set -all --inh-caps -all "$bazelw" version)"
   check "no mounts" "bazelw: *CAP_SYS_ADMIN*" "$(<"$scratch/output")"
   mkdir -p -- "$scratch/cache"
   check "no disk space" 1 "$(PATH=$bare:$go status unshare --mount sh -c \
     "mount -t tmpfs -o size=9m none '$scratch/cache' && exec '$bazelw' version")"
-  check "no disk space" "bazelw: $scratch/cache has 9 MB of free disk space*" "$(<"$scratch/output")"
+  check "no disk space" "*bazelw: $scratch/cache has 9 MB of free disk space*" "$(<"$scratch/output")"
   unset RULES_BPF_BAZELW_CACHE
 }
 
 # A stand-in for Bazel, whose registry answers when the file `online` is there.
 test_probe() {
-  mkdir -p -- "$scratch/bin" "$scratch/probe"
+  chmod 755 "$scratch"
+  mkdir -- "$scratch/bin"
+  install -d -o 65534 "$scratch/probe"
   cat >"$scratch/bin/bazel" <<EOF
 #!/bin/sh
 echo called >>"$scratch/calls"
@@ -142,10 +160,11 @@ case "\$*" in
 esac
 EOF
   chmod +x "$scratch/bin/bazel"
+  cp -- "$scratch/bin/bazel" "$scratch/bazelisk"
   local -a env=(env "PATH=$scratch/bin:$PATH" "RULES_BPF_BAZELW_CACHE=$scratch/probe")
   touch "$scratch/online"
   check "a Bazel with a registry" 5 "$(status "${env[@]}" "$bazelw" build //a --b)"
-  check "a Bazel with a registry" "*bazel got: build //a --b" "$(<"$scratch/output")"
+  check "a Bazel with a registry" "*running $scratch/bin/bazel, *bazel got: build //a --b" "$(<"$scratch/output")"
   rm -- "$scratch/online" "$scratch/calls"
   check "the answer is kept" 5 "$(status "${env[@]}" "$bazelw" test)"
   check "the answer is kept" "called" "$(<"$scratch/calls")"
@@ -154,6 +173,63 @@ EOF
   ln -sf -- "$bazelw" "$scratch/bin/bazel"
   check "a link to bazelw itself" 1 "$(status "${env[@]}" setpriv --reuid=65534 --regid=65534 --clear-groups "$bazelw" version)"
   check "a link to bazelw itself" "bazelw: *needs root*" "$(<"$scratch/output")"
+}
+
+# No Bazel on PATH: stand-ins for Go and for the bazelisk that it builds.
+test_bazelisk() {
+  local host tool
+  mkdir -p -- "$scratch/go" "$scratch/module"
+  for tool in bash env readlink dirname realpath sha256sum cut mkdir find mktemp cp timeout chmod rm stat getent grep sort cat awk sed uname; do
+    ln -s -- "$(type -P "$tool")" "$scratch/go/$tool"
+  done
+  cat >"$scratch/go/go" <<EOF
+#!/bin/sh
+case "\$1" in
+mod) echo '	"Dir": "$scratch/module"' ;;
+install) echo built >>"$scratch/calls"; mkdir -p "\$GOBIN" && cp "$scratch/bazelisk" "\$GOBIN/bazelisk" ;;
+*) exit 1 ;;
+esac
+EOF
+  chmod +x "$scratch/go/go"
+  for host in no.such.host.invalid localhost; do
+    rm -rf -- "$scratch/calls" "$scratch/probe"
+    touch "$scratch/calls" "$scratch/online"
+    chmod 666 "$scratch/calls"
+    install -d -o 65534 "$scratch/probe"
+    echo "const from = \"https://$host/bazel\"" >"$scratch/module/from.go"
+    status setpriv --reuid=65534 --regid=65534 --clear-groups \
+      env "PATH=$scratch/go" "RULES_BPF_BAZELW_CACHE=$scratch/probe" "$bazelw" build //a >/dev/null
+    case $host in
+      localhost)
+        check "bazelisk" "*running bazelisk v*bazel got: build //a" "$(<"$scratch/output")"
+        check "bazelisk" $'built\ncalled\ncalled' "$(<"$scratch/calls")"
+        ;;
+      *)
+        check "no way to bazelisk" "*needs root*" "$(<"$scratch/output")"
+        check "no way to bazelisk" "" "$(<"$scratch/calls")"
+        ;;
+    esac
+  done
+}
+
+# Kernels are fetched for what tests, and for nothing else.
+test_kernels() {
+  local got
+  got=$(
+    # shellcheck disable=SC2030,SC2034 # for what is read below
+    BAZELW_PARTS=$repo/.bazelw
+    # shellcheck source=.bazelw/common.sh
+    source "$repo/.bazelw/common.sh"
+    # shellcheck source=.bazelw/setup.sh
+    source "$repo/.bazelw/setup.sh"
+    needs() { if needs_kernels "$@"; then echo "$*"; fi; }
+    needs run //examples/minimal -- test
+    needs build //...
+    needs --max_idle_secs=5 test //...
+    needs run --config=x //tests/vm:vm_test_6_1
+    needs cquery @bpf_kernels//:6.1
+  )
+  check "commands that need kernels" $'--max_idle_secs=5 test //...\nrun --config=x //tests/vm:vm_test_6_1\ncquery @bpf_kernels//:6.1' "$got"
 }
 
 # The reading of module files.
@@ -180,7 +256,9 @@ EOF
 }
 
 test_calls
+test_kernels
 test_probe
+test_bazelisk
 test_messages
 test_running
 echo "$passed passed, $failed failed"
