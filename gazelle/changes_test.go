@@ -102,13 +102,13 @@ func TestChanges(t *testing.T) {
 	}{
 		{"one object", func() {}, "bpf_skeleton a x.bpf.c a"},
 		{"renamed", func() { r.move("a/x.bpf.c", "a/y.bpf.c") }, "bpf_skeleton a y.bpf.c a"},
-		{"a second", func() { r.write("a/z.bpf.c", anObject) }, "bpf_skeleton a y.bpf.c a/y\nbpf_skeleton z z.bpf.c a/z"},
+		{"a second", func() { r.write("a/z.bpf.c", anObject) }, "bpf_skeleton a y.bpf.c a\nbpf_skeleton z z.bpf.c a/z"},
 		{
 			"a library", func() { r.write("a/z.bpf.c", fmt.Sprintf(aLibrary, "f")) },
-			"bpf_skeleton a y.bpf.c a/y\nbpf_library z_bpf [z.bpf.c]\nbpf_subskeleton z a/z :z_bpf",
+			"bpf_skeleton a y.bpf.c a\nbpf_library z_bpf [z.bpf.c]\nbpf_subskeleton z a/z :z_bpf",
 		},
-		{"an object again", func() { r.write("a/z.bpf.c", anObject) }, "bpf_skeleton a y.bpf.c a/y\nbpf_skeleton z z.bpf.c a/z"},
-		{"the first is gone", func() { r.remove("a/y.bpf.c") }, "bpf_skeleton z z.bpf.c a"},
+		{"an object again", func() { r.write("a/z.bpf.c", anObject) }, "bpf_skeleton a y.bpf.c a\nbpf_skeleton z z.bpf.c a/z"},
+		{"the first is gone", func() { r.remove("a/y.bpf.c") }, "bpf_skeleton z z.bpf.c a/z"},
 		{"moved", func() { r.move("a/z.bpf.c", "b/z.bpf.c") }, ""},
 	}
 	for _, step := range steps {

@@ -1,6 +1,7 @@
 package gazelle
 
 import (
+	"errors"
 	"fmt"
 	"log"
 	"path"
@@ -10,6 +11,11 @@ import (
 
 	"github.com/bazel-contrib/bazel-gazelle/v2/config"
 	"github.com/bazel-contrib/bazel-gazelle/v2/rule"
+	golang "github.com/bazelbuild/bazel-gazelle/language/go"
+	"github.com/bmatcuk/doublestar/v4"
+
+	"github.com/rules-bpf/rules_bpf/gazelle/internal/paths"
+	"github.com/rules-bpf/rules_bpf/gazelle/internal/plan"
 )
 
 // The directives. README.md documents each with its default.
@@ -18,6 +24,8 @@ const (
 	skeletonDirective   = "bpf_skeleton"
 	objectDirective     = "bpf_object"
 	libraryDirective    = "bpf_library"
+	sourcesDirective    = "bpf_sources"
+	bpf2goDirective     = "bpf_bpf2go"
 	namingDirective     = "bpf_naming"
 	coptsDirective      = "bpf_copts"
 	searchDirective     = "bpf_search"
@@ -35,14 +43,13 @@ const (
 	fail   policy = "error"
 )
 
-// A naming says which import path a folder's packages get.
-type naming string
+// A bpf2goMode says what is written for lines that run bpf2go.
+type bpf2goMode string
 
 const (
-	// namingAuto is folder for one package in a folder without Go, else file.
-	namingAuto   naming = "auto"
-	namingFolder naming = "folder"
-	namingFile   naming = "file"
+	bpf2goRules    bpf2goMode = "rules"
+	bpf2goSkeleton bpf2goMode = "skeleton"
+	bpf2goOff      bpf2goMode = "off"
 )
 
 // A repository is another one, whose headers are included by paths that begin
@@ -51,27 +58,43 @@ type repository struct {
 	prefix, name string
 }
 
-// bpfConfig is what directives say about a folder.
+// A directedKind says what becomes of the files that a pattern matches.
+type directedKind struct {
+	pattern, kind string
+}
+
+// bpfConfig is what directives say about a directory.
 type bpfConfig struct {
 	enabled bool
-	naming  naming
+	naming  plan.Naming
 	copts   []string
-	// search has folders relative to the repository's root.
-	search                []string
+	// flags is what the scanner understands of copts.
+	flags plan.Flags
+	// search has directories relative to the repository's root, and sources patterns
+	// of files.
+	search, sources       []string
 	repos                 []repository
 	unresolved, ambiguous policy
+	bpf2go                bpf2goMode
+	// updateOnly is set where Gazelle makes no new BUILD files.
+	updateOnly bool
 
-	// kinds says what becomes of files of this folder. Not inherited.
-	kinds map[string]string
-	// prefix is the import path of the folder prefixRel, once rules are generated.
-	prefix, prefixRel string
+	// kinds says what becomes of files of this directory. Not inherited.
+	kinds []directedKind
+	// prefix is known once rules are generated, where Gazelle has no index.
+	prefix prefix
 }
+
+// A prefix is the import path that others begin with, of the directory rel.
+type prefix struct{ path, rel string }
+
+var defaults = &bpfConfig{enabled: true, naming: plan.NamingAuto, unresolved: warn, ambiguous: warn, bpf2go: bpf2goRules}
 
 func getConfig(c *config.Config) *bpfConfig {
 	if bc, ok := c.Exts[languageName].(*bpfConfig); ok {
 		return bc
 	}
-	return &bpfConfig{enabled: true, naming: namingAuto, unresolved: warn, ambiguous: warn}
+	return defaults
 }
 
 func (*bpfLang) KnownDirectives() []string {
@@ -80,6 +103,8 @@ func (*bpfLang) KnownDirectives() []string {
 		skeletonDirective,
 		objectDirective,
 		libraryDirective,
+		sourcesDirective,
+		bpf2goDirective,
 		namingDirective,
 		coptsDirective,
 		searchDirective,
@@ -90,22 +115,31 @@ func (*bpfLang) KnownDirectives() []string {
 }
 
 func (*bpfLang) Configure(c *config.Config, rel string, f *rule.File) {
-	c.Exts[languageName] = getConfig(c).inFolder(rel, f)
+	bc, errs := getConfig(c).inDirectory(rel, f)
+	for _, err := range errs {
+		log.Print(err)
+	}
+	c.Exts[languageName] = bc
 }
 
-// inFolder returns the configuration of a folder below.
-func (bc *bpfConfig) inFolder(rel string, f *rule.File) *bpfConfig {
+// inDirectory returns the configuration of a directory below, and what is wrong with
+// its directives. Without any, it is the same one.
+func (bc *bpfConfig) inDirectory(rel string, f *rule.File) (*bpfConfig, []error) {
+	if len(bc.kinds) == 0 && (f == nil || len(f.Directives) == 0) {
+		return bc, nil
+	}
 	child := *bc
 	child.kinds = nil
 	if f == nil {
-		return &child
+		return &child, nil
 	}
+	var errs []error
 	for _, d := range f.Directives {
 		if err := child.apply(rel, d); err != nil {
-			log.Printf("%s: # gazelle:%s %s: %v", f.Path, d.Key, d.Value, err)
+			errs = append(errs, fmt.Errorf("%s: # gazelle:%s %s: %w", f.Path, d.Key, d.Value, err))
 		}
 	}
-	return &child
+	return &child, errs
 }
 
 func (bc *bpfConfig) apply(rel string, d rule.Directive) error {
@@ -113,69 +147,131 @@ func (bc *bpfConfig) apply(rel string, d rule.Directive) error {
 	case enableDirective:
 		enabled, err := strconv.ParseBool(d.Value)
 		if err != nil {
-			return fmt.Errorf("say true or false")
+			return errors.New("say true or false")
 		}
 		bc.enabled = enabled
+	case "generation_mode":
+		bc.updateOnly = d.Value == "update_only"
 	case skeletonDirective, objectDirective, libraryDirective:
-		if d.Value == "" {
-			return fmt.Errorf("name files of this folder")
-		}
-		if bc.kinds == nil {
-			bc.kinds = make(map[string]string)
-		}
-		for _, file := range strings.Fields(d.Value) {
-			if strings.Contains(file, "/") {
-				return fmt.Errorf("%s is not a file of this folder", file)
-			}
-			isHeader := isHeader(file)
-			if !isHeader && !strings.HasSuffix(file, ".c") || isHeader && d.Key != libraryDirective {
-				return fmt.Errorf("%s cannot become a %s: say it of a .c file, or bpf_library of a .h file", file, d.Key)
-			}
-			// The directives have the names of the kinds.
-			bc.kinds[file] = d.Key
+		return bc.direct(d)
+	case sourcesDirective:
+		return bc.addSources(rel, d.Value)
+	case bpf2goDirective:
+		switch mode := bpf2goMode(d.Value); mode {
+		case bpf2goRules, bpf2goSkeleton, bpf2goOff:
+			bc.bpf2go = mode
+		default:
+			return errors.New("say rules, skeleton or off")
 		}
 	case namingDirective:
-		switch n := naming(d.Value); n {
-		case namingAuto, namingFolder, namingFile:
+		switch n := plan.Naming(d.Value); n {
+		case plan.NamingAuto, plan.NamingFolder, plan.NamingFile:
 			bc.naming = n
 		default:
-			return fmt.Errorf("say auto, folder or file")
+			return errors.New("say auto, folder or file")
 		}
 	case coptsDirective:
 		if d.Value == "" {
 			bc.copts = nil
 		}
 		bc.copts = slices.Concat(bc.copts, strings.Fields(d.Value))
+		bc.flags = plan.ParseFlags(bc.copts)
 	case searchDirective:
-		if d.Value == "" {
-			bc.search = nil
-			return nil
-		}
-		dir := path.Join(rel, d.Value)
-		if strings.HasPrefix(d.Value, "/") {
-			dir = path.Clean(d.Value[1:])
-		}
-		if dir == ".." || strings.HasPrefix(dir, "../") {
-			return fmt.Errorf("the folder is not in the repository")
-		}
-		bc.search = slices.Concat(bc.search, []string{dir})
+		return bc.addSearch(rel, d.Value)
 	case repoDirective:
-		if d.Value == "" {
-			bc.repos = nil
-			return nil
-		}
-		fields := strings.Fields(d.Value)
-		if len(fields) != 2 || !strings.HasPrefix(fields[1], "@") {
-			return fmt.Errorf("say the beginning of the path in #include, and the repository: net/ratelimit @netlib")
-		}
-		bc.repos = slices.Concat(bc.repos, []repository{{
-			prefix: strings.TrimSuffix(fields[0], "/"), name: strings.TrimPrefix(fields[1], "@"),
-		}})
+		return bc.addRepo(d.Value)
 	case unresolvedDirective:
 		return bc.unresolved.set(d.Value)
 	case ambiguousDirective:
 		return bc.ambiguous.set(d.Value)
 	}
+	return nil
+}
+
+// direct says what becomes of files. The directives have the names of the kinds.
+func (bc *bpfConfig) direct(d rule.Directive) error {
+	if d.Value == "" {
+		return errors.New("name files of this directory")
+	}
+	for _, pattern := range strings.Fields(d.Value) {
+		switch {
+		case strings.Contains(pattern, "/"):
+			return fmt.Errorf("%s is not a file of this directory", pattern)
+		case !doublestar.ValidatePattern(pattern):
+			return fmt.Errorf("%s is no pattern", pattern)
+		case !strings.HasSuffix(pattern, ".c") && d.Key != libraryDirective:
+			return fmt.Errorf("%s cannot become a %s: say it of a .c file, or bpf_library of a .h file", pattern, d.Key)
+		}
+		bc.kinds = append(bc.kinds, directedKind{pattern, d.Key})
+	}
+	return nil
+}
+
+// kindOf returns what a directive makes of a file, or "".
+func (bc *bpfConfig) kindOf(name string) string {
+	kind := ""
+	for _, k := range bc.kinds {
+		if k.pattern == name || doublestar.MatchUnvalidated(k.pattern, name) {
+			kind = k.kind
+		}
+	}
+	return kind
+}
+
+func (bc *bpfConfig) addSources(rel, value string) error {
+	if value == "" {
+		bc.sources = nil
+		return nil
+	}
+	for _, pattern := range strings.Fields(value) {
+		if !doublestar.ValidatePattern(pattern) {
+			return fmt.Errorf("%s is no pattern", pattern)
+		}
+		pattern = path.Join(rel, pattern)
+		if paths.Outside(pattern) {
+			return errors.New("the files are not in the repository")
+		}
+		bc.sources = append(slices.Clip(bc.sources), pattern)
+	}
+	return nil
+}
+
+// isSource reports whether a directive says that a file is BPF's.
+func (bc *bpfConfig) isSource(file string) bool {
+	return slices.ContainsFunc(bc.sources, func(pattern string) bool { return doublestar.MatchUnvalidated(pattern, file) })
+}
+
+func (bc *bpfConfig) addSearch(rel, value string) error {
+	if value == "" {
+		bc.search = nil
+		return nil
+	}
+	for _, dir := range strings.Fields(value) {
+		if strings.HasPrefix(dir, "/") {
+			dir = path.Clean(dir[1:])
+		} else {
+			dir = path.Join(rel, dir)
+		}
+		if paths.Outside(dir) {
+			return errors.New("the directory is not in the repository")
+		}
+		bc.search = append(slices.Clip(bc.search), dir)
+	}
+	return nil
+}
+
+func (bc *bpfConfig) addRepo(value string) error {
+	if value == "" {
+		bc.repos = nil
+		return nil
+	}
+	fields := strings.Fields(value)
+	if len(fields) != 2 || !strings.HasPrefix(fields[1], "@") {
+		return errors.New("say the beginning of the path in #include, and the repository: net/ratelimit @netlib")
+	}
+	bc.repos = append(slices.Clip(bc.repos), repository{
+		prefix: strings.TrimSuffix(fields[0], "/"), name: strings.TrimPrefix(fields[1], "@"),
+	})
 	return nil
 }
 
@@ -185,31 +281,38 @@ func (p *policy) set(value string) error {
 		*p = v
 		return nil
 	}
-	return fmt.Errorf("say ignore, warn or error")
+	return errors.New("say ignore, warn or error")
 }
 
-// report says what is wrong, as the policy says.
-func (l *bpfLang) report(p policy, format string, args ...any) {
-	switch p {
-	case ignore:
-		return
-	case fail:
-		l.failed = true
+// searched returns the directories that are searched for headers.
+func (bc *bpfConfig) searched() []string {
+	if len(bc.flags.Search) == 0 {
+		return bc.search
 	}
-	log.Printf(format, args...)
+	return slices.Concat(bc.search, bc.flags.Search)
 }
 
-// defines returns the macros among flags, as the scanner takes them.
-func defines(flags []string) []string {
-	var out []string
-	for i := 0; i < len(flags); i++ {
-		switch flag := flags[i]; {
-		case flag == "-D" && i+1 < len(flags):
-			i++
-			out = append(out, flags[i])
-		case strings.HasPrefix(flag, "-D"):
-			out = append(out, flag[2:])
-		}
+// scanned returns what all files are scanned with.
+func (bc *bpfConfig) scanned() plan.Flags {
+	return plan.Flags{Defines: bc.flags.Defines, Search: bc.searched(), Forced: bc.flags.Forced}
+}
+
+// prefixOf returns what the import paths around a directory begin with.
+func prefixOf(c *config.Config, rel string) prefix {
+	if _, ok := c.Exts["go"]; !ok {
+		return prefix{}
 	}
-	return out
+	// Of the root, a prefix that begins further down is all there is.
+	root, own := golang.InferImportPath(c, ""), golang.InferImportPath(c, rel)
+	suffix := strings.Trim(strings.TrimPrefix(own, root), "/")
+	return prefix{root, strings.Trim(strings.TrimSuffix(rel, suffix), "/")}
+}
+
+// directoryOf returns the directory that has an import path by convention.
+func (p prefix) directoryOf(importpath string) (string, bool) {
+	rest, ok := strings.CutPrefix(importpath, p.path)
+	if p.path == "" || !ok || rest != "" && rest[0] != '/' {
+		return "", false
+	}
+	return path.Join(p.rel, strings.TrimPrefix(rest, "/")), true
 }

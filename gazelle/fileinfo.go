@@ -1,23 +1,19 @@
 package gazelle
 
 import (
-	"io/fs"
+	"errors"
+	"io"
+	"iter"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 
-	"github.com/bazel-contrib/bazel-gazelle/v2/config"
-
-	"github.com/rules-bpf/rules_bpf/gazelle/bpfc"
-)
-
-const (
-	sourceSuffix = ".bpf.c"
-	headerSuffix = ".bpf.h"
+	"github.com/rules-bpf/rules_bpf/gazelle/internal/bpfc"
+	"github.com/rules-bpf/rules_bpf/gazelle/internal/paths"
+	"github.com/rules-bpf/rules_bpf/gazelle/internal/plan"
 )
 
 // The architectures that the rules compile for, as __TARGET_ARCH_ has them. Files
@@ -35,142 +31,218 @@ var archFlags = func() [][]string {
 	return out
 }()
 
-func isHeader(name string) bool { return strings.HasSuffix(name, ".h") }
+// sources reads the C files of a repository.
+type sources struct {
+	root    string
+	scanner *bpfc.Scanner
+	// shallow opens no header.
+	shallow *bpfc.Scanner
+	// is says which paths are files.
+	is map[string]bool
+	// scans has what was scanned and may be asked for again.
+	scans map[scanKey]*bpfc.File
+	// anywhere returns the files of the repository whose path ends like an include, as
+	// far as they are known.
+	anywhere func(include string) []string
+	content  []byte
+	// arches has, for a directory of one $GOARCH, those of the others, and archOf the
+	// $GOARCH of each.
+	arches map[string][]string
+	archOf map[string]string
 
-// stem is the file's name without what its kind adds.
-func stem(name string) string {
-	for _, suffix := range []string{sourceSuffix, headerSuffix, ".c", ".h"} {
-		if s, ok := strings.CutSuffix(name, suffix); ok && s != "" {
-			return s
-		}
-	}
-	return name
+	// What the file that is being scanned is of.
+	rel    string
+	search []string
 }
 
-// isFinal reports whether a file is a whole object by itself: it has programs,
-// and a licence to load them under.
-func isFinal(f *bpfc.File) bool {
-	return f.HasLicense && f.Programs() > 0
+// A scanKey says how a file is scanned. The lists are joined.
+type scanKey struct {
+	file, rel, defines, search string
+}
+
+func newSources() *sources {
+	s := &sources{is: make(map[string]bool), scans: make(map[scanKey]*bpfc.File)}
+	s.anywhere = func(string) []string { return nil }
+	s.scanner = bpfc.NewScanner(func(what bpfc.Lookup) (string, func() ([]byte, bool), bool) {
+		name, ok := s.find(what)
+		return name, func() ([]byte, bool) {
+			content, err := os.ReadFile(s.path(name))
+			return content, err == nil
+		}, ok
+	}).Brief()
+	// Of a name, the tokens are kept, so this one has a cache of its own.
+	s.shallow = bpfc.NewScanner(func(what bpfc.Lookup) (string, func() ([]byte, bool), bool) {
+		name, ok := s.find(what)
+		return name, func() ([]byte, bool) { return nil, true }, ok
+	})
+	return s
+}
+
+func (s *sources) path(name string) string { return filepath.Join(s.root, filepath.FromSlash(name)) }
+
+// A use says for what a file is scanned: the package of the rule, and the flags.
+type use struct {
+	rel   string
+	flags *plan.Flags
+}
+
+func (u *use) key(file string) scanKey {
+	return scanKey{
+		file: file, rel: u.rel,
+		defines: strings.Join(u.flags.Defines, "\n"), search: strings.Join(u.flags.Search, "\n") + "\n\n" + strings.Join(u.flags.Forced, "\n"),
+	}
 }
 
 // scan reads a file of the repository, by its path from the root.
-func (l *bpfLang) scan(c *config.Config, name string, defines []string) (*bpfc.File, error) {
-	scanner := l.scanner(c)
-	if p := l.ahead.take(name, scanner, defines); p != nil {
-		return p.file, p.err
+func (s *sources) scan(file string, u use) (*bpfc.File, error) {
+	key := u.key(file)
+	if f, ok := s.scans[key]; ok {
+		return f, nil
 	}
-	return scanFile(scanner, c.RepoRoot, name, defines)
+	f, err := s.scanWith(s.scanner, file, u)
+	if err == nil {
+		s.addArches(f, u.flags.Search)
+		s.scans[key] = f
+	}
+	return f, err
 }
 
-func scanFile(s *bpfc.Scanner, root, name string, defines []string) (*bpfc.File, error) {
-	content := contents.Get().(*[]byte)
-	defer contents.Put(content)
+// addArches adds what a file includes on other architectures, where a search directory
+// depends on $GOARCH.
+func (s *sources) addArches(f *bpfc.File, search []string) {
+	if len(s.arches) == 0 {
+		return
+	}
+	for _, dir := range search {
+		for _, inc := range f.Includes {
+			rest, ok := paths.Under(dir, inc.File)
+			for _, other := range s.arches[dir] {
+				if name := path.Join(other, rest); ok && s.isFile(name) {
+					also := inc
+					also.File = name
+					f.Includes = append(f.Includes, also)
+				}
+			}
+		}
+	}
+}
+
+// scanShallow finds out what a header itself includes.
+func (s *sources) scanShallow(file string, u use) (*bpfc.File, error) {
+	return s.scanWith(s.shallow, file, u)
+}
+
+func (s *sources) scanWith(scanner *bpfc.Scanner, file string, u use) (*bpfc.File, error) {
 	var err error
-	if *content, err = readInto((*content)[:0], filepath.Join(root, filepath.FromSlash(name))); err != nil {
+	if s.content, err = readInto(s.content[:0], s.path(file)); err != nil {
 		return nil, err
 	}
+	s.rel, s.search = u.rel, u.flags.Search
 	var scans []*bpfc.File
 	for _, arch := range archFlags {
 		flags := arch
-		if len(defines) > 0 {
-			flags = append(slices.Clip(flags), defines...)
+		if len(u.flags.Defines) > 0 {
+			flags = slices.Concat(arch, u.flags.Defines)
 		}
-		scan := s.Scan(name, *content, flags)
+		scan := scanner.Scan(file, s.content, flags, u.flags.Forced...)
 		if !scan.ArchDependent {
 			return scan, nil
 		}
 		scans = append(scans, scan)
 	}
-	return bpfc.Union(scans...), nil
+	scan := bpfc.Union(scans...)
+	scan.Symbols = nil
+	return scan, nil
 }
 
-// readInto appends what a file has to a buffer. Package os would ask the system
-// twice as often, to find out whether one can wait for the file as for a pipe.
+// readInto appends what a file has to a buffer.
 func readInto(buf []byte, name string) ([]byte, error) {
-	file, err := syscall.Open(name, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
-	for err == syscall.EINTR {
-		file, err = syscall.Open(name, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
-	}
+	// Without the flag, package os sets it and takes it back: four of its ten calls of the
+	// kernel for a small file.
+	file, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return buf, &fs.PathError{Op: "open", Path: name, Err: err}
+		return buf, err
 	}
-	defer syscall.Close(file) //nolint:errcheck // It was only read.
+	defer file.Close()
 	for {
-		buf = slices.Grow(buf, 512)
-		n, err := syscall.Read(file, buf[len(buf):cap(buf)])
+		buf = slices.Grow(buf, 4096)
+		n, err := file.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
 		switch {
-		case err == syscall.EINTR:
-		case err != nil:
-			return buf, &fs.PathError{Op: "read", Path: name, Err: err}
-		case n <= 0:
+		case errors.Is(err, io.EOF):
 			return buf, nil
-		default:
-			buf = buf[:len(buf)+n]
+		case err != nil:
+			return buf, err
 		}
 	}
 }
 
-// contents has the memory that one file's content leaves to the next.
-var contents = sync.Pool{New: func() any {
-	buf := make([]byte, 0, 8<<10)
-	return &buf
-}}
-
-func (l *bpfLang) scanner(c *config.Config) *bpfc.Scanner {
-	search := getConfig(c).search
-	key := strings.Join(search, "\n")
-	s := l.scanners[key]
-	if s == nil {
-		s = bpfc.NewScanner(func(from, header string, angled bool) (string, func() ([]byte, bool), bool) {
-			for _, name := range candidates(search, from, header, angled) {
-				if l.isFile(c, name) {
-					return name, func() ([]byte, bool) {
-						content, err := os.ReadFile(filepath.Join(c.RepoRoot, filepath.FromSlash(name)))
-						return content, err == nil
-					}, true
-				}
-			}
-			return "", nil, false
-		})
-		l.scanners[key] = s
+// find finds the file that an #include names.
+func (s *sources) find(what bpfc.Lookup) (string, bool) {
+	// Behind where the file itself was found.
+	skip := what.Next && slices.Contains(slices.Collect(candidates(s.rel, s.search, what.From, what.Path, what.Angled)), what.From)
+	for name := range candidates(s.rel, s.search, what.From, what.Path, what.Angled) {
+		if skip {
+			skip = name != what.From
+		} else if s.isFile(name) {
+			return name, true
+		}
 	}
-	return s
+	if what.Next || what.Angled && isSystemHeader(what.Path) {
+		return "", false
+	}
+	found, ok := meant(s.anywhere(what.Path))
+	return found, ok && found != what.From
+}
+
+// meant returns the file of the tree that an include means which finds it nowhere else:
+// the only one, or of headers of the kernel's types the one that has those of single
+// architectures below it.
+func meant(files []string) (string, bool) {
+	if len(files) == 0 {
+		return "", false
+	}
+	top := slices.MinFunc(files, func(a, b string) int { return strings.Count(a, "/") - strings.Count(b, "/") })
+	if len(files) == 1 {
+		return top, true
+	}
+	elsewhere := func(file string) bool { return !paths.IsWithin(paths.Parent(top), paths.Parent(file)) }
+	return top, path.Base(top) == "vmlinux.h" && !slices.ContainsFunc(files, elsewhere)
 }
 
 // candidates returns where a header may be, as paths from the root: beside the
-// file and below the root when it stands in quotes, and below the search folders.
-func candidates(search []string, from, header string, angled bool) []string {
-	// It has thousands of types, and nothing that makes symbols.
-	if path.Base(header) == "vmlinux.h" || path.IsAbs(header) {
-		return nil
-	}
-	var out []string
-	add := func(dir string) {
-		if name := path.Join(dir, header); name != ".." && !strings.HasPrefix(name, "../") {
-			out = append(out, name)
+// file, in the package of the rule and below the root when it stands in quotes, and
+// below the search directories.
+func candidates(rel string, search []string, from, header string, angled bool) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		if path.IsAbs(header) {
+			return
+		}
+		add := func(dir string) bool {
+			name := paths.Join(dir, header)
+			return paths.Outside(name) || yield(name)
+		}
+		if !angled {
+			beside := paths.Parent(from)
+			if !add(beside) || rel != beside && !add(rel) || rel != "" && beside != "" && !add("") {
+				return
+			}
+		}
+		for _, dir := range search {
+			if !add(dir) {
+				return
+			}
 		}
 	}
-	if !angled {
-		add(path.Dir(from))
-		add("")
-	}
-	for _, dir := range search {
-		add(dir)
-	}
-	return out
 }
 
 // isFile reports whether the repository has a file of this path.
-func (l *bpfLang) isFile(c *config.Config, name string) bool {
-	l.filesMu.Lock()
-	is, known := l.files[name]
-	l.filesMu.Unlock()
+func (s *sources) isFile(name string) bool {
+	is, known := s.is[name]
 	if !known {
-		info, err := os.Stat(filepath.Join(c.RepoRoot, filepath.FromSlash(name)))
+		info, err := os.Stat(s.path(name))
 		is = err == nil && info.Mode().IsRegular()
-		l.filesMu.Lock()
-		l.files[name] = is
-		l.filesMu.Unlock()
+		s.is[name] = is
 	}
 	return is
 }
@@ -181,18 +253,19 @@ var systemPrefixes = []string{
 	"asm-generic/", "asm/", "bpf/", "linux/", "sys/", "gnu/", "bits/", "arpa/", "netinet/", "net/if",
 }
 
+var systemHeaders = []string{
+	"stdarg.h", "stdbool.h", "stddef.h", "stdint.h", "limits.h", "errno.h", "string.h", "stdlib.h", "stdio.h",
+	"inttypes.h", "time.h", "unistd.h",
+}
+
+// libbpfHeaders are those of libbpf that the rules find without bpf/ before them.
+var libbpfHeaders = []string{
+	"bpf_helpers.h", "bpf_helper_defs.h", "bpf_tracing.h", "bpf_core_read.h", "bpf_endian.h", "usdt.bpf.h",
+}
+
 func isSystemHeader(header string) bool {
 	if !strings.Contains(header, "/") {
-		switch header {
-		case "stdarg.h", "stdbool.h", "stddef.h", "stdint.h", "limits.h", "errno.h", "string.h", "stdlib.h",
-			"bpf_helpers.h", "bpf_tracing.h", "bpf_core_read.h", "bpf_endian.h", "usdt.bpf.h":
-			return true
-		}
+		return slices.Contains(systemHeaders, header)
 	}
-	for _, prefix := range systemPrefixes {
-		if strings.HasPrefix(header, prefix) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(systemPrefixes, func(prefix string) bool { return strings.HasPrefix(header, prefix) })
 }

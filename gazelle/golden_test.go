@@ -19,6 +19,7 @@ import (
 	"github.com/bazelbuild/bazel-gazelle/language/proto"
 
 	bpf "github.com/rules-bpf/rules_bpf/gazelle"
+	"github.com/rules-bpf/rules_bpf/internal/goldens"
 )
 
 // runGazelle in the environment makes the test binary run as Gazelle: what a run
@@ -34,7 +35,8 @@ func TestMain(m *testing.M) {
 	}
 	log.SetPrefix("gazelle: ")
 	log.SetFlags(0)
-	languages := []language.Language{proto.NewLanguage(), golang.NewLanguage()} //nolint:SA1019
+	//lint:ignore SA1019 gazelle_binary takes this version
+	languages := []language.Language{proto.NewLanguage(), golang.NewLanguage()}
 	if os.Getenv(withoutBPF) == "" {
 		languages = append(languages, bpf.NewLanguage())
 	}
@@ -153,7 +155,7 @@ func lines(name string) []string {
 }
 
 // TestGolden runs Gazelle over each case of testdata and compares the BUILD files
-// with those named BUILD.out. UPDATE_GOLDEN=1 in the environment writes these.
+// with those named BUILD.out.
 func TestGolden(t *testing.T) {
 	cases, err := os.ReadDir("testdata")
 	if err != nil {
@@ -178,7 +180,7 @@ func golden(t *testing.T, name string) {
 	got := buildFiles(t, repo, name)
 
 	stderrFile := filepath.Join(dir, "expectedStderr.txt")
-	if os.Getenv("UPDATE_GOLDEN") != "" {
+	if goldens.Updating() {
 		for rel, content := range got {
 			if err := os.WriteFile(filepath.Join(dir, rel, "BUILD.out"), []byte(content), 0o644); err != nil {
 				t.Fatal(err)

@@ -5,19 +5,13 @@ import (
 
 	"github.com/bazel-contrib/bazel-gazelle/v2/config"
 	"github.com/bazel-contrib/bazel-gazelle/v2/rule"
-)
 
-// The rules that this language writes, and the one that it only reads.
-const (
-	skeletonKind    = "bpf_skeleton"
-	objectKind      = "bpf_object"
-	libraryKind     = "bpf_library"
-	subskeletonKind = "bpf_subskeleton"
-	vmlinuxKind     = "bpf_vmlinux_header"
+	"github.com/rules-bpf/rules_bpf/gazelle/internal/expr"
+	"github.com/rules-bpf/rules_bpf/gazelle/internal/plan"
 )
 
 var kinds = map[string]rule.KindInfo{
-	libraryKind: {
+	plan.Library: {
 		MatchAttrs:    []string{"srcs"},
 		NonEmptyAttrs: map[string]bool{"hdrs": true, "srcs": true},
 		MergeableAttrs: map[string]bool{
@@ -25,7 +19,7 @@ var kinds = map[string]rule.KindInfo{
 		},
 		ResolveAttrs: map[string]bool{"deps": true},
 	},
-	objectKind: {
+	plan.Object: {
 		MatchAttrs:    []string{"srcs"},
 		NonEmptyAttrs: map[string]bool{"srcs": true},
 		MergeableAttrs: map[string]bool{
@@ -33,21 +27,30 @@ var kinds = map[string]rule.KindInfo{
 		},
 		ResolveAttrs: map[string]bool{"deps": true},
 	},
-	skeletonKind: {
+	plan.Skeleton: {
 		MatchAttrs:    []string{"src", "importpath"},
 		NonEmptyAttrs: map[string]bool{"src": true},
 		MergeableAttrs: map[string]bool{
 			"copts": true, "hdrs": true, "importpath": true, "includes": true, "src": true,
 		},
-		ResolveAttrs: map[string]bool{"deps": true, "subskeletons": true},
+		ResolveAttrs: map[string]bool{"deps": true, "subskeletons": true, "types": true},
 	},
-	subskeletonKind: {
+	plan.Subskeleton: {
 		MatchAttrs:     []string{"library", "importpath"},
 		NonEmptyAttrs:  map[string]bool{"library": true},
 		MergeableAttrs: map[string]bool{"importpath": true, "library": true},
 	},
+	plan.Bpf2go: {
+		MatchAttrs:    []string{"ident"},
+		NonEmptyAttrs: map[string]bool{"srcs": true},
+		MergeableAttrs: map[string]bool{
+			"build_constraint": true, "copts": true, "defines": true, "global_types": true, "hdrs": true, "ident": true, "includes": true, "output_stem": true,
+			"package": true, "srcs": true, "types": true,
+		},
+		ResolveAttrs: map[string]bool{"deps": true},
+	},
 	// Never written, but others include its header.
-	vmlinuxKind: {
+	plan.Vmlinux: {
 		NonEmptyAttrs: map[string]bool{"btf": true},
 	},
 }
@@ -71,6 +74,24 @@ func loads(repo string) []rule.LoadInfo {
 	}
 	slices.Sort(symbols)
 	return []rule.LoadInfo{{Name: "@" + repo + "//rules:defs.bzl", Symbols: symbols}}
+}
+
+// classify returns the rules of a BUILD file, in a directory with the files.
+func classify(c *config.Config, f *rule.File, files []string) []plan.Rule {
+	if f == nil {
+		return nil
+	}
+	rules := make([]plan.Rule, len(f.Rules))
+	for i, r := range f.Rules {
+		kind := kindOf(c, r)
+		_, own := kinds[kind]
+		rules[i] = plan.Rule{Rule: r, Kind: kind, Name: r.Name(), Own: own}
+		switch kind {
+		case plan.Skeleton, plan.Object, plan.Library:
+			rules[i].Sources = expr.RuleSources(r, func() []string { return files })
+		}
+	}
+	return rules
 }
 
 // kindOf returns the kind that a rule stands for: # gazelle:map_kind and

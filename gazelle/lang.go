@@ -1,59 +1,60 @@
 // Package gazelle is the Gazelle language "bpf": it writes the BUILD files of
 // BPF C.
 //
-// Each folder is planned by itself, from its files and its BUILD file: which
-// target a file belongs to and what the targets are called. What the plan of a
-// folder says does not depend on other folders, so that runs over one folder and
-// over all agree. Dependencies are resolved when all plans are there: an include
+// A run over the repository begins with a survey: which directories have BPF, which
+// lines of Go files run bpf2go, and which headers are included from where. Then each
+// directory is planned from its files, its BUILD file and what the survey says of
+// it: which target a file belongs to and what the targets are called. A run over a
+// few directories has no survey; there, what BUILD files say already stands for it,
+// so that both agree. Dependencies are resolved when all plans are there: an include
 // leads to the library that has the header, an extern to the library that defines
 // the symbol.
 //
-// The package reads C with package bpfc, which knows nothing of Bazel.
+// The packages under internal know nothing of the whole: bpfc reads C, bpf2go lines
+// of Go files, expr expressions of BUILD files; plan decides about a directory, and
+// index finds headers and symbols.
 package gazelle
 
 import (
 	"context"
 	"flag"
 	"log"
-	"os"
-	"runtime/debug"
-	"sync"
+	"slices"
 
 	"github.com/bazel-contrib/bazel-gazelle/v2/config"
 	"github.com/bazelbuild/bazel-gazelle/language"
 	"github.com/bazelbuild/bazel-gazelle/resolve"
 
-	"github.com/rules-bpf/rules_bpf/gazelle/bpfc"
+	"github.com/rules-bpf/rules_bpf/gazelle/internal/bpfc"
+	"github.com/rules-bpf/rules_bpf/gazelle/internal/index"
+	"github.com/rules-bpf/rules_bpf/gazelle/internal/plan"
 )
 
-const (
-	languageName = "bpf"
-
-	// gcPercent is what GOGC is then. As there is little garbage, memory grows less
-	// than that says: README.md has by how much, BenchmarkRun measures it.
-	gcPercent = 800
-)
+const languageName = "bpf"
 
 // bpfLang holds what one run of Gazelle has learned.
 type bpfLang struct {
-	// scanners has one for each list of search folders: the headers that a file
-	// includes depend on it.
-	scanners map[string]*bpfc.Scanner
-	// files says which paths are files of the repository. Scans ahead use it, too.
-	files   map[string]bool
-	filesMu sync.Mutex
-	ahead   lookahead
-	lib     libraries
-	// failed is set when a policy says that something is an error.
-	failed bool
+	// recursive is set when the run begins at the root and goes into all directories.
+	recursive bool
+	flags     *flag.FlagSet
+	sources   *sources
+	survey    survey
+	index     *index.Index
+	resolver  resolver
+	loader    loader
+	imports   goImports
+	reports   reports
+	// link is memory that one final object's check leaves to the next.
+	link link
 }
 
-// What gazelle_binary takes is the first version of Gazelle's API, although its
-// authors have a second in the making.
 type (
-	languageV1    = language.Language     //nolint:SA1019
-	ruleIndex     = resolve.RuleIndex     //nolint:SA1019
-	crossResolver = resolve.CrossResolver //nolint:SA1019
+	//lint:ignore SA1019 gazelle_binary takes this version, although there is a second in the making
+	languageV1 = language.Language
+	//lint:ignore SA1019 as above
+	ruleIndex = resolve.RuleIndex
+	//lint:ignore SA1019 as above
+	crossResolver = resolve.CrossResolver
 )
 
 var (
@@ -66,34 +67,50 @@ var (
 // NewLanguage returns the language, for gazelle_binary.
 func NewLanguage() languageV1 {
 	return &bpfLang{
-		scanners: make(map[string]*bpfc.Scanner),
-		files:    make(map[string]bool),
-		lib:      newLibraries(),
+		sources: newSources(),
+		index:   index.New(),
+		loader:  newLoader(),
 	}
 }
 
 func (*bpfLang) Name() string { return languageName }
 
-func (*bpfLang) RegisterFlags(*flag.FlagSet, string, *config.Config) {}
+func (l *bpfLang) RegisterFlags(flags *flag.FlagSet, _ string, _ *config.Config) { l.flags = flags }
 
-func (*bpfLang) CheckFlags(*flag.FlagSet, *config.Config) error { return nil }
+// CheckFlags finds out what the run is over.
+func (l *bpfLang) CheckFlags(flags *flag.FlagSet, c *config.Config) error {
+	recursion := flags.Lookup("r")
+	l.recursive = (recursion == nil || recursion.Value.String() == "true") &&
+		(flags.NArg() == 0 && c.WorkDir == c.RepoRoot || slices.ContainsFunc(flags.Args(), func(dir string) bool {
+			return dir == "." && c.WorkDir == c.RepoRoot || dir == c.RepoRoot
+		}))
+	return nil
+}
 
-// Before makes the garbage collector run less often, unless the environment says how
-// often it shall. Of what Gazelle allocates, most lives until the run ends: syntax
-// trees of all BUILD files, rules, scans. Collections find little, and with more
-// rules they take a larger share of the time than generating those.
-func (*bpfLang) Before(context.Context) {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
+func (*bpfLang) Before(context.Context) {}
+
+// DoneGeneratingRules forgets what only plans need.
+func (l *bpfLang) DoneGeneratingRules() {
+	l.sources.scans = make(map[scanKey]*bpfc.File)
+	for _, sd := range l.survey.order {
+		*sd = surveyed{rel: sd.rel, bc: sd.bc, files: sd.files, isPackage: sd.isPackage, claimed: sd.claimed, skeletons: sd.skeletons}
 	}
 }
 
-func (l *bpfLang) DoneGeneratingRules() { l.ahead.stop() }
-
-// AfterResolvingDeps ends the run when a policy says so. Nothing has been
-// written then.
+// AfterResolvingDeps says what is to be said, and ends the run when a policy says so.
+// Nothing has been written then.
 func (l *bpfLang) AfterResolvingDeps(context.Context) {
-	if l.failed {
+	if l.reports.flush() {
 		log.Fatal("bpf: no file was changed, because of what is said above and a directive that makes it an error")
 	}
+	l.forget()
+}
+
+// forget leaves what the language has learned to the collector: the files are written
+// next, and Gazelle keeps the language, and the units as what rules import, to the end.
+func (l *bpfLang) forget() {
+	for _, st := range l.resolver.states {
+		*st.unit = plan.Unit{}
+	}
+	*l = bpfLang{}
 }

@@ -1,7 +1,6 @@
 package gazelle
 
 import (
-	"fmt"
 	"log"
 	"path"
 	"slices"
@@ -12,28 +11,31 @@ import (
 	"github.com/bazel-contrib/bazel-gazelle/v2/resolve"
 	"github.com/bazel-contrib/bazel-gazelle/v2/rule"
 	"github.com/bazelbuild/bazel-gazelle/repo"
-	"github.com/bazelbuild/buildtools/build"
 
-	"github.com/rules-bpf/rules_bpf/gazelle/bpfc"
+	"github.com/rules-bpf/rules_bpf/gazelle/internal/bpfc"
+	"github.com/rules-bpf/rules_bpf/gazelle/internal/expr"
+	"github.com/rules-bpf/rules_bpf/gazelle/internal/index"
+	"github.com/rules-bpf/rules_bpf/gazelle/internal/paths"
+	"github.com/rules-bpf/rules_bpf/gazelle/internal/plan"
 )
 
 // Imports returns what a rule can be found by: a library by the paths of its
 // headers, a Go package by its import path, as Go's language asks for it.
 func (l *bpfLang) Imports(c *config.Config, r *rule.Rule, f *rule.File) []resolve.ImportSpec {
-	l.index(c, r, f.Pkg)
+	l.indexRule(c, r, f.Pkg)
 	var specs []resolve.ImportSpec
 	switch kindOf(c, r) {
-	case libraryKind:
-		for _, h := range attrStrings(r, "hdrs", func() []string { return regularFiles(c, f.Pkg) }) {
+	case plan.Library:
+		for _, h := range expr.AttrStrings(r, "hdrs", func() []string { return regularFiles(c, f.Pkg) }) {
 			specs = append(specs, resolve.ImportSpec{
 				Lang: languageName, Imp: path.Join(f.Pkg, strings.TrimPrefix(h, ":")),
 			})
 		}
-	case skeletonKind, subskeletonKind:
+	case plan.Skeleton, plan.Subskeleton:
 		if importpath := r.AttrString("importpath"); importpath != "" {
 			specs = append(specs, resolve.ImportSpec{Lang: "go", Imp: importpath})
 		}
-	case vmlinuxKind:
+	case plan.Vmlinux:
 		specs = append(specs, resolve.ImportSpec{Lang: languageName, Imp: "vmlinux.h"})
 	}
 	return specs
@@ -50,15 +52,15 @@ func (l *bpfLang) CrossResolve(c *config.Config, ix *ruleIndex, imp resolve.Impo
 		return results
 	}
 	// Without an index, the convention says where a package is.
-	if rel, ok := getConfig(c).folderOf(imp.Imp); ok {
+	if rel, ok := getConfig(c).prefix.directoryOf(imp.Imp); ok {
 		l.load(c, rel)
 		if rel != "" {
-			l.load(c, parent(rel))
+			l.load(c, paths.Parent(rel))
 			l.load(c, packageOf(c, rel))
 		}
 	}
 	var results []resolve.FindResult
-	for _, found := range l.lib.goPackages[imp.Imp] {
+	for _, found := range l.index.GoPackages(imp.Imp) {
 		results = append(results, resolve.FindResult{Label: found})
 	}
 	return results
@@ -66,61 +68,64 @@ func (l *bpfLang) CrossResolve(c *config.Config, ix *ruleIndex, imp resolve.Impo
 
 // Resolve sets what a rule depends on.
 func (l *bpfLang) Resolve(c *config.Config, ix *ruleIndex, _ *repo.RemoteCache, r *rule.Rule, imports any, from label.Label) {
-	u, ok := imports.(*unit)
+	u, ok := imports.(*plan.Unit)
 	if !ok {
 		return
 	}
 	set := func(attr string, labels []label.Label) {
-		var values []string
-		for _, dep := range labels {
-			values = append(values, dep.Rel("", from.Pkg).String())
+		values := make([]string, len(labels))
+		for i, dep := range labels {
+			values[i] = dep.Rel("", from.Pkg).String()
 		}
+		var existing *rule.Rule
+		if r.Name() == u.Name {
+			existing = u.Existing
+		}
+		unchanged, same := expr.Unchanged(existing, attr, values)
 		switch {
 		case len(values) == 0:
 			r.DelAttr(attr)
+		case same:
+			r.SetAttr(attr, unchanged)
 		case attr == "deps":
 			r.SetAttr(attr, values)
 		default:
-			r.SetAttr(attr, labelList(values))
+			r.SetAttr(attr, expr.Labels(values))
 		}
 	}
-	isSkeleton := u.kind == skeletonKind || r.Name() != u.name
+	rs := l.resolving(ix)
+	deps := rs.dependencies(u)
 	// A skeleton of an object compiles nothing.
-	if r.Name() == u.name {
-		var deps []label.Label
-		for _, dep := range l.dependencies(ix, u) {
-			deps = append(deps, dep.label)
+	own := r.Name() == u.Name
+	if own {
+		labels := make([]label.Label, len(deps))
+		for i, dep := range deps {
+			labels[i] = dep.label
 		}
-		set("deps", deps)
-		if u.final() {
-			l.check(ix, u)
-		}
+		set("deps", labels)
 	}
-	if isSkeleton {
+	if !u.Final() {
+		return
+	}
+	linked := rs.closure(deps)
+	if own {
+		rs.check(u, linked)
+	}
+	if u.Kind == plan.Skeleton || !own {
 		var subskeletons []label.Label
-		for _, lib := range l.closure(ix, u) {
-			subskeletons = append(subskeletons, l.lib.subskeletons[lib]...)
+		for _, lib := range linked {
+			subskeletons = append(subskeletons, l.index.Subskeletons(lib)...)
 		}
 		sortLabels(subskeletons)
 		set("subskeletons", slices.Compact(subskeletons))
+		l.setTypes(r, u)
 	}
-}
-
-// labelList is a list of labels that stays sorted when it is merged into a rule:
-// Gazelle sorts the lists of attributes that it knows, such as deps.
-type labelList []string
-
-func (l labelList) BzlExpr() build.Expr { return rule.SortedStrings(l).BzlExpr() }
-
-func (l labelList) Merge(other build.Expr) build.Expr {
-	if _, ok := other.(*build.ListExpr); !ok && other != nil {
-		return other
-	}
-	return rule.SortedStrings(l).Merge(other)
 }
 
 func sortLabels(labels []label.Label) {
-	slices.SortFunc(labels, func(a, b label.Label) int { return strings.Compare(a.String(), b.String()) })
+	if len(labels) > 1 {
+		slices.SortFunc(labels, func(a, b label.Label) int { return strings.Compare(a.String(), b.String()) })
+	}
 }
 
 // A dependency is a target, with the place that asks for it.
@@ -130,13 +135,45 @@ type dependency struct {
 	why   string
 }
 
-// resolution is what a unit depends on.
-type resolution struct {
+// state is what is known of a unit's dependencies.
+type state struct {
+	unit *plan.Unit
+	c    *config.Config
+	bc   *bpfConfig
+
 	headers, all, acyclic             []dependency
 	headersDone, allDone, acyclicDone bool
 	// missing has externs that nothing defines.
 	missing []*bpfc.Symbol
 }
+
+// resolver has the states of units, by their numbers.
+type resolver struct {
+	states []*state
+	// free is room for the next ones.
+	free []state
+}
+
+func (rs *resolver) add(u *plan.Unit, c *config.Config, bc *bpfConfig) {
+	if len(rs.free) == 0 {
+		rs.free = make([]state, 64)
+	}
+	st := &rs.free[0]
+	rs.free = rs.free[1:]
+	st.unit, st.c, st.bc = u, c, bc
+	u.Number = len(rs.states)
+	rs.states = append(rs.states, st)
+}
+
+// resolution finds dependencies with the index of Gazelle.
+type resolution struct {
+	l  *bpfLang
+	ix *ruleIndex
+}
+
+func (l *bpfLang) resolving(ix *ruleIndex) *resolution { return &resolution{l, ix} }
+
+func (rs *resolution) state(u *plan.Unit) *state { return rs.l.resolver.states[u.Number] }
 
 func appendDependency(list []dependency, d dependency) []dependency {
 	for _, other := range list {
@@ -147,183 +184,205 @@ func appendDependency(list []dependency, d dependency) []dependency {
 	return append(list, d)
 }
 
+// isBuiltin reports whether an include is of a header that the scanner stands for.
+func isBuiltin(inc bpfc.Include) bool { return strings.HasPrefix(inc.File, "<") }
+
 // headerDependencies resolves the includes of a unit's files.
-func (l *bpfLang) headerDependencies(ix *ruleIndex, u *unit) []dependency {
-	if u.resolved.headersDone {
-		return u.resolved.headers
+func (rs *resolution) headerDependencies(u *plan.Unit) []dependency {
+	st := rs.state(u)
+	if st.headersDone {
+		return st.headers
 	}
-	u.resolved.headersDone = true
-	for _, scan := range u.scans {
+	st.headersDone = true
+	for _, scan := range u.Scans {
 		for _, inc := range scan.Includes {
-			// What other targets' headers include is their business.
-			if strings.HasPrefix(inc.File, "<") || !u.has(inc.Pos.File) {
+			own := u.Has(inc.Pos.File)
+			// What other targets' headers include is their business, but what none of
+			// them finds, this unit does not, either.
+			if isBuiltin(inc) || !own && inc.File != "" ||
+				inc.File != "" && u.Has(inc.File) || inc.File == "" && !inc.Angled && u.Has(path.Join(paths.Parent(inc.Pos.File), inc.Path)) {
 				continue
 			}
-			if inc.File != "" && u.has(inc.File) || inc.File == "" && u.has(path.Join(path.Dir(inc.Pos.File), inc.Path)) {
-				continue
-			}
-			if found, ok := l.resolveInclude(ix, u, inc); ok && found != u.label() {
-				u.resolved.headers = appendDependency(u.resolved.headers, dependency{
-					label: found, pos: inc.Pos, why: `includes "` + inc.Path + `"`,
-				})
+			found, err := rs.resolveInclude(u, inc)
+			switch {
+			case err == nil && found == label.NoLabel, found == u.Label():
+			case err == nil:
+				st.headers = appendDependency(st.headers, dependency{label: found, pos: inc.Pos, why: `includes "` + inc.Path + `"`})
+			case !u.HeadersOnly() || rs.l.tellsOf(inc.Pos.File):
+				rs.l.headerProblem(st.bc, inc, err)
 			}
 		}
 	}
-	return u.resolved.headers
+	return st.headers
 }
 
-// resolveInclude finds the target that has a header.
-func (l *bpfLang) resolveInclude(ix *ruleIndex, u *unit, inc bpfc.Include) (label.Label, bool) {
-	c, bc := u.c, getConfig(u.c)
+// tellsOf reports whether what is wrong with a header of a library is told of the
+// library: that is when no source includes it, which would say it with all macros.
+func (l *bpfLang) tellsOf(file string) bool { return l.survey.full && !l.survey.included[file] }
+
+// resolveInclude finds the target that has a header. It returns no label for a
+// header of the toolchain.
+func (rs *resolution) resolveInclude(u *plan.Unit, inc bpfc.Include) (label.Label, error) {
+	if found, ok := rs.override(u, inc.Path); ok {
+		return found, nil
+	}
+	if inc.File == "" && inc.Angled && isSystemHeader(inc.Path) {
+		return label.NoLabel, nil
+	}
+	st := rs.state(u)
 	names := []string{inc.File}
 	if inc.File == "" {
-		names = candidates(bc.search, inc.Pos.File, inc.Path, inc.Angled)
+		names = slices.Collect(candidates(u.Rel, u.Search, inc.Pos.File, inc.Path, inc.Angled))
 		if !slices.Contains(names, inc.Path) {
 			names = append(names, inc.Path)
 		}
-	}
-	isVmlinux := path.Base(inc.Path) == "vmlinux.h"
-	override := func(name string) (label.Label, bool) {
-		spec := resolve.ImportSpec{Lang: languageName, Imp: name}
-		found, ok := resolve.FindRuleWithOverride(c, spec, languageName)
-		if !ok {
-			return label.NoLabel, false
-		}
-		return local(c, found.Abs(c.RepoName, u.rel)), true
-	}
-	if found, ok := override(inc.Path); ok {
-		return found, true
 	}
 	for _, name := range names {
 		if name == inc.Path {
 			continue
 		}
-		if found, ok := override(name); ok {
-			return found, true
+		if found, ok := rs.override(u, name); ok {
+			return found, nil
 		}
 	}
-	var found []label.Label
+	isVmlinux := inc.File == "" && path.Base(inc.Path) == "vmlinux.h"
 	for _, name := range names {
-		if found = l.findHeader(ix, u, name, isVmlinux); len(found) > 0 {
-			break
-		}
-	}
-	found = slices.DeleteFunc(found, func(f label.Label) bool { return f == u.label() })
-	switch {
-	case len(found) == 1:
-		return found[0], true
-	case len(found) > 1:
-		sortLabels(found)
-		l.report(bc.ambiguous, "%s:%d: %q is in several targets: %s. Say which one: # gazelle:resolve bpf %s LABEL",
-			inc.Pos.File, inc.Pos.Line, inc.Path, join(found), inc.Path)
-		return label.NoLabel, false
-	}
-	for _, r := range bc.repos {
-		if inc.File != "" || inc.Path != r.prefix && !strings.HasPrefix(inc.Path, r.prefix+"/") {
-			continue
-		}
-		return label.New(r.name, parent(inc.Path), stem(path.Base(inc.Path))+"_bpf"), true
-	}
-	if inc.File == "" && (inc.Angled && !isVmlinux || isSystemHeader(inc.Path)) {
-		return label.NoLabel, false
-	}
-	name := inc.File
-	var owner label.Label
-	final := false
-	for _, n := range names {
-		if owner, final = l.lib.finalHeaders[n]; final {
-			name = n
-			break
-		}
-	}
-	switch {
-	case path.IsAbs(inc.Path):
-		l.report(bc.unresolved, "%s:%d: %q is not in the repository: include it by its path from the root, or say which target has it: # gazelle:resolve bpf %s LABEL",
-			inc.Pos.File, inc.Pos.Line, inc.Path, inc.Path)
-	case inc.File == "" && isVmlinux:
-		l.report(bc.unresolved, "%s:%d: no bpf_vmlinux_header makes %q: add one, or say where the header is: # gazelle:resolve bpf vmlinux.h LABEL",
-			inc.Pos.File, inc.Pos.Line, inc.Path)
-	case inc.File == "" && !final:
-		l.report(bc.unresolved, "%s:%d: %q is in no folder where it is searched for: name one with # gazelle:bpf_search, or a target: # gazelle:resolve bpf %s LABEL",
-			inc.Pos.File, inc.Pos.Line, inc.Path, inc.Path)
-	case final:
-		l.report(bc.unresolved, "%s:%d: %q belongs to %s, a final object, which nothing can depend on: make it a library's with # gazelle:bpf_library %s in %s",
-			inc.Pos.File, inc.Pos.Line, inc.Path, owner, path.Base(name), orRoot(parent(name)))
-	default:
-		l.report(bc.unresolved, "%s:%d: no target has the header %s: name it like a library's source, or *.bpf.h, or say # gazelle:bpf_library %s in %s",
-			inc.Pos.File, inc.Pos.Line, inc.File, path.Base(inc.File), orRoot(parent(inc.File)))
-	}
-	return label.NoLabel, false
-}
-
-func join(labels []label.Label) string {
-	var out []string
-	for _, l := range labels {
-		out = append(out, l.String())
-	}
-	return strings.Join(out, ", ")
-}
-
-// findHeader returns the targets that have a header, by its path from the root.
-func (l *bpfLang) findHeader(ix *ruleIndex, u *unit, name string, isVmlinux bool) []label.Label {
-	if isVmlinux {
-		// The kernel's types are those of the nearest rule.
-		for rel := u.rel; ; rel = parent(rel) {
-			if found := l.offered(u.c, rel, "vmlinux.h"); len(found) > 0 {
-				return slices.Clone(found)
-			}
-			if rel == "" {
-				break
-			}
-		}
-		name = "vmlinux.h"
-	}
-	if !u.c.IndexLibraries {
-		// A folder without a BUILD file may belong to a package further up.
-		l.load(u.c, packageOf(u.c, parent(name)))
-		if len(l.lib.byHeader[name]) == 0 {
-			l.load(u.c, parent(name))
-		}
-	}
-	if found := l.lib.byHeader[name]; len(found) > 0 {
-		return slices.Clone(found)
-	}
-	for _, lang := range []string{languageName, "cc"} {
 		var found []label.Label
-		for _, result := range ix.FindRulesByImportWithConfig(u.c, resolve.ImportSpec{Lang: lang, Imp: name}, lang) {
-			found = append(found, local(u.c, result.Label))
+		switch {
+		case isVmlinux:
+			found = rs.vmlinux(u)
+		case inc.Angled && inc.File == "" && name == inc.Path:
+			// The root is not searched, but a cc_library may say otherwise.
+			found = rs.known(st.c, name, "cc")
+		default:
+			found = rs.targets(u, name)
+		}
+		if slices.Contains(found, u.Label()) {
+			return u.Label(), nil
+		}
+		if len(found) == 1 {
+			return found[0], nil
+		}
+		if len(found) > 1 {
+			sortLabels(found)
+			return label.NoLabel, &headerError{cause: index.ErrSeveral, targets: found}
+		}
+	}
+	for _, r := range st.bc.repos {
+		if inc.File == "" && (inc.Path == r.prefix || strings.HasPrefix(inc.Path, r.prefix+"/")) {
+			return label.New(r.name, paths.Parent(inc.Path), paths.Stem(path.Base(inc.Path))+"_bpf"), nil
+		}
+	}
+	return label.NoLabel, rs.whyNot(inc, names, isVmlinux)
+}
+
+// whyNot returns what is wrong with an include that leads to no target, or nil when
+// the toolchain has the header.
+func (rs *resolution) whyNot(inc bpfc.Include, names []string, isVmlinux bool) error {
+	for _, name := range names {
+		if owner, err := rs.l.index.FinalHeader(name); err == nil {
+			return &headerError{cause: errFinalOnly, file: name, owner: owner}
+		}
+	}
+	switch {
+	case inc.File != "":
+		return &headerError{cause: index.ErrNone, file: inc.File}
+	case path.IsAbs(inc.Path) && !inc.Angled:
+		return &headerError{cause: errOutside}
+	case isVmlinux && len(rs.l.sources.anywhere(inc.Path)) < 2:
+		return &headerError{cause: errVmlinux}
+	case isSystemHeader(inc.Path) || slices.Contains(libbpfHeaders, inc.Path):
+		return nil
+	}
+	elsewhere := rs.l.sources.anywhere(inc.Path)
+	if inc.Angled && len(elsewhere) < 2 {
+		// Of the system's other headers, only the compiler knows.
+		return nil
+	}
+	return &headerError{cause: errNoFile, elsewhere: elsewhere}
+}
+
+// override returns the target that a directive names for a header or symbol.
+func (rs *resolution) override(u *plan.Unit, name string) (label.Label, bool) {
+	c := rs.state(u).c
+	found, ok := resolve.FindRuleWithOverride(c, resolve.ImportSpec{Lang: languageName, Imp: name}, languageName)
+	if !ok {
+		return label.NoLabel, false
+	}
+	return local(c, found.Abs(c.RepoName, u.Rel)), true
+}
+
+// vmlinux returns the targets that make the kernel's types: the nearest rule, one
+// that Gazelle knows, or one that the unit's rule depends on.
+func (rs *resolution) vmlinux(u *plan.Unit) []label.Label {
+	c := rs.state(u).c
+	for rel := u.Rel; ; rel = paths.Parent(rel) {
+		if found := rs.l.offered(c, rel, "vmlinux.h"); len(found) > 0 {
+			return slices.Clone(found)
+		}
+		if rel == "" {
+			break
+		}
+	}
+	if found := rs.known(c, "vmlinux.h", languageName, "cc"); len(found) > 0 {
+		return found
+	}
+	for _, dep := range presentDependencies(u, c) {
+		if found := rs.l.offered(c, dep.Pkg, "vmlinux.h"); dep.Repo == "" && slices.Contains(found, dep) {
+			return []label.Label{dep}
+		}
+	}
+	return nil
+}
+
+// known returns the targets that Gazelle's index has for a header.
+func (rs *resolution) known(c *config.Config, name string, langs ...string) []label.Label {
+	for _, lang := range langs {
+		var found []label.Label
+		for _, result := range rs.ix.FindRulesByImportWithConfig(c, resolve.ImportSpec{Lang: lang, Imp: name}, lang) {
+			found = append(found, local(c, result.Label))
 		}
 		if len(found) > 0 {
 			return found
 		}
 	}
-	if isVmlinux {
-		// Without an index, a dependency that makes the header stays.
-		for _, dep := range presentDependencies(u) {
-			if found := l.offered(u.c, dep.Pkg, name); dep.Repo == "" && slices.Contains(found, dep) {
-				return []label.Label{dep}
-			}
+	return nil
+}
+
+// targets returns the targets that have a header, by its path from the root.
+func (rs *resolution) targets(u *plan.Unit, name string) []label.Label {
+	c := rs.state(u).c
+	if !c.IndexLibraries {
+		// A directory without a BUILD file may belong to a package further up.
+		rs.l.load(c, packageOf(c, paths.Parent(name)))
+		if len(rs.l.index.Header(name)) == 0 {
+			rs.l.load(c, paths.Parent(name))
 		}
-		return nil
+	}
+	if found := rs.l.index.Header(name); len(found) > 0 {
+		return found
+	}
+	if found := rs.known(c, name, languageName, "cc"); len(found) > 0 {
+		return found
 	}
 	// The package may be further up.
-	for rel := parent(name); ; rel = parent(rel) {
-		header, _ := under(rel, name)
-		if found := l.offered(u.c, rel, header); len(found) > 0 || rel == "" {
+	for rel := paths.Parent(name); ; rel = paths.Parent(rel) {
+		header, _ := paths.Under(rel, name)
+		if found := rs.l.offered(c, rel, header); len(found) > 0 || rel == "" {
 			return slices.Clone(found)
 		}
 	}
 }
 
 // presentDependencies returns the labels that a unit's rule has in its BUILD file.
-func presentDependencies(u *unit) []label.Label {
-	if u.existing == nil {
+func presentDependencies(u *plan.Unit, c *config.Config) []label.Label {
+	if u.Existing == nil {
 		return nil
 	}
 	var out []label.Label
-	for _, s := range attrStrings(u.existing, "deps", noFiles) {
+	for _, s := range expr.AttrStrings(u.Existing, "deps", expr.NoFiles) {
 		if dep, err := label.Parse(s); err == nil {
-			out = append(out, local(u.c, dep.Abs("", u.rel)))
+			out = append(out, local(c, dep.Abs("", u.Rel)))
 		}
 	}
 	return out
@@ -331,100 +390,72 @@ func presentDependencies(u *unit) []label.Label {
 
 // allDependencies adds the libraries that define a unit's externs, and what
 // # keep keeps.
-func (l *bpfLang) allDependencies(ix *ruleIndex, u *unit) []dependency {
-	if u.resolved.allDone {
-		return u.resolved.all
+func (rs *resolution) allDependencies(u *plan.Unit) []dependency {
+	st := rs.state(u)
+	if st.allDone {
+		return st.all
 	}
-	u.resolved.allDone = true
-	deps := slices.Clone(l.headerDependencies(ix, u))
-	bc := getConfig(u.c)
-	if !u.c.IndexLibraries {
-		for _, dep := range presentDependencies(u) {
+	st.allDone = true
+	deps := slices.Clone(rs.headerDependencies(u))
+	if !st.c.IndexLibraries {
+		for _, dep := range presentDependencies(u, st.c) {
 			if dep.Repo == "" {
-				l.load(u.c, dep.Pkg)
+				rs.l.load(st.c, dep.Pkg)
 			}
 		}
 	}
 	var several []*bpfc.Symbol
-	for _, s := range externs(u.scans) {
-		spec := resolve.ImportSpec{Lang: languageName, Imp: s.Name}
-		why := "uses " + s.Name
-		if found, ok := resolve.FindRuleWithOverride(u.c, spec, languageName); ok {
-			deps = appendDependency(deps, dependency{label: local(u.c, found.Abs(u.c.RepoName, u.rel)), pos: s.UsedAt, why: why})
-			continue
-		}
-		definitions := l.lib.bySymbol[s.Name]
-		if slices.ContainsFunc(definitions, func(d definition) bool { return d.library == u.label() }) {
-			definitions = slices.DeleteFunc(slices.Clone(definitions), func(d definition) bool { return d.library == u.label() })
-		}
-		switch {
-		case len(definitions) == 1:
-			deps = appendDependency(deps, dependency{label: definitions[0].library, pos: s.UsedAt, why: why})
-		case len(definitions) > 1:
-			several = append(several, s)
-		case s.Linkage != bpfc.Weak && !s.Maybe:
-			u.resolved.missing = append(u.resolved.missing, s)
-		}
+	if !u.HeadersOnly() {
+		deps, several = rs.definitions(u, deps)
 	}
-	for _, kept := range u.kept {
-		deps = appendDependency(deps, dependency{label: local(u.c, kept), why: "is kept"})
+	for _, kept := range u.Kept {
+		deps = appendDependency(deps, dependency{label: local(st.c, kept), why: "is kept"})
 	}
 	// What is linked anyway is known by now. Of several that are, the linker takes
 	// the one that is not weak.
 	for _, s := range several {
-		definitions := slices.DeleteFunc(slices.Clone(l.lib.bySymbol[s.Name]), func(d definition) bool { return d.library == u.label() })
-		definitions, linked := l.preferred(ix, u, deps, definitions)
+		definitions, linked := rs.preferred(u, deps, rs.l.index.Definitions(s.Name, u.Label()))
 		switch {
 		case linked && len(definitions) > 1:
 		case len(definitions) == 1:
-			deps = appendDependency(deps, dependency{label: definitions[0].library, pos: s.UsedAt, why: "uses " + s.Name})
+			deps = appendDependency(deps, dependency{label: definitions[0].Of, pos: s.UsedAt, why: "uses " + s.Name})
 		default:
-			l.report(bc.ambiguous, "%s:%d: %s is defined by several libraries: %s. Include the header of one, or say which: # gazelle:resolve bpf %s LABEL",
-				s.UsedAt.File, s.UsedAt.Line, s.Name, places(definitions), s.Name)
+			rs.ambiguousSymbol(st.bc, s, definitions)
 		}
 	}
 	if len(deps) > 1 {
 		slices.SortFunc(deps, func(a, b dependency) int { return strings.Compare(a.label.String(), b.label.String()) })
 	}
-	u.resolved.all = deps
+	st.all = deps
 	return deps
 }
 
-// externs returns what files need and do not define themselves.
-func externs(scans []*bpfc.File) []*bpfc.Symbol {
-	defined := func(name string) bool {
-		return slices.ContainsFunc(scans, func(scan *bpfc.File) bool {
-			_, is := slices.BinarySearchFunc(scan.Definitions(), name, func(s bpfc.Symbol, name string) int {
-				return strings.Compare(s.Name, name)
-			})
-			return is
-		})
-	}
-	var out []*bpfc.Symbol
-	var seen map[string]bool
-	if len(scans) > 1 {
-		seen = make(map[string]bool)
-	}
-	for _, scan := range scans {
-		list := scan.Externs()
-		for i := range list {
-			s := &list[i]
-			// Those of one file are sorted.
-			if i > 0 && list[i-1].Name == s.Name || seen[s.Name] || defined(s.Name) {
-				continue
-			}
-			out = append(out, s)
-			if seen != nil {
-				seen[s.Name] = true
-			}
+// definitions adds the libraries that define a unit's externs. It returns those that
+// several define.
+func (rs *resolution) definitions(u *plan.Unit, deps []dependency) ([]dependency, []*bpfc.Symbol) {
+	st := rs.state(u)
+	var several []*bpfc.Symbol
+	for _, s := range index.Externs(u.Scans) {
+		why := "uses " + s.Name
+		if found, ok := rs.override(u, s.Name); ok {
+			deps = appendDependency(deps, dependency{label: found, pos: s.UsedAt, why: why})
+			continue
+		}
+		switch d, err := rs.l.index.Definition(s.Name, u.Label()); {
+		case err == nil:
+			deps = appendDependency(deps, dependency{label: d.Of, pos: s.UsedAt, why: why})
+		case err == index.ErrSeveral:
+			several = append(several, s)
+		case s.Linkage != bpfc.Weak && !s.Maybe:
+			st.missing = append(st.missing, s)
 		}
 	}
-	return out
+	return deps, several
 }
 
 // preferred narrows several definitions of a symbol down to those that are linked
-// anyway, which it reports, or else to those of the same folder.
-func (l *bpfLang) preferred(ix *ruleIndex, u *unit, deps []dependency, definitions []definition) (some []definition, anyway bool) {
+// anyway, which it reports, or else to those of the same directory.
+func (rs *resolution) preferred(u *plan.Unit, deps []dependency, definitions []index.Definition) (some []index.Definition, anyway bool) {
 	linked := make(map[label.Label]bool)
 	queue := make([]label.Label, 0, len(deps))
 	for _, d := range deps {
@@ -437,72 +468,121 @@ func (l *bpfLang) preferred(ix *ruleIndex, u *unit, deps []dependency, definitio
 			continue
 		}
 		linked[at] = true
-		if lib := l.lib.byLabel[at]; lib != nil {
-			if lib.unit == nil {
-				queue = append(queue, lib.deps...)
+		if lib := rs.l.index.Library(at); lib != nil {
+			if lib.Unit == nil {
+				queue = append(queue, lib.Deps...)
 				continue
 			}
-			for _, d := range l.headerDependencies(ix, lib.unit) {
+			for _, d := range rs.headerDependencies(lib.Unit) {
 				queue = append(queue, d.label)
 			}
 		}
 	}
-	for i, keep := range []func(definition) bool{
-		func(d definition) bool { return linked[d.library] },
-		func(d definition) bool { return d.library.Pkg == u.rel },
+	for i, keep := range []func(index.Definition) bool{
+		func(d index.Definition) bool { return linked[d.Of] },
+		func(d index.Definition) bool { return d.Of.Pkg == u.Rel },
 	} {
-		if some := slices.DeleteFunc(slices.Clone(definitions), func(d definition) bool { return !keep(d) }); len(some) > 0 {
+		if some := slices.DeleteFunc(slices.Clone(definitions), func(d index.Definition) bool { return !keep(d) }); len(some) > 0 {
 			return some, i == 0
 		}
 	}
 	return definitions, false
 }
 
-func places(definitions []definition) string {
-	var out []string
-	for _, d := range definitions {
-		out = append(out, fmt.Sprintf("%s (%s:%d)", d.library, d.symbol.Pos.File, d.symbol.Pos.Line))
-	}
-	slices.Sort(out)
-	return strings.Join(out, ", ")
-}
-
 // of returns what a library depends on, cycles included.
-func (l *bpfLang) of(ix *ruleIndex, lib *library) []label.Label {
-	if lib.unit == nil {
-		return lib.deps
+func (rs *resolution) of(lib *index.Library) []label.Label {
+	if lib.Unit == nil {
+		return lib.Deps
 	}
 	var out []label.Label
-	for _, d := range l.allDependencies(ix, lib.unit) {
+	for _, d := range rs.allDependencies(lib.Unit) {
 		out = append(out, d.label)
 	}
 	return out
 }
 
-// dependencies returns what a unit depends on, without what closes a cycle. Of
-// each cycle, a dependency goes that leads to a label that comes first in the
-// alphabet: that does not depend on which folder is looked at first.
-func (l *bpfLang) dependencies(ix *ruleIndex, u *unit) []dependency {
-	if u.resolved.acyclicDone {
-		return u.resolved.acyclic
+// dependencies returns what a unit depends on, without what closes a cycle. A unit
+// that compiles depends on every target with a header that it reads, so a library of
+// headers can do without others.
+func (rs *resolution) dependencies(u *plan.Unit) []dependency {
+	st := rs.state(u)
+	if st.acyclicDone {
+		return st.acyclic
 	}
-	u.resolved.acyclicDone = true
-	self := u.label()
-	for _, d := range l.allDependencies(ix, u) {
-		if u.kind == libraryKind && self.String() > d.label.String() {
-			if chain := l.chain(ix, d.label, self); chain != nil {
-				log.Printf("%s:%d: %s %s of %s, and so the libraries need each other: %s. Put their sources into one bpf_library, or what both need into a third",
-					d.pos.File, d.pos.Line, self, d.why, d.label, join(append([]label.Label{self}, chain...)))
-				continue
+	st.acyclicDone = true
+	self := u.Label()
+	for _, d := range rs.allDependencies(u) {
+		if chain := rs.cycle(u, d.label); chain != nil {
+			if !u.HeadersOnly() {
+				log.Printf("%s: %s %s of %s, and so the libraries need each other: %s. Put their sources into one bpf_library, or what both need into a third",
+					place(d.pos), self, d.why, d.label, join(append([]label.Label{self}, chain...)))
 			}
+			continue
 		}
-		u.resolved.acyclic = append(u.resolved.acyclic, d)
+		st.acyclic = append(st.acyclic, d)
 	}
-	return u.resolved.acyclic
+	if len(u.Files) > 0 {
+		rs.addRead(u, st)
+	}
+	return st.acyclic
 }
 
-// chain returns the libraries on the way from one to another, or nil.
-func (l *bpfLang) chain(ix *ruleIndex, from, to label.Label) []label.Label {
+// cycle returns the chain of libraries by which a dependency leads back to a unit, if
+// that is the dependency to leave out, or nil. Of a cycle with libraries of headers,
+// one of those goes that leads from them to one that compiles. Among libraries of one
+// sort, one goes that leads to a label that comes first in the alphabet: that does not
+// depend on which directory is looked at first.
+func (rs *resolution) cycle(u *plan.Unit, to label.Label) []label.Label {
+	self := u.Label()
+	lib := rs.l.index.Library(to)
+	if u.Kind != plan.Library || lib == nil {
+		return nil
+	}
+	if u.HeadersOnly() && !lib.HeadersOnly {
+		return rs.chain(to, self, func(*index.Library) bool { return true })
+	}
+	if self.String() < to.String() || u.HeadersOnly() != lib.HeadersOnly {
+		return nil
+	}
+	return rs.chain(to, self, func(other *index.Library) bool { return other.HeadersOnly == lib.HeadersOnly })
+}
+
+// addRead adds the targets of the headers that a unit reads and that its
+// dependencies do not lead to.
+func (rs *resolution) addRead(u *plan.Unit, st *state) {
+	var linked []label.Label
+	var seen map[string]bool
+	for _, scan := range u.Scans {
+		for _, inc := range scan.Includes {
+			if inc.File == "" || isBuiltin(inc) || u.Has(inc.Pos.File) || u.Has(inc.File) || seen[inc.File] {
+				continue
+			}
+			if seen == nil {
+				seen = make(map[string]bool)
+				linked = rs.closure(st.acyclic)
+			}
+			seen[inc.File] = true
+			found, err := rs.resolveInclude(u, inc)
+			if err != nil {
+				rs.l.headerProblem(st.bc, inc, err)
+				continue
+			}
+			if found == label.NoLabel || found == u.Label() || slices.Contains(linked, found) {
+				continue
+			}
+			if u.Kind == plan.Library && slices.Contains(rs.closure([]dependency{{label: found}}), u.Label()) {
+				continue
+			}
+			st.acyclic = append(st.acyclic, dependency{label: found, pos: inc.Pos, why: `includes "` + inc.Path + `"`})
+			linked = rs.closure(st.acyclic)
+		}
+	}
+	slices.SortFunc(st.acyclic, func(a, b dependency) int { return strings.Compare(a.label.String(), b.label.String()) })
+}
+
+// chain returns the libraries on the way from one to another by those that pass, or
+// nil.
+func (rs *resolution) chain(from, to label.Label, pass func(*index.Library) bool) []label.Label {
 	came := map[label.Label]label.Label{from: from}
 	for queue := []label.Label{from}; len(queue) > 0; queue = queue[1:] {
 		at := queue[0]
@@ -515,8 +595,8 @@ func (l *bpfLang) chain(ix *ruleIndex, from, to label.Label) []label.Label {
 			slices.Reverse(chain)
 			return chain
 		}
-		if lib := l.lib.byLabel[at]; lib != nil {
-			for _, next := range l.of(ix, lib) {
+		if lib := rs.l.index.Library(at); lib != nil && pass(lib) {
+			for _, next := range rs.of(lib) {
 				if _, seen := came[next]; !seen {
 					came[next] = at
 					queue = append(queue, next)
@@ -527,8 +607,8 @@ func (l *bpfLang) chain(ix *ruleIndex, from, to label.Label) []label.Label {
 	return nil
 }
 
-// closure returns all that a unit links.
-func (l *bpfLang) closure(ix *ruleIndex, u *unit) []label.Label {
+// closure returns dependencies and all that they link.
+func (rs *resolution) closure(deps []dependency) []label.Label {
 	var out []label.Label
 	var seen map[label.Label]bool
 	const few = 16
@@ -553,100 +633,23 @@ func (l *bpfLang) closure(ix *ruleIndex, u *unit) []label.Label {
 		}
 		out = append(out, at)
 	}
-	for _, d := range l.dependencies(ix, u) {
+	for _, d := range deps {
 		visit(d.label)
 	}
 	for i := 0; i < len(out); i++ {
-		lib := l.lib.byLabel[out[i]]
+		lib := rs.l.index.Library(out[i])
 		if lib == nil {
 			continue
 		}
-		if lib.unit == nil {
-			for _, dep := range lib.deps {
+		if lib.Unit == nil {
+			for _, dep := range lib.Deps {
 				visit(dep)
 			}
 			continue
 		}
-		for _, d := range l.dependencies(ix, lib.unit) {
+		for _, d := range rs.dependencies(lib.Unit) {
 			visit(d.label)
 		}
 	}
 	return out
-}
-
-// check reports what the linker would refuse in a final object.
-func (l *bpfLang) check(ix *ruleIndex, u *unit) {
-	bc := getConfig(u.c)
-	linked := l.closure(ix, u)
-	// defined has the first definition of each name, preferably one that is not weak,
-	// strong all of those that the linker takes only one of.
-	defined := l.lib.linked
-	clear(defined)
-	var strong map[string][]definition
-	note := func(of label.Label, scans []*bpfc.File, oneOf bool) {
-		for _, scan := range scans {
-			definitions := scan.Definitions()
-			for i := range definitions {
-				s := &definitions[i]
-				first, again := defined[s.Name]
-				switch {
-				case !again || first.symbol.Linkage == bpfc.Weak:
-					defined[s.Name] = definition{library: of, symbol: s}
-				case oneOf && first.library == of:
-				case s.Linkage == bpfc.Weak || first.symbol.Section == "license" || first.symbol.Section == "version":
-				default:
-					if strong == nil {
-						strong = make(map[string][]definition)
-					}
-					if strong[s.Name] == nil {
-						strong[s.Name] = []definition{first}
-					}
-					strong[s.Name] = append(strong[s.Name], definition{library: of, symbol: s})
-				}
-			}
-		}
-	}
-	note(u.label(), u.scans, u.kind != skeletonKind && !writtenOut(u.existing, "srcs"))
-	complete := u.c.IndexLibraries
-	missing := slices.Clip(u.resolved.missing)
-	for _, at := range linked {
-		lib := l.lib.byLabel[at]
-		if lib == nil {
-			// Of another repository, or of headers only.
-			complete = complete && at.Repo == ""
-			continue
-		}
-		note(at, lib.scans, lib.oneOf)
-		missing = append(missing, lib.needs()...)
-	}
-	var twice []string
-	for name, definitions := range strong {
-		twice = append(twice, fmt.Sprintf("%s links %s more than once: %s. The linker refuses that: make one static or __weak",
-			u.label(), name, places(definitions)))
-	}
-	slices.Sort(twice)
-	for _, text := range twice {
-		l.report(bc.ambiguous, "%s", text)
-	}
-	if !complete {
-		return
-	}
-	told := make(map[string]bool)
-	for _, s := range missing {
-		if _, is := defined[s.Name]; is || s.Linkage == bpfc.Weak || s.Maybe || told[s.Name] || len(l.lib.bySymbol[s.Name]) > 1 {
-			continue
-		}
-		told[s.Name] = true
-		if d, ok := l.lib.inFinal(s.Name); ok {
-			l.report(bc.unresolved, "%s:%d: %s, which %s needs, is defined only in a final object, which nothing can link: %s. Move it to a library",
-				s.UsedAt.File, s.UsedAt.Line, s.Name, u.label(), places([]definition{d}))
-			continue
-		}
-		hint := ""
-		if u.c.IndexLazy {
-			hint = " in the folders that -index=lazy looks into (name more with # gazelle:bpf_search)"
-		}
-		l.report(bc.unresolved, "%s:%d: %s, which %s needs, is declared extern and no bpf_library defines it%s. If the kernel has it, declare it __ksym",
-			s.UsedAt.File, s.UsedAt.Line, s.Name, u.label(), hint)
-	}
 }

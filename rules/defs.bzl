@@ -10,6 +10,7 @@ load(
     _BpfSubskeletonInfo = "BpfSubskeletonInfo",
 )
 load("//rules:toolchain.bzl", _bpf_toolchain = "bpf_toolchain")
+load("//rules/private:bpf2go.bzl", _bpf2go = "bpf2go")
 load("//rules/private:bpf_kernel.bzl", _bpf_kernel = "bpf_kernel")
 load("//rules/private:bpf_library.bzl", _bpf_library = "bpf_library")
 load("//rules/private:bpf_object.bzl", _bpf_object = "bpf_object")
@@ -29,6 +30,9 @@ bpf_object = _bpf_object
 
 # The Go package of a BPF library.
 bpf_subskeleton = _bpf_subskeleton
+
+# The Go file that cilium/ebpf's generator writes of a BPF object.
+bpf2go = _bpf2go
 
 # A Go test that uses the kernel: this machine's, or others in QEMU.
 bpf_test = _bpf_test

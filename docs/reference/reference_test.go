@@ -1,8 +1,6 @@
 package reference_test
 
 import (
-	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,11 +9,18 @@ import (
 	"github.com/bazelbuild/rules_go/go/runfiles"
 
 	"github.com/rules-bpf/rules_bpf/docs/reference"
+	"github.com/rules-bpf/rules_bpf/internal/goldens"
 )
 
-var update = flag.Bool("update", false, "write the pages: bazel run //docs/reference:reference_test -- -update")
+const notice = "<!-- Made by go run ./dev/goldens -->\n\n"
 
-const notice = "<!-- Made by bazel run //docs/reference:reference_test -- -update -->\n\n"
+// inBazel skips the test where it does not have what Bazel hands to it.
+func inBazel(t *testing.T, env string) {
+	t.Helper()
+	if os.Getenv(env) == "" {
+		t.Skip("needs what Bazel extracts: ./bazelw test //docs/reference:reference_test")
+	}
+}
 
 // runfile reads a file that an environment variable of the target names.
 func runfile(t *testing.T, env string) []byte {
@@ -33,20 +38,19 @@ func runfile(t *testing.T, env string) []byte {
 
 func check(t *testing.T, page, got string) {
 	t.Helper()
-	if *update {
-		path := filepath.Join(os.Getenv("BUILD_WORKSPACE_DIRECTORY"), "docs", page)
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+	path := filepath.Join(os.Getenv("BUILD_WORKSPACE_DIRECTORY"), "docs", page)
+	if !goldens.Updating() {
+		var err error
+		path, err = runfiles.Rlocation(os.Getenv(strings.ToUpper(strings.TrimSuffix(page, ".md")) + "_PAGE"))
+		if err != nil {
 			t.Fatal(err)
 		}
-		return
 	}
-	name := strings.ToUpper(strings.TrimSuffix(page, ".md"))
-	if string(runfile(t, name+"_PAGE")) != got {
-		t.Errorf("docs/%s is not what the source says: run\n  bazel run //docs/reference:reference_test -- -update", page)
-	}
+	goldens.Check(t, path, []byte(got))
 }
 
 func TestRules(t *testing.T) {
+	inBazel(t, "DEFS")
 	var page strings.Builder
 	page.WriteString(notice + "# Rules\n")
 	for _, file := range []struct{ label, env string }{
@@ -62,27 +66,18 @@ func TestRules(t *testing.T) {
 	check(t, "rules.md", page.String())
 }
 
-func TestRuntime(t *testing.T) {
-	const importpath = "github.com/rules-bpf/rules_bpf/runtime/skeleton"
-	sources := make(map[string][]byte)
-	for path := range strings.FieldsSeq(os.Getenv("RUNTIME")) {
-		// What all systems have, or Linux.
-		if strings.HasSuffix(path, "_test.go") || strings.HasSuffix(path, "_other.go") {
-			continue
-		}
-		path, err := runfiles.Rlocation(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		data, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		sources[filepath.Base(path)] = data
-	}
-	text, err := reference.Go(importpath, sources)
+func TestAttach(t *testing.T) {
+	// It has parts that people write, so it is read first.
+	const path = "../attach.md"
+	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	check(t, "runtime.md", fmt.Sprintf("%s# Package skeleton\n\n```go\nimport %q\n```\n%s", notice, importpath, text))
+	page := string(text)
+	for name, text := range map[string]string{"by hand": reference.ByHand(), "forms": reference.Forms()} {
+		if page, err = reference.Insert(page, name, text); err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+	}
+	goldens.Check(t, path, []byte(page))
 }

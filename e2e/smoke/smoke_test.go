@@ -10,6 +10,7 @@ import (
 	"example.com/smoke/execs"
 	"example.com/smoke/nested"
 	"github.com/bazelbuild/rules_go/go/runfiles"
+	"github.com/cilium/ebpf/link"
 )
 
 func TestOpen(t *testing.T) {
@@ -23,6 +24,12 @@ func TestOpen(t *testing.T) {
 	}
 	if got := a.Bss.LastExec.Pid; got != 0 {
 		t.Errorf("last_exec.pid is %d, want 0", got)
+	}
+
+	// The repository's cilium/ebpf and the skeleton's are one package.
+	var attached link.Link = a.Links.HandleExec
+	if attached != nil {
+		t.Error("attached before it is loaded")
 	}
 
 	b, err := nested.Open()

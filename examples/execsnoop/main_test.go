@@ -10,7 +10,7 @@ import (
 )
 
 func TestRun(t *testing.T) {
-	kerneltest.Tracefs(t)
+	kerneltest.BPF(t)
 	child := kerneltest.Program(t, "child")
 	// Printed when the program is attached.
 	heading := regexp.MustCompile(`FILE\n`)

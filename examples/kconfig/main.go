@@ -1,5 +1,5 @@
-// Kconfig prints settings of the running kernel, and what a BPF program makes
-// of them.
+// Kconfig prints Kconfig options of the running kernel, and what a BPF program
+// makes of them.
 package main
 
 import (

@@ -3,15 +3,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"log"
 	"os"
 	"os/signal"
-	"slices"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -40,10 +37,6 @@ func main() {
 	}
 }
 
-// errInactive is the error where programs can be attached, and the kernel never
-// asks them.
-var errInactive = errors.New(`"bpf" is not among the security modules in /sys/kernel/security/lsm: add it to lsm= on the kernel's command line`)
-
 // run denies the user what is below the folder until ctx ends, and prints to w at
 // every interval in which something was denied.
 func run(ctx context.Context, w io.Writer, folder string, user uint32, interval time.Duration) error {
@@ -62,10 +55,6 @@ func run(ctx context.Context, w io.Writer, folder string, user uint32, interval 
 	skel.Rodata.User = user
 	if err := skel.Load(); err != nil {
 		return err
-	}
-	active, err := os.ReadFile("/sys/kernel/security/lsm")
-	if err == nil && !slices.Contains(strings.Split(strings.TrimSpace(string(active)), ","), "bpf") {
-		return errInactive
 	}
 	if err := skel.Attach(); err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
@@ -71,7 +72,7 @@ func TestRun(t *testing.T) {
 	select {
 	case err := <-failed:
 		kerneltest.Refused(t, "lsm", err)
-		if errors.Is(err, errInactive) {
+		if errors.Is(err, ebpf.ErrNotSupported) {
 			t.Skipf("needs the security module bpf: %v", err)
 		}
 		t.Fatal(err)

@@ -14,7 +14,7 @@ import (
 )
 
 func TestCounters(t *testing.T) {
-	kerneltest.Tracefs(t)
+	kerneltest.BPF(t)
 	skel, err := counters.Open()
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +51,7 @@ func TestCounters(t *testing.T) {
 }
 
 func TestRun(t *testing.T) {
-	kerneltest.Tracefs(t)
+	kerneltest.BPF(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var out kerneltest.Output

@@ -72,7 +72,7 @@ func onInterface(name string, set func(control.Limiter) error) (control.Limiter,
 	limiter := control.New(skel.Subskeletons.Limiter)
 	err = errors.Join(set(limiter), skel.Load())
 	if err == nil {
-		err = skel.Progs.Edge.AttachXDP(ifi.Index)
+		_, err = skel.Progs.Edge.AttachXDP(ifi.Index, nil)
 	}
 	if err != nil {
 		return control.Limiter{}, nil, errors.Join(fmt.Errorf("interface %s: %w", name, err), skel.Close())
@@ -89,7 +89,7 @@ func onCgroup(path string, set func(control.Limiter) error) (control.Limiter, io
 	limiter := control.New(skel.Subskeletons.Limiter)
 	err = errors.Join(set(limiter), skel.Load())
 	if err == nil {
-		err = skel.Progs.Guard.AttachCgroup(path)
+		_, err = skel.Progs.Guard.AttachCgroup(path, nil)
 	}
 	if err != nil {
 		return control.Limiter{}, nil, errors.Join(fmt.Errorf("cgroup %s: %w", path, err), skel.Close())

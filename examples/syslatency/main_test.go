@@ -16,7 +16,7 @@ import (
 )
 
 func TestRun(t *testing.T) {
-	kerneltest.Tracefs(t)
+	kerneltest.BPF(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	const sleeps, sleep = 50, 2 * time.Millisecond

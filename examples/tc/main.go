@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/rules-bpf/rules_bpf/examples/tc/quota"
+	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
 )
 
 func main() {
@@ -71,10 +72,10 @@ func start(iface string, allowance uint64) (*quota.Skeleton, error) {
 	err = skel.Load()
 	// SEC("tc") says neither the interface nor the direction.
 	if err == nil {
-		err = skel.Progs.Ingress.AttachTCXIngress(ifi.Index)
+		_, err = skel.Progs.Ingress.AttachTC(ifi.Index, skeleton.TCIngress, nil)
 	}
 	if err == nil {
-		err = skel.Progs.Egress.AttachTCXEgress(ifi.Index)
+		_, err = skel.Progs.Egress.AttachTC(ifi.Index, skeleton.TCEgress, nil)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("interface %s: %w", iface, err), skel.Close())

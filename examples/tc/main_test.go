@@ -88,7 +88,7 @@ func TestFrames(t *testing.T) {
 	skel.Bss.Allowance = 250
 	in, out := skel.Progs.Ingress.Handle(), skel.Progs.Egress.Handle()
 	for i, tc := range []struct {
-		prog  *skeleton.Program
+		prog  *skeleton.BaseProgram
 		frame []byte
 		want  uint32
 	}{
@@ -161,7 +161,9 @@ func TestUntracked(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer skel.Close()
-	skel.Maps.Peers.Spec().MaxEntries = 1
+	if err := skel.Maps.Peers.SetMaxEntries(1); err != nil {
+		t.Fatal(err)
+	}
 	skel.Bss.Allowance = 100
 	if err := skel.Load(); err != nil {
 		t.Fatal(err)

@@ -1,4 +1,4 @@
-// Usertrace counts calls of a function and passes of a static probe (USDT) in
+// Usertrace counts calls of a function and passes of a USDT (a static probe) in
 // user space, by process.
 package main
 
@@ -32,7 +32,7 @@ type options struct {
 func main() {
 	var opts options
 	flag.StringVar(&opts.function, "func", "libc.so.6:malloc", "function to count: path:symbol")
-	flag.StringVar(&opts.probe, "usdt", "", "static probe to count: path:provider:name")
+	flag.StringVar(&opts.probe, "usdt", "", "USDT to count: path:provider:name")
 	flag.IntVar(&opts.pid, "pid", 0, "process to watch; 0 watches all")
 	duration := flag.Duration("for", 10*time.Second, "how long to count; 0 counts until interrupted")
 	flag.Parse()
@@ -73,7 +73,7 @@ func attach(skel *probes.Skeleton, opts options) error {
 		if !ok {
 			return fmt.Errorf("-func %q: write path:symbol", opts.function)
 		}
-		if err := skel.Progs.OnCall.AttachUprobe(path, symbol, opts.pid); err != nil {
+		if _, err := skel.Progs.OnCall.AttachUprobe(path, symbol, &skeleton.UprobeOptions{PID: opts.pid}); err != nil {
 			return err
 		}
 	}
@@ -82,7 +82,7 @@ func attach(skel *probes.Skeleton, opts options) error {
 		if len(parts) != 3 {
 			return fmt.Errorf("-usdt %q: write path:provider:name", opts.probe)
 		}
-		if err := skel.Progs.OnProbe.AttachUSDT(parts[0], parts[1], parts[2], opts.pid); err != nil {
+		if _, err := skel.Progs.OnProbe.AttachUSDT(parts[0], parts[1], parts[2], &skeleton.USDTOptions{PID: opts.pid}); err != nil {
 			return err
 		}
 	}

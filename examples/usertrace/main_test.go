@@ -58,7 +58,7 @@ func program(t *testing.T, name string) string {
 }
 
 func TestFunction(t *testing.T) {
-	kerneltest.Tracefs(t)
+	kerneltest.BPF(t)
 	ls := program(t, "ls")
 	calls, probes := trace(t, options{function: "libc.so.6:malloc"}, ls, "/")
 	if calls == 0 || probes != 0 {
@@ -76,7 +76,7 @@ var probed = []struct {
 }
 
 func TestStaticProbe(t *testing.T) {
-	kerneltest.Tracefs(t)
+	kerneltest.BPF(t)
 	tried := 0
 	for _, p := range probed {
 		path, err := exec.LookPath(p.command[0])
@@ -106,7 +106,7 @@ func hasProbe(t *testing.T, probe string) bool {
 }
 
 func TestErrors(t *testing.T) {
-	kerneltest.Tracefs(t)
+	kerneltest.BPF(t)
 	for want, opts := range map[string]options{
 		"nothing to count":            {},
 		"write path:symbol":           {function: "malloc"},

@@ -51,7 +51,7 @@ func run(ctx context.Context, w io.Writer, iface string) error {
 	if err := skel.Load(); err != nil {
 		return err
 	}
-	if err := skel.Progs.CountPacket.AttachXDP(ifi.Index); err != nil {
+	if _, err := skel.Progs.CountPacket.AttachXDP(ifi.Index, nil); err != nil {
 		return fmt.Errorf("attach to %s: %w", iface, err)
 	}
 	fmt.Fprintf(w, "counting on %s\n", iface)

@@ -125,7 +125,7 @@ func TestVeth(t *testing.T) {
 	if err := skel.Attach(); err != nil || skel.Links.CountPacket != nil {
 		t.Fatalf("Attach: %v, link %v", err, skel.Links.CountPacket)
 	}
-	if err := skel.Progs.CountPacket.AttachXDP(a.Attrs().Index); err != nil {
+	if _, err := skel.Progs.CountPacket.AttachXDP(a.Attrs().Index, nil); err != nil {
 		t.Fatal(err)
 	}
 

@@ -28,7 +28,10 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
+
+	"github.com/rules-bpf/rules_bpf/internal/quote"
 )
 
 // The sections that a variable or map of a library can be in without being defined
@@ -80,8 +83,7 @@ type Map struct {
 // MapDef is what decides the types of a map's handle. A value that is zero or nil
 // is not compared.
 type MapDef struct {
-	// Kind is a number of the kernel's enum bpf_map_type.
-	Kind uint32
+	Type ebpf.MapType
 	// KeySize and ValueSize are in bytes.
 	KeySize, ValueSize uint32
 	Key, Value         btf.Type
@@ -134,12 +136,12 @@ type Mismatch struct {
 	Library, Object string
 	// Remedy says what to do.
 	Remedy string
-
-	file string
+	// File is the name of the library.
+	File string
 }
 
 func (m *Mismatch) Error() string {
-	return fmt.Sprintf("%s: library %s has %s, the object has %s: %s", m.Symbol, m.file, m.Library, m.Object, m.Remedy)
+	return fmt.Sprintf("%s: library %s has %s, the object has %s: %s", m.Symbol, m.File, m.Library, m.Object, m.Remedy)
 }
 
 // MismatchError is the error for an object that is not as a library needs it.
@@ -235,22 +237,22 @@ func (c *checker) variable(v *Var) {
 		if v.Section == Extern {
 			remedy = "define it in one of the object's files"
 		}
-		c.add(printable(v.Name), have, "no variable of this name that is neither static nor hidden", remedy)
+		c.add(quote.Text(v.Name), have, "no variable of this name that is neither static nor hidden", remedy)
 		return
 	}
 	has := describe(uint32(o.Size), o.Type, o.Section)
 	switch align := alignment(v.Type); {
 	case place(v.Section) != place(o.Section) && v.Section != Extern:
-		c.add(printable(v.Name), have, has, "give one of the two variables another name")
+		c.add(quote.Text(v.Name), have, has, "give one of the two variables another name")
 	case uint64(v.Size) != o.Size:
-		c.add(printable(v.Name), have, has, remedyRebuild)
+		c.add(quote.Text(v.Name), have, has, remedyRebuild)
 	case !readOnly(v.Section) && readOnly(o.Section) && !isConst(v.Type):
-		c.add(printable(v.Name), have, has+", which is read-only", "declare it const in the library, or leave out const in the object")
+		c.add(quote.Text(v.Name), have, has+", which is read-only", "declare it const in the library, or leave out const in the object")
 	case o.Offset%align != 0:
-		c.add(printable(v.Name), have, fmt.Sprintf("it at offset %d of %s", o.Offset, printable(o.Section)), fmt.Sprintf("define it there with an alignment of %d bytes", align))
+		c.add(quote.Text(v.Name), have, fmt.Sprintf("it at offset %d of %s", o.Offset, quote.Text(o.Section)), fmt.Sprintf("define it there with an alignment of %d bytes", align))
 	default:
 		if why := differ(v.Type, o.Type); why != nil {
-			c.add(printable(v.Name), why.a+inSection(v.Section), why.b+inSection(o.Section), remedyRebuild)
+			c.add(quote.Text(v.Name), why.a+inSection(v.Section), why.b+inSection(o.Section), remedyRebuild)
 		}
 	}
 }
@@ -276,7 +278,7 @@ func inSection(section string) string {
 	if section == Extern {
 		return " as extern"
 	}
-	return " in " + printable(section)
+	return " in " + quote.Text(section)
 }
 
 func readOnly(section string) bool {
@@ -287,26 +289,26 @@ func (c *checker) bpfMap(m *Map) {
 	o, ok := c.obj.Map(m.Name)
 	if !ok {
 		if !m.Weak {
-			c.add(printable(m.Name), m.describe(), "no map of this name", remedyLink)
+			c.add(quote.Text(m.Name), m.describe(), "no map of this name", remedyLink)
 		}
 		return
 	}
 	if have, has := m.differ(&o); have != "" {
-		c.add(printable(m.Name), have, has, remedyRebuild)
+		c.add(quote.Text(m.Name), have, has, remedyRebuild)
 	}
 }
 
 func (m *Map) describe() string {
-	if m.Kind == 0 {
+	if m.Type == ebpf.UnspecifiedMap {
 		return "a map"
 	}
-	return "a map of " + KindName(m.Kind)
+	return "a map of " + MapTypeName(m.Type)
 }
 
 // differ says in what two definitions differ, with empty texts when they do not.
 func (m *MapDef) differ(o *MapDef) (have, has string) {
-	if m.Kind != 0 && o.Kind != 0 && m.Kind != o.Kind {
-		return "a map of " + KindName(m.Kind), "one of " + KindName(o.Kind)
+	if m.Type != ebpf.UnspecifiedMap && o.Type != ebpf.UnspecifiedMap && m.Type != o.Type {
+		return "a map of " + MapTypeName(m.Type), "one of " + MapTypeName(o.Type)
 	}
 	for _, part := range []struct {
 		name         string
@@ -338,11 +340,11 @@ func (c *checker) structOps(m *StructOps) {
 	const what = "a struct_ops map of "
 	o, ok := c.obj.StructOps(m.Name)
 	if !ok {
-		c.add(printable(m.Name), what+typeName(m.Type), "no struct_ops map of this name", remedyLink)
+		c.add(quote.Text(m.Name), what+typeName(m.Type), "no struct_ops map of this name", remedyLink)
 		return
 	}
 	if why := differ(m.Type, o); why != nil {
-		c.add(printable(m.Name), what+why.a, "one of "+why.b, remedyRebuild)
+		c.add(quote.Text(m.Name), what+why.a, "one of "+why.b, remedyRebuild)
 	}
 }
 
@@ -350,9 +352,9 @@ func (c *checker) program(p *Prog) {
 	o, ok := c.obj.Prog(p.Name)
 	switch {
 	case !ok:
-		c.add(printable(p.Name), fmt.Sprintf("a program, SEC(%q)", p.Section), "no program of this name", remedyLink)
+		c.add(quote.Text(p.Name), fmt.Sprintf("a program, SEC(%q)", p.Section), "no program of this name", remedyLink)
 	case programType(o.Section) != programType(p.Section):
-		c.add(printable(p.Name), fmt.Sprintf("a program, SEC(%q)", p.Section), fmt.Sprintf("one with SEC(%q)", o.Section), "give one of the two programs another name")
+		c.add(quote.Text(p.Name), fmt.Sprintf("a program, SEC(%q)", p.Section), fmt.Sprintf("one with SEC(%q)", o.Section), "give one of the two programs another name")
 	}
 }
 

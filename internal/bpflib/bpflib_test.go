@@ -147,8 +147,8 @@ func TestTypes(t *testing.T) {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}
 			// As a value of a map.
-			asMap := &Library{Name: "lib.o", Maps: []Map{{Name: "m", MapDef: MapDef{Kind: 1, Value: tt.library}}}}
-			inMap := &object{maps: map[string]MapDef{"m": {Kind: 1, Value: tt.object}}}
+			asMap := &Library{Name: "lib.o", Maps: []Map{{Name: "m", MapDef: MapDef{Type: 1, Value: tt.library}}}}
+			inMap := &object{maps: map[string]MapDef{"m": {Type: 1, Value: tt.object}}}
 			if err := check(t, asMap, inMap); (err == nil) != (tt.want == "") {
 				t.Errorf("as a map's value: %v", err)
 			}
@@ -201,25 +201,25 @@ func TestMapsAndPrograms(t *testing.T) {
 	lib := &Library{
 		Name: "lib.o",
 		Maps: []Map{
-			{Name: "equal", MapDef: MapDef{Kind: 1, KeySize: 4, ValueSize: 8, Key: u32, Value: u64}},
-			{Name: "kind", MapDef: MapDef{Kind: 1, KeySize: 4}},
-			{Name: "key", MapDef: MapDef{Kind: 1, KeySize: 4}},
-			{Name: "value", MapDef: MapDef{Kind: 1, ValueSize: 4, Value: u32}},
-			{Name: "inner", MapDef: MapDef{Kind: 12, Inner: &MapDef{Kind: 1, KeySize: 4}}},
-			{Name: "missing", MapDef: MapDef{Kind: 99}},
-			{Name: "optional", MapDef: MapDef{Kind: 1}, Weak: true},
+			{Name: "equal", MapDef: MapDef{Type: 1, KeySize: 4, ValueSize: 8, Key: u32, Value: u64}},
+			{Name: "kind", MapDef: MapDef{Type: 1, KeySize: 4}},
+			{Name: "key", MapDef: MapDef{Type: 1, KeySize: 4}},
+			{Name: "value", MapDef: MapDef{Type: 1, ValueSize: 4, Value: u32}},
+			{Name: "inner", MapDef: MapDef{Type: 12, Inner: &MapDef{Type: 1, KeySize: 4}}},
+			{Name: "missing", MapDef: MapDef{Type: 99}},
+			{Name: "optional", MapDef: MapDef{Type: 1}, Weak: true},
 			{Name: "unknown"},
 		},
 		Progs: []Prog{{"same", "xdp"}, {"optional_load", "?tc"}, {"target", "kprobe/a"}, {"type", "kprobe/a"}, {"gone", "xdp"}},
 	}
 	obj := &object{
 		maps: map[string]MapDef{
-			"equal":   {Kind: 1, KeySize: 4, ValueSize: 8, Key: u32, Value: &btf.Typedef{Name: "u64", Type: u64}},
-			"kind":    {Kind: 9, KeySize: 4},
-			"key":     {Kind: 1, KeySize: 8},
-			"value":   {Kind: 1, ValueSize: 4, Value: s32},
-			"inner":   {Kind: 12, Inner: &MapDef{Kind: 2, KeySize: 4}},
-			"unknown": {Kind: 3},
+			"equal":   {Type: 1, KeySize: 4, ValueSize: 8, Key: u32, Value: &btf.Typedef{Name: "u64", Type: u64}},
+			"kind":    {Type: 9, KeySize: 4},
+			"key":     {Type: 1, KeySize: 8},
+			"value":   {Type: 1, ValueSize: 4, Value: s32},
+			"inner":   {Type: 12, Inner: &MapDef{Type: 2, KeySize: 4}},
+			"unknown": {Type: 3},
 		},
 		progs: map[string]Prog{"same": {"same", "xdp"}, "optional_load": {"optional_load", "tc"}, "target": {"target", "kprobe/b"}, "type": {"type", "kretprobe/a"}},
 	}
@@ -265,7 +265,7 @@ func TestStructOps(t *testing.T) {
 		"size":        &btf.Struct{Name: "ops", Size: 24},
 	}}
 	// A map of another kind is another map.
-	obj.maps = map[string]MapDef{"missing": {Kind: 1}}
+	obj.maps = map[string]MapDef{"missing": {Type: 1}}
 	err := check(t, lib, obj)
 	const want = `final.bpf.o does not have what library lib.o needs:
 	name: library lib.o has a struct_ops map of struct ops, the object has one of struct other_ops: build both from the same sources, or give one of the two another name
@@ -353,7 +353,7 @@ func TestMapInsideItself(t *testing.T) {
 func FuzzUnmarshal(f *testing.F) {
 	lib := &Library{Order: binary.LittleEndian,
 		Vars:      []Var{{Name: "v", Section: ".data", Size: 4, Type: s32}, {Name: "w", Section: Extern, Size: 4, Type: u32, Weak: true}},
-		Maps:      []Map{{Name: "m", MapDef: MapDef{Kind: 1, KeySize: 4, Key: u32, Inner: &MapDef{Kind: 2}}}},
+		Maps:      []Map{{Name: "m", MapDef: MapDef{Type: 1, KeySize: 4, Key: u32, Inner: &MapDef{Type: 2}}}},
 		StructOps: []StructOps{{Name: "s", Type: &btf.Struct{Name: "ops", Size: 8}}},
 	}
 	raw, err := lib.Marshal()

@@ -4,12 +4,12 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 
 	"github.com/rules-bpf/rules_bpf/internal/ctype"
+	"github.com/rules-bpf/rules_bpf/internal/quote"
 )
-
-func printable(name string) string { return ctype.Printable(name) }
 
 // typeName spells a type; what BTF does not have is nil.
 func typeName(t btf.Type) string {
@@ -151,14 +151,14 @@ func constants(a, b *btf.Enum) *difference {
 		i := slices.IndexFunc(b.Values, func(o btf.EnumValue) bool { return o.Name == v.Name })
 		if i < 0 {
 			return &difference{
-				fmt.Sprintf("%s with %s", typeName(a), printable(v.Name)),
+				fmt.Sprintf("%s with %s", typeName(a), quote.Text(v.Name)),
 				fmt.Sprintf("%s without it", typeName(b)),
 			}
 		}
 		if b.Values[i].Value != v.Value {
 			return &difference{
-				fmt.Sprintf("%s with %s = %d", typeName(a), printable(v.Name), int64(v.Value)),
-				fmt.Sprintf("%s with %s = %d", typeName(b), printable(v.Name), int64(b.Values[i].Value)),
+				fmt.Sprintf("%s with %s = %d", typeName(a), quote.Text(v.Name), int64(v.Value)),
+				fmt.Sprintf("%s with %s = %d", typeName(b), quote.Text(v.Name), int64(b.Values[i].Value)),
 			}
 		}
 	}
@@ -200,7 +200,7 @@ func memberName(m btf.Member) string {
 	if m.Name == "" {
 		return "a member without a name"
 	}
-	return printable(m.Name)
+	return quote.Text(m.Name)
 }
 
 func memberOf(t btf.Type, m btf.Member) string {
@@ -301,8 +301,8 @@ func powerOfTwo(size uint32) uint64 {
 	return min(uint64(size&-size), maxAlign)
 }
 
-// mapKinds are the kernel's names of map types, without BPF_MAP_TYPE_, by number.
-var mapKinds = []string{
+// mapTypes are the kernel's names of map types, without BPF_MAP_TYPE_, by number.
+var mapTypes = []string{
 	"UNSPEC", "HASH", "ARRAY", "PROG_ARRAY", "PERF_EVENT_ARRAY", "PERCPU_HASH", "PERCPU_ARRAY", "STACK_TRACE",
 	"CGROUP_ARRAY", "LRU_HASH", "LRU_PERCPU_HASH", "LPM_TRIE", "ARRAY_OF_MAPS", "HASH_OF_MAPS", "DEVMAP", "SOCKMAP",
 	"CPUMAP", "XSKMAP", "SOCKHASH", "CGROUP_STORAGE", "REUSEPORT_SOCKARRAY", "PERCPU_CGROUP_STORAGE", "QUEUE", "STACK",
@@ -310,11 +310,11 @@ var mapKinds = []string{
 	"CGRP_STORAGE", "ARENA",
 }
 
-// KindName returns the name of a map type as C spells it, or its number for one
+// MapTypeName returns the name of a map type as C spells it, or its number for one
 // that is newer than this code.
-func KindName(kind uint32) string {
-	if int64(kind) < int64(len(mapKinds)) && kind != 0 {
-		return "BPF_MAP_TYPE_" + mapKinds[kind]
+func MapTypeName(t ebpf.MapType) string {
+	if int64(t) < int64(len(mapTypes)) && t != ebpf.UnspecifiedMap {
+		return "BPF_MAP_TYPE_" + mapTypes[t]
 	}
-	return fmt.Sprintf("map type %d", kind)
+	return fmt.Sprintf("map type %d", uint32(t))
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 
 	"github.com/rules-bpf/rules_bpf/internal/ctype"
@@ -96,7 +97,7 @@ func (p *pruner) mapDef(m *MapDef) btf.Type {
 			t.Members = append(t.Members, btf.Member{Name: name, Type: &btf.Array{Index: number, Type: number, Nelems: n}})
 		}
 	}
-	count("kind", m.Kind)
+	count("kind", uint32(m.Type))
 	count("key_size", m.KeySize)
 	count("value_size", m.ValueSize)
 	if m.Key != nil {
@@ -242,7 +243,7 @@ func readMapDef(t btf.Type, depth int) (*MapDef, error) {
 		}
 		switch m.Name {
 		case "kind":
-			def.Kind = n
+			def.Type = ebpf.MapType(n)
 		case "key_size":
 			def.KeySize = n
 		case "value_size":

@@ -3,6 +3,7 @@
 package bpftool
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,8 +11,16 @@ import (
 	"testing"
 )
 
+// minMajor and minMinor are of the first version to compare with: 7.8 has the sizes of
+// all types right, writes kfuncs and knows .bss.NAME, which older ones do not.
+const (
+	minMajor = 7
+	minMinor = 8
+)
+
 // Command returns a function that makes commands of bpftool from its arguments,
-// and bpftool's version. It skips t when there is no bpftool.
+// and bpftool's version. It skips t when there is no bpftool, or only an older one than
+// can be compared with.
 //
 // It is the one of the root folder that bazelw has set up last, which is recent,
 // or else the one on PATH.
@@ -29,7 +38,22 @@ func Command(t testing.TB) (command func(args ...string) *exec.Cmd, version stri
 		t.Skipf("needs bpftool, and %s does not run: %v", strings.Join(argv, " "), err)
 	}
 	version, _, _ = strings.Cut(string(out), "\n")
+	major, minor, ok := parseVersion(version)
+	if !ok {
+		t.Fatalf("%s: version %q is not understood", strings.Join(argv, " "), version)
+	}
+	if major < minMajor || major == minMajor && minor < minMinor {
+		t.Skipf("needs bpftool %d.%d or newer, and this is %s", minMajor, minMinor, version)
+	}
 	return command, version
+}
+
+// parseVersion reads "bpftool v7.8.0", which some distributions write with the path of
+// the program.
+func parseVersion(line string) (major, minor int, ok bool) {
+	_, number, _ := strings.Cut(line, " v")
+	n, err := fmt.Sscanf(number, "%d.%d", &major, &minor)
+	return major, minor, err == nil && n == 2
 }
 
 // find returns the command line of bpftool without its arguments, nil if there is

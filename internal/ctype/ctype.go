@@ -5,10 +5,11 @@ package ctype
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/cilium/ebpf/btf"
+
+	"github.com/rules-bpf/rules_bpf/internal/quote"
 )
 
 // maxDepth bounds how many names and qualifiers a type has: more than any C
@@ -99,7 +100,7 @@ func name(t btf.Type, depth int, steps *int) string {
 		return name(c.Return, depth, steps) + "(" + strings.Join(params, ", ") + ")"
 	}
 	if name := t.TypeName(); name != "" {
-		return Printable(name)
+		return quote.Text(name)
 	}
 	return fmt.Sprintf("%T", t)
 }
@@ -108,16 +109,85 @@ func tagged(keyword, tag string) string {
 	if tag == "" {
 		return keyword + " {...}"
 	}
-	return keyword + " " + Printable(tag)
+	return keyword + " " + quote.Text(tag)
 }
 
-// Printable returns a name of C fit for a comment in Go source, and for a message
-// of one line. A name that a compiler allows stays as it is.
-func Printable(c string) string {
-	for _, r := range c {
-		if !strconv.IsPrint(r) || r == '\ufffd' {
-			return strconv.QuoteToASCII(c)
-		}
+// Declare spells a C type as C does, with the names of what is declared: "int (*)(int)" is a
+// pointer to a function without a name, "int (*cb)(int)" one called cb. Tags and restrict are
+// left out, and what is too long ends in "...".
+func Declare(t btf.Type, name string) string {
+	steps := maxNameSteps
+	return declare(t, name, maxDepth, &steps)
+}
+
+func declare(t btf.Type, declarator string, depth int, steps *int) string {
+	*steps--
+	if depth == 0 || *steps < 0 {
+		return "..."
 	}
-	return c
+	depth--
+	switch c := t.(type) {
+	case *btf.Restrict:
+		return declare(c.Type, declarator, depth, steps)
+	case *btf.TypeTag:
+		return declare(c.Type, declarator, depth, steps)
+	case *btf.Const:
+		return qualify("const", c.Type, declarator, depth, steps)
+	case *btf.Volatile:
+		return qualify("volatile", c.Type, declarator, depth, steps)
+	case *btf.Pointer:
+		declarator = "*" + declarator
+		switch target(c.Target).(type) {
+		case *btf.Array, *btf.FuncProto:
+			declarator = "(" + declarator + ")"
+		}
+		return declare(c.Target, declarator, depth, steps)
+	case *btf.Array:
+		return declare(c.Type, fmt.Sprintf("%s[%d]", declarator, c.Nelems), depth, steps)
+	case *btf.FuncProto:
+		params := make([]string, 0, len(c.Params))
+		for _, p := range c.Params {
+			if _, ok := p.Type.(*btf.Void); ok {
+				params = append(params, "...") // which is what BTF has for it
+				continue
+			}
+			params = append(params, declare(p.Type, "", depth, steps))
+			if *steps < 0 {
+				break
+			}
+		}
+		if len(c.Params) == 0 {
+			params = append(params, "void")
+		}
+		return declare(c.Return, declarator+"("+strings.Join(params, ", ")+")", depth, steps)
+	}
+	base := Name(t)
+	if declarator == "" {
+		return base
+	}
+	return base + " " + declarator
+}
+
+// qualify is declare for a type with a qualifier, which stands after the star of a pointer
+// and before all else.
+func qualify(qualifier string, t btf.Type, declarator string, depth int, steps *int) string {
+	if _, ok := target(t).(*btf.Pointer); ok {
+		if declarator != "" && !strings.HasPrefix(declarator, "[") {
+			qualifier += " "
+		}
+		return declare(t, qualifier+declarator, depth, steps)
+	}
+	return qualifier + " " + declare(t, declarator, depth, steps)
+}
+
+// target returns t without qualifiers and tags, but with its typedefs.
+func target(t btf.Type) btf.Type {
+	for range maxDepth {
+		inner, ok := Unqualify(t)
+		if !ok {
+			break
+		}
+		t = inner
+	}
+	return t
 }

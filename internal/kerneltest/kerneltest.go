@@ -44,8 +44,37 @@ func BPF(t testing.TB) {
 	m.Close()
 }
 
-// Tracefs is BPF for tests that attach to tracepoints or probes: it mounts
-// tracefs as well.
+// Open is BPF for tests that open a skeleton. It is closed when t ends.
+func Open[S interface{ Close() error }](t testing.TB, open func() (S, error)) S {
+	t.Helper()
+	BPF(t)
+	skel, err := open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := skel.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return skel
+}
+
+// Load is Open for tests that load the skeleton as it is.
+func Load[S interface {
+	Load() error
+	Close() error
+}](t testing.TB, open func() (S, error)) S {
+	t.Helper()
+	skel := Open(t, open)
+	if err := skel.Load(); err != nil {
+		t.Fatalf("%+v", err)
+	}
+	return skel
+}
+
+// Tracefs is BPF for tests that attach to tracepoints by package link, which finds
+// tracefs only where it is mounted: it mounts it as well. The runtime needs no mount.
 func Tracefs(t testing.TB) {
 	t.Helper()
 	BPF(t)
@@ -92,10 +121,10 @@ func Cgroup(t testing.TB) string {
 	return dir
 }
 
-// Kprobes is Tracefs for tests that attach kprobes.
+// Kprobes is BPF for tests that attach kprobes.
 func Kprobes(t testing.TB) {
 	t.Helper()
-	Tracefs(t)
+	BPF(t)
 	if _, err := os.Stat("/sys/bus/event_source/devices/kprobe"); err != nil {
 		t.Skipf("needs a kernel with CONFIG_KPROBE_EVENTS: %v", err)
 	}

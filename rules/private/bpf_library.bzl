@@ -82,7 +82,7 @@ The target provides CcInfo with its headers and those of its `deps`, so that a
         ),
         "hdrs": attr.label_list(
             doc = "Headers of the library, which those who depend on it may include.",
-            allow_files = [".c", ".h", ".inc"],
+            allow_files = True,
         ),
         "includes": attr.string_list(
             doc = """

@@ -1,7 +1,7 @@
 """bpf_object: a BPF object, linked and ready to load."""
 
 load("//rules:providers.bzl", "BpfObjectInfo")
-load(":objects.bzl", "COMPILE_ATTRS", "compile_srcs_problem", "final_object")
+load(":objects.bzl", "COMPILE_ATTRS", "SECTION_ATTRS", "compile_srcs_problem", "final_object", "section_args")
 
 _TOOLCHAIN_TYPE = Label("//rules:toolchain_type")
 
@@ -10,7 +10,10 @@ def _bpf_object_impl(ctx):
     problem = compile_srcs_problem(ctx, toolchain)
     if problem:
         fail("{}: {}".format(ctx.label, problem))
-    object = final_object(ctx, toolchain, ctx.files.srcs)
+    args = section_args(ctx)
+    if ctx.attr.strict_sections:
+        args.append("-strict-sections")
+    object = final_object(ctx, toolchain, ctx.files.srcs, section_args = args, allow_undefined = ctx.attr.allow_undefined)
     return [
         BpfObjectInfo(object = object),
         DefaultInfo(files = depset([object])),
@@ -23,6 +26,10 @@ bpf_object = rule(
 
 The object is for any loader: libbpf and `bpftool` take it, and a `bpf_skeleton`
 takes the target as its `src`. A `bpf_skeleton` with a C file as `src` needs none.
+
+The build warns of what loaders leave out without a word: static functions in sections
+of programs, variables and struct_ops tables in sections that none reads. A
+`bpf_skeleton` refuses them.
 
 ```starlark
 bpf_object(
@@ -38,12 +45,26 @@ bpf_skeleton(
 )
 ```
 """,
-    attrs = COMPILE_ATTRS | {
+    attrs = COMPILE_ATTRS | SECTION_ATTRS | {
+        "allow_undefined": attr.string_list(
+            doc = """
+            Names that sources declare and nothing needs to define, as patterns like `hook_*`: a loader of your
+            own fills them in when it loads the object. A name that matches and that a library defines is
+            that library's. libbpf, cilium/ebpf and a `bpf_skeleton` take no object with names that are not
+            defined.
+            """,
+        ),
         "srcs": attr.label_list(
             doc = "C files.",
             mandatory = True,
             allow_empty = False,
             allow_files = [".c"],
+        ),
+        "strict_sections": attr.bool(
+            doc = """
+            Refuses programs whose section is no [form of `SEC()`](attach.md) and not among `sections`. Without it
+            the build warns of them, as a loader that is not libbpf may have names of its own.
+            """,
         ),
     },
     toolchains = [_TOOLCHAIN_TYPE],

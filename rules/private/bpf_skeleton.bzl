@@ -4,8 +4,8 @@ load("@rules_go//go:def.bzl", "go_rule")
 load("//rules:providers.bzl", "BpfObjectInfo", "BpfSubskeletonInfo")
 load("//rules/private/actions:check.bzl", "check")
 load("//rules/private/actions:skeleton.bzl", "generate_skeleton")
-load(":go_package.bzl", "GO_PACKAGE_ATTRS", "GO_PACKAGE_PROVIDERS", "generated_package", "package_name", "package_problem")
-load(":objects.bzl", "COMPILE_ATTRS", "compile_srcs_problem", "final_object")
+load(":go_package.bzl", "GO_PACKAGE_ATTRS", "GO_PACKAGE_PROVIDERS", "generated_package", "package_name", "package_problem", "source_path")
+load(":objects.bzl", "COMPILE_ATTRS", "SECTION_ATTRS", "compile_srcs_problem", "final_object", "section_args")
 
 _TOOLCHAIN_TYPE = Label("//rules:toolchain_type")
 
@@ -44,7 +44,13 @@ def _bpf_skeleton_impl(ctx):
     if BpfObjectInfo in ctx.attr.src:
         object = ctx.attr.src[BpfObjectInfo].object
     else:
-        object = final_object(ctx, toolchain, ctx.files.src)
+        object = final_object(
+            ctx,
+            toolchain,
+            ctx.files.src,
+            # What is to be said of them, the skeleton says.
+            section_args = ["-section=*"],
+        )
 
     def generate(output):
         generate_skeleton(
@@ -54,11 +60,19 @@ def _bpf_skeleton_impl(ctx):
             object = object,
             package = package_name(ctx),
             types = ctx.attr.types,
+            section_args = section_args(ctx),
             subskeletons = [sub[BpfSubskeletonInfo] for sub in ctx.attr.subskeletons],
+            linked = BpfObjectInfo not in ctx.attr.src,
+            embed_elf = ctx.attr.embed_elf,
             output = output,
         )
 
-    made = generated_package(ctx, suffix = "_skel", generate = generate, deps = ctx.attr.subskeletons)
+    made = generated_package(
+        ctx,
+        source = ctx.actions.declare_file("{}_/{}".format(ctx.label.name, source_path(ctx.label.name, "_skel"))),
+        generate = generate,
+        deps = ctx.attr.subskeletons,
+    )
     checks = [
         check(
             ctx.actions,
@@ -105,15 +119,21 @@ no other header of the machine that builds.
 A program that uses a `bpf_library` has it in `deps`, and the library is linked in.
 
 The output group `bpf_object` has the object file, as the linker wrote it, for any
-loader; `go_srcs` has the Go file. That carries the object in the form that
-cilium/ebpf loads, without debug information: what libbpf takes and cilium/ebpf does
-not (weak `__kconfig` variables and maps, sections `.bss.x`) works in a skeleton.
+loader; `go_srcs` has the Go file. That carries an image of the object, which is what
+the package's own loader needs of it: no ELF file, unless `embed_elf` asks for it.
 """,
-    attrs = COMPILE_ATTRS | GO_PACKAGE_ATTRS | {
+    attrs = COMPILE_ATTRS | GO_PACKAGE_ATTRS | SECTION_ATTRS | {
         "src": attr.label(
             doc = "A C file, or a target that provides BpfObjectInfo, as `bpf_object`.",
             mandatory = True,
             allow_files = True,
+        ),
+        "embed_elf": attr.bool(
+            doc = """
+            Whether the Go package has the object file too, which the method `ELF` of the skeleton returns: for
+            programs that read it with cilium/ebpf's `LoadCollectionSpecFromReader`. The skeleton's
+            own loader does not use it.
+            """,
         ),
         "subskeletons": attr.label_list(
             doc = """

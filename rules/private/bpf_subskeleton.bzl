@@ -4,7 +4,7 @@ load("@rules_cc//cc/common:cc_info.bzl", "CcInfo")
 load("@rules_go//go:def.bzl", "go_rule")
 load("//rules:providers.bzl", "BpfLibraryInfo", "BpfSubskeletonInfo")
 load("//rules/private/actions:skeleton.bzl", "generate_subskeleton")
-load(":go_package.bzl", "GO_PACKAGE_ATTRS", "GO_PACKAGE_PROVIDERS", "generated_package", "package_name", "package_problem")
+load(":go_package.bzl", "GO_PACKAGE_ATTRS", "GO_PACKAGE_PROVIDERS", "generated_package", "package_name", "package_problem", "source_path")
 
 _TOOLCHAIN_TYPE = Label("//rules:toolchain_type")
 
@@ -33,7 +33,11 @@ def _bpf_subskeleton_impl(ctx):
             output = output,
         )
 
-    made = generated_package(ctx, suffix = "_subskel", generate = generate)
+    made = generated_package(
+        ctx,
+        source = ctx.actions.declare_file("{}_/{}".format(ctx.label.name, source_path(ctx.label.name, "_subskel"))),
+        generate = generate,
+    )
 
     # In deps, it stands for the library.
     headers = [ctx.attr.library[CcInfo]] if CcInfo in ctx.attr.library else []

@@ -7,7 +7,7 @@ target is built and not before.
 
 load(":clang.bzl", "clang_names", "clang_problem", "no_clang_message")
 load(":cpus.bzl", "CPUS")
-load(":uapi.bzl", "ARCHES", "ASM_HEADERS", "LINUX_HEADERS", "asm_candidates", "asm_stub", "linux_stub")
+load(":uapi.bzl", "ARCHES", "ASM_HEADERS", "LIBC_HEADERS", "LINUX_HEADERS", "asm_candidates", "asm_stub", "linux_stub")
 
 _TOOLCHAINS_BUILD = """\
 load("{host_constraints}", "HOST_CONSTRAINTS")
@@ -124,6 +124,8 @@ def _link_uapi_headers(rctx):
     else:
         for header in LINUX_HEADERS:
             rctx.file("uapi/linux/" + header, linux_stub(rctx.os.name, header))
+    for header, kernels in LIBC_HEADERS.items():
+        rctx.file("uapi/" + header, "#include <{}>\n".format(kernels))
     _headers_build(rctx, "uapi")
 
     for arch in ARCHES:

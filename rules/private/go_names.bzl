@@ -31,8 +31,8 @@ _KEYWORDS = [
 _DIGITS = "0123456789"
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_"
 
-def is_go_package_name(name):
-    """Reports whether a Go file may say `package name`.
+def is_go_identifier(name):
+    """Reports whether a Go file may call something by a name, as in `package name`.
 
     Go allows letters of all alphabets, this only those of ASCII: the name is
     also typed into BUILD files and file names.

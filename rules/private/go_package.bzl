@@ -1,7 +1,7 @@
 """Go packages of generated source, for all rules that make one."""
 
 load("@rules_go//go:def.bzl", "GoArchive", "GoInfo", "go_context", "new_go_info")
-load(":go_names.bzl", "go_package_name", "is_go_package_name")
+load(":go_names.bzl", "go_package_name", "is_go_identifier")
 
 # The attributes of a Go package.
 GO_PACKAGE_ATTRS = {
@@ -25,48 +25,67 @@ GO_PACKAGE_ATTRS = {
     "types": attr.string_list(
         doc = """
         C types to declare in Go although no map and no global variable has them, such as the records of
-        a ring buffer: `types = ["event"]` for `struct event`. The object's BTF must have the type, and has it
-        only when something in it uses the type: `struct event *unused __hidden;` is enough.
+        a ring buffer: `types = ["event"]` or `types = ["struct event"]`. The object's BTF must have the type, and
+        has it only when something in it uses the type: `struct event *unused __hidden;` is enough.
         """,
     ),
     "_go_context_data": attr.label(default = Label("@rules_go//:go_context_data")),
 }
 
-def package_name(ctx):
+def package_name(ctx, default = None):
     """Returns the name of the Go package that a target makes, empty when there is none.
 
     Args:
       ctx: the context of a rule with GO_PACKAGE_ATTRS.
+      default: path whose last element names the package where no attribute does.
+          The target's name unless given.
     """
-    return ctx.attr.package or go_package_name(ctx.attr.importpath, ctx.label.name)
+    return ctx.attr.package or go_package_name(ctx.attr.importpath, default or ctx.label.name)
 
-def package_problem(ctx):
+def package_problem(ctx, default = None):
     """Tells what is wrong with the name of the Go package.
 
     Args:
       ctx: the context of a rule with GO_PACKAGE_ATTRS.
+      default: see package_name.
 
     Returns:
       A message, or None when nothing is.
     """
-    if ctx.attr.package and not is_go_package_name(ctx.attr.package):
+    if ctx.attr.package and not is_go_identifier(ctx.attr.package):
         return "package = \"{}\" is not a name that a Go package can have".format(ctx.attr.package)
-    if not package_name(ctx):
+    if not package_name(ctx, default):
         return "no Go package name can be made of \"{}\": set the attribute package".format(
-            ctx.attr.importpath or ctx.label.name,
+            ctx.attr.importpath or default or ctx.label.name,
         )
     return None
 
-def generated_package(ctx, *, suffix, generate, deps = []):
+def source_path(name, suffix):
+    """Makes the path of a Go file of the name of a target.
+
+    Args:
+      name: the target's name, or what stands for it.
+      suffix: what comes after it, which keeps the file apart from the sources of
+          the package that embeds it. Go leaves out files that end in _test.go,
+          _linux.go and the like.
+
+    Returns:
+      The path, from where the name is a path from.
+    """
+    folder, slash, base = name.rpartition("/")
+    if base[0] in "_.":
+        # Go leaves out files that begin so.
+        base = "x" + base
+    return folder + slash + base + suffix + ".go"
+
+def generated_package(ctx, *, source, generate, embedsrcs = [], deps = []):
     """Makes a Go package of one generated file.
 
     Args:
       ctx: the context of a go_rule with GO_PACKAGE_ATTRS.
-      suffix: what comes after the target's name in the name of the file, which
-          keeps it apart from the sources of the package that embeds it. Go leaves
-          out files that end in _test.go, _linux.go and the like.
-      generate: a function that declares the action which writes the File that
-          it is given.
+      source: File, the Go file.
+      generate: a function that declares the action which writes it.
+      embedsrcs: list of File, what the Go file embeds.
       deps: list of Target, packages that the file imports besides those of all.
 
     Returns:
@@ -74,17 +93,12 @@ def generated_package(ctx, *, suffix, generate, deps = []):
       the output groups of a Go package.
     """
     go = go_context(ctx, importpath = ctx.attr.importpath, maybe_needs_cc_toolchain = False)
-    folder, slash, base = ctx.label.name.rpartition("/")
-    if base[0] in "_.":
-        # Go leaves out files that begin so.
-        base = "x" + base
-    source = go.declare_file(go, path = folder + slash + base + suffix + ".go")
     generate(source)
     go_info = new_go_info(
         go,
         # Not ctx.attr: new_go_info reads the attributes of go_library from it,
         # and deps, copts, ... mean other things here.
-        struct(),
+        struct(embedsrcs = [struct(files = depset(embedsrcs))]),
         generated_srcs = [source],
         deps = ctx.attr.compiler[GoInfo].deps + [dep[GoArchive] for dep in deps],
         coverage_instrumented = False,

@@ -24,7 +24,7 @@ COMPILE_ATTRS = {
     ),
     "hdrs": attr.label_list(
         doc = "Headers and other files that the sources include.",
-        allow_files = [".c", ".h", ".inc"],
+        allow_files = True,
     ),
     "includes": attr.string_list(
         doc = """
@@ -38,6 +38,39 @@ COMPILE_ATTRS = {
         providers = [TargetCpuInfo],
     ),
 }
+
+# The attributes that say which sections programs may be in.
+SECTION_ATTRS = {
+    "legacy_sections": attr.bool(
+        doc = """
+        Takes names that libbpf took by their prefix until 1.0, and that libbpf refuses today, for the form of
+        `SEC()` that they begin with: `tc_ingress`, `socket1`, `xdp_entry`, `classifier/x`. The build warns of
+        each and says what to write.
+        """,
+    ),
+    "sections": attr.string_list(
+        doc = """
+        Sections of your own that programs are in, by name; `*` stands for any characters. Such a section gives
+        a program no type: Go code calls `SetType` before `Load`. Any other section that is no
+        [form of `SEC()`](attach.md) is a misspelling. Variables in a section of your own, which no loader of
+        this project reads, get no warning when an object is linked.
+        """,
+    ),
+}
+
+def section_args(ctx):
+    """Returns the flags of bpfgen that say which sections programs may be in.
+
+    Args:
+      ctx: the context of a rule with SECTION_ATTRS.
+
+    Returns:
+      A list of strings.
+    """
+    args = ["-section=" + name for name in ctx.attr.sections]
+    if ctx.attr.legacy_sections:
+        args.append("-legacy-sections")
+    return args
 
 def compile_srcs_problem(ctx, toolchain):
     """Tells why the sources of a target cannot be compiled.
@@ -117,7 +150,7 @@ def link_order(objects, deps):
         transitive = [dep[BpfLibraryInfo].transitive_objects for dep in deps if BpfLibraryInfo in dep],
     )
 
-def final_object(ctx, toolchain, srcs):
+def final_object(ctx, toolchain, srcs, section_args, name = None, allow_undefined = []):
     """Compiles sources and links them with the libraries in deps.
 
     A single object without libraries is linked too: that nothing is missing in
@@ -127,6 +160,10 @@ def final_object(ctx, toolchain, srcs):
       ctx: the context of a rule with COMPILE_ATTRS.
       toolchain: BpfToolchainInfo.
       srcs: list of File, the C files.
+      section_args: list of string, the flags that say which sections programs may be in.
+      name: path of the object in the package, without its ending. The target's
+          name unless given.
+      allow_undefined: list of patterns, of names that may stay undefined.
 
     Returns:
       File, the object.
@@ -136,5 +173,7 @@ def final_object(ctx, toolchain, srcs):
         label = ctx.label,
         toolchain = toolchain,
         objects = link_order(compile_srcs(ctx, toolchain, srcs), ctx.attr.deps),
-        output = ctx.actions.declare_file(ctx.label.name + ".bpf.o"),
+        output = ctx.actions.declare_file((name or ctx.label.name) + ".bpf.o"),
+        allow_undefined = allow_undefined,
+        section_args = section_args,
     )

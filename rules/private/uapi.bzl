@@ -168,6 +168,15 @@ LINUX_HEADERS = [
     "unistd.h",
 ]
 
+# Headers of the C library of which BPF programs want numbers that the kernel gives:
+# of signals and errors, and of flags. There is no C library, so they stand for the
+# kernel's.
+LIBC_HEADERS = {
+    "errno.h": "linux/errno.h",
+    "fcntl.h": "linux/fcntl.h",
+    "signal.h": "linux/signal.h",
+}
+
 def _stub(header, error):
     # clang goes on after #error, and would report every type that the header
     # does not define. A missing file ends the compile.

@@ -1,18 +1,14 @@
 package skeleton
 
 import (
-	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
-)
 
-// ErrAttached is returned by the Attach... methods of a program whose link slot
-// is in use. Close the link and set the slot to nil, or Detach, before.
-var ErrAttached = errors.New("the program's link slot is in use")
+	"github.com/rules-bpf/rules_bpf/internal/secdef"
+)
 
 // AttachState says how far a program has come.
 type AttachState int
@@ -20,12 +16,13 @@ type AttachState int
 const (
 	// NotLoaded: the program is not in the kernel.
 	NotLoaded AttachState = iota
-	// NotAttached: the program is in the kernel, and its link slot is empty.
+	// NotAttached: the program is in the kernel, and has no link.
 	NotAttached
-	// Attached: there is a link in the program's slot.
+	// Attached: the program has a link, in its slot or besides it.
 	Attached
 )
 
+// String returns the state in words, such as "not attached".
 func (s AttachState) String() string {
 	switch s {
 	case NotLoaded:
@@ -62,31 +59,69 @@ func (a Attachment) String() string {
 
 // Attachments returns what is attached now and what is not, and why not: an
 // entry for every program, in the order of the object, then for every struct_ops map.
-// It may be called in any state.
+// It may be called in any state, and says before Attach of what that will leave alone what
+// to do instead. A skeleton that Open has not made has none.
 func (o *Object) Attachments() []Attachment {
+	if !o.isOpen() {
+		return nil
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	list := make([]Attachment, 0, len(o.progs)+len(o.structOps))
 	for _, p := range o.progs {
+		if p.def.Type == ebpf.StructOps {
+			list = append(list, o.memberAttachment(p))
+			continue
+		}
 		missing, reason := "", p.unattached
-		switch {
-		case p.spec.Type == ebpf.StructOps && p.Program() == nil:
-			missing = structOpsUnused
-		case p.spec.Type == ebpf.StructOps:
-			reason = structOpsProgram
-		case p.Program() == nil:
+		if reason == notCalled {
+			// What Attach is going to say, if it will leave the program alone.
+			if leftOut := p.leftOut(); leftOut != "" {
+				reason = leftOut
+			}
+		}
+		if p.Program() == nil {
 			missing = "autoload is off: call SetAutoload(true) before Load"
 		}
-		list = append(list, o.attachment(p.name, p.spec.SectionName, missing, reason, *p.link))
+		l := *p.link
+		if further := p.further.open(); len(further) > 0 && !p.slotInUse() {
+			l = further[0]
+		}
+		list = append(list, o.attachment(p.name, p.section, missing, reason, l))
 	}
 	for _, m := range o.structOps {
-		missing := ""
-		if m.made == nil {
-			missing = "autocreate is off: call SetAutocreate(true) before Load"
-		}
-		list = append(list, o.attachment(m.name, m.section, missing, m.unattached, *m.slot))
+		list = append(list, m.attachment())
 	}
 	return list
+}
+
+// attachment tells how far the map has come.
+func (m *StructOpsMap) attachment() Attachment {
+	missing := ""
+	if m.made == nil {
+		missing = "autocreate is off: call SetAutocreate(true) before Load"
+	}
+	return m.object.attachment(m.name, m.ops.Section, missing, m.unattached, *m.slot)
+}
+
+// memberAttachment tells how far a struct_ops program has come, which is as far as the best
+// of the maps that have it.
+func (o *Object) memberAttachment(p *BaseProgram) Attachment {
+	if p.Program() == nil {
+		return o.attachment(p.name, p.section, structOpsUnused, "", nil)
+	}
+	var best Attachment
+	for _, m := range o.tablesWith(p) {
+		if a := m.attachment(); a.State > best.State {
+			best = a
+		}
+	}
+	// A user may have attached the program alone.
+	a := o.attachment(p.name, p.section, "", fmt.Sprintf(structOpsProgram, best.Name, best.Reason), *p.link)
+	if a.State == NotAttached && best.State == Attached {
+		a.State, a.Reason = Attached, ""
+	}
+	return a
 }
 
 // attachment tells how far something has come whose link slot holds l. Of a loaded
@@ -101,6 +136,9 @@ func (o *Object) attachment(name, section, missing, unattached string, l link.Li
 		a.Reason = ErrNotLoaded.Error()
 	case missing != "":
 		a.Reason = missing
+	case l != nil && isClosed(l):
+		a.State = NotAttached
+		a.Reason = linkClosed
 	case l != nil:
 		a.State = Attached
 	default:
@@ -113,7 +151,7 @@ func (o *Object) attachment(name, section, missing, unattached string, l link.Li
 // Reasons of programs for struct_ops maps: of those in the kernel, and of those that are
 // not.
 const (
-	structOpsProgram = "belongs to a struct_ops map, which is what attaches"
+	structOpsProgram = "belongs to struct_ops map %s, which is what attaches: %s"
 	structOpsUnused  = "no struct_ops map that is created has it: call the map's SetAutocreate(true), or put the program into one, before Load"
 )
 
@@ -123,89 +161,31 @@ const (
 	autoattachOff = "autoattach is off"
 	attachFailed  = "Attach failed"
 	detached      = "detached"
+	linkClosed    = "its link was closed"
 )
 
-// attacher attaches the programs of a kind of section.
-type attacher struct {
-	// attach attaches p to target, the part of the section's name after the first
-	// slash.
-	attach func(p *Program, target string) (link.Link, error)
-	// byHand is the method that takes the target when the section names none, in which
-	// case libbpf leaves the program alone too. It is empty of kinds whose programs
-	// were told the target when they were loaded.
-	byHand string
-}
-
-// needParameter are the iterators that visit what one object holds, which the
-// kernel refuses to attach without it.
-var needParameter = []string{"bpf_map_elem", "bpf_sk_storage_map", "sockmap", "cgroup"}
-
 // leftOut returns why Attach leaves the loaded program alone, "" when it attaches it.
-func (p *Program) leftOut() string {
-	kind, target := p.kindAndTarget()
-	a, auto := attachers[kind]
-	switch {
-	case !p.autoattach:
+func (p *BaseProgram) leftOut() string {
+	if !p.autoattach {
 		return autoattachOff
-	case auto && a.byHand != "" && target == "":
-		return "SEC() names no target: call " + a.byHand
-	case auto && p.spec.AttachType == ebpf.AttachTraceIter && slices.Contains(needParameter, p.spec.AttachTo):
-		return "visits what one map or cgroup holds: call AttachIter with it"
-	case auto:
+	}
+	form, target := p.form()
+	if form == nil {
+		return "SEC() does not say how it is attached: attach it with a function of package link, and put the link into the slot"
+	}
+	if form.Is(secdef.AttachBTF) {
+		// Which may have been set before Load.
+		target = p.def.AttachTo
+	}
+	if p.options != nil && slices.Contains(form.Parameters, target) {
 		return ""
 	}
-	if hint := manual(p.spec.SectionName); hint != "" {
-		return hint
-	}
-	return "programs of this section do not attach automatically: attach it with a function of package link, and put the link into the slot"
+	return form.LeftOut(target)
 }
 
 // attachAuto attaches a program that is not left out as its section name says.
-func (p *Program) attachAuto() (link.Link, error) {
-	kind, target := p.kindAndTarget()
-	return attachers[kind].attach(p, target)
-}
-
-// manualHints are what to do with programs that attach to something a section
-// cannot name, by the beginning of the section's name. Longer beginnings come
-// first.
-var manualHints = []struct{ prefix, hint string }{
-	{"xdp/devmap", "runs for a device map: put its file descriptor into an element of the map"},
-	{"xdp.frags/devmap", "runs for a device map: put its file descriptor into an element of the map"},
-	{"xdp/cpumap", "runs for a CPU map: put its file descriptor into an element of the map"},
-	{"xdp.frags/cpumap", "runs for a CPU map: put its file descriptor into an element of the map"},
-	{"xdp", "needs a network interface: call AttachXDP"},
-	{"tc/", "needs a network interface: call AttachTCX"},
-	{"tcx/", "needs a network interface: call AttachTCX"},
-	{"tc", "needs a network interface: call AttachTCXIngress or AttachTCXEgress"},
-	{"classifier", "needs a network interface: call AttachTCXIngress or AttachTCXEgress"},
-	{"action", "is an action of a traffic control filter: attach it with a netlink library"},
-	{"netkit/", "needs a network interface of kind netkit: call AttachNetkit"},
-	{"cgroup/skb", "needs a cgroup: call AttachCgroupIngress or AttachCgroupEgress"},
-	{"cgroup", "needs a cgroup: call AttachCgroup"},
-	{"lsm_cgroup", "needs a cgroup: call AttachCgroup"},
-	{"sockops", "needs a cgroup: call AttachCgroup"},
-	{"socket", "needs a socket: call AttachSocket"},
-	{"sk_reuseport", "needs a socket: call AttachReuseport"},
-	{"sk_lookup", "needs a network namespace: call AttachNetNS"},
-	{"flow_dissector", "needs a network namespace: call AttachNetNS"},
-	{"sk_skb", "needs a map of sockets: call AttachSockMap"},
-	{"sk_msg", "needs a map of sockets: call AttachSockMap"},
-	{"perf_event", "needs a perf event: call AttachPerfEvent or AttachSampling"},
-	{"netfilter", "needs a netfilter hook: call AttachNetfilter"},
-	{"lwt_", "belongs to a route: name the program when adding the route with a netlink library"},
-	{"syscall", "is called, not attached: call Run"},
-	{"struct_ops", structOpsProgram},
-}
-
-// manual returns what to do with a program of the section, "" when it is of no
-// known kind.
-func manual(section string) string {
-	section = strings.TrimPrefix(section, "?")
-	for _, h := range manualHints {
-		if strings.HasPrefix(section, h.prefix) {
-			return h.hint
-		}
-	}
-	return ""
+func (p *BaseProgram) attachAuto() (link.Link, error) {
+	form, target := p.form()
+	l, err := attachers[form.Auto](p, target)
+	return l, p.explainAttach(err)
 }

@@ -6,7 +6,6 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
-	"github.com/cilium/ebpf/link"
 )
 
 // testSection returns a program that returns 0.
@@ -44,7 +43,7 @@ func TestReasonsOfFailedAttach(t *testing.T) {
 	if err := o.Load(); err != nil {
 		t.Fatal(err)
 	}
-	program := func(name string) *Program {
+	program := func(name string) *BaseProgram {
 		for _, p := range o.progs {
 			if p.name == name {
 				return p
@@ -55,7 +54,7 @@ func TestReasonsOfFailedAttach(t *testing.T) {
 	}
 	program("off").SetAutoattach(false)
 	before := RawTracepointProgram{program("attached_before")}
-	if err := before.AttachRawTracepoint("task_newtask"); err != nil {
+	if _, err := before.AttachRawTracepoint("task_newtask", nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := o.Attach(); err == nil {
@@ -97,17 +96,52 @@ func TestReasonsOfFailedAttach(t *testing.T) {
 	wantReasons(t, o, want)
 }
 
-// What was attached by hand and is not any more was detached.
-func TestReasonAfterAttachByHand(t *testing.T) {
-	o := newTestObject(t, nil)
+// Before Attach, what it will leave alone has the reason that it will have then.
+func TestReasonsBeforeAttach(t *testing.T) {
+	o := newTestObject(t, nil,
+		testSection("auto", ebpf.RawTracepoint, "raw_tp/task_rename"),
+		testSection("off", ebpf.RawTracepoint, "raw_tp/task_rename"),
+		testSection("bare", ebpf.RawTracepoint, "raw_tp"),
+		testSection("interface", ebpf.XDP, "xdp"),
+		testSection("one_way", ebpf.SchedCLS, "tc/ingress"),
+		testSection("both_ways", ebpf.SchedCLS, "tc/mine"),
+		testSection("own", ebpf.UnspecifiedProgram, "my_section"),
+	)
 	defer o.Close()
-	var p *RawTracepointProgram
-	addTestProgram(o, ProgField("bare", &p, new(link.Link)), testSection("bare", ebpf.RawTracepoint, "raw_tp"))
+	if err := o.progs[6].SetType(ebpf.SocketFilter, ebpf.AttachNone); err != nil {
+		t.Fatal(err)
+	}
 	if err := o.Load(); err != nil {
 		t.Fatal(err)
 	}
-	wantReasons(t, o, map[string]string{"bare": notCalled})
-	if err := p.AttachRawTracepoint("task_rename"); err != nil {
+	o.progs[1].SetAutoattach(false)
+	want := map[string]string{
+		"auto":      notCalled,
+		"off":       autoattachOff,
+		"bare":      "SEC() names no target: call AttachRawTracepoint",
+		"interface": "needs a network interface: call AttachXDP",
+		"one_way":   "needs a network interface: call AttachTC",
+		"both_ways": "needs a network interface: call AttachTC",
+		"own":       "SEC() does not say how it is attached: attach it with a function of package link, and put the link into the slot",
+	}
+	wantReasons(t, o, want)
+	if err := o.Attach(); err != nil {
+		t.Fatal(err)
+	}
+	want["auto"] = ""
+	wantReasons(t, o, want)
+}
+
+// What was attached by hand and is not any more was detached.
+func TestReasonAfterAttachByHand(t *testing.T) {
+	o := newTestObject(t, nil, testSection("bare", ebpf.RawTracepoint, "raw_tp"))
+	defer o.Close()
+	p := RawTracepointProgram{o.progs[0]}
+	if err := o.Load(); err != nil {
+		t.Fatal(err)
+	}
+	wantReasons(t, o, map[string]string{"bare": "SEC() names no target: call AttachRawTracepoint"})
+	if _, err := p.AttachRawTracepoint("task_rename", nil); err != nil {
 		t.Fatal(err)
 	}
 	wantReasons(t, o, map[string]string{"bare": ""})

@@ -18,10 +18,10 @@ type Batch[K, V any] struct {
 	Values []V
 }
 
-// LookupBatches ranges over the entries of the map as [Map.All] does, with a system
+// LookupBatches ranges over the entries of a map as [Map.All] does, with a system
 // call for as many of them as size says instead of two for each:
 //
-//	for batch, err := range m.LookupBatches(1000) {
+//	for batch, err := range skeleton.LookupBatches(m, 1000) {
 //		if err != nil {
 //			return err
 //		}
@@ -35,18 +35,18 @@ type Batch[K, V any] struct {
 // are larger. Hashes and arrays know it since Linux 5.6, tries since 5.17; the
 // other kinds of maps and older kernels end the range with [ebpf.ErrNotSupported],
 // and All is what works there.
-func (m *Map[K, V]) LookupBatches(size int) iter.Seq2[Batch[K, V], error] {
-	return m.batches("look up batches of", (*ebpf.Map).BatchLookup, size)
+func LookupBatches[K, V any](m *Map[K, V], size int) iter.Seq2[Batch[K, V], error] {
+	return batches(m, "look up batches of", (*ebpf.Map).BatchLookup, size)
 }
 
-// LookupAndDeleteBatches is [Map.LookupBatches] that removes from the map what it
+// LookupAndDeleteBatches is [LookupBatches] that removes from the map what it
 // hands out. All entries of a batch are removed when it comes: leave the range only
 // after using the whole batch. Hashes know it since Linux 5.6.
-func (m *Map[K, V]) LookupAndDeleteBatches(size int) iter.Seq2[Batch[K, V], error] {
-	return m.batches("look up and delete batches of", (*ebpf.Map).BatchLookupAndDelete, size)
+func LookupAndDeleteBatches[K, V any](m *Map[K, V], size int) iter.Seq2[Batch[K, V], error] {
+	return batches(m, "look up and delete batches of", (*ebpf.Map).BatchLookupAndDelete, size)
 }
 
-func (m *Map[K, V]) batches(op string, call batchLookup, size int) iter.Seq2[Batch[K, V], error] {
+func batches[K, V any](m *Map[K, V], op string, call batchLookup, size int) iter.Seq2[Batch[K, V], error] {
 	return func(yield func(Batch[K, V], error) bool) {
 		var values []V
 		lookupBatches(&m.UntypedMap, op, call, size, func(size int) any {
@@ -63,9 +63,9 @@ func (m *Map[K, V]) batches(op string, call batchLookup, size int) iter.Seq2[Bat
 // fewer than all only with an error. Hashes and arrays know it since Linux 5.6,
 // tries since 5.17; otherwise it fails with [ebpf.ErrNotSupported], and Put is what
 // works.
-func (m *Map[K, V]) PutBatch(keys []K, values []V) (int, error) {
+func PutBatch[K, V any](m *Map[K, V], keys []K, values []V) (int, error) {
 	if len(keys) != len(values) {
-		return 0, m.fail("put a batch into", fmt.Errorf("%d keys and %d values", len(keys), len(values)))
+		return 0, m.UntypedMap.fail("put a batch into", fmt.Errorf("%d keys and %d values", len(keys), len(values)))
 	}
 	return changeBatch(&m.UntypedMap, "put a batch into", keys, func(km *ebpf.Map, raw any) (int, error) {
 		return km.BatchUpdate(raw, elements(values), nil)
@@ -74,63 +74,67 @@ func (m *Map[K, V]) PutBatch(keys []K, values []V) (int, error) {
 
 // DeleteBatch removes keys. It returns how many it has removed, of the first keys,
 // which is fewer than all only with an error; [ebpf.ErrKeyNotExist] says that the
-// map does not hold the next one. For kernels see [Map.PutBatch]; nothing can be
+// map does not hold the next one. For kernels see [PutBatch]; nothing can be
 // removed from an array.
-func (m *Map[K, V]) DeleteBatch(keys []K) (int, error) {
+func DeleteBatch[K, V any](m *Map[K, V], keys []K) (int, error) {
 	return deleteBatch(&m.UntypedMap, keys)
 }
 
-// LookupBatches is [Map.LookupBatches]; every key has a value for each possible
+// LookupPerCPUBatches is [LookupBatches]; every key has a value for each possible
 // CPU. Per-CPU arrays know it since Linux 5.13.
-func (m *PerCPUMap[K, V]) LookupBatches(size int) iter.Seq2[Batch[K, []V], error] {
-	return m.batches("look up batches of", (*ebpf.Map).BatchLookup, size)
+func LookupPerCPUBatches[K, V any](m *PerCPUMap[K, V], size int) iter.Seq2[Batch[K, []V], error] {
+	return perCPUBatches(m, "look up batches of", (*ebpf.Map).BatchLookup, size)
 }
 
-// LookupAndDeleteBatches is [Map.LookupAndDeleteBatches]; every key has a value
+// LookupAndDeletePerCPUBatches is [LookupAndDeleteBatches]; every key has a value
 // for each possible CPU.
-func (m *PerCPUMap[K, V]) LookupAndDeleteBatches(size int) iter.Seq2[Batch[K, []V], error] {
-	return m.batches("look up and delete batches of", (*ebpf.Map).BatchLookupAndDelete, size)
+func LookupAndDeletePerCPUBatches[K, V any](m *PerCPUMap[K, V], size int) iter.Seq2[Batch[K, []V], error] {
+	return perCPUBatches(m, "look up and delete batches of", (*ebpf.Map).BatchLookupAndDelete, size)
 }
 
-func (m *PerCPUMap[K, V]) batches(op string, call batchLookup, size int) iter.Seq2[Batch[K, []V], error] {
+func perCPUBatches[K, V any](m *PerCPUMap[K, V], op string, call batchLookup, size int) iter.Seq2[Batch[K, []V], error] {
 	return func(yield func(Batch[K, []V], error) bool) {
 		fail := func(err error) { yield(Batch[K, []V]{}, err) }
 		cpus, err := ebpf.PossibleCPU()
 		if err != nil {
-			fail(m.fail(op, err))
+			fail(m.UntypedMap.fail(op, err))
 			return
 		}
-		perKey := cpus * m.stride()
-		var raw []byte
+		perKey := cpus * stride(sizeOf[V]())
+		var (
+			raw    []byte
+			all    []V   // one after the other
+			values [][]V // those of each key, in all
+		)
 		lookupBatches(&m.UntypedMap, op, call, size, func(size int) any {
-			raw = make([]byte, size*perKey)
+			raw, all, values = make([]byte, size*perKey), make([]V, size*cpus), make([][]V, size)
+			for i := range values {
+				values[i] = all[i*cpus : (i+1)*cpus : (i+1)*cpus]
+			}
 			return rawElements(unsafe.Pointer(unsafe.SliceData(raw)), perKey, size)
 		}, func(keys []K) bool {
-			values := make([][]V, len(keys))
-			for i := range values {
-				values[i] = m.decode(raw[i*perKey : (i+1)*perKey])
-			}
-			return yield(Batch[K, []V]{keys, values}, nil)
+			copyCPUValues(unsafe.Pointer(unsafe.SliceData(all)), raw[:len(keys)*perKey], sizeOf[V]())
+			return yield(Batch[K, []V]{keys, values[:len(keys)]}, nil)
 		}, fail)
 	}
 }
 
-// PutBatch is [Map.PutBatch]; values[i] has the values of keys[i], one for each
+// PutPerCPUBatch is [PutBatch]; values[i] has the values of keys[i], one for each
 // possible CPU in the order of the CPUs, and those of CPUs beyond its end become
 // zero. Per-CPU arrays know it since Linux 5.13.
-func (m *PerCPUMap[K, V]) PutBatch(keys []K, values [][]V) (int, error) {
+func PutPerCPUBatch[K, V any](m *PerCPUMap[K, V], keys []K, values [][]V) (int, error) {
 	const op = "put a batch into"
 	if len(keys) != len(values) {
-		return 0, m.fail(op, fmt.Errorf("%d keys and values of %d", len(keys), len(values)))
+		return 0, m.UntypedMap.fail(op, fmt.Errorf("%d keys and values of %d", len(keys), len(values)))
 	}
 	cpus, err := ebpf.PossibleCPU()
 	if err != nil {
-		return 0, m.fail(op, err)
+		return 0, m.UntypedMap.fail(op, err)
 	}
 	all := make([]V, len(keys)*cpus)
 	for i, v := range values {
 		if len(v) > cpus {
-			return 0, m.fail(op, fmt.Errorf("%d values of the key with index %d, there are %d possible CPUs", len(v), i, cpus))
+			return 0, m.UntypedMap.fail(op, fmt.Errorf("%d values of the key with index %d, there are %d possible CPUs", len(v), i, cpus))
 		}
 		copy(all[i*cpus:], v)
 	}
@@ -139,8 +143,8 @@ func (m *PerCPUMap[K, V]) PutBatch(keys []K, values [][]V) (int, error) {
 	})
 }
 
-// DeleteBatch is [Map.DeleteBatch].
-func (m *PerCPUMap[K, V]) DeleteBatch(keys []K) (int, error) {
+// DeletePerCPUBatch is [DeleteBatch].
+func DeletePerCPUBatch[K, V any](m *PerCPUMap[K, V], keys []K) (int, error) {
 	return deleteBatch(&m.UntypedMap, keys)
 }
 
@@ -150,7 +154,7 @@ type batchLookup func(km *ebpf.Map, cursor *ebpf.MapBatchCursor, keys, values an
 // memory for the values of so many keys, yield gets the keys whose values are in
 // it, and fail the error that ended it.
 func lookupBatches[K any](m *UntypedMap, op string, call batchLookup, size int, allocate func(size int) any, yield func([]K) bool, fail func(error)) {
-	km, err := m.get()
+	entries, err := m.capacity()
 	if err == nil && size < 1 {
 		err = fmt.Errorf("size is %d: give 1 or more", size)
 	}
@@ -159,12 +163,12 @@ func lookupBatches[K any](m *UntypedMap, op string, call batchLookup, size int, 
 		return
 	}
 	// No batch is larger than the map, and the memory need not be either.
-	limit := int(capacity(km))
+	limit := int(entries)
 	size = min(size, max(1, limit))
 	keys, values := make([]K, size), allocate(size)
 	var cursor ebpf.MapBatchCursor
 	for {
-		n, err := call(km, &cursor, elements(keys), values, nil)
+		n, err := m.batch(call, &cursor, elements(keys), values)
 		// ErrKeyNotExist comes with the last batch.
 		last := errors.Is(err, ebpf.ErrKeyNotExist)
 		if errors.Is(err, syscall.ENOSPC) && size < limit {
@@ -183,19 +187,31 @@ func lookupBatches[K any](m *UntypedMap, op string, call batchLookup, size int, 
 	}
 }
 
+// batch makes one call. None is in flight while a batch is used.
+func (m *UntypedMap) batch(call batchLookup, cursor *ebpf.MapBatchCursor, keys, values any) (int, error) {
+	km, err := m.beginElements()
+	if err != nil {
+		return 0, err
+	}
+	defer m.end()
+	return call(km, cursor, keys, values, nil)
+}
+
 // changeBatch hands keys to the kernel, without what is in their padding.
 func changeBatch[K any](m *UntypedMap, op string, keys []K, call func(km *ebpf.Map, keys any) (int, error)) (int, error) {
-	km, err := m.get()
+	km, err := m.beginElements()
 	if err != nil {
 		return 0, m.fail(op, err)
 	}
+	defer m.end()
 	if len(keys) == 0 {
 		return 0, nil
 	}
-	if len(m.keyGaps) > 0 {
+	if len(m.types.Padding) > 0 {
 		clean := make([]K, len(keys))
 		for i := range keys {
-			setKey(m, &clean[i], keys[i])
+			clean[i] = keys[i]
+			m.zeroPadding(unsafe.Pointer(&clean[i]))
 		}
 		keys = clean
 	}
@@ -204,6 +220,9 @@ func changeBatch[K any](m *UntypedMap, op string, keys []K, call func(km *ebpf.M
 		// The kernel sets the number when it has done the first or failed at it; an
 		// error before that leaves the number that it was given.
 		n = 0
+	}
+	if n < len(keys) {
+		err = m.prefixError(unsafe.Pointer(&keys[n]), err)
 	}
 	return n, m.fail(op, err)
 }

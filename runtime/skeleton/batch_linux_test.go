@@ -3,6 +3,7 @@ package skeleton
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"testing"
@@ -61,7 +62,7 @@ func TestBatches(t *testing.T) {
 			const entries = 5000
 			spec := &ebpf.MapSpec{Type: typ, KeySize: 20, ValueSize: 24, MaxEntries: 2 * entries}
 			needsBatches(t, spec)
-			m := inKernel[Map[flow, counts]](t, spec)
+			m := inKernel[Map[flow, counts]](t, spec, flowTypes)
 			want := make(map[flow]counts)
 			var keys []flow
 			var values []counts
@@ -73,11 +74,11 @@ func TestBatches(t *testing.T) {
 			}
 			// What lies in the padding of keys does not count.
 			for i := range keys {
-				for _, gap := range m.keyGaps {
-					bytesOf(&keys[i])[gap.start] = byte(i) + 1
+				for _, gap := range flowTypes.Padding {
+					bytesOf(&keys[i])[gap.Start] = byte(i) + 1
 				}
 			}
-			if n, err := m.PutBatch(keys, values); err != nil || n != entries {
+			if n, err := PutBatch(m, keys, values); err != nil || n != entries {
 				t.Fatalf("PutBatch: %d, %v", n, err)
 			}
 			if v, err := m.Lookup(keys[77]); err != nil || v != values[77] {
@@ -85,26 +86,26 @@ func TestBatches(t *testing.T) {
 			}
 			// Of one entry: some bucket has more, and comes all the same.
 			for _, size := range []int{1, 7, 1000, entries, 1 << 30} {
-				got := collect(t, m.LookupBatches(size), max(size, 64))
+				got := collect(t, LookupBatches(m, size), max(size, 64))
 				if !maps.Equal(got, want) {
 					t.Errorf("batches of %d: %d entries, want %d", size, len(got), len(want))
 				}
 			}
-			for range m.LookupBatches(10) {
+			for range LookupBatches(m, 10) {
 				break
 			}
 
-			n, err := m.DeleteBatch(append(slices.Clone(keys[:100]), flow{Addr: 1 << 31}, keys[100]))
+			n, err := DeleteBatch(m, append(slices.Clone(keys[:100]), flow{Addr: 1 << 31}, keys[100]))
 			if n != 100 || !errors.Is(err, ebpf.ErrKeyNotExist) {
 				t.Errorf("DeleteBatch with a key that is not there: %d, %v", n, err)
 			}
 			for _, k := range keys[:100] {
 				delete(want, k)
 			}
-			if got := collect(t, m.LookupAndDeleteBatches(333), 333); !maps.Equal(got, want) {
+			if got := collect(t, LookupAndDeleteBatches(m, 333), 333); !maps.Equal(got, want) {
 				t.Errorf("LookupAndDeleteBatches: %d entries, want %d", len(got), len(want))
 			}
-			for batch, err := range m.LookupBatches(10) {
+			for batch, err := range LookupBatches(m, 10) {
 				t.Errorf("an empty map has %v, %v", batch.Keys, err)
 			}
 		})
@@ -115,19 +116,19 @@ func TestBatchesOfArray(t *testing.T) {
 	spec := &ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 10}
 	needsBatches(t, spec)
 	m := inKernel[Map[uint32, uint64]](t, spec)
-	if n, err := m.PutBatch([]uint32{3, 4, 10, 5}, []uint64{30, 40, 100, 50}); n != 2 || err == nil {
+	if n, err := PutBatch(m, []uint32{3, 4, 10, 5}, []uint64{30, 40, 100, 50}); n != 2 || err == nil {
 		t.Errorf("PutBatch with a key beyond the end: %d, %v", n, err)
 	}
-	got := collect(t, m.LookupBatches(3), 3)
+	got := collect(t, LookupBatches(m, 3), 3)
 	if len(got) != 10 || got[3] != 30 || got[4] != 40 || got[5] != 0 {
 		t.Errorf("LookupBatches: %v", got)
 	}
-	for _, err := range m.LookupAndDeleteBatches(3) {
+	for _, err := range LookupAndDeleteBatches(m, 3) {
 		if !errors.Is(err, ebpf.ErrNotSupported) {
 			t.Errorf("LookupAndDeleteBatches: %v", err)
 		}
 	}
-	if n, err := m.DeleteBatch([]uint32{1, 2}); n != 0 || err == nil {
+	if n, err := DeleteBatch(m, []uint32{1, 2}); n != 0 || err == nil {
 		t.Errorf("DeleteBatch: %d, %v", n, err)
 	}
 }
@@ -143,17 +144,17 @@ func TestBatchesOfTrie(t *testing.T) {
 		keys = append(keys, prefix{32, i})
 		want[keys[i]] = uint64(i)
 	}
-	if n, err := m.PutBatch(keys, slices.Collect(func(yield func(uint64) bool) {
+	if n, err := PutBatch(m, keys, slices.Collect(func(yield func(uint64) bool) {
 		for i := range uint64(20) {
 			yield(i)
 		}
 	})); n != 20 || err != nil {
 		t.Fatal(n, err)
 	}
-	if got := collect(t, m.LookupBatches(6), 6); !maps.Equal(got, want) {
+	if got := collect(t, LookupBatches(m, 6), 6); !maps.Equal(got, want) {
 		t.Errorf("LookupBatches: %v", got)
 	}
-	if n, err := m.DeleteBatch(keys); n != 20 || err != nil {
+	if n, err := DeleteBatch(m, keys); n != 20 || err != nil {
 		t.Error(n, err)
 	}
 }
@@ -181,38 +182,46 @@ func TestPerCPUBatches(t *testing.T) {
 				want[i] = fmt.Sprint(v)
 				keys, values = append(keys, i), append(values, v)
 			}
-			if n, err := m.PutBatch(keys, values); n != 500 || err != nil {
+			if n, err := PutPerCPUBatch(m, keys, values); n != 500 || err != nil {
 				t.Fatalf("PutBatch: %d, %v", n, err)
 			}
-			check := func(name string, got map[uint32][][3]uint32) {
+			check := func(name string, batches iter.Seq2[Batch[uint32, [][3]uint32], error], most int) {
 				t.Helper()
-				text := make(map[uint32]string)
-				for k, v := range got {
-					text[k] = fmt.Sprint(v)
-				}
+				// The values are those of a batch while it is there.
+				text := collect(t, func(yield func(Batch[uint32, string], error) bool) {
+					for batch, err := range batches {
+						texts := Batch[uint32, string]{Keys: batch.Keys}
+						for _, v := range batch.Values {
+							texts.Values = append(texts.Values, fmt.Sprint(v))
+						}
+						if !yield(texts, err) {
+							return
+						}
+					}
+				}, most)
 				if !maps.Equal(text, want) {
 					t.Errorf("%s: %d entries, want %d, or others", name, len(text), len(want))
 				}
 			}
-			check("LookupBatches(1)", collect(t, m.LookupBatches(1), 64))
-			check("LookupBatches(90)", collect(t, m.LookupBatches(90), 90))
+			check("LookupBatches(1)", LookupPerCPUBatches(m, 1), 64)
+			check("LookupBatches(90)", LookupPerCPUBatches(m, 90), 90)
 			if typ != ebpf.PerCPUArray {
-				check("LookupAndDeleteBatches", collect(t, m.LookupAndDeleteBatches(90), 90))
-				if n, err := m.PutBatch(keys[:2], values[:2]); n != 2 || err != nil {
+				check("LookupAndDeleteBatches", LookupAndDeletePerCPUBatches(m, 90), 90)
+				if n, err := PutPerCPUBatch(m, keys[:2], values[:2]); n != 2 || err != nil {
 					t.Error(n, err)
 				}
-				if n, err := m.DeleteBatch(keys[:2]); n != 2 || err != nil {
+				if n, err := DeletePerCPUBatch(m, keys[:2]); n != 2 || err != nil {
 					t.Errorf("DeleteBatch: %d, %v", n, err)
 				}
 			}
 			// Zero for CPUs that are not given, and no CPUs that there are not.
-			if n, err := m.PutBatch(keys[:1], [][][3]uint32{values[0][:1]}); n != 1 || err != nil {
+			if n, err := PutPerCPUBatch(m, keys[:1], [][][3]uint32{values[0][:1]}); n != 1 || err != nil {
 				t.Error(n, err)
 			}
 			if got, err := m.Lookup(0); err != nil || got[0] != values[0][0] || cpus > 1 && got[1] != [3]uint32{} {
 				t.Errorf("%v, %v", got, err)
 			}
-			if n, err := m.PutBatch(keys[:1], [][][3]uint32{make([][3]uint32, cpus+1)}); n != 0 || err == nil {
+			if n, err := PutPerCPUBatch(m, keys[:1], [][][3]uint32{make([][3]uint32, cpus+1)}); n != 0 || err == nil {
 				t.Error("more values than CPUs must fail")
 			}
 		})
@@ -227,30 +236,30 @@ func TestBatchErrors(t *testing.T) {
 		return err
 	}
 	for i, err := range []error{
-		last(m.LookupBatches(4)), last(m.LookupAndDeleteBatches(4)),
-		second(m.PutBatch([]uint32{1}, make([][8]uint64, 1))), second(m.DeleteBatch([]uint32{1})),
+		last(LookupBatches(m, 4)), last(LookupAndDeleteBatches(m, 4)),
+		second(PutBatch(m, []uint32{1}, make([][8]uint64, 1))), second(DeleteBatch(m, []uint32{1})),
 	} {
 		if !errors.Is(err, ebpf.ErrNotSupported) {
 			t.Errorf("case %d of a map without batches: %v", i, err)
 		}
 	}
 	for i, err := range []error{
-		last(m.LookupBatches(0)), last(m.LookupBatches(-1)),
-		second(m.PutBatch([]uint32{1}, nil)), second(m.PutBatch(nil, make([][8]uint64, 1))),
+		last(LookupBatches(m, 0)), last(LookupBatches(m, -1)),
+		second(PutBatch(m, []uint32{1}, nil)), second(PutBatch(m, nil, make([][8]uint64, 1))),
 	} {
 		if err == nil || errors.Is(err, ebpf.ErrNotSupported) {
 			t.Errorf("case %d: %v", i, err)
 		}
 	}
-	if n, err := m.PutBatch(nil, nil); n != 0 || err != nil {
+	if n, err := PutBatch(m, nil, nil); n != 0 || err != nil {
 		t.Errorf("a batch of nothing: %d, %v", n, err)
 	}
 
 	var closed Map[uint32, [8]uint64]
 	var perCPU PerCPUMap[uint32, uint32]
 	for i, err := range []error{
-		last(closed.LookupBatches(4)), second(closed.PutBatch(nil, nil)), second(closed.DeleteBatch(nil)),
-		second(perCPU.PutBatch(nil, nil)), second(perCPU.DeleteBatch(nil)),
+		last(LookupBatches(&closed, 4)), second(PutBatch(&closed, nil, nil)), second(DeleteBatch(&closed, nil)),
+		second(PutPerCPUBatch(&perCPU, nil, nil)), second(DeletePerCPUBatch(&perCPU, nil)),
 	} {
 		if !errors.Is(err, ErrNotLoaded) {
 			t.Errorf("case %d before Load: %v", i, err)
@@ -265,7 +274,7 @@ func BenchmarkRead(b *testing.B) {
 	for i := range keys {
 		keys[i] = uint32(i)
 	}
-	if _, err := m.PutBatch(keys, values); err != nil {
+	if _, err := PutBatch(m, keys, values); err != nil {
 		b.Fatal(err)
 	}
 	b.Run("All", func(b *testing.B) {
@@ -279,7 +288,7 @@ func BenchmarkRead(b *testing.B) {
 	})
 	b.Run("LookupBatches", func(b *testing.B) {
 		for b.Loop() {
-			for _, err := range m.LookupBatches(1000) {
+			for _, err := range LookupBatches(m, 1000) {
 				if err != nil {
 					b.Fatal(err)
 				}

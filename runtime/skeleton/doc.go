@@ -4,9 +4,9 @@
 // a handle for every map and program, a slot for every link and a struct for
 // every data section, and it passes through four states:
 //
-//	Open    the object is parsed; nothing is in the kernel. Section structs
-//	        hold the initial values of the ELF and may be changed, handles
-//	        give access to the specs, programs may be left out.
+//	Open    the object is read; nothing is in the kernel. Section structs
+//	        hold the initial values of the object and may be changed, so may
+//	        what maps and programs are made of, and what is left out.
 //	Load    maps are created with the values that the section structs now
 //	        hold, programs pass the verifier. The section structs stay at
 //	        their addresses, and from now on are the kernel's memory.
@@ -14,13 +14,22 @@
 //	        none. Detach undoes it; both may be called again.
 //	Close   detaches and frees everything, from any state.
 //
+// A loaded skeleton is held by this package until Close, as what it does in the kernel
+// must not end because nothing in Go refers to it any more. One that is only open is
+// collected as any other value.
+//
 // # Programs that need a target
 //
 // Programs whose section cannot name what they attach to (an interface, a cgroup,
 // a socket) have handles of a type of their own, with a method that takes it:
-// [XDPProgram.AttachXDP], [CgroupProgram.AttachCgroup] and so on. It puts the link
-// into the program's slot. [Object.Attachments] lists what is attached and what is
-// not, and which method to call. docs/attach.md has all forms of sections.
+// [XDPProgram.AttachXDP], [CgroupProgram.AttachCgroup] and so on. It returns the link, and
+// puts that into the program's slot. A program may be attached to several targets:
+// [BaseProgram.Links] has all links. [Object.Attachments] lists what is attached and what is
+// not, and which method to call; [Object.MissingTargets] lists what the running kernel has
+// not got of it. docs/attach.md has all forms of sections.
+//
+// Options are pointers to structs, nil for none. SetAttachOptions of a handle gives those of
+// programs that Attach attaches.
 //
 // # Memory of data sections
 //
@@ -30,13 +39,31 @@
 // write is one memory access, not a syscall. Because the garbage collector
 // knows the memory, a pointer into it keeps it valid: it never faults, not
 // after Close (it then points to a private copy of the last values) and not
-// when the skeleton itself is gone.
+// when the skeleton itself is gone. Fields that point to these structs are for the
+// skeleton to set: Load takes the values of a struct that the user has put there, and
+// points the field back.
+//
+// Load and Close replace the memory behind the pointers, and what other goroutines write
+// meanwhile is not lost: neither a store nor an add of sync/atomic to an integer of 4 or
+// 8 bytes. It is merged once the new memory is there, some microseconds later, and until
+// then a reader may see the value from before. A variable to which goroutines write both
+// before and after in these microseconds gets both changes if it is such an integer, as
+// counters must, and the later value if it is anything else; so an integer that is
+// stored to, not added to, every few microseconds may be a number that nobody stored,
+// until the next store.
+//
+// This does not hold for .rodata, whose values Load takes when it begins, for a section
+// whose map was replaced by another one (Reuse) or cannot be mapped, and in a process
+// that has almost as many memory mappings as it may have (vm.max_map_count). There, Load
+// fails and names the limit, and changes nothing; Close copies the last values, during
+// which readers may see zeros, or leaves the map's memory in its place, with an error.
 //
 // Variables in an arena are the exception. The kernel maps an arena as a whole, and
 // gives programs the addresses of that mapping, so Load moves the variables there
 // and points the field to them. Close leaves at their addresses a private copy of the
 // last values, as for other sections; while it is made, readers may see zeros, and
-// it stays until the process ends. The rest of the arena is gone after Close.
+// it stays until the process ends, or loads an arena that is declared for this address.
+// The rest of the arena is gone after Close.
 //
 // The kernel and other CPUs write concurrently. Use the atomic functions of
 // sync/atomic on fields that BPF programs update, as with any shared memory.
@@ -111,11 +138,34 @@
 // the object has what they need, so that there is no error left to handle where they
 // are used.
 //
+// # All maps, programs and variables
+//
+// What is to be done to many of them needs no names: [Object.AllMaps], [Object.AllPrograms],
+// [Object.AllSections] and [Object.AllVariables] range over all that the object has, and
+// [Object.FindMap] and its like look one up by its name in C.
+//
+//	for m := range skel.AllMaps() {
+//		if err := m.SetPinning(ebpf.PinNone); err != nil { ... }
+//	}
+//
+// # Objects without generated code
+//
+// [OpenObject] opens an image that is known only at run time, such as a plugin's, which
+// bpfgen image has made of an ELF file. It has all that the object has, without Go types, and
+// subskeletons work over it.
+//
 // # Tables of struct_ops
 //
 // A struct_ops map is a struct of the skeleton too, in which pointers to functions
 // are programs. It is plain memory: Load reads it, and that is the end of it. See
 // [StructOpsMap].
+//
+// # Other systems
+//
+// Programs are loaded on Linux. On other systems that Go compiles for, the package has the
+// same exported names, so that a program which uses a skeleton can be written and checked
+// there, and an agent for several systems needs no build constraints of its own: Load
+// fails there with [ebpf.ErrNotSupported], and all that would need the kernel fails.
 //
 // # Rules followed
 //

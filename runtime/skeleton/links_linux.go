@@ -1,10 +1,8 @@
 package skeleton
 
 import (
-	"errors"
 	"fmt"
-	"slices"
-	"sync"
+	"sync/atomic"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -20,13 +18,17 @@ type ownLink struct {
 	// what the link stands for, for errors.
 	what   string
 	detach func() error
-	once   sync.Once
+	closed atomic.Bool
 }
 
-func (l *ownLink) Close() (err error) {
-	l.once.Do(func() { err = l.detach() })
-	return err
+func (l *ownLink) Close() error {
+	if l.closed.Swap(true) {
+		return nil
+	}
+	return l.detach()
 }
+
+func (l *ownLink) isClosed() bool { return l.closed.Load() }
 
 func (l *ownLink) Detach() error { return l.Close() }
 
@@ -49,26 +51,4 @@ func joinLinks(what string, links []link.Link) link.Link {
 		what:   fmt.Sprintf("%s, which is %d links", what, len(links)),
 		detach: func() error { return closeAll(links) },
 	}
-}
-
-// closeAll closes links in reverse order.
-func closeAll(links []link.Link) error {
-	var errs []error
-	for _, l := range slices.Backward(links) {
-		errs = append(errs, l.Close())
-	}
-	return errors.Join(errs...)
-}
-
-// closingLink is a link with something to do after it is closed.
-type closingLink struct {
-	link.Link
-	once  sync.Once
-	after func() error
-}
-
-func (l *closingLink) Close() error {
-	err := l.Link.Close()
-	l.once.Do(func() { err = errors.Join(err, l.after()) })
-	return err
 }

@@ -37,16 +37,15 @@ func TestSocketClosedFirst(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var p *SocketProgram
 			spec := newTestProgram("filter", asm.Mov.Imm(asm.R0, 0), asm.Return())
 			spec.Type, spec.SectionName = ebpf.SocketFilter, "socket"
-			o := newTestObject(t, nil)
-			addTestProgram(o, ProgField(spec.Name, &p, new(link.Link)), spec)
+			o := newTestObject(t, nil, spec)
+			p := SocketProgram{o.progs[0]}
 			if err := o.Load(); err != nil {
 				t.Fatal(err)
 			}
 			conn := open(t)
-			if err := p.AttachSocket(conn); err != nil {
+			if _, err := p.AttachSocket(conn); err != nil {
 				t.Fatal(err)
 			}
 			if err := conn.Close(); err != nil {
@@ -55,7 +54,7 @@ func TestSocketClosedFirst(t *testing.T) {
 			if err := o.Detach(); err != nil {
 				t.Errorf("Detach: %v", err)
 			}
-			if err := p.AttachSocket(conn); !errors.Is(err, os.ErrClosed) {
+			if _, err := p.AttachSocket(conn); !errors.Is(err, os.ErrClosed) {
 				t.Errorf("AttachSocket to a closed socket: %v, want %v", err, os.ErrClosed)
 			}
 			if err := o.Close(); err != nil {

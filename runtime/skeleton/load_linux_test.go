@@ -2,17 +2,11 @@ package skeleton
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
-	"fmt"
-	"io/fs"
-	"iter"
-	"maps"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
-	"strings"
+	"sync"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -22,6 +16,7 @@ import (
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
+	"github.com/rules-bpf/rules_bpf/internal/image"
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 )
 
@@ -29,26 +24,111 @@ import (
 func newTestObject(t *testing.T, specs []*ebpf.MapSpec, programs ...*ebpf.ProgramSpec) *Object {
 	t.Helper()
 	kerneltest.BPF(t)
-	o := &Object{name: "test", spec: &ebpf.CollectionSpec{
-		Maps:      make(map[string]*ebpf.MapSpec),
-		Programs:  make(map[string]*ebpf.ProgramSpec),
-		ByteOrder: binary.LittleEndian, // as all machines that run this test
-	}}
+	return openTestObject(t, specs, programs...)
+}
+
+// openTestObject is newTestObject for a process that may not use BPF.
+func openTestObject(t *testing.T, specs []*ebpf.MapSpec, programs ...*ebpf.ProgramSpec) *Object {
+	t.Helper()
+	img := newTestImage(t, specs, programs...)
+	d := desc{Name: "test"}
 	for _, ms := range specs {
-		o.spec.Maps[ms.Name] = ms
+		d.Maps = append(d.Maps, mapDesc{Name: ms.Name, Handle: new(UntypedMap)})
 	}
 	for _, ps := range programs {
-		addTestProgram(o, ProgField(ps.Name, new(*Program), new(link.Link)), ps)
+		d.Progs = append(d.Progs, progDesc{Name: ps.Name, Handle: new(*BaseProgram), Link: new(link.Link)})
+	}
+	data, err := image.Encode(img, nativeOrder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Image = string(data)
+	o, err := open(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, ps := range programs {
+		if ps.AttachTarget != nil {
+			o.progs[i].def.AttachTarget = ps.AttachTarget
+		}
 	}
 	return o
 }
 
-// addTestProgram adds a program, and fills the field that desc has for its handle.
-func addTestProgram(o *Object, desc ProgDesc, ps *ebpf.ProgramSpec) {
-	o.spec.Programs[ps.Name] = ps
-	p := newProgram(o, desc, ps)
-	desc.open(p)
-	o.progs = append(o.progs, p)
+// newTestImage returns the image of an object. Instructions refer to maps and functions by
+// their names. A program is a function, and what follows in it with a type of its own another.
+func newTestImage(t *testing.T, specs []*ebpf.MapSpec, programs ...*ebpf.ProgramSpec) *image.Object {
+	t.Helper()
+	img := &image.Object{Name: "test", License: "GPL", Arena: image.Arena{Map: image.NoIndex}}
+	maps, functions := make(map[string]uint32), make(map[string]uint32)
+	for i, ms := range specs {
+		maps[ms.Name] = uint32(i)
+		img.Maps = append(img.Maps, image.Map{
+			Name: ms.Name, Type: uint32(ms.Type), KeySize: ms.KeySize, ValueSize: ms.ValueSize,
+			MaxEntries: ms.MaxEntries, Flags: ms.Flags, Pinning: uint32(ms.Pinning), Inner: image.NoIndex,
+		})
+	}
+	var types btf.Builder
+	var funcs []image.FuncInfo
+	var raw bytes.Buffer
+	// The instructions that refer to something, and what they need for it.
+	var code asm.Instructions
+	var relocations []image.Relocation
+	for _, ps := range programs {
+		img.Programs = append(img.Programs, image.Program{Name: ps.Name, Section: ps.SectionName, Function: uint32(len(img.Functions))})
+		start := uint32(raw.Len() / asm.InstructionSize)
+		insns := slices.Clone(ps.Instructions)
+		if err := insns.Marshal(&raw, nativeOrder); err != nil {
+			t.Fatal(err)
+		}
+		for it := insns.Iterate(); it.Next(); {
+			at := start + uint32(it.Offset)
+			if typ := btf.FuncMetadata(it.Ins); it.Index == 0 || typ != nil {
+				f := image.Function{Name: it.Ins.Symbol(), First: at, ExceptionCallback: image.NoIndex}
+				if it.Index == 0 {
+					f.Name = ps.Name
+				}
+				if typ != nil {
+					id, err := types.Add(typ)
+					if err != nil {
+						t.Fatal(err)
+					}
+					f.Type = uint32(id)
+					funcs = append(funcs, image.FuncInfo{Instruction: at, Type: uint32(id)})
+				}
+				functions[f.Name] = uint32(len(img.Functions))
+				img.Functions = append(img.Functions, f)
+			}
+			if it.Ins.OpCode.IsDWordLoad() && it.Ins.Reference() != "" {
+				code = append(code, *it.Ins)
+				relocations = append(relocations, image.Relocation{Instruction: at})
+			}
+			f := &img.Functions[len(img.Functions)-1]
+			f.Count = at + uint32(it.Ins.Size())/asm.InstructionSize - f.First
+		}
+	}
+	for i, ins := range code {
+		if target, ok := maps[ins.Reference()]; ok {
+			relocations[i].Kind, relocations[i].Target = image.MapFD, target
+		} else {
+			relocations[i].Kind, relocations[i].Target = image.FuncAddress, functions[ins.Reference()]
+		}
+	}
+	for i, ms := range specs {
+		for _, kv := range ms.Contents {
+			program := slices.IndexFunc(programs, func(ps *ebpf.ProgramSpec) bool { return ps.Name == kv.Value })
+			img.Elements = append(img.Elements, image.Element{Map: uint32(i), Key: kv.Key.(uint32), IsProgram: true, Target: uint32(program)})
+		}
+	}
+	img.Code = raw.Bytes()
+	img.Relocations, img.FuncInfo = image.NewTable(relocations), image.NewTable(funcs)
+	if !types.Empty() {
+		var err error
+		if img.BTF, err = types.Marshal(nil, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return img
 }
 
 // newTestProgram returns a program that does not attach by itself.
@@ -73,8 +153,8 @@ func TestFailedLoadUnpins(t *testing.T) {
 		arena.Type, arena.KeySize, arena.ValueSize, arena.Flags = ebpf.Arena, 0, 0, unix.BPF_F_MMAPABLE
 		specs = append(specs, arena)
 	}
-	opts := ebpf.CollectionOptions{Maps: ebpf.MapOptions{PinPath: dir}}
-	before, err := ebpf.NewMapWithOptions(specs[0], opts.Maps)
+	opts := LoadOptions{PinRoot: dir}
+	before, err := ebpf.NewMapWithOptions(specs[0], ebpf.MapOptions{PinPath: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,14 +164,11 @@ func TestFailedLoadUnpins(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer other.Close()
-	opts.MapReplacements = map[string]*ebpf.Map{"reused": other}
+	opts.Maps = map[string]*ebpf.Map{"reused": other}
 
 	// R0 is not set.
 	bad := newTestProgram("bad", asm.Return())
 	o := newTestObject(t, specs, bad)
-	if len(specs) > 3 {
-		o.arena = &arena{ArenaDesc: ArenaDesc{Map: "memory"}, initial: []byte{1}}
-	}
 	pinned := func() []string {
 		entries, err := os.ReadDir(dir)
 		if err != nil {
@@ -111,13 +188,66 @@ func TestFailedLoadUnpins(t *testing.T) {
 		t.Errorf("after Load failed, there are pins %q, want the one of before", got)
 	}
 
-	bad.Instructions = asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()}
+	if err := o.progs[0].SetInstructions(trivial()); err != nil {
+		t.Fatal(err)
+	}
 	if err := o.LoadWithOptions(opts); err != nil {
 		t.Fatal(err)
 	}
-	defer o.coll.Close()
+	defer o.Close()
 	if got := pinned(); len(got) != len(specs)-1 {
 		t.Errorf("after Load, there are pins %q, want all maps but the reused one", got)
+	}
+}
+
+// Of several that load at the same moment and pin the same map, one makes the pin, and
+// all use its map.
+func TestPinRace(t *testing.T) {
+	kerneltest.BPFFS(t)
+	dir, err := os.MkdirTemp("/sys/fs/bpf", "race")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	path := filepath.Join(dir, "seen")
+	opts := LoadOptions{PinRoot: dir}
+	for range 40 {
+		objects := make([]*Object, 4)
+		errs := make([]error, len(objects))
+		var wg sync.WaitGroup
+		start := make(chan struct{})
+		for i := range objects {
+			objects[i] = newTestObject(t, []*ebpf.MapSpec{{Name: "seen", Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1, Pinning: ebpf.PinByName}})
+			wg.Go(func() {
+				<-start
+				errs[i] = objects[i].LoadWithOptions(opts)
+			})
+		}
+		close(start)
+		wg.Wait()
+		if err := errors.Join(errs...); err != nil {
+			t.Fatal(err)
+		}
+		pinned, err := ebpf.LoadPinnedMap(path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, o := range objects {
+			if err := o.maps[0].Map().Put(uint32(0), uint32(i+1)); err != nil {
+				t.Error(err)
+			}
+			var got uint32
+			if err := pinned.Lookup(uint32(0), &got); err != nil || got != uint32(i+1) {
+				t.Errorf("object %d: the pinned map has %d, %v, and not what was put there", i, got, err)
+			}
+			if err := o.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		pinned.Close()
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -126,148 +256,19 @@ func TestElementNotToBeLoaded(t *testing.T) {
 	calls := &ebpf.MapSpec{Name: "calls", Type: ebpf.ProgramArray, KeySize: 4, ValueSize: 4, MaxEntries: 2, Contents: []ebpf.MapKV{{Key: uint32(1), Value: "called"}}}
 	o := newTestObject(t, []*ebpf.MapSpec{calls}, newTestProgram("called", asm.Mov.Imm(asm.R0, 0), asm.Return()))
 	o.progs[0].SetAutoload(false)
-	const want = "load test: map calls: element 1 is program called, which is not to be loaded: call its SetAutoload(true), or take it out of Spec().Contents"
+	const want = "load test: map calls: element 1 is program called, which is not to be loaded: call its SetAutoload(true), or take it out with SetContents"
 	if err := o.Load(); err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
 
-	calls.Contents = nil
+	array := ProgArray{UntypedMap{of: o.maps[0]}}
+	if err := array.SetContents(nil); err != nil {
+		t.Fatal(err)
+	}
 	if err := o.Load(); err != nil {
 		t.Fatal(err)
 	}
-	o.coll.Close()
-}
-
-// A kfunc is found without the flavour of its declaration, and is none when it has
-// other parameters.
-func TestFindKfunc(t *testing.T) {
-	kerneltest.BPF(t)
-	void := &btf.FuncProto{Return: new(btf.Void)}
-	number := &btf.FuncProto{Return: new(btf.Void), Params: []btf.FuncParam{{Name: "n", Type: &btf.Int{Name: "int", Size: 4, Encoding: btf.Signed}}}}
-	cache := btf.NewCache()
-	id, _, err := findKfunc(&btf.Func{Name: "bpf_rcu_read_lock", Type: void}, cache)
-	if errors.Is(err, btf.ErrNotFound) {
-		t.Skip("needs a kernel with bpf_rcu_read_lock (6.2)")
+	if err := o.Close(); err != nil {
+		t.Error(err)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	if flavour, _, err := findKfunc(&btf.Func{Name: "bpf_rcu_read_lock___new", Type: void}, cache); err != nil || flavour != id {
-		t.Errorf("with a flavour it is %d (%v), want %d", flavour, err, id)
-	}
-	if _, _, err := findKfunc(&btf.Func{Name: "bpf_rcu_read_lock___new", Type: number}, cache); !errors.Is(err, errIncompatible) {
-		t.Errorf("with another parameter: %v", err)
-	}
-}
-
-// A program that was rejected is a [VerifierError] with the log disabled too, and one
-// that the kernel does not look at is none.
-func TestOwnLoadWithoutLog(t *testing.T) {
-	kerneltest.BPF(t)
-	spec := newTestProgram("bad", asm.Return()) // R0 is not set
-	var insns bytes.Buffer
-	if err := spec.Instructions.Marshal(&insns, binary.LittleEndian); err != nil {
-		t.Fatal(err)
-	}
-	code := progCode{insns: insns.Bytes()}
-	var rejected *ebpf.VerifierError
-	if _, err := code.load(spec, ebpf.ProgramOptions{}); !errors.As(err, &rejected) || len(rejected.Log) == 0 {
-		t.Errorf("want a VerifierError with a log: %v", err)
-	}
-	_, err := code.load(spec, ebpf.ProgramOptions{LogDisabled: true})
-	if !errors.As(err, &rejected) || len(rejected.Log) != 0 || !strings.Contains(err.Error(), "LogDisabled") {
-		t.Errorf("want a VerifierError that says why it has no log: %v", err)
-	}
-	spec.Flags = 1 << 31
-	if _, err := code.load(spec, ebpf.ProgramOptions{}); err == nil || errors.As(err, &rejected) || !strings.Contains(err.Error(), "without a look") {
-		t.Errorf("with flags that no kernel has: %v", err)
-	}
-}
-
-// That the kernel does not take the types of a program is no complaint of the verifier
-// of programs.
-func TestRefusedTypes(t *testing.T) {
-	// A name that is none in C.
-	fn := &btf.Func{Name: "a b", Linkage: btf.GlobalFunc, Type: &btf.FuncProto{Return: &btf.Int{Name: "int", Size: 4, Encoding: btf.Signed}}}
-	first := btf.WithFuncMetadata(asm.Mov.Imm(asm.R0, 1), fn).WithSymbol("f")
-	loaders := newTestProgram("f", first, asm.Return())
-	own := newTestProgram("f", first, asm.Return())
-	own.Type, own.AttachType, own.AttachTo, own.SectionName = ebpf.LSM, ebpf.AttachLSMCgroup, "socket_bind", "lsm_cgroup/socket_bind"
-	for _, spec := range []*ebpf.ProgramSpec{loaders, own} {
-		t.Run(spec.SectionName, func(t *testing.T) {
-			err := newTestObject(t, nil, spec).Load()
-			if spec == own && errors.Is(err, ebpf.ErrNotSupported) {
-				t.Skipf("needs a kernel with hooks of cgroups (6.0): %v", err)
-			}
-			var theirs *ebpf.VerifierError
-			if !errors.As(err, &theirs) {
-				t.Fatalf("want an ebpf.VerifierError about BTF: %v", err)
-			}
-			var rejected *VerifierError
-			if want := fmt.Sprintf("load test: program f, SEC(%q): load BTF: ", spec.SectionName); errors.As(err, &rejected) || !strings.HasPrefix(err.Error(), want) {
-				t.Errorf("%v does not begin with %q", err, want)
-			}
-		})
-	}
-}
-
-// A symbol without an address does not keep those after it from having theirs.
-func TestFindAddresses(t *testing.T) {
-	list := func(lines ...string) iter.Seq2[kernelSymbol, error] {
-		return func(yield func(kernelSymbol, error) bool) {
-			for _, line := range lines {
-				addr, name, _ := strings.Cut(line, " ")
-				if !yield(kernelSymbol{addr: []byte(addr), name: []byte(name)}, nil) {
-					return
-				}
-			}
-		}
-	}
-	symbols := map[string]uint64{"zero": 0, "last": 0, "missing": 0}
-	err := findAddresses(symbols, list("1 first", "0 zero", "ff last"))
-	if want := map[string]uint64{"zero": 0, "last": 0xff, "missing": 0}; !maps.Equal(symbols, want) || !errors.Is(err, fs.ErrPermission) {
-		t.Errorf("addresses %v (%v), want %v and that one is hidden", symbols, err, want)
-	}
-	err = findAddresses(map[string]uint64{"twice": 0}, list("1 twice", "2 twice"))
-	if err == nil || !strings.HasPrefix(err.Error(), "ksym twice: ") || !strings.Contains(err.Error(), "SetAutoload(false)") {
-		t.Errorf("of two symbols of one name: %v", err)
-	}
-}
-
-// Types are decoded once, and again when the kernel has other modules.
-func TestSharedBTF(t *testing.T) {
-	dir := t.TempDir()
-	add := func(name string) {
-		t.Helper()
-		// While there is the old file, the new one has another number.
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path+".new", nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(path+".new", path); err != nil {
-			t.Fatal(err)
-		}
-	}
-	shared := btfCache{dir: dir}
-	last := shared.get()
-	for _, step := range []struct {
-		name string
-		do   func()
-		same bool
-	}{
-		{"nothing", func() {}, true},
-		{"a module is loaded", func() { add("module") }, false},
-		{"a module is loaded again", func() { add("module") }, false},
-		{"nothing again", func() {}, true},
-		{"a module is removed", func() { _ = os.Remove(filepath.Join(dir, "module")) }, false},
-		{"there are no modules", func() { _ = os.Remove(dir) }, true},
-	} {
-		step.do()
-		cache := shared.get()
-		if (cache == last) != step.same {
-			t.Errorf("%s: the cache is the same: %v, want %v", step.name, !step.same, step.same)
-		}
-		last = cache
-	}
-	runtime.KeepAlive(last)
 }

@@ -2,8 +2,15 @@
 
 package skeleton
 
-import "golang.org/x/sys/unix"
+import (
+	"unsafe"
 
-// mmapTrap is the call whose offset counts pages; on 386 the older one takes
+	"golang.org/x/sys/unix"
+)
+
+// mmapCall is the call whose offset counts pages of 4096 bytes; on 386 the older one takes
 // its arguments in memory.
-const mmapTrap = unix.SYS_MMAP2
+func mmapCall(addr unsafe.Pointer, n, prot, flags, fd uintptr, offset int64) (uintptr, unix.Errno) {
+	mem, _, errno := unix.RawSyscall6(unix.SYS_MMAP2, uintptr(addr), n, prot, flags, fd, uintptr(offset>>12))
+	return mem, errno
+}

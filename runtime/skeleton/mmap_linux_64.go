@@ -2,6 +2,13 @@
 
 package skeleton
 
-import "golang.org/x/sys/unix"
+import (
+	"unsafe"
 
-const mmapTrap = unix.SYS_MMAP
+	"golang.org/x/sys/unix"
+)
+
+func mmapCall(addr unsafe.Pointer, n, prot, flags, fd uintptr, offset int64) (uintptr, unix.Errno) {
+	mem, _, errno := unix.RawSyscall6(unix.SYS_MMAP, uintptr(addr), n, prot, flags, fd, uintptr(offset))
+	return mem, errno
+}

@@ -1,53 +1,48 @@
 package skeleton
 
 import (
-	"encoding/binary"
+	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
-	"maps"
-	"math/bits"
-	"os"
-	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
-	"weak"
+	"unsafe"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
-	"github.com/cilium/ebpf/rlimit"
 
 	"github.com/rules-bpf/rules_bpf/internal/bpflib"
+	"github.com/rules-bpf/rules_bpf/internal/image"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/binding"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/kconfig"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/loader"
 )
 
 var (
 	// ErrClosed is returned by operations on a closed skeleton.
 	ErrClosed = errors.New("skeleton is closed")
-	// ErrLoaded is returned by Load when the skeleton is loaded already.
+	// ErrLoaded is returned by Load, and by settings that count for Load alone, when the
+	// skeleton is loaded already.
 	ErrLoaded = errors.New("skeleton is loaded already")
-	// ErrNotLoaded is returned by Attach before Load.
+	// ErrNotLoaded is returned by what needs maps and programs in the kernel, before Load and
+	// where Load was to leave them out.
 	ErrNotLoaded = errors.New("skeleton is not loaded: call Load first")
+	// ErrNotOpen is returned by all methods of a skeleton that Open has not made.
+	ErrNotOpen = errors.New("skeleton is not open: make it with the Open function of its package")
 )
 
-// Desc is what generated code tells the runtime of its object.
-type Desc struct {
-	// Name is the object's name, used in errors.
-	Name string
-	// ELF is the object file.
-	ELF string
-	// Maps, Progs and Sections are in the order of the object; programs are
-	// attached in this order.
-	Maps     []MapDesc
-	Progs    []ProgDesc
-	Sections []SectionDesc
-	// Arena is the map that one of the sections lies in.
-	Arena ArenaDesc
-	// Ksyms are the typed variables of the kernel that programs refer to.
-	Ksyms []KsymDesc
-	// StructOps are attached in this order too, after the programs.
-	StructOps []StructOpsDesc
+// The descriptions that generated code gives, by way of package skelimpl.
+type (
+	desc          = binding.Desc[UntypedMap, BaseProgram, StructOpsMap]
+	progDesc      = binding.Prog[BaseProgram]
+	structOpsDesc = binding.StructOps[StructOpsMap]
+	libraryDesc   = binding.LibraryDesc[UntypedMap, BaseProgram, StructOpsMap]
+	mapDesc       = binding.Map[UntypedMap]
+)
+
+func init() {
+	binding.Object = open
+	binding.Library = openLibrary
 }
 
 type state int
@@ -63,118 +58,229 @@ const (
 // of the skeleton (link slots, section pointers) are written by Load, Attach,
 // Detach and Close, and reading these at the same time is up to the caller.
 // Pointers into sections may be used at any time.
+//
+// From a successful Load until Close, this package holds the skeleton: programs stay
+// attached and maps open whatever else the process still refers to, a pointer into a
+// section or nothing at all. A skeleton that is not loaded goes with the last
+// reference to it.
 type Object struct {
 	name string
-	elf  string
 
 	mu    sync.Mutex
 	state state
-	spec  *ebpf.CollectionSpec
-	// vars are the variables with global linkage that are not hidden, for libraries.
+	// loader has the definitions, and what is in the kernel.
+	loader *loader.Object
+	// types decodes the object's BTF, when something asks for it.
+	types func() (*btf.Spec, error)
+	// vars are the variables with global linkage that are not hidden, for libraries: nil
+	// until there is one.
 	vars      map[string]bpflib.ObjectVar
-	coll      *ebpf.Collection
 	maps      []*UntypedMap
-	progs     []*Program
+	progs     []*BaseProgram
 	structOps []*StructOpsMap
 	sections  []section
-	arena     *arena
-	ksyms     []KsymDesc
-	usdtIDs   usdtIDs
+	// memory has the sections that are not large.
+	memory *memory
+	// refused are the settings that could not be made.
+	refused []refusal
+	usdtIDs usdtIDs
+	readers readers
 }
 
-// Open parses the object and fills the fields that desc names. It is called by
-// the Open function of generated code.
-func Open(desc Desc) (*Object, error) {
-	o, err := open(desc)
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", desc.Name, err)
-	}
-	return o, nil
+// held are the objects that are loaded. Without it, the collector would close the file
+// descriptors of one to which only pointers into its sections are left.
+var held struct {
+	sync.Mutex
+	objects map[*Object]struct{}
 }
 
-func open(desc Desc) (*Object, error) {
-	spec, err := ebpf.LoadCollectionSpecFromReader(strings.NewReader(desc.ELF))
-	if err != nil {
-		return nil, err
+func (o *Object) hold() {
+	held.Lock()
+	defer held.Unlock()
+	if held.objects == nil {
+		held.objects = make(map[*Object]struct{})
 	}
-	if err := checkByteOrder(spec); err != nil {
-		return nil, err
-	}
-	// Load takes the contents of data sections from the section structs.
-	// Variables would overwrite them with the values of the ELF and map the
-	// sections a second time.
-	vars := libraryVars(spec.Variables)
-	spec.Variables = nil
+	held.objects[o] = struct{}{}
+}
 
-	o := &Object{name: desc.Name, elf: desc.ELF, spec: spec, vars: vars, ksyms: desc.Ksyms}
-	for _, d := range desc.Maps {
-		ms := spec.Maps[d.name]
-		if ms == nil {
-			return nil, fmt.Errorf("map %s: not in the object: generate the code again", d.name)
+func (o *Object) letGo() {
+	held.Lock()
+	defer held.Unlock()
+	delete(held.objects, o)
+}
+
+// isOpen reports whether Open has made the object. That of a zero skeleton is nil.
+func (o *Object) isOpen() bool { return o != nil && o.loader != nil }
+
+// open reads the object and fills the fields that d names: see skelimpl.Open.
+func open(d desc) (*Object, error) {
+	img, err := image.Decode(d.Image)
+	if err == nil {
+		var o *Object
+		if o, err = openImage(img, d); err == nil {
+			return o, nil
 		}
-		handle, m := d.open()
-		m.init(handle, d.name)
-		m.spec = ms
-		m.decl = mapDef(ms)
-		o.maps = append(o.maps, m)
 	}
-	for _, d := range desc.Progs {
-		ps := spec.Programs[d.name]
-		if ps == nil {
-			return nil, fmt.Errorf("program %s: not in the object: generate the code again", d.name)
-		}
-		p := newProgram(o, d, ps)
-		o.progs = append(o.progs, p)
-		d.open(p)
-	}
-	if err := o.openStructOps(desc.StructOps); err != nil {
-		return nil, err
-	}
-	pageSize := os.Getpagesize()
-	for _, d := range desc.Sections {
-		ms := spec.Maps[d.name]
-		if ms == nil {
-			return nil, fmt.Errorf("section %s: not in the object: generate the code again", d.name)
-		}
-		var contents []byte
-		if len(ms.Contents) == 1 {
-			contents, _ = ms.Contents[0].Value.([]byte)
-		}
-		s, err := openSection(d, contents, pageSize)
-		if err != nil {
+	return nil, fmt.Errorf("open %s: %w", d.Name, err)
+}
+
+func openImage(img *image.Object, d desc) (*Object, error) {
+	o := &Object{name: d.Name, loader: loader.Open(img)}
+	o.decodeTypes()
+	for _, step := range []func(desc) error{o.openMaps, o.openPrograms, o.openStructOps, o.openSections} {
+		if err := step(d); err != nil {
 			return nil, err
 		}
-		o.sections = append(o.sections, s)
-	}
-	if desc.Arena != (ArenaDesc{}) {
-		return o, o.openArena(desc.Arena)
 	}
 	return o, nil
 }
 
-// openArena takes the section of the arena's variables from the loader, which would
-// make a map of it.
-func (o *Object) openArena(desc ArenaDesc) error {
-	ms := o.spec.Maps[desc.Section]
-	if ms == nil || o.spec.Maps[desc.Map] == nil {
-		return fmt.Errorf("arena %s: not in the object: generate the code again", desc.Map)
+// decodeTypes makes o.types what decodes the object's BTF as it is now.
+func (o *Object) decodeTypes() {
+	o.types = sync.OnceValues(func() (*btf.Spec, error) {
+		return btf.LoadSpecFromReader(bytes.NewReader(o.loader.Image.BTF))
+	})
+}
+
+// notInObject is the error for code that was generated for another object.
+func notInObject(what, name string) error {
+	return fmt.Errorf("%s %s: not in the object: generate the code again", what, name)
+}
+
+// find returns the one of list that has the name, and its index, beginning the search at
+// the index start: generated code has the order of the object.
+func find[T any](list []*T, start int, name string, nameOf func(*T) string) (*T, int) {
+	for n := range list {
+		i := (start + n) % len(list)
+		if nameOf(list[i]) == name {
+			return list[i], i
+		}
 	}
-	o.arena = &arena{ArenaDesc: desc}
-	if len(ms.Contents) == 1 {
-		o.arena.initial, _ = ms.Contents[0].Value.([]byte)
+	return nil, -1
+}
+
+func mapName(m *loader.Map) string             { return m.Name }
+func programName(p *loader.Program) string     { return p.Name }
+func structOpsName(s *loader.StructOps) string { return s.Name }
+
+func (o *Object) openMaps(desc desc) error {
+	o.maps = make([]*UntypedMap, 0, len(desc.Maps))
+	next := 0
+	for _, d := range desc.Maps {
+		def, i := find(o.loader.Maps, next, d.Name, mapName)
+		if def == nil || def.Kind == image.InnerMap {
+			return notInObject("map", d.Name)
+		}
+		next = i + 1
+		m := d.Handle
+		m.init(d.Name, d.Types)
+		m.owner, m.def, m.decl = o, def, &o.loader.Image.Maps[i]
+		m.declared = ebpf.MapType(m.decl.Type)
+		m.readers = &o.readers
+		o.maps = append(o.maps, m)
 	}
-	delete(o.spec.Maps, desc.Section)
 	return nil
 }
 
-// checkByteOrder rejects an object for the other byte order: its section
-// structs would hold swapped values.
-func checkByteOrder(spec *ebpf.CollectionSpec) error {
-	probe := [2]byte{1, 0}
-	if order := spec.ByteOrder; order != nil && order.Uint16(probe[:]) != binary.NativeEndian.Uint16(probe[:]) {
-		return fmt.Errorf("object is %s, this machine is not: compile it for the target platform", order)
+func (o *Object) openPrograms(desc desc) error {
+	o.progs = make([]*BaseProgram, 0, len(desc.Progs))
+	next := 0
+	for _, d := range desc.Progs {
+		def, i := find(o.loader.Programs, next, d.Name, programName)
+		if def == nil {
+			return notInObject("program", d.Name)
+		}
+		next = i + 1
+		p := newProgram(o, d, def)
+		o.progs = append(o.progs, p)
+		*d.Handle = p
 	}
 	return nil
+}
+
+func (o *Object) openSections(desc desc) error {
+	if len(desc.Sections) == 0 {
+		return nil
+	}
+	img := o.loader.Image
+	o.sections = make([]section, len(desc.Sections))
+	contents, sizes := make([][]byte, len(desc.Sections)), make([]int, len(desc.Sections))
+	next := 0
+	for n, d := range desc.Sections {
+		s := &o.sections[n]
+		s.name, s.size, s.field = d.Name, d.Size, fieldOf(d.Field)
+		if def, i := find(o.loader.Maps, next, d.Name, mapName); def != nil && def.Kind.IsSection() {
+			next = i + 1
+			s.m, contents[n], sizes[n] = def, def.Contents, int(def.ValueSize)
+			// The user's Go code wants it, static variables or not.
+			def.Mmap = true
+		} else if d.Name == bpflib.Arena && img.Arena.Map != image.NoIndex {
+			s.m, contents[n], sizes[n] = o.loader.Maps[img.Arena.Map], img.Arena.Contents, int(img.Arena.Size)
+		} else {
+			return notInObject("section", d.Name)
+		}
+		if err := s.checkSize(sizes[n]); err != nil {
+			return err
+		}
+	}
+	o.memory = layOut(o.sections, contents, sizes)
+	for i := range o.sections {
+		s := &o.sections[i]
+		s.region.typ = func() *btf.Datasec { return o.datasec(s.name) }
+	}
+	return nil
+}
+
+// datasec returns the types of the variables of a section, nil when the object does not
+// have them.
+func (o *Object) datasec(section string) *btf.Datasec {
+	types, err := o.types()
+	if err != nil {
+		return nil
+	}
+	var ds *btf.Datasec
+	if types.TypeByName(section, &ds) != nil {
+		return nil
+	}
+	return ds
+}
+
+// ELF returns the object file, empty unless the code was generated with it (-elf of
+// bpfgen): it is for those who read it with cilium/ebpf. Load does not need it.
+func (o *Object) ELF() string {
+	if !o.isOpen() {
+		return ""
+	}
+	return o.loader.Image.ELF
+}
+
+// LoadOptions say how to load. The zero value is what [Object.Load] does.
+type LoadOptions struct {
+	// KernelTypes is raw BTF, such as that of /sys/kernel/btf/vmlinux of the same kernel
+	// with all of its types, in which CO-RE relocations look for their types in place of
+	// the running kernel's (libbpf's btf_custom_path). What programs attach to and call is
+	// looked for in the running kernel's.
+	KernelTypes []byte
+	// Kconfig has lines in the form of a kernel's .config, CONFIG_HZ=250. What it sets
+	// counts, whatever the running kernel's configuration says, which is only read for
+	// variables that it does not set (libbpf's kconfig).
+	Kconfig string
+	// PinRoot is the directory in a bpffs where maps are pinned by their names,
+	// /sys/fs/bpf when it is empty.
+	PinRoot string
+	// LogLevel is how much the verifier tells of programs that it accepts, too, in
+	// [ebpf.Program.VerifierLog]. Without one, a program is only verified with a log when
+	// it was refused.
+	LogLevel ebpf.LogLevel
+	// LogSize is how many bytes the buffer for the verifier's log has at first, 0 the
+	// default. It grows as long as the log does not fit.
+	LogSize uint32
+	// Parallel is how many programs are loaded at once: 0 is GOMAXPROCS, and 1 one after
+	// the other. Without capabilities it is one, as the kernel does no more.
+	Parallel int
+	// Maps are used in place of new ones, by their names in C, as with
+	// [UntypedMap.Reuse]. They must stay open until Load returns.
+	Maps map[string]*ebpf.Map
 }
 
 // Load creates the maps and loads the programs that are to be loaded, with the
@@ -185,20 +291,27 @@ func checkByteOrder(spec *ebpf.CollectionSpec) error {
 // on kernels before 5.5, and for sections that hold a spin lock, a timer or a
 // kptr. Pointers taken before then point to memory that nobody else sees.
 //
+// Where the user has replaced a section's struct or a struct_ops table by one of his
+// own, or a subskeleton's pointer to a variable, Load takes the values of that, all of
+// them, and points the field back at the memory that Open has set it to. A field that
+// was set to nil is an error.
+//
+// After success the package holds the skeleton until Close, which must be called to
+// free what is in the kernel: the collector detaches and frees nothing.
+//
 // On error nothing stays in the kernel, no pin that Load has made either, and Load may
-// be called again. For a rejected program it is a [*VerifierError]; the loader's own, a
-// [*ebpf.VerifierError], is reachable through [errors.As] as well.
+// be called again. A program that was rejected is a [*VerifierError], which [errors.As]
+// finds, and with it the [*ebpf.VerifierError]. The error has all programs that could not
+// be loaded. A setting that was refused, and not made since, fails Load as well.
 func (o *Object) Load() error {
-	return o.LoadWithOptions(ebpf.CollectionOptions{})
+	return o.LoadWithOptions(LoadOptions{})
 }
 
-// LoadWithOptions is Load with options for the loader, for example the
-// verifier's log level, pin paths or maps to use instead of new ones.
-//
-// When opts has no Cache, loads share the decoded BTF of the kernel with each
-// other for as long as the garbage collector leaves it in memory and the kernel has
-// the same modules.
-func (o *Object) LoadWithOptions(opts ebpf.CollectionOptions) error {
+// LoadWithOptions is Load with options.
+func (o *Object) LoadWithOptions(opts LoadOptions) error {
+	if !o.isOpen() {
+		return fmt.Errorf("load: %w", ErrNotOpen)
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if err := o.load(opts); err != nil {
@@ -207,305 +320,163 @@ func (o *Object) LoadWithOptions(opts ebpf.CollectionOptions) error {
 	return nil
 }
 
-func (o *Object) load(opts ebpf.CollectionOptions) (err error) {
+func (o *Object) load(opts LoadOptions) error {
 	switch o.state {
 	case loaded:
 		return ErrLoaded
 	case closed:
 		return ErrClosed
 	}
-	// Before 5.11 the memory of maps counts against RLIMIT_MEMLOCK, whose
-	// default is too low for most objects. As libbpf does since 1.0. Without the
-	// right to raise it, loading may still succeed, and otherwise says why not.
-	_ = rlimit.RemoveMemlock()
-
-	if opts.Cache == nil {
-		opts.Cache = sharedBTF.get()
-	}
-
-	spec := *o.spec
-	var arenaValues []byte
-	if o.arena != nil {
-		arenaValues = o.arena.initial
-	}
-	for _, s := range o.sections {
-		if s.kconfig != nil {
-			if err := fillKconfig(s.region.bytes(), s.kconfig); err != nil {
-				return err
-			}
-		}
-		if o.inArena(s) {
-			arenaValues = s.region.bytes()
-			continue
-		}
-		o.spec.Maps[s.name].Contents = []ebpf.MapKV{{Key: uint32(0), Value: s.region.bytes()}}
-	}
-	ops, err := o.prepareStructOps(opts.Cache)
-	if err != nil {
+	if err := o.refusals(); err != nil {
 		return err
 	}
-	defer func() {
-		if o.state != loaded {
-			ops.close()
-		}
-	}()
-	reused := make(map[string]*ebpf.Map)
-	maps.Copy(reused, opts.MapReplacements)
-	for _, m := range o.maps {
-		for _, h := range append(m.shared, m) {
-			if err := h.checkSizes(m.spec.KeySize, m.spec.ValueSize); err != nil {
-				return err
-			}
-		}
-		if m.reuse != nil {
-			reused[m.name] = m.reuse
-		}
-	}
-	spec.Maps = specsToLoad(o.spec.Maps, &opts.Maps)
-	pins, err := pinsToMake(spec.Maps, reused, opts.Maps.PinPath)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if o.state != loaded {
-			err = removePins(err, pins)
-		}
-	}()
-	if o.arena != nil {
-		m, err := o.arena.create(spec.Maps[o.arena.Map], arenaValues, reused[o.arena.Map], opts.Maps)
-		if err != nil {
+	defer o.dropContents()
+	for _, step := range []func(LoadOptions) error{o.takeOver, o.checkPinning, o.setTables, o.setKconfig, o.setContents} {
+		if err := step(opts); err != nil {
 			return err
 		}
-		// The collection has a reference of its own.
-		defer m.Close()
-		defer func() {
-			if o.state != loaded {
-				err = errors.Join(err, o.arena.discard())
-			}
-		}()
-		reused[o.arena.Map] = m
 	}
-	kernelVars, err := resolveKsyms(o.ksyms, spec.Types, opts.Cache)
-	if err != nil {
-		return err
-	}
-	defer kernelVars.Close()
-	if spec.Programs, err = o.programsToLoad(kernelVars, ops); err != nil {
-		return err
-	}
-	if err := o.checkElements(&spec); err != nil {
-		return err
-	}
-	if !kernelHasFloats() {
-		replaceFloats(&spec)
-	}
-	opts.MapReplacements = reused
-	own := takeOwn(&spec)
-	coll, err := ebpf.NewCollectionWithOptions(&spec, opts)
+	err := o.loader.Load(loader.Options{
+		KernelTypes: opts.KernelTypes,
+		PinRoot:     opts.PinRoot,
+		LogLevel:    uint32(opts.LogLevel),
+		LogSize:     opts.LogSize,
+		Parallel:    opts.Parallel,
+		Maps:        opts.Maps,
+		Done:        o.mapSections,
+	})
 	if err != nil {
 		return o.explainLoad(err)
 	}
-	if err := o.loadOwn(own, coll, opts); err != nil {
-		coll.Close()
-		return err
-	}
-	if err := ops.create(coll.Programs); err != nil {
-		coll.Close()
-		return err
-	}
+	o.commit()
+	return nil
+}
 
-	// From here on each section either is mapped or has no struct; undo both
-	// when one of them fails.
+// takeOver takes the values that the user has given by replacing the structs.
+func (o *Object) takeOver(LoadOptions) error {
+	for i := range o.sections {
+		if err := o.sections[i].takeOver(); err != nil {
+			return err
+		}
+	}
+	for _, m := range o.structOps {
+		if !m.ops.Autocreate {
+			continue
+		}
+		if err := m.takeOver(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// setKconfig sets the variables of .kconfig to the settings of the kernel.
+func (o *Object) setKconfig(opts LoadOptions) error {
+	for _, m := range o.loader.Maps {
+		if m.Kind != image.KconfigMap || !m.Autocreate {
+			continue
+		}
+		values := make([]byte, m.ValueSize)
+		if err := kconfig.Fill(values, o.loader.Image.Kconfig, opts.Kconfig); err != nil {
+			return err
+		}
+		m.Contents = values
+		if s := o.section(m.Name); s != nil {
+			copy(s.region.bytes(), values)
+		}
+	}
+	return nil
+}
+
+// setContents gives the loader what the sections hold now. Others may write to them
+// meanwhile, so these are copies.
+func (o *Object) setContents(LoadOptions) error {
 	for i := range o.sections {
 		s := &o.sections[i]
-		if o.inArena(*s) {
-			continue
-		}
-		m := coll.Maps[s.name]
-		// The loader has filled and frozen the constant sections by now.
-		err := s.region.mapOver(m.FD(), isReadOnlySection(s.name))
-		if errors.Is(err, errNotMappable) {
-			s.hide()
-			continue
-		}
-		if err != nil {
-			for j := range o.sections[:i] {
-				s := &o.sections[j]
-				err = errors.Join(err, s.region.release())
-				s.show()
+		s.before = s.region.snapshot()
+		s.m.Contents = s.before.contents()
+	}
+	return nil
+}
+
+// dropContents gives up what setContents has made.
+func (o *Object) dropContents() {
+	for i := range o.sections {
+		s := &o.sections[i]
+		s.before, s.m.Contents = nil, nil
+	}
+}
+
+// mapSections makes the sections the memory of their maps, which hold what setContents
+// has given. Each is mapped then or has no struct; on error neither.
+func (o *Object) mapSections() error {
+	// Those that become read-only come last, so that nothing that may fail is left to
+	// do: the user may write to them again after an error.
+	order := make([]*section, 0, len(o.sections))
+	for _, readOnly := range []bool{false, true} {
+		for i := range o.sections {
+			if s := &o.sections[i]; s.readOnly() == readOnly && s.m.Map != nil && s.m.Arena == nil {
+				order = append(order, s)
 			}
-			coll.Close()
-			return fmt.Errorf("section %s: %w", s.name, err)
 		}
 	}
-
-	for i := range o.sections {
-		if s := &o.sections[i]; o.inArena(*s) {
-			s.base = o.arena.pointer()
+	// Before any of it is replaced.
+	old := o.memory.alias()
+	defer old.close()
+	for n, s := range order {
+		err := s.mapOver(old.of(s.region))
+		if err == nil {
+			continue
+		}
+		err = fmt.Errorf("section %s: %w", s.name, err)
+		for _, s := range order[:n] {
+			err = errors.Join(err, s.region.release(s.m.Map.FD()))
 			s.show()
 		}
+		return err
+	}
+	return nil
+}
+
+// commit makes the handles those of what is in the kernel.
+func (o *Object) commit() {
+	for i := range o.sections {
+		s := &o.sections[i]
+		if a := s.m.Arena; a != nil {
+			s.base = unsafe.Add(a.Base, a.Offset)
+			s.show()
+		}
+		// From now on no pointer changes.
+		s.vars = nil
 	}
 	for _, m := range o.maps {
-		m.loaded.Store(coll.Maps[m.name])
+		m.loaded.Store(m.def.Map)
 		m.shared = nil
 	}
-	// From now on no pointer changes.
-	for i := range o.sections {
-		o.sections[i].vars = nil
-	}
 	for _, p := range o.progs {
-		p.loaded.Store(coll.Programs[p.name])
+		p.loaded.Store(p.def.Program)
 	}
-	ops.commit()
-	o.coll = coll
+	for _, m := range o.structOps {
+		m.fields = nil
+		m.made = m.ops.Map
+		m.loaded.Store(m.made)
+	}
 	o.state = loaded
-	return nil
-}
-
-// inArena says whether the section's variables lie in an arena.
-func (o *Object) inArena(s section) bool { return o.arena != nil && s.name == o.arena.Section }
-
-// programsToLoad returns the programs that are to be loaded, with all that refers
-// to something which only the running kernel knows.
-func (o *Object) programsToLoad(kernelVars ksyms, ops *structOpsLoad) (map[string]*ebpf.ProgramSpec, error) {
-	specs := make(map[string]*ebpf.ProgramSpec, len(o.progs))
-	for _, p := range o.progs {
-		spec := p.spec
-		if spec.Type == ebpf.StructOps {
-			spec = ops.program(p)
-		} else if !p.autoload {
-			spec = nil
-		}
-		if spec == nil {
-			continue
-		}
-		if err := checkTarget(spec); err != nil {
-			return nil, fmt.Errorf("program %s, SEC(%q): %w", p.name, spec.SectionName, err)
-		}
-		if err := checkCasts(spec.Instructions); err != nil {
-			return nil, fmt.Errorf("program %s, SEC(%q): %w", p.name, spec.SectionName, err)
-		}
-		if len(kernelVars) > 0 || o.arena != nil {
-			// A copy: another Load may find other things.
-			spec = spec.Copy()
-			kernelVars.patch(spec.Instructions)
-		}
-		if o.arena != nil {
-			if err := o.arena.patch(spec.Instructions); err != nil {
-				return nil, fmt.Errorf("program %s, SEC(%q): %w", p.name, spec.SectionName, err)
-			}
-		}
-		specs[p.name] = spec
-	}
-	return specs, nil
-}
-
-// checkElements returns an error when a program array is to hold a program that is not
-// to be loaded.
-func (o *Object) checkElements(spec *ebpf.CollectionSpec) error {
-	for _, name := range slices.Sorted(maps.Keys(spec.Maps)) {
-		m := spec.Maps[name]
-		if m.Type != ebpf.ProgramArray {
-			continue
-		}
-		for _, kv := range m.Contents {
-			program, ok := kv.Value.(string)
-			if ok && o.spec.Programs[program] != nil && spec.Programs[program] == nil {
-				return fmt.Errorf("map %s: element %v is program %s, which is not to be loaded: call its SetAutoload(true), or take it out of Spec().Contents", name, kv.Key, program)
-			}
-		}
-	}
-	return nil
-}
-
-// defaultPinPath is where libbpf pins maps that are declared with
-// LIBBPF_PIN_BY_NAME.
-const defaultPinPath = "/sys/fs/bpf"
-
-// specsToLoad returns the maps in the form in which the loader creates them as
-// libbpf would: rings have a size that the kernel takes. It sets in opts where maps
-// are pinned, unless that says it.
-func specsToLoad(specs map[string]*ebpf.MapSpec, opts *ebpf.MapOptions) map[string]*ebpf.MapSpec {
-	if opts.PinPath == "" {
-		opts.PinPath = defaultPinPath
-	}
-	pageSize := uint32(os.Getpagesize())
-	toLoad := maps.Clone(specs)
-	for name, spec := range toLoad {
-		toLoad[name] = withRingSize(spec, pageSize)
-	}
-	return toLoad
-}
-
-// pinsToMake returns the paths at which the loader will pin maps: those of maps to be
-// pinned by their names that are neither reused nor pinned there already. The loader
-// pins a map when it creates it, and does not take the pin back when something else
-// fails.
-func pinsToMake(specs map[string]*ebpf.MapSpec, reused map[string]*ebpf.Map, dir string) ([]string, error) {
-	var paths []string
-	for name, spec := range specs {
-		if spec.Pinning != ebpf.PinByName || spec.Name == "" || reused[name] != nil {
-			continue
-		}
-		path := filepath.Join(dir, spec.Name)
-		_, err := os.Lstat(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			paths = append(paths, path)
-		} else if err != nil {
-			return nil, fmt.Errorf("map %s: look for its pin: %w", name, err)
-		}
-	}
-	return paths, nil
-}
-
-// removePins removes the pins that a load has made before it failed with err, and
-// returns err with what went wrong here.
-func removePins(err error, paths []string) error {
-	for _, path := range paths {
-		if bad := os.Remove(path); bad != nil && !errors.Is(bad, fs.ErrNotExist) {
-			err = errors.Join(err, fmt.Errorf("unpin a map: %w", bad))
-		}
-	}
-	return err
-}
-
-// withRingSize returns the map, with the number of bytes that a ring buffer holds
-// rounded up to what the kernel takes: a power of two of pages. 0 stays 0, so that
-// a size that was forgotten is an error.
-func withRingSize(spec *ebpf.MapSpec, pageSize uint32) *ebpf.MapSpec {
-	if inner := spec.InnerMap; inner != nil {
-		if sized := withRingSize(inner, pageSize); sized != inner {
-			spec = spec.Copy()
-			spec.InnerMap = sized
-		}
-	}
-	n := spec.MaxEntries
-	if spec.Type != ebpf.RingBuf && spec.Type != ebpf.UserRingbuf || n == 0 || n > 1<<31 {
-		return spec
-	}
-	size := max(pageSize, 1<<bits.Len32(n-1))
-	if size == n {
-		return spec
-	}
-	spec = spec.Copy()
-	spec.MaxEntries = size
-	return spec
-}
-
-// isReadOnlySection says whether the kernel's map of the section is frozen, as
-// libbpf and cilium/ebpf do for constants.
-func isReadOnlySection(name string) bool {
-	return strings.HasPrefix(name, ".rodata")
+	o.hold()
 }
 
 // Attach attaches every loaded program that is to be attached automatically,
-// whose section name gives the whole target and whose link slot is empty, then
-// every struct_ops map that was created, and puts the links into the slots.
+// whose section name gives the whole target and whose link slot has no open link, then
+// every struct_ops map that was created, and puts the links into the slots. Options are
+// those of the handles' SetAttachOptions.
 // [Object.Attachments] tells what it left out.
 //
 // On error what this call attached is detached again, and the error names the
 // program or map at fault. Links that were there before stay.
 func (o *Object) Attach() error {
+	if !o.isOpen() {
+		return fmt.Errorf("attach: %w", ErrNotOpen)
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if err := o.attach(); err != nil {
@@ -523,9 +494,9 @@ func (o *Object) attach() error {
 	}
 	// Until all are attached, the reason of all that this call is to attach is that it
 	// failed, of those too that it does not come to.
-	var progs []*Program
+	var progs []*BaseProgram
 	for _, p := range o.progs {
-		if p.Program() == nil || *p.link != nil {
+		if p.Program() == nil || p.slotInUse() {
 			continue
 		}
 		if p.unattached = p.leftOut(); p.unattached == "" {
@@ -535,7 +506,7 @@ func (o *Object) attach() error {
 	}
 	var ops []*StructOpsMap
 	for _, m := range o.structOps {
-		if m.made == nil || *m.slot != nil {
+		if m.made == nil || m.slotInUse() {
 			continue
 		}
 		if m.unattached = autoattachOff; m.autoattach {
@@ -543,20 +514,14 @@ func (o *Object) attach() error {
 			ops = append(ops, m)
 		}
 	}
-	var done []*link.Link
-	for _, p := range progs {
-		l, err := p.attachAuto()
-		if err != nil {
-			err = fmt.Errorf("program %s, SEC(%q): %w", p.name, p.spec.SectionName, err)
-			return errors.Join(err, closeLinks(done))
-		}
-		*p.link = l
-		done = append(done, p.link)
+	done, err := attachAll(progs)
+	if err != nil {
+		return errors.Join(err, closeLinks(done))
 	}
 	for _, m := range ops {
 		l, err := m.attach()
 		if err != nil {
-			err = fmt.Errorf("map %s, SEC(%q): %w", m.name, m.section, err)
+			err = fmt.Errorf("map %s, SEC(%q): %w", m.name, m.ops.Section, err)
 			return errors.Join(err, closeLinks(done))
 		}
 		*m.slot = l
@@ -571,10 +536,13 @@ func (o *Object) attach() error {
 	return nil
 }
 
-// Detach closes every link of the skeleton, those that the user put into a slot
-// too, and empties the slots. The programs stay loaded, and Attach may be
+// Detach closes every link of the skeleton, those of programs with several and those that
+// the user put into a slot too, and empties the slots. The programs stay loaded, and Attach may be
 // called again. Closing a link that is pinned does not detach its program.
 func (o *Object) Detach() error {
+	if !o.isOpen() {
+		return fmt.Errorf("detach: %w", ErrNotOpen)
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if err := o.detach(); err != nil {
@@ -584,18 +552,21 @@ func (o *Object) Detach() error {
 }
 
 func (o *Object) detach() error {
-	var slots []*link.Link
+	var links []link.Link
 	for _, p := range o.progs {
 		if *p.link != nil {
-			slots = append(slots, p.link)
+			links = append(links, *p.link)
+			*p.link, p.unattached = nil, detached
 		}
+		links = append(links, p.further.take()...)
 	}
 	for _, m := range o.structOps {
 		if *m.slot != nil {
-			slots = append(slots, m.slot)
+			links = append(links, *m.slot)
+			*m.slot, m.unattached = nil, detached
 		}
 	}
-	return closeLinks(slots)
+	return closeAll(links)
 }
 
 // closeLinks closes the links in reverse order, as they may depend on each
@@ -611,76 +582,59 @@ func closeLinks(slots []*link.Link) error {
 
 // Close detaches all programs and frees all that the skeleton holds in the
 // kernel. It may be called in any state and more than once. Section structs
-// remain readable and hold the last values; pinned maps and links stay in the
-// kernel.
+// remain usable and hold the last values; pinned maps and links stay in the
+// kernel. The package no longer holds the skeleton: what nothing refers to is
+// collected.
+//
+// Other goroutines may be using the handles of maps and programs. Close first closes
+// the readers of ring buffers and perf event arrays, so that one that waits returns. It
+// waits for each system call of a handle that is in flight, and only for that: a range
+// over a map goes on after it with an error, and its body may call Close. From then on
+// all that needs the kernel fails with [ErrClosed].
 func (o *Object) Close() error {
+	if !o.isOpen() {
+		return fmt.Errorf("close: %w", ErrNotOpen)
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.state == closed {
 		return nil
 	}
 	o.state = closed
-	errs := []error{o.detach()}
-	for _, s := range o.sections {
-		if err := s.region.release(); err != nil {
+	defer o.letGo()
+	errs := append(o.readers.close(), o.detach())
+	for _, m := range o.maps {
+		m.calls.end()
+	}
+	for _, m := range o.structOps {
+		m.calls.end()
+	}
+	for _, p := range o.progs {
+		p.calls.end()
+	}
+	for i := range o.sections {
+		s := &o.sections[i]
+		if !s.region.mapped {
+			continue
+		}
+		if err := s.region.release(s.m.Map.FD()); err != nil {
 			errs = append(errs, fmt.Errorf("section %s: %w", s.name, err))
 		}
 	}
-	if o.arena != nil {
-		errs = append(errs, o.arena.release())
-	}
-	for _, m := range o.structOps {
-		if loaded := m.Map(); loaded != nil {
-			loaded.Close()
+	for _, m := range o.loader.Maps {
+		if err := m.Arena.Release(); err != nil {
+			errs = append(errs, fmt.Errorf("map %s: %w", m.Name, err))
 		}
 	}
-	if o.coll != nil {
-		o.coll.Close()
+	for _, m := range o.structOps {
+		if m.made != nil {
+			// Which is not the loader's when it was made anew.
+			errs = append(errs, m.made.Close())
+		}
 	}
+	errs = append(errs, o.loader.Close())
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close %s: %w", o.name, err)
 	}
 	return nil
-}
-
-// sharedBTF holds the decoded BTF of the running kernel, which costs many
-// times what loading a program does. It is held weakly: a process that loads
-// once at its start does not keep it forever.
-var sharedBTF = btfCache{dir: "/sys/kernel/btf"}
-
-type btfCache struct {
-	// dir has a file for the BTF of the kernel and of each of its modules.
-	dir   string
-	mu    sync.Mutex
-	cache weak.Pointer[btf.Cache]
-	// files are those that were in dir when the cache was made.
-	files []os.FileInfo
-}
-
-func (c *btfCache) get() *btf.Cache {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	// A module that is loaded again may have other types, and a cache keeps those of
-	// the first time. Its file is another one then, as its number says.
-	files := c.list()
-	if cache := c.cache.Value(); cache != nil && slices.EqualFunc(files, c.files, os.SameFile) {
-		return cache
-	}
-	cache := btf.NewCache()
-	c.cache, c.files = weak.Make(cache), files
-	return cache
-}
-
-// list returns the files in dir, none where there is no such folder: on kernels before
-// 5.4 and on other systems.
-func (c *btfCache) list() []os.FileInfo {
-	entries, _ := os.ReadDir(c.dir)
-	files := make([]os.FileInfo, 0, len(entries))
-	for _, e := range entries {
-		// A file that is gone by now is that of a module that goes.
-		if info, err := e.Info(); err == nil {
-			files = append(files, info)
-		}
-	}
-	return files
 }

@@ -3,7 +3,6 @@
 package skeleton
 
 import (
-	"fmt"
 	"iter"
 	"time"
 
@@ -16,16 +15,18 @@ import (
 type PerfReader[T any] struct {
 	reader *perf.Reader
 	record perf.Record
-	name   string
+	m      *UntypedMap
 }
 
 // NewPerfReader returns a reader of m, which must be closed after use, with a
-// buffer of perCPUBuffer bytes for each CPU. For T see [NewRingReader].
+// buffer of perCPUBuffer bytes for each CPU; the skeleton's Close closes it too. For T
+// see [NewRingReader].
 func NewPerfReader[T any](m *PerfEventArray, perCPUBuffer int) (*PerfReader[T], error) {
-	km, err := m.get()
+	km, err := m.begin()
 	if err != nil {
 		return nil, m.fail("read", err)
 	}
+	defer m.end()
 	if err := checkRecordType[T](); err != nil {
 		return nil, m.fail("read", err)
 	}
@@ -33,21 +34,25 @@ func NewPerfReader[T any](m *PerfEventArray, perCPUBuffer int) (*PerfReader[T], 
 	if err != nil {
 		return nil, m.fail("read", err)
 	}
-	return &PerfReader[T]{reader: reader, name: m.name}, nil
+	if err := m.origin().readers.add(reader); err != nil {
+		return nil, m.fail("read", err)
+	}
+	return &PerfReader[T]{reader: reader, m: &m.UntypedMap}, nil
 }
 
 // Read waits for a record and returns it. It fails with [perf.ErrClosed] after
-// Close, with [os.ErrDeadlineExceeded] when the deadline passes, with a
+// Close, and with [ErrClosed] as well after that of the skeleton, with
+// [os.ErrDeadlineExceeded] when the deadline passes, with a
 // [*LostRecordsError] when records were lost and with [ErrRecordSize] when the
 // record is shorter than T; after the last two, the next call goes on.
 func (r *PerfReader[T]) Read() (value T, err error) {
 	if err := r.reader.ReadInto(&r.record); err != nil {
-		return value, fmt.Errorf("read map %s: %w", r.name, err)
+		return value, r.m.failRead(err)
 	}
 	if n := r.record.LostSamples; n > 0 {
-		return value, fmt.Errorf("read map %s: %w", r.name, &LostRecordsError{r.record.CPU, n})
+		return value, r.m.fail("read", &LostRecordsError{r.record.CPU, n})
 	}
-	return value, decode(&value, r.record.RawSample, r.name)
+	return value, decode(&value, r.record.RawSample, r.m.name)
 }
 
 // CPU returns the CPU that sent the record that Read returned last.
@@ -66,4 +71,7 @@ func (r *PerfReader[T]) SetDeadline(t time.Time) { r.reader.SetDeadline(t) }
 func (r *PerfReader[T]) All() iter.Seq2[T, error] { return all(r.Read, perf.ErrClosed) }
 
 // Close ends Read and frees the reader.
-func (r *PerfReader[T]) Close() error { return r.reader.Close() }
+func (r *PerfReader[T]) Close() error {
+	r.m.origin().readers.remove(r.reader)
+	return r.reader.Close()
+}

@@ -3,170 +3,174 @@ package skeleton
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"sync/atomic"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+
+	"github.com/rules-bpf/rules_bpf/internal/secdef"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/loader"
 )
 
-// ProgDesc ties a program of the object to the fields of the skeleton that hold
-// its handle and its link. Generated code makes it with [ProgField].
-type ProgDesc struct {
-	name string
-	// open puts a handle on the program into its field.
-	open func(*Program)
-	link *link.Link
-}
-
-// ProgField describes the program called name, whose handle, of one of the
-// program types of this package, belongs in *field, and whose link in *slot.
-func ProgField[H any, P interface {
-	*H
-	wrap(*Program) *H
-}](name string, field **H, slot *link.Link) ProgDesc {
-	return ProgDesc{
-		name: name,
-		open: func(p *Program) { *field = P(nil).wrap(p) },
-		link: slot,
-	}
-}
-
-// Program is a handle on a program of the object, and the part that the handles
-// for programs of a certain kind share.
-type Program struct {
+// BaseProgram is a handle on a program of the object, and the part that the handles
+// for programs of a certain kind share. Such a handle is a view of the program: for a hook
+// that the program fits, and its own handle has no method for, one of another kind can be
+// made of its BaseProgram.
+type BaseProgram struct {
 	owner *Object
 	name  string
 	// section is the argument of SEC() in the object.
-	section    string
-	spec       *ebpf.ProgramSpec
+	section string
+	def     *loader.Program
+	// link is the slot in the skeleton, which has the first link.
 	link       *link.Link
-	autoload   bool
 	autoattach bool
+	// options are for Attach: those of the handle's SetAttachOptions.
+	options any
+	// retyped says that the user chose another type than that of the section.
+	retyped bool
 	// unattached is why the link slot is empty. The owner's mutex guards it.
 	unattached string
 	loaded     atomic.Pointer[ebpf.Program]
+	// calls are those on loaded that are in flight.
+	calls calls
+	// further are the links that are not in the slot, in the order of attaching.
+	further linkList
 }
 
-func newProgram(owner *Object, desc ProgDesc, spec *ebpf.ProgramSpec) *Program {
-	completeSpec(spec)
-	return &Program{
-		owner:   owner,
-		name:    desc.name,
-		section: spec.SectionName,
-		spec:    spec,
-		link:    desc.link,
-		// libbpf: a section name that starts with "?" is one not to load by default.
-		autoload:   !strings.HasPrefix(spec.SectionName, "?"),
+func newProgram(owner *Object, desc progDesc, def *loader.Program) *BaseProgram {
+	return &BaseProgram{
+		owner:      owner,
+		name:       desc.Name,
+		section:    def.Section,
+		def:        def,
+		link:       desc.Link,
 		autoattach: true,
 		unattached: notCalled,
 	}
 }
 
-func (*Program) wrap(p *Program) *Program { return p }
-
 // Handle returns the part of the handle that programs of every kind have.
-func (p *Program) Handle() *Program { return p }
+func (p *BaseProgram) Handle() *BaseProgram { return p }
 
-// kindAndTarget returns the two parts of the section's name, before and after the
-// first slash.
-func (p *Program) kindAndTarget() (kind, target string) {
-	kind, target, _ = strings.Cut(strings.TrimPrefix(p.spec.SectionName, "?"), "/")
-	return kind, target
+// form returns what the program's section says of it, and the target that the section
+// names. It is nil when the section is one of the user's own, and when the user chose
+// another type.
+func (p *BaseProgram) form() (*secdef.Form, string) {
+	if p.retyped {
+		return nil, ""
+	}
+	return sectionForm(p.section)
+}
+
+// is reports whether the form of the program's section has a trait.
+func (p *BaseProgram) is(trait secdef.Traits) bool {
+	form, _ := p.form()
+	return form != nil && form.Is(trait)
 }
 
 // Name returns the program's name, that of its C function.
-func (p *Program) Name() string { return p.name }
-
-// Spec returns the definition from which Load loads the program. Change it
-// before Load, for example to set AttachTo or AttachTarget; later changes do
-// nothing.
-func (p *Program) Spec() *ebpf.ProgramSpec { return p.spec }
-
-// Autoload says whether Load loads the program. It is true unless the section's
-// name starts with "?". It says nothing of a struct_ops program, which is loaded
-// when a struct_ops map that is created has it.
-func (p *Program) Autoload() bool { return p.autoload }
-
-// SetAutoload sets whether Load loads the program; after Load it does nothing, and
-// neither does it for a struct_ops program.
-func (p *Program) SetAutoload(autoload bool) { p.autoload = autoload }
-
-// Autoattach says whether Attach attaches the program. It is true by default.
-func (p *Program) Autoattach() bool { return p.autoattach }
-
-// SetAutoattach sets whether Attach attaches the program.
-func (p *Program) SetAutoattach(autoattach bool) { p.autoattach = autoattach }
+func (p *BaseProgram) Name() string { return p.name }
 
 // Program returns the program in the kernel, nil before Load and when the
-// program was not to be loaded. It belongs to the skeleton: Close closes it.
-// Clone it to keep it longer.
-func (p *Program) Program() *ebpf.Program { return p.loaded.Load() }
+// program was not to be loaded. It belongs to the skeleton: Close closes it, and does
+// not wait for calls of its methods, as it does for Test and Run. Clone it to use it
+// while another goroutine may call Close, or longer than that.
+func (p *BaseProgram) Program() *ebpf.Program { return p.loaded.Load() }
 
 // Test runs the program once in the kernel on in, the input of a program that
 // works on packets, and returns its result and what it made of the input
 // (BPF_PROG_TEST_RUN). It fails with [ErrNotLoaded] when the program is not
-// loaded. See [ebpf.Program.Test].
-func (p *Program) Test(in []byte) (result uint32, out []byte, err error) {
-	prog, err := p.get()
+// loaded, and with [ErrClosed] after Close, which waits for it. See
+// [ebpf.Program.Test].
+func (p *BaseProgram) Test(in []byte) (result uint32, out []byte, err error) {
+	prog, err := p.begin()
 	if err != nil {
 		return 0, nil, err
 	}
+	defer p.calls.leave()
 	result, out, err = prog.Test(in)
 	return result, out, p.fail(err)
 }
 
 // Run runs the program in the kernel with any input that its type takes, and
-// returns its result. See [ebpf.Program.Run].
-func (p *Program) Run(opts *ebpf.RunOptions) (uint32, error) {
-	prog, err := p.get()
+// returns its result. It fails as Test does. See [ebpf.Program.Run].
+func (p *BaseProgram) Run(opts *ebpf.RunOptions) (uint32, error) {
+	prog, err := p.begin()
 	if err != nil {
 		return 0, err
 	}
+	defer p.calls.leave()
 	result, err := prog.Run(opts)
 	return result, p.fail(err)
 }
 
-// attach puts the link that connect makes into the program's slot.
-func (p *Program) attach(connect func(*ebpf.Program) (link.Link, error)) error {
+// Links returns the links of the program that have not been closed: the one in its slot, and
+// those for further targets in the order of attaching. They belong to the skeleton, whose
+// Detach and Close close them.
+func (p *BaseProgram) Links() []link.Link {
 	p.owner.mu.Lock()
 	defer p.owner.mu.Unlock()
-	if err := p.attachHere(connect); err != nil {
-		return fmt.Errorf("attach program %s, SEC(%q): %w", p.name, p.spec.SectionName, err)
+	var links []link.Link
+	if p.slotInUse() {
+		links = append(links, *p.link)
 	}
-	return nil
+	return append(links, p.further.open()...)
 }
 
-func (p *Program) attachHere(connect func(*ebpf.Program) (link.Link, error)) error {
+// attach returns the link that connect makes, which becomes one of the program's.
+func (p *BaseProgram) attach(connect func(*ebpf.Program) (link.Link, error)) (link.Link, error) {
+	p.owner.mu.Lock()
+	defer p.owner.mu.Unlock()
+	l, err := p.attachHere(connect)
+	if err != nil {
+		return nil, fmt.Errorf("attach program %s, SEC(%q): %w", p.name, p.section, err)
+	}
+	return l, nil
+}
+
+func (p *BaseProgram) attachHere(connect func(*ebpf.Program) (link.Link, error)) (link.Link, error) {
 	prog := p.Program()
 	switch {
 	case p.owner.state == closed:
-		return ErrClosed
+		return nil, ErrClosed
 	case p.owner.state == opened:
-		return ErrNotLoaded
+		return nil, ErrNotLoaded
 	case prog == nil:
-		return errors.New("was not loaded: call SetAutoload(true) before Load")
-	case *p.link != nil:
-		return ErrAttached
+		return nil, errors.New("was not loaded: call SetAutoload(true) before Load")
 	}
 	l, err := connect(prog)
 	if err != nil {
-		return err
+		return nil, p.explainAttach(err)
 	}
-	*p.link = l
+	l = p.further.watch(l)
+	if p.slotInUse() {
+		p.further.add(l)
+	} else {
+		*p.link = l
+	}
 	p.unattached = detached
-	return nil
+	return l, nil
 }
 
-func (p *Program) get() (*ebpf.Program, error) {
+// slotInUse reports whether there is a link in the slot that has not been closed.
+func (p *BaseProgram) slotInUse() bool { return *p.link != nil && !isClosed(*p.link) }
+
+// begin returns the program in the kernel, for one system call: Close waits until
+// p.calls is left.
+func (p *BaseProgram) begin() (*ebpf.Program, error) {
+	if !p.calls.enter() {
+		return nil, p.fail(ErrClosed)
+	}
 	if prog := p.loaded.Load(); prog != nil {
 		return prog, nil
 	}
+	p.calls.leave()
 	return nil, p.fail(ErrNotLoaded)
 }
 
 // fail adds the program's name to an error, nil included.
-func (p *Program) fail(err error) error {
+func (p *BaseProgram) fail(err error) error {
 	if err == nil {
 		return nil
 	}

@@ -25,18 +25,20 @@ type PerfEventArray struct{ UntypedMap }
 type RingReader[T any] struct {
 	reader *ringbuf.Reader
 	record ringbuf.Record
-	name   string
+	m      *UntypedMap
 }
 
-// NewRingReader returns a reader of m, which must be closed after use. T is what
+// NewRingReader returns a reader of m, which must be closed after use; the skeleton's
+// Close closes it too. T is what
 // programs put into the ring buffer, usually a type of the skeleton's package: name
 // the C type in the attribute types of bpf_skeleton. T must not contain Go
 // pointers.
 func NewRingReader[T any](m *RingBuffer) (*RingReader[T], error) {
-	km, err := m.get()
+	km, err := m.begin()
 	if err != nil {
 		return nil, m.fail("read", err)
 	}
+	defer m.end()
 	if err := checkRecordType[T](); err != nil {
 		return nil, m.fail("read", err)
 	}
@@ -44,18 +46,22 @@ func NewRingReader[T any](m *RingBuffer) (*RingReader[T], error) {
 	if err != nil {
 		return nil, m.fail("read", err)
 	}
-	return &RingReader[T]{reader: reader, name: m.name}, nil
+	if err := m.origin().readers.add(reader); err != nil {
+		return nil, m.fail("read", err)
+	}
+	return &RingReader[T]{reader: reader, m: &m.UntypedMap}, nil
 }
 
 // Read waits for a record and returns it. It fails with [ringbuf.ErrClosed] after
-// Close, with [os.ErrDeadlineExceeded] when the deadline passes and with
+// Close, one that is waiting included, and with [ErrClosed] as well after that of the
+// skeleton, with [os.ErrDeadlineExceeded] when the deadline passes and with
 // [ErrRecordSize] when the record is shorter than T; the next call reads the next
 // record.
 func (r *RingReader[T]) Read() (value T, err error) {
 	if err := r.reader.ReadInto(&r.record); err != nil {
-		return value, fmt.Errorf("read map %s: %w", r.name, err)
+		return value, r.m.failRead(err)
 	}
-	return value, decode(&value, r.record.RawSample, r.name)
+	return value, decode(&value, r.record.RawSample, r.m.name)
 }
 
 // Tail returns the bytes that followed T in the record that Read returned last,
@@ -75,7 +81,19 @@ func (r *RingReader[T]) SetDeadline(t time.Time) { r.reader.SetDeadline(t) }
 func (r *RingReader[T]) All() iter.Seq2[T, error] { return all(r.Read, ringbuf.ErrClosed) }
 
 // Close ends Read and frees the reader.
-func (r *RingReader[T]) Close() error { return r.reader.Close() }
+func (r *RingReader[T]) Close() error {
+	r.m.origin().readers.remove(r.reader)
+	return r.reader.Close()
+}
+
+// failRead adds to an error of a reader of the map whose map it is, and who closed the
+// reader.
+func (m *UntypedMap) failRead(err error) error {
+	if errors.Is(err, os.ErrClosed) {
+		err = m.origin().readers.explain(err)
+	}
+	return m.fail("read", err)
+}
 
 // LostRecordsError says that a CPU's buffer was full and records were lost.
 type LostRecordsError struct {
@@ -83,6 +101,7 @@ type LostRecordsError struct {
 	Count uint64
 }
 
+// Error says how many records were lost, and on which CPU.
 func (e *LostRecordsError) Error() string {
 	return fmt.Sprintf("%d records of CPU %d were lost: read faster, or use a larger buffer", e.Count, e.CPU)
 }

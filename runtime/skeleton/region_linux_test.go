@@ -9,8 +9,10 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
@@ -21,6 +23,9 @@ func newArray(t testing.TB, size int, flags uint32) *ebpf.Map {
 	t.Helper()
 	kerneltest.BPF(t)
 	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: uint32(size), MaxEntries: 1, Flags: flags})
+	if errors.Is(err, unix.E2BIG) {
+		t.Skipf("needs a kernel with map values of %d bytes (5.11): %v", size, err)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +55,7 @@ func TestRegionLayout(t *testing.T) {
 	for _, pageSize := range []int{4096, 16384, 65536} {
 		for _, size := range []int{1, 8, 4095, 4096, 4097, 65536, 200_000} {
 			contents := bytes.Repeat([]byte{0xa5}, size)
-			r := newRegion(contents, pageSize)
+			r := newRegion(contents, len(contents), pageSize, true)
 			if p := uintptr(r.pointer()); p%uintptr(pageSize) != 0 {
 				t.Errorf("page size %d, %d bytes: address %#x is not aligned", pageSize, size, p)
 			}
@@ -67,9 +72,9 @@ func TestRegionLayout(t *testing.T) {
 func TestRegionIsTheMap(t *testing.T) {
 	m := newArray(t, 16, unix.BPF_F_MMAPABLE)
 	put(t, m, []byte{1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0})
-	r := newRegion(make([]byte, 16), os.Getpagesize())
+	r := newRegion(nil, 16, os.Getpagesize(), true)
 	p := word(r)
-	if err := r.mapOver(m.FD(), false); err != nil {
+	if err := r.mapOver(m.FD(), false, r.snapshot(), nil); err != nil {
 		t.Fatal(err)
 	}
 	if *p != 1 {
@@ -84,7 +89,7 @@ func TestRegionIsTheMap(t *testing.T) {
 		t.Errorf("read %#x after a write to the map", *p)
 	}
 
-	if err := r.release(); err != nil {
+	if err := r.release(m.FD()); err != nil {
 		t.Fatal(err)
 	}
 	if word(r) != p || *p != 0x0909090909090909 {
@@ -102,17 +107,17 @@ func TestRegionReadOnly(t *testing.T) {
 	if err := m.Freeze(); err != nil {
 		t.Fatal(err)
 	}
-	r := newRegion(make([]byte, 8), os.Getpagesize())
-	if err := r.mapOver(m.FD(), false); !errors.Is(err, errNotMappable) {
+	r := newRegion(nil, 8, os.Getpagesize(), true)
+	if err := r.mapOver(m.FD(), false, r.snapshot(), nil); !errors.Is(err, errRefused) {
 		t.Errorf("writable mapping of a frozen map: %v", err)
 	}
-	if err := r.mapOver(m.FD(), true); err != nil {
+	if err := r.mapOver(m.FD(), true, r.snapshot(), nil); err != nil {
 		t.Fatal(err)
 	}
 	if got := *word(r); got != 3 {
 		t.Errorf("read %d, want 3", got)
 	}
-	if err := r.release(); err != nil {
+	if err := r.release(m.FD()); err != nil {
 		t.Fatal(err)
 	}
 	*word(r) = 4 // private memory again: no fault
@@ -125,20 +130,21 @@ func TestRegionNotMappable(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer hash.Close()
-	for _, m := range []*ebpf.Map{newArray(t, 8, 0), hash} {
-		r := newRegion([]byte{5, 0, 0, 0, 0, 0, 0, 0}, os.Getpagesize())
-		if err := r.mapOver(m.FD(), false); !errors.Is(err, errNotMappable) {
+	// For types that have no mapping, the kernel answers as for values that may not be seen.
+	for m, want := range map[*ebpf.Map]error{newArray(t, 8, 0): errRefused, hash: errNotMappable} {
+		r := newRegion([]byte{5, 0, 0, 0, 0, 0, 0, 0}, 8, os.Getpagesize(), true)
+		if err := r.mapOver(m.FD(), false, r.snapshot(), nil); !errors.Is(err, want) {
 			t.Errorf("%s: %v", m.Type(), err)
 		}
 		*word(r)++
 		if got := *word(r); got != 6 {
 			t.Errorf("%s: memory holds %d, want 6", m.Type(), got)
 		}
-		if err := r.release(); err != nil {
+		if err := r.release(m.FD()); err != nil {
 			t.Error(err)
 		}
 	}
-	if err := newRegion(make([]byte, 8), os.Getpagesize()).mapOver(-1, false); err == nil || errors.Is(err, errNotMappable) {
+	if err := newRegion(nil, 8, os.Getpagesize(), true).mapOver(-1, false, nil, nil); err == nil || errors.Is(err, errRefused) {
 		t.Errorf("bad file descriptor: %v", err)
 	}
 }
@@ -148,7 +154,7 @@ func TestRegionNotMappable(t *testing.T) {
 func TestRegionReleaseIsAtomic(t *testing.T) {
 	m := newArray(t, 8, unix.BPF_F_MMAPABLE)
 	put(t, m, []byte{1, 2, 3, 4, 5, 6, 7, 8})
-	r := newRegion([]byte{1, 2, 3, 4, 5, 6, 7, 8}, os.Getpagesize())
+	r := newRegion([]byte{1, 2, 3, 4, 5, 6, 7, 8}, 8, os.Getpagesize(), true)
 	p := word(r)
 	want := atomic.LoadUint64(p)
 
@@ -176,10 +182,10 @@ func TestRegionReleaseIsAtomic(t *testing.T) {
 		if i >= 100 && time.Now().After(enough) {
 			break
 		}
-		if err := r.mapOver(m.FD(), false); err != nil {
+		if err := r.mapOver(m.FD(), false, r.snapshot(), nil); err != nil {
 			t.Fatal(err)
 		}
-		if err := r.release(); err != nil {
+		if err := r.release(m.FD()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -187,6 +193,90 @@ func TestRegionReleaseIsAtomic(t *testing.T) {
 	wg.Wait()
 	if got := torn.Load(); got != 0 {
 		t.Errorf("a reader saw %#x, want %#x only", got, want)
+	}
+}
+
+// What others write while the pages are replaced is not lost.
+func TestRegionKeepsAdds(t *testing.T) {
+	m := newArray(t, 24, unix.BPF_F_MMAPABLE)
+	u64, u32 := &btf.Int{Size: 8}, &btf.Int{Size: 4}
+	section := &btf.Datasec{Vars: []btf.VarSecinfo{
+		{Type: &btf.Var{Type: u64}, Offset: 0, Size: 8},
+		{Type: &btf.Var{Type: u32}, Offset: 8, Size: 4},
+		{Type: &btf.Var{Type: u32}, Offset: 12, Size: 4},
+		{Type: &btf.Var{Type: u64}, Offset: 16, Size: 8},
+	}}
+	enough := time.Now().Add(5 * time.Second)
+	for round := range 500 {
+		if round >= 20 && time.Now().After(enough) {
+			break
+		}
+		r := newRegion(nil, 24, os.Getpagesize(), true)
+		r.typ = func() *btf.Datasec { return section }
+		long, stored := word(r), (*uint64)(unsafe.Add(r.pointer(), 16))
+		short, other := (*uint32)(unsafe.Add(r.pointer(), 8)), (*uint32)(unsafe.Add(r.pointer(), 12))
+		var stop atomic.Bool
+		var wg sync.WaitGroup
+		var added [3]uint64
+		for i, write := range []func(){
+			func() { atomic.AddUint64(long, 1) },
+			func() { atomic.AddUint32(short, 3) },
+			func() { atomic.AddUint32(other, ^uint32(0)) },
+		} {
+			wg.Go(func() {
+				for !stop.Load() {
+					for range 10 {
+						write()
+						added[i]++
+					}
+					runtime.Gosched()
+				}
+			})
+		}
+		// Once: of stores to both the old pages and the new, one is lost.
+		value := uint64(round + 1)
+		wg.Go(func() {
+			time.Sleep(time.Duration(round%20) * 5 * time.Microsecond)
+			atomic.StoreUint64(stored, value)
+		})
+		contents := r.snapshot()
+		initial := contents.contents()
+		if initial == nil {
+			initial = make([]byte, 24)
+		}
+		put(t, m, initial)
+		runtime.Gosched() // as in Load, where programs are verified meanwhile
+		if err := r.mapOver(m.FD(), false, contents, nil); err != nil {
+			t.Fatal(err)
+		}
+		runtime.Gosched()
+		if err := r.release(m.FD()); err != nil {
+			t.Fatal(err)
+		}
+		stop.Store(true)
+		wg.Wait()
+		if *long != added[0] || *short != uint32(3*added[1]) || *other != -uint32(added[2]) || *stored != value {
+			t.Fatalf("round %d: %d, %d, %d and %d, want %d, %d, %d and %d", round, *long, *short, *other, *stored,
+				added[0], uint32(3*added[1]), -uint32(added[2]), value)
+		}
+	}
+}
+
+// A map that takes the place of the section's own keeps its contents, whatever is written
+// to the section meanwhile.
+func TestRegionOfAnotherMap(t *testing.T) {
+	m := newArray(t, 8, unix.BPF_F_MMAPABLE)
+	put(t, m, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+	r := newRegion([]byte{5, 0, 0, 0, 0, 0, 0, 0}, 8, os.Getpagesize(), true)
+	*word(r) = 6
+	if err := r.mapOver(m.FD(), false, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := *word(r); got != 1 {
+		t.Errorf("the section is %d, want the 1 of the map", got)
+	}
+	if err := r.release(m.FD()); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -201,8 +291,8 @@ func TestRegionOutlivesItsOwner(t *testing.T) {
 		value := make([]byte, 5000)
 		value[0] = byte(i)
 		put(t, maps[i], value)
-		r := newRegion(make([]byte, 5000), os.Getpagesize())
-		if err := r.mapOver(maps[i].FD(), false); err != nil {
+		r := newRegion(nil, 5000, os.Getpagesize(), true)
+		if err := r.mapOver(maps[i].FD(), false, r.snapshot(), nil); err != nil {
 			t.Fatal(err)
 		}
 		pointers[i] = word(r)
@@ -261,12 +351,12 @@ func TestRegionIsGivenBack(t *testing.T) {
 	before := kerneltest.MapCount(t)
 	func() {
 		for i := range 200 {
-			r := newRegion(make([]byte, 5000), os.Getpagesize())
-			if err := r.mapOver(m.FD(), false); err != nil {
+			r := newRegion(nil, 5000, os.Getpagesize(), true)
+			if err := r.mapOver(m.FD(), false, r.snapshot(), nil); err != nil {
 				t.Fatal(err)
 			}
 			if i%2 == 0 { // half of them released, half just dropped
-				if err := r.release(); err != nil {
+				if err := r.release(m.FD()); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -305,4 +395,72 @@ func churn(n int) {
 		n -= size
 	}
 	sink = nil
+}
+
+// Of a large section, the pages that nobody has written to take no memory, and what others
+// write while its pages are replaced is not lost.
+func TestLargeRegion(t *testing.T) {
+	const size = 16<<20 + 24
+	m := newArray(t, size, unix.BPF_F_MMAPABLE)
+	r := newRegion(nil, size, os.Getpagesize(), true)
+	at := func(offset int) *uint64 { return (*uint64)(unsafe.Add(r.pointer(), offset)) }
+	places := []int{0, blockSize - 8, 5 << 20, size - 8}
+	if s := r.snapshot(); s.contents() != nil {
+		t.Error("a region that is zero has contents")
+	}
+	*at(5 << 20) = 5
+	before := r.snapshot()
+	used := 0
+	for _, b := range before.blocks {
+		if b != nil {
+			used++
+		}
+	}
+	if used != 1 {
+		t.Errorf("%d blocks are in the snapshot, want the one that was written to", used)
+	}
+	put(t, m, before.contents())
+	// After the snapshot.
+	for i, place := range places {
+		*at(place) += uint64(i + 1)
+	}
+	if err := r.mapOver(m.FD(), false, before, nil); err != nil {
+		t.Fatal(err)
+	}
+	got := get(t, m)
+	for i, place := range places {
+		want := byte(i + 1)
+		if place == 5<<20 {
+			want += 5
+		}
+		if got[place] != want || *at(place) != uint64(want) {
+			t.Errorf("at %d: %d in the map and %d in the section, want %d", place, got[place], *at(place), want)
+		}
+	}
+	if r.file != nil {
+		t.Error("the file is open")
+	}
+	var stop atomic.Bool
+	var writes [4]uint64
+	var wg sync.WaitGroup
+	for i, place := range places {
+		p := at(place)
+		wg.Go(func() {
+			// Once at least: on a busy machine it may begin when all is over.
+			for done := false; !done; {
+				done = stop.Load()
+				writes[i] = atomic.AddUint64(p, 1)
+			}
+		})
+	}
+	if err := r.release(m.FD()); err != nil {
+		t.Error(err)
+	}
+	stop.Store(true)
+	wg.Wait()
+	for i, place := range places {
+		if got := *at(place); got != writes[i] {
+			t.Errorf("at %d: %d, want %d", place, got, writes[i])
+		}
+	}
 }

@@ -13,7 +13,6 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/features"
-	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
@@ -23,7 +22,6 @@ import (
 // thread: the keys are what bpf_get_current_pid_tgid returns.
 func loadSampler(t *testing.T) (*PerfEventProgram, *ebpf.Map) {
 	t.Helper()
-	o := newTestObject(t, []*ebpf.MapSpec{{Name: "samples", Type: ebpf.Hash, KeySize: 8, ValueSize: 8, MaxEntries: 4096}})
 	spec := newTestProgram("sampler",
 		asm.FnGetCurrentPidTgid.Call(),
 		asm.StoreMem(asm.RFP, -8, asm.R0, asm.DWord),
@@ -48,8 +46,7 @@ func loadSampler(t *testing.T) (*PerfEventProgram, *ebpf.Map) {
 		asm.Return(),
 	)
 	spec.Type, spec.SectionName = ebpf.PerfEvent, "perf_event"
-	var p *PerfEventProgram
-	addTestProgram(o, ProgField(spec.Name, &p, new(link.Link)), spec)
+	o := newTestObject(t, []*ebpf.MapSpec{{Name: "samples", Type: ebpf.Hash, KeySize: 8, ValueSize: 8, MaxEntries: 4096}}, spec)
 	t.Cleanup(func() {
 		if err := o.Close(); err != nil {
 			t.Error(err)
@@ -58,7 +55,7 @@ func loadSampler(t *testing.T) (*PerfEventProgram, *ebpf.Map) {
 	if err := o.Load(); err != nil {
 		t.Fatal(err)
 	}
-	return p, o.coll.Maps["samples"]
+	return &PerfEventProgram{o.progs[0]}, o.maps[0].Map()
 }
 
 // samples returns how often the program ran for each thread of this process, and for
@@ -132,7 +129,7 @@ func TestSamplingThreads(t *testing.T) {
 		t.Fatal(err)
 	}
 	fds := kerneltest.FDs(t)
-	if err := p.AttachSampling(Sampling{Frequency: 1000, PID: os.Getpid()}); err != nil {
+	if _, err := p.AttachSampling(1000, &SamplingOptions{PID: os.Getpid()}); err != nil {
 		t.Fatal(err)
 	}
 	// The runtime may have threads that wait for work.
@@ -206,7 +203,7 @@ func TestSamplingManyThreads(t *testing.T) {
 		close(stop)
 		<-stopped
 	}()
-	if err := p.AttachSampling(Sampling{Frequency: 1000, PID: os.Getpid()}); err != nil {
+	if _, err := p.AttachSampling(1000, &SamplingOptions{PID: os.Getpid()}); err != nil {
 		t.Fatal(err)
 	}
 	busy.spin()
@@ -234,7 +231,7 @@ func TestSamplingNoProcess(t *testing.T) {
 	defer out.Close()
 	for name, pid := range map[string]int{"ended": cmd.Process.Pid, "none": 1 << 30, "negative": -5} {
 		fds := kerneltest.FDs(t)
-		err := p.AttachSampling(Sampling{Frequency: 1000, PID: pid})
+		_, err := p.AttachSampling(1000, &SamplingOptions{PID: pid})
 		if !errors.Is(err, unix.ESRCH) {
 			t.Errorf("%s: %v, want %v", name, err, unix.ESRCH)
 		}

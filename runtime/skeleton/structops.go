@@ -5,57 +5,15 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
+
+	"github.com/rules-bpf/rules_bpf/runtime/internal/binding"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/loader"
 )
-
-// StructOpsMapDesc ties a struct_ops map of the object to the fields of the skeleton
-// that hold its handle and its link.
-type StructOpsMapDesc struct {
-	// Name is the map's name: the name of its C variable.
-	Name string
-	// Section is the argument of SEC(), which says whether the map is optional ("?")
-	// and whether it is attached through a link (".link").
-	Section string
-	// Contents is the data section of the object that holds the map's contents.
-	Contents string
-	// Map is where the handle goes.
-	Map **StructOpsMap
-	// Link is the slot that Attach fills.
-	Link *link.Link
-	// Funcs are the function pointers of the table.
-	Funcs []StructOpsFunc
-}
-
-// StructOpsFunc is a function pointer of a struct_ops map.
-type StructOpsFunc struct {
-	Name string
-	// Offset is where the 8 bytes of the pointer are, from the start of the table.
-	Offset uintptr
-	// Prog is the name of the program that C has there, "" for none.
-	Prog string
-}
-
-// StructOpsDesc is a [StructOpsMapDesc] with the type of the table. Generated code
-// makes it with [StructOps].
-type StructOpsDesc struct {
-	StructOpsMapDesc
-	// open makes the table and puts it into its field.
-	open func() (table unsafe.Pointer, size uintptr)
-}
-
-// StructOps describes the struct_ops map desc whose table, laid out as T, belongs in
-// *field.
-func StructOps[T any](field **T, desc StructOpsMapDesc) StructOpsDesc {
-	return StructOpsDesc{desc, func() (unsafe.Pointer, uintptr) {
-		table := new(T)
-		*field = table
-		return unsafe.Pointer(table), unsafe.Sizeof(*table)
-	}}
-}
 
 // StructOpsMap is a handle on a struct_ops map of the object: a table of programs and
 // values that the kernel takes in place of one of its own, such as a TCP congestion
@@ -67,18 +25,23 @@ func StructOps[T any](field **T, desc StructOpsMapDesc) StructOpsDesc {
 // fits every kernel. A type foo___v2 is the kernel's type foo.
 type StructOpsMap struct {
 	UntypedMap
-	object  *Object
-	section string
-	typ     *btf.Struct
-	// table is the user's struct, of the size of typ.
+	object *Object
+	ops    *loader.StructOps
+	// table is the user's struct, of size bytes.
 	table unsafe.Pointer
-	funcs []StructOpsFunc
-	slot  *link.Link
+	size  uintptr
+	// fields are those of the skeleton and, until Load, of the subskeletons that point
+	// to it.
+	fields []field
+	funcs  []binding.StructOpsFunc
+	slot   *link.Link
 
-	autocreate, autoattach bool
+	autoattach bool
+	// links watches the link in the slot, which may be closed by hand.
+	links linkList
 
-	// made is what the map in the kernel was made of.
-	made *opsTable
+	// made is the map in the kernel, nil when it was not to be created.
+	made *ebpf.Map
 	// unattached is why the link slot is empty. The object's mutex guards it.
 	unattached string
 	// used says that the map in the kernel was registered before: it cannot be
@@ -86,23 +49,27 @@ type StructOpsMap struct {
 	used bool
 }
 
-// Autocreate says whether Load creates the map. It is true unless the section's name
-// starts with "?".
-func (m *StructOpsMap) Autocreate() bool { return m.autocreate }
+// Section returns the argument of SEC().
+func (m *StructOpsMap) Section() string { return m.ops.Section }
 
-// SetAutocreate sets whether Load creates the map. Programs that only maps have that
-// are not created are not loaded. After Load it does nothing.
-func (m *StructOpsMap) SetAutocreate(autocreate bool) { m.autocreate = autocreate }
-
-// Autoattach says whether the skeleton's Attach attaches the map. It is true by
-// default.
+// Autoattach reports whether the skeleton's Attach attaches the map (bpf_map__autoattach).
+// It is true by default.
 func (m *StructOpsMap) Autoattach() bool { return m.autoattach }
 
-// SetAutoattach sets whether the skeleton's Attach attaches the map.
-func (m *StructOpsMap) SetAutoattach(autoattach bool) { m.autoattach = autoattach }
+// SetAutoattach sets whether the skeleton's Attach attaches the map
+// (bpf_map__set_autoattach), before Load or after it. It fails with [ErrClosed] after Close.
+func (m *StructOpsMap) SetAutoattach(autoattach bool) error {
+	return m.object.setUntil(closed, "autoattach of map "+m.name, func() error {
+		m.autoattach = autoattach
+		return nil
+	})
+}
 
-// linked says whether the map attaches through a link.
-func (m *StructOpsMap) linked() bool { return strings.HasSuffix(m.section, ".link") }
+// slotInUse reports whether there is a link in the slot that has not been closed.
+func (m *StructOpsMap) slotInUse() bool { return *m.slot != nil && !isClosed(*m.slot) }
+
+// linked reports whether the map attaches through a link.
+func (m *StructOpsMap) linked() bool { return strings.HasSuffix(m.ops.Section, ".link") }
 
 // Attach gives the table to the kernel, and puts the link that keeps it there into
 // the map's slot, from which Detach and Close take it.
@@ -120,7 +87,7 @@ func (m *StructOpsMap) Attach() (link.Link, error) {
 	if m.object.state == closed {
 		return nil, m.fail("attach", ErrClosed)
 	}
-	if *m.slot != nil {
+	if m.slotInUse() {
 		return nil, m.fail("attach", errors.New("it is attached: close the link in its slot first"))
 	}
 	l, err := m.attach()
@@ -147,10 +114,11 @@ func (m *StructOpsMap) UpdateLink(l link.Link) error {
 }
 
 func (m *StructOpsMap) updateLink(l link.Link) error {
-	loaded, err := m.get()
+	loaded, err := m.begin()
 	if err != nil {
 		return err
 	}
+	defer m.end()
 	fd, ok := l.(interface{ FD() int })
 	if !ok || !m.linked() {
 		return fmt.Errorf("only maps of section .struct_ops.link have links that can be updated: %w", ebpf.ErrNotSupported)
@@ -158,103 +126,105 @@ func (m *StructOpsMap) updateLink(l link.Link) error {
 	return updateOpsLink(fd.FD(), loaded)
 }
 
-// openStructOps makes the handles and tables of the struct_ops maps, and takes their
-// contents out of the spec, which is not to make maps of them.
-func (o *Object) openStructOps(descs []StructOpsDesc) error {
-	contents := make(map[string]*ebpf.MapSpec)
-	for _, d := range descs {
-		if ms := o.spec.Maps[d.Contents]; ms != nil {
-			contents[d.Contents] = ms
-			delete(o.spec.Maps, d.Contents)
+// openStructOps makes the handles and tables of the struct_ops maps.
+func (o *Object) openStructOps(desc desc) error {
+	next := 0
+	for _, d := range desc.StructOps {
+		ops, i := find(o.loader.StructOps, next, d.Name, structOpsName)
+		if ops == nil {
+			return notInObject("struct_ops map", d.Name)
 		}
-		m, err := o.openStructOpsMap(d, contents[d.Contents])
+		next = i + 1
+		m, err := o.openStructOpsMap(d, ops)
 		if err != nil {
 			return fmt.Errorf("struct_ops map %s: %w: generate the code again", d.Name, err)
 		}
-		*d.Map = m
 		o.structOps = append(o.structOps, m)
 	}
 	return nil
 }
 
-func (o *Object) openStructOpsMap(d StructOpsDesc, contents *ebpf.MapSpec) (*StructOpsMap, error) {
-	typ, data, err := findTable(contents, d.Name)
-	if err != nil {
-		return nil, err
+func (o *Object) openStructOpsMap(d structOpsDesc, ops *loader.StructOps) (*StructOpsMap, error) {
+	if uintptr(len(ops.Table)) != d.Size {
+		return nil, fmt.Errorf("has %d bytes in the object and %d in the generated code", len(ops.Table), d.Size)
 	}
-	table, size := d.open()
-	if uintptr(len(data)) != size {
-		return nil, fmt.Errorf("has %d bytes in the object and %d in the generated code", len(data), size)
-	}
-	m := &StructOpsMap{
-		object:  o,
-		section: d.Section,
-		typ:     typ,
-		table:   table,
-		funcs:   slices.Clone(d.Funcs),
-		slot:    d.Link,
-		// libbpf: a section name that starts with "?" is one of maps not to create by
-		// default.
-		autocreate: !strings.HasPrefix(d.Section, "?"),
+	m, at := d.Handle, fieldOf(d.Field)
+	*m = StructOpsMap{
+		object:     o,
+		ops:        ops,
+		table:      at.get(),
+		size:       d.Size,
+		funcs:      slices.Clone(d.Funcs),
+		slot:       d.Link,
 		autoattach: true,
 		unattached: notCalled,
 	}
-	m.init(m, d.Name)
-	m.spec = &ebpf.MapSpec{
-		Name: d.Name, Type: ebpf.StructOpsMap, KeySize: 4, ValueSize: typ.Size, MaxEntries: 1, Value: typ,
-	}
-	slices.SortFunc(m.funcs, func(a, b StructOpsFunc) int { return int(a.Offset) - int(b.Offset) })
+	m.bind(at, true)
+	m.init(d.Name, binding.MapTypes{})
+	m.owner = o
+	m.def = &loader.Map{Name: d.Name, Type: ebpf.StructOpsMap, KeySize: 4, ValueSize: uint32(d.Size), MaxEntries: 1}
+	slices.SortFunc(m.funcs, func(a, b binding.StructOpsFunc) int { return int(a.Offset) - int(b.Offset) })
+	programs := 0
 	for i, f := range m.funcs {
-		if f.Offset%8 != 0 || f.Offset+8 > size || i > 0 && f.Offset < m.funcs[i-1].Offset+8 {
+		if f.Offset%8 != 0 || f.Offset+8 > d.Size || i > 0 && f.Offset < m.funcs[i-1].Offset+8 {
 			return nil, fmt.Errorf("member %s is not at offset %d", f.Name, f.Offset)
 		}
-		if f.Prog == "" {
+		def := ops.Programs[uint32(f.Offset)]
+		if def == nil {
 			continue
 		}
-		i := slices.IndexFunc(o.progs, func(p *Program) bool { return p.name == f.Prog })
+		programs++
+		i := slices.IndexFunc(o.progs, func(p *BaseProgram) bool { return p.def == def })
 		if i < 0 {
-			return nil, fmt.Errorf("member %s: program %s is not in the object", f.Name, f.Prog)
+			return nil, fmt.Errorf("member %s: program %s has no handle", f.Name, def.Name)
 		}
-		*m.program(f) = o.progs[i]
+		*programAt(m.table, f) = o.progs[i]
 	}
-	m.copyValues(m.bytes(), data)
+	if programs != len(ops.Programs) {
+		return nil, fmt.Errorf("has %d programs in the object, and %d of them in members of the generated code", len(ops.Programs), programs)
+	}
+	m.copyValues(m.bytes(), ops.Table)
 	return m, nil
 }
 
-// findTable returns the type and the contents of the variable called name in a data
-// section.
-func findTable(section *ebpf.MapSpec, name string) (*btf.Struct, []byte, error) {
-	if section == nil || len(section.Contents) != 1 {
-		return nil, nil, errors.New("its section is not in the object")
+// bind points a field at the table, and keeps it right until Load if that is to come.
+func (m *StructOpsMap) bind(f field, opened bool) {
+	f.set(m.table)
+	if opened {
+		m.fields = append(m.fields, f)
 	}
-	ds, ok := section.Value.(*btf.Datasec)
-	contents, _ := section.Contents[0].Value.([]byte)
-	if !ok {
-		return nil, nil, errors.New("its section has no types")
-	}
-	for _, info := range ds.Vars {
-		v, ok := info.Type.(*btf.Var)
-		if !ok || v.Name != name {
-			continue
-		}
-		typ, ok := btf.As[*btf.Struct](v.Type)
-		if end := uint64(info.Offset) + uint64(info.Size); ok && info.Size == typ.Size && end <= uint64(len(contents)) {
-			return typ, contents[info.Offset:end], nil
+}
+
+// takeOver puts what the user has set fields of the table to into the table.
+func (m *StructOpsMap) takeOver() error {
+	for _, f := range m.fields {
+		if err := f.takeOver(m.table, m.copyTable); err != nil {
+			return fmt.Errorf("struct_ops map %s: %w; SetAutocreate(false) is what leaves the map out", m.name, err)
 		}
 	}
-	return nil, nil, errors.New("it is not in the object")
+	return nil
 }
 
 // bytes returns the memory of the table. Only what is between the programs may be
 // written as bytes: the garbage collector must know of the rest.
-func (m *StructOpsMap) bytes() []byte {
-	return unsafe.Slice((*byte)(m.table), m.typ.Size)
+func (m *StructOpsMap) bytes() []byte { return m.bytesAt(m.table) }
+
+func (m *StructOpsMap) bytesAt(table unsafe.Pointer) []byte {
+	return unsafe.Slice((*byte)(table), m.size)
 }
 
-// program returns the field of a function pointer, which is at the end of its 8
-// bytes.
-func (m *StructOpsMap) program(f StructOpsFunc) **Program {
-	return (**Program)(unsafe.Add(m.table, f.Offset+8-unsafe.Sizeof(uintptr(0))))
+// programAt returns the field of a function pointer in a table, which is at the end of its
+// 8 bytes.
+func programAt(table unsafe.Pointer, f binding.StructOpsFunc) **BaseProgram {
+	return (**BaseProgram)(unsafe.Add(table, f.Offset+8-unsafe.Sizeof(uintptr(0))))
+}
+
+// copyTable copies a table of the map's type, programs included.
+func (m *StructOpsMap) copyTable(dst, src unsafe.Pointer) {
+	m.copyValues(m.bytesAt(dst), m.bytesAt(src))
+	for _, f := range m.funcs {
+		*programAt(dst, f) = *programAt(src, f)
+	}
 }
 
 // copyValues copies all but the function pointers from one table to another.
@@ -267,185 +237,87 @@ func (m *StructOpsMap) copyValues(dst, src []byte) {
 	copy(dst[at:], src[at:])
 }
 
-// opsTable is the contents of a struct_ops map as the kernel takes it.
-type opsTable struct {
-	m      *StructOpsMap
-	kernel *opsType
-	// value is the kernel's struct around the table. The function pointers in it are
-	// file descriptors of programs, which are set when there are any.
-	value []byte
-	funcs []opsFunc
-	// created is the map in the kernel.
-	created *ebpf.Map
+// current returns the table that Load would take now: the user's, where a field points to
+// one of his own. It is nil where a field is.
+func (m *StructOpsMap) current() unsafe.Pointer {
+	table := m.table
+	for _, f := range m.fields {
+		if p := f.get(); p != m.table {
+			table = p
+		}
+	}
+	return table
 }
 
-// opsFunc is a program in a table, at offset of the value.
-type opsFunc struct {
-	member string
-	offset uint32
-	prog   *Program
+// has reports whether a member of the map is the program: of the map that Load has made, and
+// before of the one that it would make now.
+func (m *StructOpsMap) has(p *BaseProgram) bool {
+	if m.object.state != opened {
+		for _, def := range m.ops.Programs {
+			if def == p.def {
+				return true
+			}
+		}
+		return false
+	}
+	table := m.current()
+	return table != nil && slices.ContainsFunc(m.funcs, func(f binding.StructOpsFunc) bool { return *programAt(table, f) == p })
 }
 
-// opsType is a struct_ops type of the running kernel.
-type opsType struct {
-	// typ is the table's type.
-	typ *btf.Struct
-	// id and size are those of the struct around it, in which it starts at offset.
-	id     btf.TypeID
-	size   uint32
-	offset uint32
-	// module is the BTF of the module that the type is from, 0 for the kernel's own.
-	module btf.ID
-}
-
-// structOpsLoad is what a Load makes of the struct_ops maps.
-type structOpsLoad struct {
-	tables []*opsTable
-	// users says where each program is used first.
-	users map[*Program]opsUser
-}
-
-type opsUser struct {
-	table  *opsTable
-	member string
-}
-
-func (u opsUser) String() string { return "member " + u.member + " of map " + u.table.m.name }
-
-// attachTo is how the loader is told what the program is for.
-func (u opsUser) attachTo() string { return u.table.kernel.typ.Name + ":" + u.member }
-
-// prepareStructOps finds out what maps and programs the present tables ask for.
-func (o *Object) prepareStructOps(cache *btf.Cache) (*structOpsLoad, error) {
-	l := &structOpsLoad{users: make(map[*Program]opsUser)}
+// tablesWith returns the struct_ops maps that have the program.
+func (o *Object) tablesWith(p *BaseProgram) []*StructOpsMap {
+	var tables []*StructOpsMap
 	for _, m := range o.structOps {
-		if !m.autocreate {
-			continue
+		if m.has(p) {
+			tables = append(tables, m)
 		}
-		t, err := m.build(cache)
-		if err == nil {
-			err = l.use(t)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("map %s, SEC(%q): %w", m.name, m.section, err)
-		}
-		l.tables = append(l.tables, t)
 	}
-	return l, nil
+	return tables
 }
 
-// build lays out the table as the kernel has it.
-func (m *StructOpsMap) build(cache *btf.Cache) (*opsTable, error) {
-	if m.reuse != nil {
-		return nil, errors.New("a struct_ops map belongs to the programs that it was made with: Reuse is not for it")
+// setTables gives the loader what the tables hold now.
+func (o *Object) setTables(LoadOptions) error {
+	for _, m := range o.structOps {
+		if !m.ops.Autocreate {
+			continue
+		}
+		if err := m.setTable(); err != nil {
+			return fmt.Errorf("map %s, SEC(%q): %w", m.name, m.ops.Section, err)
+		}
 	}
-	name := essentialName(m.typ.Name)
-	kernel, err := findOpsType(name, cache)
-	if err != nil {
-		return nil, err
+	return nil
+}
+
+func (m *StructOpsMap) setTable() error {
+	from := m.current()
+	if from == nil {
+		return errFieldIsNil
 	}
-	t := &opsTable{m: m, kernel: kernel, value: make([]byte, kernel.size)}
+	programs := make(map[uint32]*loader.Program)
 	for _, f := range m.funcs {
-		p := *m.program(f)
-		if p == nil {
-			continue
-		}
+		p := *programAt(from, f)
 		switch {
-		case !slices.Contains(m.object.progs, p):
-			return nil, fmt.Errorf("member %s is program %s of another skeleton: assign one of this skeleton", f.Name, p.name)
-		case p.spec.Type != ebpf.StructOps:
-			return nil, fmt.Errorf("member %s is program %s of SEC(%q): assign a program of SEC(\"struct_ops\")", f.Name, p.name, p.spec.SectionName)
-		}
-		offset, err := funcOffset(kernel.typ, f.Name)
-		if err != nil {
-			return nil, fmt.Errorf("member %s is program %s, and %w: set it to nil, or load on a kernel that has it", f.Name, p.name, err)
-		}
-		t.funcs = append(t.funcs, opsFunc{f.Name, kernel.offset + offset, p})
-	}
-	values := make([]byte, m.typ.Size)
-	m.copyValues(values, m.bytes())
-	return t, copyMembers(t.value[kernel.offset:], values, kernel.typ, m.typ)
-}
-
-// use notes what the table uses its programs for. The kernel verifies a program for
-// one member of one type.
-func (l *structOpsLoad) use(t *opsTable) error {
-	for _, f := range t.funcs {
-		user := opsUser{t, f.member}
-		first, ok := l.users[f.prog]
-		if !ok {
-			l.users[f.prog] = user
+		case p == nil:
 			continue
+		case p.owner != m.object:
+			return fmt.Errorf("member %s is program %s of another skeleton: assign one of this skeleton", f.Name, p.name)
+		case p.def.Type != ebpf.StructOps:
+			return fmt.Errorf("member %s is program %s of SEC(%q): assign a program of SEC(\"struct_ops\")", f.Name, p.name, p.section)
 		}
-		if first.attachTo() != user.attachTo() {
-			return fmt.Errorf("program %s is both %s and %s: the kernel takes a program for one member of one type: write a second program that calls the same function", f.prog.name, first, user)
-		}
+		programs[uint32(f.Offset)] = p.def
 	}
-	return nil
-}
-
-// program returns the definition to load p from, nil when no table has it.
-func (l *structOpsLoad) program(p *Program) *ebpf.ProgramSpec {
-	user, ok := l.users[p]
-	if !ok {
-		return nil
-	}
-	spec := p.spec.Copy()
-	spec.AttachTo = user.attachTo()
-	return spec
-}
-
-// create makes the maps, once there are the programs: before the first program, Linux
-// 5.10 does not know its own types. Maps that attach through links get their contents
-// now, which makes the kernel look at them; for the others this is what registers
-// them.
-func (l *structOpsLoad) create(progs map[string]*ebpf.Program) error {
-	for _, t := range l.tables {
-		if err := t.create(progs); err != nil {
-			return fmt.Errorf("map %s, SEC(%q): %w", t.m.name, t.m.section, err)
-		}
-	}
-	return nil
-}
-
-func (t *opsTable) create(progs map[string]*ebpf.Program) error {
-	for _, f := range t.funcs {
-		nativeEndian.PutUint64(t.value[f.offset:], uint64(progs[f.prog.name].FD()))
-	}
-	created, err := createOpsMap(t.kernel, t.m.spec.Name, t.m.linked())
-	if err != nil {
-		return err
-	}
-	t.created = created
-	if t.m.linked() {
-		return t.put()
-	}
+	table := make([]byte, m.size)
+	m.copyValues(table, unsafe.Slice((*byte)(from), m.size))
+	m.ops.Table, m.ops.Programs = table, programs
 	return nil
 }
 
 // put gives the map in the kernel its contents.
-func (t *opsTable) put() error {
-	if err := t.created.Put(uint32(0), t.value); err != nil {
-		return fmt.Errorf("the kernel does not take this table of type %s: give it the members that the type requires, and leave at zero or nil those that the kernel does not take from programs (its log may say which): %w", t.kernel.typ.Name, err)
+func (m *StructOpsMap) put() error {
+	if err := m.made.Put(uint32(0), m.ops.Value); err != nil {
+		return fmt.Errorf("the kernel does not take this table: give it the members that its type requires, and leave at zero or nil those that the kernel does not take from programs (its log may say which): %w", err)
 	}
 	return nil
-}
-
-// commit makes the maps those of the handles.
-func (l *structOpsLoad) commit() {
-	for _, t := range l.tables {
-		t.m.made = t
-		t.m.loaded.Store(t.created)
-	}
-}
-
-// close frees the maps after a failed load.
-func (l *structOpsLoad) close() {
-	for _, t := range l.tables {
-		if t.created != nil {
-			t.created.Close()
-		}
-	}
 }
 
 // attach gives the table to the kernel.
@@ -457,32 +329,34 @@ func (m *StructOpsMap) attach() (link.Link, error) {
 		return nil, ErrNotLoaded
 	}
 	if m.linked() {
-		l, err := link.AttachStructOps(link.StructOpsOptions{Map: m.made.created})
+		l, err := link.AttachStructOps(link.StructOpsOptions{Map: m.made})
 		if err != nil {
 			return nil, fmt.Errorf("%w: the kernel may have a table of the same name already", err)
 		}
-		return l, nil
+		return m.links.watch(l), nil
 	}
 	if m.used {
-		again, err := createOpsMap(m.made.kernel, m.spec.Name, false)
+		again, err := m.object.loader.NewStructOps(m.ops)
 		if err != nil {
 			return nil, err
 		}
-		m.made.created.Close()
-		m.made.created, m.used = again, false
+		m.made.Close()
+		m.made, m.used = again, false
 		m.loaded.Store(again)
 	}
 	// The link outlives the skeleton if the user takes it out of its slot.
-	clone, err := m.made.created.Clone()
+	clone, err := m.made.Clone()
 	if err != nil {
 		return nil, err
 	}
-	if err := m.made.put(); err != nil {
+	if err := m.put(); err != nil {
 		clone.Close()
 		return nil, err
 	}
 	m.used = true
-	return &opsRegistration{registered: clone}, nil
+	l := &opsRegistration{name: m.name}
+	l.registered.Store(clone)
+	return l, nil
 }
 
 // opsRegistration is the link of a map that has none in the kernel.
@@ -490,11 +364,13 @@ type opsRegistration struct {
 	// Link is nil: it is there for the method that keeps others from implementing
 	// the interface.
 	link.Link
-	registered *ebpf.Map
+	// name is that of the map, and registered the map until the link is closed.
+	name       string
+	registered atomic.Pointer[ebpf.Map]
 }
 
 func (r *opsRegistration) unsupported(what string) error {
-	return fmt.Errorf("%s map %s: a map of section .struct_ops has no link in the kernel: put it into .struct_ops.link: %w", what, r.registered, link.ErrNotSupported)
+	return fmt.Errorf("%s map %s: a map of section .struct_ops has no link in the kernel: put it into .struct_ops.link: %w", what, r.name, link.ErrNotSupported)
 }
 
 func (r *opsRegistration) Update(*ebpf.Program) error { return r.unsupported("update") }
@@ -502,16 +378,16 @@ func (r *opsRegistration) Pin(string) error           { return r.unsupported("pi
 func (r *opsRegistration) Unpin() error               { return r.unsupported("unpin") }
 func (r *opsRegistration) Info() (*link.Info, error)  { return nil, r.unsupported("info on") }
 
+func (r *opsRegistration) isClosed() bool { return r.registered.Load() == nil }
+
 // Detach takes the table from the kernel.
 func (r *opsRegistration) Detach() error { return r.Close() }
 
 // Close takes the table from the kernel.
 func (r *opsRegistration) Close() error {
-	if r.registered == nil {
+	registered := r.registered.Swap(nil)
+	if registered == nil {
 		return nil
 	}
-	err := unregisterOps(r.registered)
-	r.registered.Close()
-	r.registered = nil
-	return err
+	return errors.Join(unregisterOps(registered), registered.Close())
 }

@@ -5,134 +5,83 @@ import (
 	"fmt"
 	"iter"
 	"reflect"
-	"sync"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
 )
 
-// Map is a handle on a map with keys and values: a hash, an LRU hash, an array, a
-// trie and the like. Where the values are what user space knows by file
-// descriptors, as in maps of sockets, it stores a descriptor and reads the number
-// by which the kernel knows the same.
+// The compiler makes the methods of a handle anew for each type of its keys and values,
+// and once more for the form that types of the same layout share, also those that come from
+// a part like this one, and whether they are called or not. A method costs half a millisecond
+// to one of its CPU time in each package that has such a map, so with 40 methods and 40 types
+// it was several seconds. A core that takes pointers would be compiled once for all types,
+// but its methods could not return a value. So the handles have the methods that most
+// programs call, all of them thin, and the rest is methods of UntypedMap, which is compiled
+// once, and functions such as LookupBatches, which are compiled when they are called.
+
+// BaseMap is the part that the handles of maps with types share. Its settings are methods of
+// the field UntypedMap:
 //
-// Its methods may be called from several goroutines, and before Close, which does not
-// wait for them. They fail before Load, with [ErrNotLoaded], and after Close. Padding in keys is zero, as it must be in the
-// keys that programs use.
-type Map[K, V any] struct {
-	UntypedMap
-	scratch pool[entryBuffer[K, V]]
+//	skel.Maps.Counts.SetMaxEntries(1 << 20)
+//	skel.Maps.Counts.UntypedMap.SetPinPath("/sys/fs/bpf/counts")
+type BaseMap struct {
+	// UntypedMap is the handle without the types, with all settings of the map.
+	UntypedMap UntypedMap
 }
 
-func (m *Map[K, V]) sizes() (key, value uintptr) { return sizeOf[K](), sizeOf[V]() }
-func (m *Map[K, V]) keyType() reflect.Type       { return reflect.TypeFor[K]() }
+// Map is [UntypedMap.Map].
+func (m *BaseMap) Map() *ebpf.Map { return m.UntypedMap.Map() }
 
-// entryBuffer is memory that the kernel reads keys and values from and writes
-// them to. It comes from a pool, as the compiler cannot see that the kernel does
-// not keep it, and would allocate one for every call.
-type entryBuffer[K, V any] struct {
-	key   K
-	value V
+// SetMaxEntries is [UntypedMap.SetMaxEntries].
+func (m *BaseMap) SetMaxEntries(n uint32) error { return m.UntypedMap.SetMaxEntries(n) }
+
+// Map is a handle on a map with keys and values: a hash, an LRU hash, an array, a
+// trie and the like.
+//
+// Its methods may be called from several goroutines, also while the skeleton loads and
+// closes. They fail before Load with [ErrNotLoaded], and after Close with [ErrClosed].
+// Close waits for the system call that is in flight, not for the end of a range; the
+// range goes on with that error. Padding in keys is zero, as it must be in the keys that
+// programs use. A call allocates nothing, whether the map has the key or not.
+//
+// What fewer programs need are functions: [LookupAndDelete], [LookupBatches],
+// [LookupAndDeleteBatches], [PutBatch] and [DeleteBatch]. For settings see [BaseMap].
+type Map[K, V any] struct{ BaseMap }
+
+// Lookup returns the value of key, for a map of values with a spin lock while it holds
+// that when flags have [ebpf.LookupLock]. It fails with [ebpf.ErrKeyNotExist] when the map
+// does not hold the key.
+func (m *Map[K, V]) Lookup(key K, flags ...ebpf.MapLookupFlags) (value V, err error) {
+	err = m.UntypedMap.lookupElement(unsafe.Pointer(&key), unsafe.Pointer(&value), flags)
+	return value, err
 }
 
-// pool is a sync.Pool of *T.
-type pool[T any] struct{ p sync.Pool }
-
-func (p *pool[T]) get() *T {
-	if t, ok := p.p.Get().(*T); ok {
-		return t
-	}
-	return new(T)
-}
-
-func (p *pool[T]) put(t *T) { p.p.Put(t) }
-
-// Lookup returns the value of key. It fails with [ebpf.ErrKeyNotExist] when the
-// map does not hold the key.
-func (m *Map[K, V]) Lookup(key K) (V, error) {
-	return m.LookupWithFlags(key, 0)
-}
-
-// LookupWithFlags is Lookup with flags of the kernel, such as
-// [ebpf.LookupLock].
-func (m *Map[K, V]) LookupWithFlags(key K, flags ebpf.MapLookupFlags) (value V, err error) {
-	return lookup(&m.UntypedMap, &m.scratch, key, flags)
-}
-
-func lookup[K, V any](m *UntypedMap, scratch *pool[entryBuffer[K, V]], key K, flags ebpf.MapLookupFlags) (value V, err error) {
-	km, err := m.get()
-	if err != nil {
-		return value, m.fail("lookup", err)
-	}
-	buf := scratch.get()
-	defer scratch.put(buf)
-	setKey(m, &buf.key, key)
-	if err := km.LookupWithFlags(unsafe.Pointer(&buf.key), unsafe.Pointer(&buf.value), flags); err != nil {
-		return value, m.fail("lookup", err)
-	}
-	return buf.value, nil
-}
-
-// LookupAndDelete returns the value of key and removes both from the map. It
-// fails with [ebpf.ErrKeyNotExist] when the map does not hold the key. Hashes
-// know it since Linux 5.14.
-func (m *Map[K, V]) LookupAndDelete(key K) (value V, err error) {
-	km, err := m.get()
-	if err != nil {
-		return value, m.fail("lookup and delete", err)
-	}
-	buf := m.scratch.get()
-	defer m.scratch.put(buf)
-	setKey(&m.UntypedMap, &buf.key, key)
-	if err := km.LookupAndDelete(unsafe.Pointer(&buf.key), unsafe.Pointer(&buf.value)); err != nil {
-		return value, m.fail("lookup and delete", err)
-	}
-	return buf.value, nil
-}
-
-// Put sets the value of key, whether the map holds the key or not.
-func (m *Map[K, V]) Put(key K, value V) error {
-	return m.Update(key, value, ebpf.UpdateAny)
-}
-
-// Update sets the value of key. With [ebpf.UpdateNoExist] it fails with
-// [ebpf.ErrKeyExist] when the map holds the key, with [ebpf.UpdateExist] with
-// [ebpf.ErrKeyNotExist] when it does not.
-func (m *Map[K, V]) Update(key K, value V, flags ebpf.MapUpdateFlags) error {
-	return update(&m.UntypedMap, &m.scratch, key, value, flags)
-}
-
-func update[K, V any](m *UntypedMap, scratch *pool[entryBuffer[K, V]], key K, value V, flags ebpf.MapUpdateFlags) error {
-	km, err := m.get()
-	if err != nil {
-		return m.fail("update", err)
-	}
-	buf := scratch.get()
-	defer scratch.put(buf)
-	setKey(m, &buf.key, key)
-	buf.value = value
-	return m.fail("update", km.Update(unsafe.Pointer(&buf.key), unsafe.Pointer(&buf.value), flags))
+// Put sets the value of key, whether the map holds the key or not. With
+// [ebpf.UpdateNoExist] it fails with [ebpf.ErrKeyExist] when the map holds the key, with
+// [ebpf.UpdateExist] with [ebpf.ErrKeyNotExist] when it does not.
+func (m *Map[K, V]) Put(key K, value V, flags ...ebpf.MapUpdateFlags) error {
+	return m.UntypedMap.putElement(unsafe.Pointer(&key), unsafe.Pointer(&value), flags)
 }
 
 // Delete removes a key. It fails with [ebpf.ErrKeyNotExist] when the map does
 // not hold it.
 func (m *Map[K, V]) Delete(key K) error {
-	return deleteEntry(&m.UntypedMap, &m.scratch, key)
+	return m.UntypedMap.deleteElement(unsafe.Pointer(&key))
 }
 
-func deleteEntry[K, V any](m *UntypedMap, scratch *pool[entryBuffer[K, V]], key K) error {
-	km, err := m.get()
-	if err != nil {
-		return m.fail("delete", err)
-	}
-	buf := scratch.get()
-	defer scratch.put(buf)
-	setKey(m, &buf.key, key)
-	return m.fail("delete", km.Delete(unsafe.Pointer(&buf.key)))
+// LookupAndDelete returns the value of key and removes both from the map. It
+// fails with [ebpf.ErrKeyNotExist] when the map does not hold the key. Hashes
+// know it since Linux 5.14.
+func LookupAndDelete[K, V any](m *Map[K, V], key K) (value V, err error) {
+	err = m.UntypedMap.element(opLookupAndDelete, unsafe.Pointer(&key), unsafe.Pointer(&value), 0)
+	return value, err
 }
 
 // Entry is a key of a map and its value.
 type Entry[K, V any] struct {
+	// Entries have no ==, which would be compiled for all types.
+	_ [0]func()
+
 	Key   K
 	Value V
 }
@@ -152,179 +101,75 @@ type Entry[K, V any] struct {
 // deleted so fast that the kernel kept starting over.
 func (m *Map[K, V]) All() iter.Seq2[Entry[K, V], error] {
 	return func(yield func(Entry[K, V], error) bool) {
-		var zero Entry[K, V]
-		km, err := m.get()
-		if err != nil {
-			yield(zero, m.fail("iterate over", err))
-			return
-		}
-		buf := m.scratch.get()
-		defer m.scratch.put(buf)
-		for err := range keys(km, &buf.key) {
-			if err == nil {
-				err = km.Lookup(unsafe.Pointer(&buf.key), unsafe.Pointer(&buf.value))
-				if errors.Is(err, ebpf.ErrKeyNotExist) {
-					continue // deleted since
-				}
-			}
-			if err != nil {
-				yield(zero, m.fail("iterate over", err))
-				return
-			}
-			if !yield(Entry[K, V]{buf.key, buf.value}, nil) {
+		var (
+			at   walk
+			next K
+			e    Entry[K, V]
+		)
+		for {
+			more, err := m.UntypedMap.nextEntry(&at, unsafe.Pointer(&e.Key), unsafe.Pointer(&next), unsafe.Pointer(&e.Value), unsafe.Sizeof(e.Key), unsafe.Sizeof(e.Value))
+			if !more || !yield(e, err) || err != nil {
 				return
 			}
 		}
 	}
-}
-
-// keys ranges over the keys of a map: each is in *key while nil comes. The
-// following key is asked for before one is handed out, so that it may be deleted;
-// a key that was deleted all the same makes the kernel start over, and after as
-// many keys as the map can hold that is given up.
-func keys[K any](km *ebpf.Map, key *K) iter.Seq[error] {
-	return func(yield func(error) bool) {
-		limit := capacity(km)
-		next := new(K)
-		err := km.NextKey(nil, unsafe.Pointer(next))
-		for n := uint32(0); ; n++ {
-			switch {
-			case errors.Is(err, ebpf.ErrKeyNotExist):
-				return
-			case err != nil:
-				yield(err)
-				return
-			case n >= limit:
-				// A map that is full of other keys by now ends here as well.
-				yield(ebpf.ErrIterationAborted)
-				return
-			}
-			*key = *next
-			err = km.NextKey(unsafe.Pointer(key), unsafe.Pointer(next))
-			if !yield(nil) {
-				return
-			}
-		}
-	}
-}
-
-// noCommonLRU is the kernel's BPF_F_NO_COMMON_LRU.
-const noCommonLRU = 1 << 1
-
-// capacity returns how many entries a map can hold. For LRU hashes with a list for
-// each CPU, the kernel makes the number a multiple of that of the possible CPUs
-// (htab_map_alloc in kernel/bpf/hashtab.c), and the handle does not have it.
-func capacity(km *ebpf.Map) uint32 {
-	if km.Flags()&noCommonLRU != 0 {
-		if info, err := km.Info(); err == nil {
-			return info.MaxEntries
-		}
-	}
-	return km.MaxEntries()
 }
 
 // PerCPUMap is a handle on a map that has a value for every possible CPU behind
-// each key: per-CPU hashes, LRU hashes, arrays and storage maps.
-type PerCPUMap[K, V any] struct {
-	UntypedMap
-	scratch pool[K]
-}
-
-func (m *PerCPUMap[K, V]) sizes() (key, value uintptr) { return sizeOf[K](), sizeOf[V]() }
-func (m *PerCPUMap[K, V]) keyType() reflect.Type       { return reflect.TypeFor[K]() }
-
-// stride returns the distance between the values of two CPUs, in bytes: the
-// kernel rounds it up to 8.
-func (m *PerCPUMap[K, V]) stride() int { return (int(sizeOf[V]()) + 7) &^ 7 }
+// each key: per-CPU hashes, LRU hashes, arrays and storage maps. See [Map] for what
+// holds for it as well; its batches are those of [LookupPerCPUBatches],
+// [LookupAndDeletePerCPUBatches], [PutPerCPUBatch] and [DeletePerCPUBatch].
+type PerCPUMap[K, V any] struct{ BaseMap }
 
 // Lookup returns the values of key, one for every possible CPU, in the order of
 // the CPUs. It fails with [ebpf.ErrKeyNotExist] when the map does not hold the
 // key.
 func (m *PerCPUMap[K, V]) Lookup(key K) ([]V, error) {
-	km, err := m.get()
-	if err != nil {
-		return nil, m.fail("lookup", err)
-	}
-	buf := m.scratch.get()
-	defer m.scratch.put(buf)
-	setKey(&m.UntypedMap, buf, key)
-	values, err := m.lookup(km, buf)
-	return values, m.fail("lookup", err)
-}
-
-func (m *PerCPUMap[K, V]) lookup(km *ebpf.Map, key *K) ([]V, error) {
-	raw, err := km.LookupBytes(unsafe.Pointer(key))
+	var v *V
+	found, err := m.UntypedMap.lookupCPUs(unsafe.Pointer(&key), unsafe.Sizeof(*v))
 	if err != nil {
 		return nil, err
 	}
-	if raw == nil { // LookupBytes reports a missing key that way
-		return nil, ebpf.ErrKeyNotExist
-	}
-	return m.decode(raw), nil
+	values := make([]V, found.cpus)
+	found.take(unsafe.Pointer(unsafe.SliceData(values)), unsafe.Sizeof(*v))
+	return values, nil
 }
 
-// decode copies the values of a key, one for every possible CPU.
-func (m *PerCPUMap[K, V]) decode(raw []byte) []V {
-	values := make([]V, len(raw)/m.stride())
-	for i := range values {
-		copy(bytesOf(&values[i]), raw[i*m.stride():])
-	}
-	return values
+// LookupInto is Lookup that puts the values into the caller's slice, and allocates
+// nothing. The slice has an element for each possible CPU: see [ebpf.PossibleCPU].
+func (m *PerCPUMap[K, V]) LookupInto(key K, values []V) error {
+	return m.UntypedMap.lookupCPUsInto(unsafe.Pointer(&key), unsafe.Pointer(unsafe.SliceData(values)), len(values), unsafe.Sizeof(*unsafe.SliceData(values)))
 }
 
 // Put sets the values of key, one for every possible CPU in the order of the
-// CPUs; the values of CPUs beyond the end of values become zero.
-func (m *PerCPUMap[K, V]) Put(key K, values []V) error {
-	return m.Update(key, values, ebpf.UpdateAny)
-}
-
-// Update is Put with flags, see [Map.Update].
-func (m *PerCPUMap[K, V]) Update(key K, values []V, flags ebpf.MapUpdateFlags) error {
-	km, err := m.get()
-	if err != nil {
-		return m.fail("update", err)
-	}
-	// One []byte for every CPU needs no encoding.
-	raw := make([][]byte, len(values))
-	for i := range values {
-		raw[i] = bytesOf(&values[i])
-	}
-	buf := m.scratch.get()
-	defer m.scratch.put(buf)
-	setKey(&m.UntypedMap, buf, key)
-	return m.fail("update", km.Update(unsafe.Pointer(buf), raw, flags))
+// CPUs; the values of CPUs beyond the end of values become zero. For flags see [Map.Put].
+func (m *PerCPUMap[K, V]) Put(key K, values []V, flags ...ebpf.MapUpdateFlags) error {
+	return m.UntypedMap.putCPUs(unsafe.Pointer(&key), unsafe.Pointer(unsafe.SliceData(values)), len(values), unsafe.Sizeof(*unsafe.SliceData(values)), flags)
 }
 
 // Delete removes a key with its values. It fails with [ebpf.ErrKeyNotExist] when
 // the map does not hold it.
 func (m *PerCPUMap[K, V]) Delete(key K) error {
-	return deleteKey(&m.UntypedMap, &m.scratch, key)
+	return m.UntypedMap.deleteElement(unsafe.Pointer(&key))
 }
 
-// All ranges over the entries of the map, as [Map.All] does.
+// All ranges over the entries of the map, as [Map.All] does. The values are the caller's.
 func (m *PerCPUMap[K, V]) All() iter.Seq2[Entry[K, []V], error] {
 	return func(yield func(Entry[K, []V], error) bool) {
-		var zero Entry[K, []V]
-		km, err := m.get()
-		if err != nil {
-			yield(zero, m.fail("iterate over", err))
-			return
-		}
-		key := m.scratch.get()
-		defer m.scratch.put(key)
-		for err := range keys(km, key) {
-			var values []V
-			if err == nil {
-				values, err = m.lookup(km, key)
+		var (
+			at   walk
+			next K
+			e    Entry[K, []V]
+		)
+		for {
+			more, err := m.UntypedMap.nextKey(&at, unsafe.Pointer(&e.Key), unsafe.Pointer(&next), unsafe.Sizeof(next))
+			if err == nil && more {
+				e.Value, err = m.Lookup(e.Key)
 				if errors.Is(err, ebpf.ErrKeyNotExist) {
 					continue // deleted since
 				}
 			}
-			if err != nil {
-				yield(zero, m.fail("iterate over", err))
-				return
-			}
-			if !yield(Entry[K, []V]{*key, values}, nil) {
+			if !more || !yield(e, err) || err != nil {
 				return
 			}
 		}
@@ -333,133 +178,97 @@ func (m *PerCPUMap[K, V]) All() iter.Seq2[Entry[K, []V], error] {
 
 // Queue is a handle on a queue, which hands out the oldest value first, or on a
 // stack, which hands out the newest.
-type Queue[V any] struct {
-	UntypedMap
-	scratch pool[V]
-}
-
-func (q *Queue[V]) sizes() (key, value uintptr) { return 0, sizeOf[V]() }
-func (q *Queue[V]) keyType() reflect.Type       { return reflect.TypeFor[struct{}]() }
+type Queue[V any] struct{ BaseMap }
 
 // Push adds a value. A full map fails with E2BIG, unless flags has BPF_EXIST,
 // which [ebpf.UpdateExist] is: then the oldest value makes room.
-func (q *Queue[V]) Push(value V, flags ebpf.MapUpdateFlags) error {
-	km, err := q.get()
-	if err != nil {
-		return q.fail("push to", err)
-	}
-	buf := q.scratch.get()
-	defer q.scratch.put(buf)
-	*buf = value
-	return q.fail("push to", km.Update(nil, unsafe.Pointer(buf), flags))
+func (q *Queue[V]) Push(value V, flags ...ebpf.MapUpdateFlags) error {
+	return q.UntypedMap.element(opPush, nil, unsafe.Pointer(&value), updateFlags(flags))
 }
 
 // Pop removes the next value and returns it. It fails with
 // [ebpf.ErrKeyNotExist] when the map is empty.
 func (q *Queue[V]) Pop() (value V, err error) {
-	km, err := q.get()
-	if err != nil {
-		return value, q.fail("pop from", err)
-	}
-	buf := q.scratch.get()
-	defer q.scratch.put(buf)
-	if err := km.LookupAndDelete(nil, unsafe.Pointer(buf)); err != nil {
-		return value, q.fail("pop from", err)
-	}
-	return *buf, nil
+	err = q.UntypedMap.element(opPop, nil, unsafe.Pointer(&value), 0)
+	return value, err
 }
 
 // Peek returns the next value and leaves it in the map. It fails with
 // [ebpf.ErrKeyNotExist] when the map is empty.
 func (q *Queue[V]) Peek() (value V, err error) {
-	km, err := q.get()
-	if err != nil {
-		return value, q.fail("peek into", err)
-	}
-	buf := q.scratch.get()
-	defer q.scratch.put(buf)
-	if err := km.Lookup(nil, unsafe.Pointer(buf)); err != nil {
-		return value, q.fail("peek into", err)
-	}
-	return *buf, nil
+	err = q.UntypedMap.element(opPeek, nil, unsafe.Pointer(&value), 0)
+	return value, err
 }
 
 // MapOfMaps is a handle on a hash or an array of maps. M is the type of the
 // handles of the inner maps, such as Map[uint32, Counts].
-type MapOfMaps[K, M any] struct {
-	UntypedMap
-	scratch pool[K]
-}
-
-// The kernel's values are the numbers of inner maps, 4 bytes each.
-func (m *MapOfMaps[K, M]) sizes() (key, value uintptr) { return sizeOf[K](), 4 }
-func (m *MapOfMaps[K, M]) keyType() reflect.Type       { return reflect.TypeFor[K]() }
+type MapOfMaps[K, M any] struct{ BaseMap }
 
 // Put stores a map under key; the kernel keeps it alive from now on. Its type and
-// sizes must be those of the inner map in Spec.
-func (m *MapOfMaps[K, M]) Put(key K, inner *ebpf.Map) error {
-	return m.Update(key, inner, ebpf.UpdateAny)
+// sizes must be those of the inner map's definition: see NewInner. For flags see [Map.Put].
+func (m *MapOfMaps[K, M]) Put(key K, inner *ebpf.Map, flags ...ebpf.MapUpdateFlags) error {
+	return m.UntypedMap.putInner(unsafe.Pointer(&key), inner, flags)
 }
 
-// Update is Put with flags, see [Map.Update].
-func (m *MapOfMaps[K, M]) Update(key K, inner *ebpf.Map, flags ebpf.MapUpdateFlags) error {
-	km, err := m.get()
-	if err != nil {
-		return m.fail("update", err)
+// Inner returns a handle on the definition of the inner maps, for settings before Load:
+// it is no map of its own. It is nil where the declaration says nothing of them.
+func (m *MapOfMaps[K, M]) Inner() *M {
+	h := new(M)
+	if base, err := m.UntypedMap.part(h); err != nil || !m.UntypedMap.inner(base) {
+		return nil
 	}
-	buf := m.scratch.get()
-	defer m.scratch.put(buf)
-	setKey(&m.UntypedMap, buf, key)
-	return m.fail("update", km.Update(unsafe.Pointer(buf), inner, flags))
+	return h
+}
+
+// NewInner makes a map of the definition of the inner maps, to be stored with Put. The
+// map is the caller's: close it with Map().Close(), also when it is stored. NewInner fails
+// with [ErrNotLoaded] before Load and with [ErrClosed] after Close.
+func (m *MapOfMaps[K, M]) NewInner() (*M, error) {
+	h := new(M)
+	if err := m.UntypedMap.newInner(h); err != nil {
+		return nil, err
+	}
+	return h, nil
 }
 
 // Lookup returns a handle on the map under key. The handle is the caller's:
 // close it with Map().Close(). It fails with [ebpf.ErrKeyNotExist] when nothing
 // is stored under the key.
 func (m *MapOfMaps[K, M]) Lookup(key K) (*M, error) {
-	km, err := m.get()
-	if err != nil {
-		return nil, m.fail("lookup", err)
-	}
-	buf := m.scratch.get()
-	defer m.scratch.put(buf)
-	setKey(&m.UntypedMap, buf, key)
-	var inner *ebpf.Map
-	if err := km.Lookup(unsafe.Pointer(buf), &inner); err != nil {
-		return nil, m.fail("lookup", err)
-	}
 	h := new(M)
-	u, ok := any(h).(interface{ handle() *UntypedMap })
-	if !ok {
-		inner.Close()
-		return nil, m.fail("lookup", fmt.Errorf("%T is not a type of maps", *h))
+	if err := m.UntypedMap.lookupInner(unsafe.Pointer(&key), h); err != nil {
+		return nil, err
 	}
-	base := u.handle()
-	base.init(h, m.name)
-	if err := base.checkSizes(inner.KeySize(), inner.ValueSize()); err != nil {
-		inner.Close()
-		return nil, m.fail("lookup", err)
-	}
-	base.loaded.Store(inner)
 	return h, nil
 }
 
 // Delete removes what is stored under key. It fails with [ebpf.ErrKeyNotExist]
 // when that is nothing.
 func (m *MapOfMaps[K, M]) Delete(key K) error {
-	return deleteKey(&m.UntypedMap, &m.scratch, key)
+	return m.UntypedMap.deleteElement(unsafe.Pointer(&key))
 }
 
-// deleteKey removes a key from a map whose buffers hold keys only.
-func deleteKey[K any](m *UntypedMap, scratch *pool[K], key K) error {
-	km, err := m.get()
-	if err != nil {
-		return m.fail("delete", err)
+// part returns the part that all handles have of handle, which points to one on a map that
+// is inner to m. It is looked for by name, as a method that returns it would have to be
+// compiled for all types.
+func (m *UntypedMap) part(handle any) (*UntypedMap, error) {
+	if h, ok := handle.(*UntypedMap); ok {
+		return h, nil
 	}
-	buf := scratch.get()
-	defer scratch.put(buf)
-	setKey(m, buf, key)
-	return m.fail("delete", km.Delete(unsafe.Pointer(buf)))
+	if v := reflect.ValueOf(handle).Elem(); v.Kind() == reflect.Struct {
+		if part := v.FieldByName("UntypedMap"); part.IsValid() && part.CanAddr() {
+			if h, ok := part.Addr().Interface().(*UntypedMap); ok {
+				return h, nil
+			}
+		}
+	}
+	return nil, fmt.Errorf("%T is not a pointer to a type of maps", handle)
+}
+
+// sizeOf returns the size of a T, of which it makes none: a section may be large.
+func sizeOf[T any]() uintptr {
+	var t *T
+	return unsafe.Sizeof(*t)
 }
 
 // bytesOf returns the memory of a value. T must not contain Go pointers; the

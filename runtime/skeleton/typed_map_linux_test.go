@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -13,13 +14,16 @@ import (
 	"structs"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
 
+	"github.com/rules-bpf/rules_bpf/internal/image"
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/binding"
 )
 
 // counts is as generated code lays it out: padding in the middle and at the end,
@@ -33,11 +37,9 @@ type counts struct {
 	_       [4]byte
 }
 
-// inKernel makes the map that spec describes and returns handle for it.
-func inKernel[M any, P interface {
-	*M
-	handle() *UntypedMap
-}](t testing.TB, spec *ebpf.MapSpec) *M {
+// inKernel makes the map that spec describes and returns a handle for it, whose types have
+// the sizes of the map, and the given padding and inner types.
+func inKernel[M any](t testing.TB, spec *ebpf.MapSpec, more ...binding.MapTypes) *M {
 	t.Helper()
 	kerneltest.BPF(t)
 	km, err := ebpf.NewMap(spec)
@@ -46,12 +48,15 @@ func inKernel[M any, P interface {
 	}
 	t.Cleanup(func() { km.Close() })
 	m := new(M)
-	base := P(m).handle()
-	base.init(m, "test")
-	base.spec = spec
-	if err := base.checkSizes(spec.KeySize, spec.ValueSize); err != nil {
+	base, err := new(UntypedMap).part(m)
+	if err != nil {
 		t.Fatal(err)
 	}
+	types := binding.MapTypes{Key: spec.KeySize, Value: spec.ValueSize}
+	for _, m := range more {
+		types.Padding, types.Inner = m.Padding, m.Inner
+	}
+	base.init("test", types)
 	base.loaded.Store(km)
 	return m
 }
@@ -129,10 +134,10 @@ func TestMap(t *testing.T) {
 		if v, err := m.Lookup(77); err != nil || v != want[77] {
 			t.Errorf("%s: Lookup: %+v, %v", typ, v, err)
 		}
-		if err := m.Update(77, counts{}, ebpf.UpdateNoExist); !errors.Is(err, ebpf.ErrKeyExist) {
+		if err := m.Put(77, counts{}, ebpf.UpdateNoExist); !errors.Is(err, ebpf.ErrKeyExist) {
 			t.Errorf("%s: UpdateNoExist: %v", typ, err)
 		}
-		if err := m.Update(7777, counts{}, ebpf.UpdateExist); !errors.Is(err, ebpf.ErrKeyNotExist) {
+		if err := m.Put(7777, counts{}, ebpf.UpdateExist); !errors.Is(err, ebpf.ErrKeyNotExist) {
 			t.Errorf("%s: UpdateExist: %v", typ, err)
 		}
 		got := map[uint32]counts{}
@@ -145,7 +150,7 @@ func TestMap(t *testing.T) {
 		if !maps.Equal(got, want) {
 			t.Errorf("%s: All returned %d entries, want %d", typ, len(got), len(want))
 		}
-		if v, err := m.LookupAndDelete(3); errors.Is(err, ebpf.ErrNotSupported) {
+		if v, err := LookupAndDelete(m, 3); errors.Is(err, ebpf.ErrNotSupported) {
 			// Kernels before 5.14 have it for queues only.
 			if err := m.Delete(3); err != nil {
 				t.Errorf("%s: Delete: %v", typ, err)
@@ -215,6 +220,13 @@ func TestPerCPUMap(t *testing.T) {
 		}
 		if got, err := m.Lookup(2); err != nil || !slices.Equal(got, values) {
 			t.Errorf("%s: Lookup: %v, %v", typ, got, err)
+		}
+		got := make([][3]uint32, cpus+1)
+		if err := m.LookupInto(2, got); err != nil || !slices.Equal(got[:cpus], values) {
+			t.Errorf("%s: LookupInto: %v, %v", typ, got, err)
+		}
+		if err := m.LookupInto(2, got[:cpus-1]); err == nil || !strings.Contains(err.Error(), "possible CPUs") {
+			t.Errorf("%s: LookupInto a slice that is too short: %v", typ, err)
 		}
 		n := 0
 		for e, err := range m.All() {
@@ -286,7 +298,8 @@ func TestQueue(t *testing.T) {
 func TestMapOfMaps(t *testing.T) {
 	inner := &ebpf.MapSpec{Type: ebpf.Hash, KeySize: 4, ValueSize: 8, MaxEntries: 10}
 	for _, typ := range []ebpf.MapType{ebpf.HashOfMaps, ebpf.ArrayOfMaps} {
-		m := inKernel[MapOfMaps[uint32, Map[uint32, uint64]]](t, &ebpf.MapSpec{Type: typ, KeySize: 4, ValueSize: 4, MaxEntries: 4, InnerMap: inner})
+		spec := &ebpf.MapSpec{Type: typ, KeySize: 4, ValueSize: 4, MaxEntries: 4, InnerMap: inner}
+		m := inKernel[MapOfMaps[uint32, Map[uint32, uint64]]](t, spec, binding.MapTypes{Inner: &binding.MapTypes{Key: 4, Value: 8}})
 		one := inKernel[Map[uint32, uint64]](t, inner)
 		if err := m.Put(3, one.Map()); err != nil {
 			t.Fatal(err)
@@ -309,7 +322,7 @@ func TestMapOfMaps(t *testing.T) {
 			t.Error(err)
 		}
 
-		wrong := inKernel[MapOfMaps[uint32, Map[uint32, counts]]](t, m.Spec())
+		wrong := inKernel[MapOfMaps[uint32, Map[uint32, counts]]](t, spec, binding.MapTypes{Inner: &binding.MapTypes{Key: 4, Value: 24}})
 		if err := wrong.Put(0, one.Map()); err != nil {
 			t.Fatal(err)
 		}
@@ -329,6 +342,9 @@ type flow struct {
 	_     [4]byte
 }
 
+// flowTypes says where the padding is, as generated code does.
+var flowTypes = binding.MapTypes{Padding: []binding.Span{{Start: 1, End: 4}, {Start: 6, End: 8}, {Start: 10, End: 12}, {Start: 16, End: 20}}}
+
 type port struct {
 	_      structs.HostLayout
 	Number uint16
@@ -337,21 +353,13 @@ type port struct {
 
 // Padding in keys is zero, whatever was in the memory before.
 func TestKeyPadding(t *testing.T) {
-	m := inKernel[Map[flow, uint64]](t, &ebpf.MapSpec{Type: ebpf.Hash, KeySize: 20, ValueSize: 8, MaxEntries: 10})
+	m := inKernel[Map[flow, uint64]](t, &ebpf.MapSpec{Type: ebpf.Hash, KeySize: 20, ValueSize: 8, MaxEntries: 10}, flowTypes)
 	key := flow{Proto: 6, Ports: [2]port{{Number: 80}, {Number: 443}}, Addr: 0x01020304}
 	want := []byte{6, 0, 0, 0, 80, 0, 0, 0, 443 & 0xff, 443 >> 8, 0, 0, 4, 3, 2, 1, 0, 0, 0, 0}
 	dirty := func() {
-		for range 10 {
-			buf := new(entryBuffer[flow, uint64])
-			b := bytesOf(&buf.key)
-			for i := range b {
-				b[i] = 0xee
-			}
-			m.scratch.put(buf)
-		}
 		b := bytesOf(&key)
-		for _, gap := range m.keyGaps {
-			for i := gap.start; i < gap.end; i++ {
+		for _, gap := range flowTypes.Padding {
+			for i := gap.Start; i < gap.End; i++ {
 				b[i] = 0xdd
 			}
 		}
@@ -374,8 +382,8 @@ func TestKeyPadding(t *testing.T) {
 }
 
 func TestSizesAreChecked(t *testing.T) {
-	m := new(Map[uint32, counts])
-	m.init(m, "events")
+	m := new(UntypedMap)
+	m.init("events", binding.MapTypes{Key: 4, Value: 24})
 	if err := m.checkSizes(4, 24); err != nil {
 		t.Error(err)
 	}
@@ -384,6 +392,100 @@ func TestSizesAreChecked(t *testing.T) {
 			t.Errorf("sizes %v: %v", s, err)
 		}
 	}
+}
+
+// A map that was made of another type than declared can have elements of other sizes than the
+// memory that methods hand to the kernel.
+func TestChangedType(t *testing.T) {
+	typed := binding.MapTypes{Key: 4, Value: 8}
+	perCPU := func(name string) *ebpf.MapSpec {
+		return &ebpf.MapSpec{Name: name, Type: ebpf.PerCPUArray, KeySize: 4, ValueSize: 8, MaxEntries: 3}
+	}
+	devices := func(name string) *ebpf.MapSpec {
+		return &ebpf.MapSpec{Name: name, Type: ebpf.DevMap, KeySize: 4, ValueSize: 4, MaxEntries: 3}
+	}
+	o := newTestObject(t, []*ebpf.MapSpec{array("wider"), array("hash"), perCPU("narrower"), devices("devices"), devices("larger")})
+	defer o.Close()
+	for i, typ := range []ebpf.MapType{ebpf.PerCPUArray, ebpf.Hash, ebpf.Array, ebpf.DevMapHash, ebpf.Array} {
+		m := o.maps[i]
+		if i < 3 {
+			m.types = typed
+		}
+		if err := m.SetType(typ); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := o.maps[4].SetValueSize(64); err != nil {
+		t.Fatal(err)
+	}
+	library := new(UntypedMap)
+	if err := o.bindMap(mapDesc{Name: "wider", Handle: library, Types: typed}); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Load(); err != nil {
+		t.Fatal(err)
+	}
+	var key uint32
+	value := [16]uint64{15: 7}
+	for i, want := range []string{"type PerCPUArray, and the handle is for the declared type Array", "", "declared type PerCPUArray", "", "declared type DevMap"} {
+		m := o.maps[i]
+		err := m.putElement(unsafe.Pointer(&key), unsafe.Pointer(&value), nil)
+		if want == "" {
+			if i == 1 && err != nil {
+				t.Errorf("%s: %v", m.name, err)
+			}
+			continue
+		}
+		wantError(t, err, want)
+		wantError(t, m.lookupElement(unsafe.Pointer(&key), unsafe.Pointer(&value), nil), want)
+	}
+	wantError(t, library.lookupElement(unsafe.Pointer(&key), unsafe.Pointer(&value), nil), "declared type Array")
+	narrower := &PerCPUMap[uint32, uint64]{BaseMap{UntypedMap{of: o.maps[2], declared: ebpf.PerCPUArray, types: typed}}}
+	for _, err := range narrower.All() {
+		wantError(t, err, "declared type PerCPUArray")
+	}
+	_, err := PutPerCPUBatch(narrower, []uint32{0}, [][]uint64{{1}})
+	wantError(t, err, "declared type PerCPUArray")
+	for _, err := range LookupPerCPUBatches(narrower, 1) {
+		wantError(t, err, "declared type PerCPUArray")
+	}
+	if value != [16]uint64{15: 7} {
+		t.Errorf("the kernel has written %v", value)
+	}
+}
+
+// So can an inner map.
+func TestChangedInnerType(t *testing.T) {
+	kerneltest.BPF(t)
+	img := newTestImage(t, []*ebpf.MapSpec{{Name: "outer", Type: ebpf.HashOfMaps, KeySize: 4, ValueSize: 4, MaxEntries: 2}, array("inner")})
+	img.Maps[0].Inner, img.Maps[1].Kind = 1, image.InnerMap
+	o, err := openImage(img, describe(img))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	perCPU, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.PerCPUArray, KeySize: 4, ValueSize: 8, MaxEntries: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer perCPU.Close()
+	m := &MapOfMaps[uint32, Map[uint32, uint64]]{BaseMap{UntypedMap{of: o.maps[0], types: binding.MapTypes{Key: 4, Value: 4, Inner: &binding.MapTypes{Key: 4, Value: 8}}}}}
+	if err := m.UntypedMap.SetInner(perCPU); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Load(); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Put(1, perCPU); err != nil {
+		t.Fatal(err)
+	}
+	h, err := m.Lookup(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Map().Close()
+	_, err = h.Lookup(0)
+	wantError(t, err, "declared type Array")
 }
 
 func TestMapBeforeLoad(t *testing.T) {
@@ -399,7 +501,7 @@ func TestMapBeforeLoad(t *testing.T) {
 		return err
 	}
 	for i, err := range []error{
-		second(m.Lookup(1)), second(m.LookupAndDelete(1)), m.Put(1, 1), m.Delete(1),
+		second(m.Lookup(1)), second(LookupAndDelete(&m, 1)), m.Put(1, 1), m.Delete(1),
 		second(p.Lookup(1)), p.Put(1, nil), p.Delete(1),
 		q.Push(1, 0), second(q.Pop()), second(q.Peek()),
 		second(NewRingReader[uint32](&r)), second(NewPerfReader[uint32](&e, 4096)),
@@ -419,24 +521,62 @@ func TestMapBeforeLoad(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-func TestLookupDoesNotAllocate(t *testing.T) {
-	m := inKernel[Map[uint32, counts]](t, &ebpf.MapSpec{Type: ebpf.Hash, KeySize: 4, ValueSize: 24, MaxEntries: 1})
-	if err := m.Put(1, counts{Packets: 5}); err != nil {
-		t.Fatal(err)
-	}
-	if n := testing.AllocsPerRun(100, func() {
-		if v, err := m.Lookup(1); err != nil || v.Packets != 5 {
-			t.Fatal(v, err)
-		}
-	}); n != 0 {
-		t.Errorf("Lookup allocates %v times", n)
-	}
-	if n := testing.AllocsPerRun(100, func() {
-		if err := m.Put(1, counts{Packets: 5}); err != nil {
+// Neither what is there nor what is not there costs an allocation.
+func TestMapsDoNotAllocate(t *testing.T) {
+	hash := inKernel[Map[flow, counts]](t, &ebpf.MapSpec{Type: ebpf.Hash, KeySize: 20, ValueSize: 24, MaxEntries: 100}, flowTypes)
+	perCPU := inKernel[PerCPUMap[uint32, [3]uint32]](t, &ebpf.MapSpec{Type: ebpf.PerCPUHash, KeySize: 4, ValueSize: 12, MaxEntries: 10})
+	queue := inKernel[Queue[uint64]](t, &ebpf.MapSpec{Type: ebpf.Queue, ValueSize: 8, MaxEntries: 3})
+	devices := inKernel[DevMap](t, &ebpf.MapSpec{Type: ebpf.DevMap, KeySize: 4, ValueSize: 4, MaxEntries: 3})
+	here, absent := flow{Addr: 1}, flow{Addr: 2}
+	for i := range uint32(50) {
+		if err := hash.Put(flow{Addr: i, Proto: 17}, counts{}); err != nil {
 			t.Fatal(err)
 		}
-	}); n != 0 {
-		t.Errorf("Put allocates %v times", n)
+	}
+	values := make([][3]uint32, ebpf.MustPossibleCPU())
+	for _, c := range []struct {
+		name string
+		call func() error
+		want error
+	}{
+		{"Put", func() error { return hash.Put(here, counts{Packets: 5}) }, nil},
+		{"Put with a flag", func() error { return hash.Put(here, counts{Packets: 5}, ebpf.UpdateNoExist) }, ebpf.ErrKeyExist},
+		{"Put of an absent key", func() error { return hash.Put(absent, counts{}, ebpf.UpdateExist) }, ebpf.ErrKeyNotExist},
+		{"Lookup", func() error { return second(hash.Lookup(here)) }, nil},
+		{"Lookup of an absent key", func() error { return second(hash.Lookup(absent)) }, ebpf.ErrKeyNotExist},
+		{"Delete of an absent key", func() error { return hash.Delete(absent) }, ebpf.ErrKeyNotExist},
+		{"LookupAndDelete of an absent key", func() error { return second(LookupAndDelete(hash, absent)) }, ebpf.ErrKeyNotExist},
+		{"All", func() error {
+			n := 0
+			for e, err := range hash.All() {
+				if err != nil || e.Key.Addr > 50 {
+					return err
+				}
+				n++
+			}
+			if n < 50 {
+				return fmt.Errorf("%d entries", n)
+			}
+			return nil
+		}, nil},
+		{"Put of values for all CPUs", func() error { return perCPU.Put(1, values) }, nil},
+		{"LookupInto", func() error { return perCPU.LookupInto(1, values) }, nil},
+		{"LookupInto of an absent key", func() error { return perCPU.LookupInto(2, values) }, ebpf.ErrKeyNotExist},
+		{"Lookup of an absent key for all CPUs", func() error { return second(perCPU.Lookup(2)) }, ebpf.ErrKeyNotExist},
+		{"Pop", func() error { return errors.Join(queue.Push(1), second(queue.Peek()), second(queue.Pop())) }, nil},
+		{"Pop from an empty queue", func() error { return second(queue.Pop()) }, ebpf.ErrKeyNotExist},
+		{"Lookup of an absent device", func() error { return second(devices.Lookup(1)) }, ebpf.ErrKeyNotExist},
+	} {
+		if err := c.call(); !errors.Is(err, c.want) {
+			if errors.Is(err, ebpf.ErrNotSupported) {
+				continue // hashes have LookupAndDelete since Linux 5.14
+			}
+			t.Errorf("%s: %v, want %v", c.name, err, c.want)
+			continue
+		}
+		if n := testing.AllocsPerRun(100, func() { _ = c.call() }); n != 0 && !raceDetector {
+			t.Errorf("%s allocates %v times", c.name, n)
+		}
 	}
 }
 

@@ -97,13 +97,3 @@ func SetString(text []byte, s string) error {
 	clear(text[copy(text, s):])
 	return nil
 }
-
-// UnknownEnum is what the String method of a generated enum type returns for a
-// value that no constant has: Mode(7).
-func UnknownEnum[T ~int8 | ~int16 | ~int32 | ~int64 | ~uint8 | ~uint16 | ~uint32 | ~uint64](name string, value T) string {
-	number := strconv.FormatUint(uint64(value), 10)
-	if value < 0 {
-		number = strconv.FormatInt(int64(value), 10)
-	}
-	return name + "(" + number + ")"
-}

@@ -96,12 +96,3 @@ func TestUint128Memory(t *testing.T) {
 		t.Errorf("1 is % x", *b)
 	}
 }
-
-func TestUnknownEnum(t *testing.T) {
-	if got := skeleton.UnknownEnum("Mode", uint64(math.MaxUint64)); got != "Mode(18446744073709551615)" {
-		t.Error(got)
-	}
-	if got := skeleton.UnknownEnum("Mode", int8(-3)); got != "Mode(-3)" {
-		t.Error(got)
-	}
-}

@@ -20,7 +20,7 @@ const (
 	usdtIndexed
 )
 
-// usdtArg is where an argument of a static probe is: struct __bpf_usdt_arg_spec
+// usdtArg is where an argument of a USDT is: struct __bpf_usdt_arg_spec
 // of bpf/usdt.bpf.h.
 type usdtArg struct {
 	kind usdtArgKind
@@ -38,7 +38,7 @@ type usdtArg struct {
 // maxUSDTArgs is BPF_USDT_MAX_ARG_CNT of bpf/usdt.bpf.h.
 const maxUSDTArgs = 12
 
-// usdtArch is how the arguments of static probes are written on an architecture.
+// usdtArch is how the arguments of USDTs are written on an architecture.
 type usdtArch struct {
 	// operand parses what follows "size@".
 	operand func(s string, arg *usdtArg) error
@@ -52,7 +52,7 @@ var usdtArchs = map[string]usdtArch{
 	"arm64": {operandARM64, splitARM64},
 }
 
-// parseUSDTArgs parses the arguments of a static probe, as in the ELF note:
+// parseUSDTArgs parses the arguments of a USDT, as in the ELF note:
 // "-4@%eax 8@8(%rbp)". The format is that of the assembler's operands, with the
 // size in bytes in front, negative for a signed number.
 func parseUSDTArgs(goarch, s string) ([]usdtArg, error) {
@@ -88,10 +88,11 @@ func parseUSDTArgs(goarch, s string) ([]usdtArg, error) {
 	return args, nil
 }
 
-// pt_regs of x86-64 has one word per register, in this order.
-var amd64Regs = map[string]int{}
-
-func init() {
+// amd64Regs are the offsets of the registers in struct pt_regs of x86-64, which has one
+// word per register, in this order. Like the expressions below, they are made when the
+// first probe needs them, and not when a process starts.
+var amd64Regs = sync.OnceValue(func() map[string]int {
+	regs := make(map[string]int)
 	for i, names := range []string{
 		"r15 r15d r15w r15b",
 		"r14 r14d r14w r14b",
@@ -115,17 +116,22 @@ func init() {
 		"rsp esp sp spl",
 	} {
 		for name := range strings.FieldsSeq(names) {
-			amd64Regs[name] = 8 * i
+			regs[name] = 8 * i
 		}
 	}
-}
+	return regs
+})
 
 var (
 	errOperand = errors.New("is no operand of a kind that is known: a constant, a register, or memory that registers and a number point to")
 
-	amd64Memory = regexp.MustCompile(`^([-+]?(?:0x[0-9a-fA-F]+|[0-9]+))?\(%([a-z0-9]+)(?:, *%([a-z0-9]+)(?:, *([1248]))?)?\)$`)
-	arm64Memory = regexp.MustCompile(`^\[ *([a-z0-9]+) *(?:, *#?([-+]?(?:0x[0-9a-fA-F]+|[0-9]+)))? *\]$`)
+	amd64Memory = lazyRegexp(`^([-+]?(?:0x[0-9a-fA-F]+|[0-9]+))?\(%([a-z0-9]+)(?:, *%([a-z0-9]+)(?:, *([1248]))?)?\)$`)
+	arm64Memory = lazyRegexp(`^\[ *([a-z0-9]+) *(?:, *#?([-+]?(?:0x[0-9a-fA-F]+|[0-9]+)))? *\]$`)
 )
+
+func lazyRegexp(expr string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
+}
 
 // operandAMD64 parses an operand in the assembler's AT&T syntax.
 func operandAMD64(s string, arg *usdtArg) (err error) {
@@ -139,7 +145,7 @@ func operandAMD64(s string, arg *usdtArg) (err error) {
 		arg.reg, err = registerAMD64(name)
 		return err
 	}
-	m := amd64Memory.FindStringSubmatch(s)
+	m := amd64Memory().FindStringSubmatch(s)
 	if m == nil {
 		return errOperand
 	}
@@ -162,7 +168,7 @@ func operandAMD64(s string, arg *usdtArg) (err error) {
 }
 
 func registerAMD64(name string) (int, error) {
-	offset, ok := amd64Regs[name]
+	offset, ok := amd64Regs()[name]
 	if !ok {
 		return 0, fmt.Errorf("register %%%s is none that a program can read", name)
 	}
@@ -171,7 +177,7 @@ func registerAMD64(name string) (int, error) {
 
 // operandARM64 parses an operand such as 5, x0, w0, sp, [x0] and [sp, 16].
 func operandARM64(s string, arg *usdtArg) (err error) {
-	if m := arm64Memory.FindStringSubmatch(s); m != nil {
+	if m := arm64Memory().FindStringSubmatch(s); m != nil {
 		arg.kind = usdtMemory
 		if m[2] != "" {
 			if arg.value, err = parseConstant(m[2]); err != nil {

@@ -18,12 +18,14 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
+
+	"github.com/rules-bpf/rules_bpf/runtime/internal/kconfig"
 )
 
-// Static probes: the compiler puts a note into the ELF file for each place of a
-// probe, with the place's address, the address of a counter that says whether
-// anybody listens, and where the arguments are. Attaching is a uprobe at each
-// place, for which the kernel keeps the counter, and an entry in the map
+// USDTs: the compiler puts a note into the ELF file for each location of one, with the
+// location's address, the address of a semaphore, which counts who listens, and where
+// the arguments are. Attaching is a uprobe at each location, for which the kernel keeps
+// the semaphore, and an entry in the map
 // __bpf_usdt_specs of bpf/usdt.bpf.h, from which the program finds its
 // arguments. The format of the notes is SystemTap's; the maps and the sequence
 // are libbpf's.
@@ -38,7 +40,7 @@ const (
 	usdtNoteType    = 3
 )
 
-// usdtNote is one place of a static probe.
+// usdtNote is one location of a USDT.
 type usdtNote struct {
 	provider, name, args string
 	// addr is the address of the place, semaphore that of the counter or 0, as in
@@ -46,7 +48,7 @@ type usdtNote struct {
 	addr, semaphore uint64
 }
 
-// usdtNotes returns the places of all static probes of the file.
+// usdtNotes returns the locations of all USDTs of the file.
 func (f *userELF) usdtNotes() ([]usdtNote, error) {
 	sec := f.Section(usdtNoteSection)
 	if sec == nil {
@@ -177,8 +179,8 @@ func (f *userELF) places(provider, name string) ([]usdtPlace, error) {
 	return places, nil
 }
 
-// usdt attaches p to every place of a static probe.
-func (o *Object) usdt(p *Program, path, provider, name string, pid int) (link.Link, error) {
+// usdt attaches prog to every location of a USDT.
+func (o *Object) usdt(prog *ebpf.Program, path, provider, name string, opts USDTOptions) (link.Link, error) {
 	f, err := openUserELF(path)
 	if err != nil {
 		return nil, err
@@ -192,22 +194,18 @@ func (o *Object) usdt(p *Program, path, provider, name string, pid int) (link.Li
 	if specs == nil || ips == nil {
 		return nil, fmt.Errorf("the object has no maps %s and %s: include <bpf/usdt.bpf.h> in its source", usdtSpecMap, usdtIPMap)
 	}
-	cookies, err := virtualKconfig("LINUX_HAS_BPF_COOKIE")
+	cookies, err := kconfig.Virtual("LINUX_HAS_BPF_COOKIE")
 	if err != nil {
 		return nil, err
 	}
 	if cookies == 0 && f.Type == elf.ET_DYN {
-		if err := addressesIn(pid, f.path, places); err != nil {
+		if err := addressesIn(opts.PID, f.path, places); err != nil {
 			return nil, err
 		}
 	}
-	ex, err := link.OpenExecutable(f.path)
-	if err != nil {
-		return nil, err
-	}
-	a := &usdtAttacher{owner: o, specs: specs, ips: ips, byIP: cookies == 0}
+	a := &usdtAttacher{owner: o, specs: specs, ips: ips, byIP: cookies == 0, cookie: opts.Cookie}
 	for _, place := range places {
-		if err := a.add(ex, p.Program(), place, pid); err != nil {
+		if err := a.add(prog, f.path, place, opts.PID); err != nil {
 			err = fmt.Errorf("%s: static probe %s:%s: %w", f.path, provider, name, err)
 			return nil, errors.Join(err, closeAll(a.links), a.release())
 		}
@@ -275,27 +273,29 @@ type usdtAttacher struct {
 	specs, ips *UntypedMap
 	// byIP says that the kernel has no cookies: the program finds its arguments by
 	// the address.
-	byIP  bool
-	links []link.Link
-	ids   []uint32
-	keys  []uint64
+	byIP bool
+	// cookie is the user's.
+	cookie uint64
+	links  []link.Link
+	ids    []uint32
+	keys   []uint64
 }
 
-func (a *usdtAttacher) add(ex *link.Executable, prog *ebpf.Program, place usdtPlace, pid int) error {
+func (a *usdtAttacher) add(prog *ebpf.Program, path string, place usdtPlace, pid int) error {
 	id, err := a.spec(place.args)
 	if err != nil {
 		return err
 	}
-	opts := &link.UprobeOptions{Address: place.offset, RefCtrOffset: place.semaphore, PID: pid}
+	at := uprobePlace{path: path, offset: place.offset, semaphore: place.semaphore, pid: pid}
 	if a.byIP {
 		if err := a.ips.Map().Update(place.ip, id, ebpf.UpdateNoExist); err != nil {
-			return fmt.Errorf("map %s: %w: define BPF_USDT_MAX_IP_CNT above %d before the header, or attach one program only to each probe", usdtIPMap, err, a.ips.spec.MaxEntries)
+			return fmt.Errorf("map %s: %w: define BPF_USDT_MAX_IP_CNT above %d before the header, or attach one program only to each probe", usdtIPMap, err, a.ips.MaxEntries())
 		}
 		a.keys = append(a.keys, place.ip)
 	} else {
-		opts.Cookie = uint64(id)
+		at.cookie = uint64(id)
 	}
-	l, err := ex.Uprobe("", prog, opts)
+	l, err := uprobeAt(prog, at)
 	if err != nil {
 		return err
 	}
@@ -309,15 +309,23 @@ func (a *usdtAttacher) spec(args string) (uint32, error) {
 	if err != nil {
 		return 0, err
 	}
-	value, err := encodeUSDTSpec(a.specs.spec, parsed)
+	types, err := a.owner.types()
+	if err != nil {
+		return 0, fmt.Errorf("types of the object: %w", err)
+	}
+	typ, err := typeOf(types, a.specs.decl.ValueType)
+	if err != nil {
+		return 0, fmt.Errorf("map %s: %w", usdtSpecMap, err)
+	}
+	value, err := encodeUSDTSpec(typ, parsed, a.cookie)
 	if err != nil {
 		return 0, fmt.Errorf("map %s: %w: its source is another version of <bpf/usdt.bpf.h>", usdtSpecMap, err)
 	}
 	ids := &a.owner.usdtIDs
 	id, isNew := ids.take(string(value))
-	if id >= a.specs.spec.MaxEntries {
+	if id >= a.specs.MaxEntries() {
 		ids.drop(id)
-		return 0, fmt.Errorf("map %s is full: define BPF_USDT_MAX_SPEC_CNT above %d before including <bpf/usdt.bpf.h>", usdtSpecMap, a.specs.spec.MaxEntries)
+		return 0, fmt.Errorf("map %s is full: define BPF_USDT_MAX_SPEC_CNT above %d before including <bpf/usdt.bpf.h>", usdtSpecMap, a.specs.MaxEntries())
 	}
 	a.ids = append(a.ids, id)
 	if isNew {
@@ -332,7 +340,7 @@ func (a *usdtAttacher) spec(args string) (uint32, error) {
 func (a *usdtAttacher) release() error {
 	var errs []error
 	for _, ip := range a.keys {
-		errs = append(errs, a.ips.Map().Delete(ip))
+		errs = append(errs, a.forget(ip))
 	}
 	for _, id := range a.ids {
 		a.owner.usdtIDs.drop(id)
@@ -341,10 +349,24 @@ func (a *usdtAttacher) release() error {
 	return errors.Join(errs...)
 }
 
+// forget takes an address out of its map, which is gone when the skeleton is closed: the
+// link outlives it when the user has taken it out of its slot.
+func (a *usdtAttacher) forget(ip uint64) error {
+	m, err := a.ips.begin()
+	if errors.Is(err, ErrClosed) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer a.ips.end()
+	return m.Delete(ip)
+}
+
 // encodeUSDTSpec returns a struct __bpf_usdt_spec. Where its members are is in
 // the object's BTF: versions of libbpf differ.
-func encodeUSDTSpec(spec *ebpf.MapSpec, args []usdtArg) ([]byte, error) {
-	st, ok := btf.As[*btf.Struct](spec.Value)
+func encodeUSDTSpec(typ btf.Type, args []usdtArg, cookie uint64) ([]byte, error) {
+	st, ok := btf.As[*btf.Struct](typ)
 	if !ok {
 		return nil, errors.New("its values are no struct")
 	}
@@ -378,6 +400,9 @@ func encodeUSDTSpec(spec *ebpf.MapSpec, args []usdtArg) ([]byte, error) {
 		}
 	}
 	buf.set(st, 0, "arg_cnt", uint64(len(args)))
+	if cookie != 0 {
+		buf.set(st, 0, "usdt_cookie", cookie)
+	}
 	return buf.bytes, buf.err
 }
 
@@ -424,7 +449,7 @@ func (b *bitBuffer) set(st *btf.Struct, at uint32, name string, value uint64) {
 // addressesIn sets the addresses that the places have in the memory of a process.
 func addressesIn(pid int, path string, places []usdtPlace) error {
 	if pid == 0 {
-		return fmt.Errorf("%s: is position independent: before kernel 5.15 a static probe in it needs the process: call AttachUSDT with a pid", path)
+		return fmt.Errorf("%s: is position independent: before kernel 5.15 a static probe in it needs the process: give one with option PID", path)
 	}
 	file, err := os.Stat(path)
 	if err != nil {

@@ -35,7 +35,10 @@ var libraryDirs = map[string]string{
 // LD_LIBRARY_PATH, /usr/lib64, /usr/lib and the architecture's own; all else in
 // those of PATH, /usr/bin and /usr/sbin.
 func findFile(name string) (string, error) {
-	if strings.Contains(name, "/") {
+	switch {
+	case name == "":
+		return "", errors.New("the path is empty: name a program or a library")
+	case strings.Contains(name, "/"):
 		return name, nil
 	}
 	dirs, mode := filepath.SplitList(os.Getenv("PATH")), uint32(unix.R_OK|unix.X_OK)
@@ -118,13 +121,16 @@ func (f *userELF) functions() ([]elf.Symbol, error) {
 }
 
 // address returns the offset in the file of "symbol", "symbol+offset" or, for one
-// of several versions, "symbol@version". What follows a plus sign that is no
+// of several versions, "symbol@version". A number alone is the offset itself. What follows a plus sign that is no
 // number belongs to the name, as in C++'s operator+.
 //
 // Where several functions have the name, one that is global counts more than one
 // that is weak, and that more than one that is local; two of the same rank at
 // different places are an error, as with libbpf.
 func (f *userELF) address(target string) (offset uint64, hasOffset bool, err error) {
+	if offset, err := strconv.ParseUint(target, 0, 64); err == nil {
+		return f.codeOffset(offset)
+	}
 	name := target
 	var add uint64
 	if i := strings.LastIndexByte(target, '+'); i > 0 {
@@ -163,6 +169,16 @@ func (f *userELF) address(target string) (offset uint64, hasOffset bool, err err
 		return 0, false, fmt.Errorf("%s: function %q lies in no part of the file that is loaded", f.path, name)
 	}
 	return offset + add, add != 0, nil
+}
+
+// codeOffset returns an offset in the file, which must be one of code.
+func (f *userELF) codeOffset(offset uint64) (uint64, bool, error) {
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_LOAD && p.Flags&elf.PF_X != 0 && offset >= p.Off && offset-p.Off < p.Filesz {
+			return offset, false, nil
+		}
+	}
+	return 0, false, fmt.Errorf("%s: has no code at offset %#x", f.path, offset)
 }
 
 // namedBy says whether name, with or without a version, means s.

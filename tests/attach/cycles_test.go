@@ -197,7 +197,7 @@ func used(t *testing.T) usage {
 
 // Nothing is left of a skeleton after Close, while goroutines read its sections.
 func TestCycles(t *testing.T) {
-	kerneltest.Tracefs(t)
+	kerneltest.BPF(t)
 	// The current section for the readers, whatever state its skeleton is in.
 	var current atomic.Pointer[cycle.Bss]
 	done := make(chan struct{})

@@ -18,7 +18,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/tests/attach/progs/hooks"
 )
 
-func openHooks(t *testing.T, choose ...func(*hooks.Progs) *skeleton.Program) *hooks.Skeleton {
+func openHooks(t *testing.T, choose ...func(*hooks.Progs) *skeleton.BaseProgram) *hooks.Skeleton {
 	t.Helper()
 	kerneltest.BPF(t)
 	skel, err := hooks.Open()
@@ -35,7 +35,9 @@ func openHooks(t *testing.T, choose ...func(*hooks.Progs) *skeleton.Program) *ho
 	}
 	// The source fills the array with a program that most tests do not load.
 	if !skel.Progs.OnTail.Autoload() {
-		skel.Maps.Calls.Spec().Contents = nil
+		if err := skel.Maps.Calls.SetContents(nil); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return skel
 }
@@ -45,7 +47,7 @@ func openHooks(t *testing.T, choose ...func(*hooks.Progs) *skeleton.Program) *ho
 func mustLoadHooks(t *testing.T, skel *hooks.Skeleton, since string) {
 	t.Helper()
 	if older(t, since) {
-		t.Skip("needs kernel " + since)
+		t.Skip("needs a kernel with hooks of cgroups (" + since + ")")
 	}
 	err := skel.Load()
 	if errors.Is(err, unix.EPERM) {
@@ -56,9 +58,9 @@ func mustLoadHooks(t *testing.T, skel *hooks.Skeleton, since string) {
 	}
 }
 
-func onBind(p *hooks.Progs) *skeleton.Program    { return p.OnBind.Handle() }
-func onTail(p *hooks.Progs) *skeleton.Program    { return p.OnTail.Handle() }
-func inSession(p *hooks.Progs) *skeleton.Program { return p.InSession.Handle() }
+func onBind(p *hooks.Progs) *skeleton.BaseProgram    { return p.OnBind.Handle() }
+func onTail(p *hooks.Progs) *skeleton.BaseProgram    { return p.OnTail.Handle() }
+func inSession(p *hooks.Progs) *skeleton.BaseProgram { return p.InSession.Handle() }
 
 // bindSocket binds a socket of this process.
 func bindSocket(t *testing.T) {
@@ -77,7 +79,7 @@ func TestCgroupHook(t *testing.T) {
 	skel := openHooks(t, onBind, onTail)
 	skel.Rodata.Family = unix.AF_INET
 	mustLoadHooks(t, skel, "6.0")
-	if err := skel.Progs.OnBind.AttachCgroup(cgroup(t)); err != nil {
+	if _, err := skel.Progs.OnBind.AttachCgroup(cgroup(t), nil); err != nil {
 		t.Fatal(err)
 	}
 	bindSocket(t)
@@ -160,7 +162,7 @@ func TestSession(t *testing.T) {
 // The function may be one of a module.
 func TestSessionInModule(t *testing.T) {
 	if older(t, "7.0") {
-		t.Skip("needs kernel 7.0")
+		t.Skip("needs a kernel with sessions (7.0)")
 	}
 	// The kernel loads the module now, if that is not done.
 	pair := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "vebpf0"}, PeerName: "vebpf1"}
@@ -170,7 +172,7 @@ func TestSessionInModule(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = netlink.LinkDel(pair) })
-	skel := openHooks(t, func(p *hooks.Progs) *skeleton.Program { return p.OnModule.Handle() })
+	skel := openHooks(t, func(p *hooks.Progs) *skeleton.BaseProgram { return p.OnModule.Handle() })
 	mustLoadHooks(t, skel, "7.0")
 	if err := skel.Attach(); err != nil {
 		t.Fatal(err)
@@ -202,10 +204,12 @@ func TestSessionInModule(t *testing.T) {
 	}
 }
 
-// What Load does not load and what a change of Spec makes of it.
+// What Load does not load and what another target makes of it.
 func TestHookChosenBeforeLoad(t *testing.T) {
-	skel := openHooks(t, func(p *hooks.Progs) *skeleton.Program { return p.NoHook.Handle() })
-	skel.Progs.NoHook.Spec().AttachTo = "socket_bind"
+	skel := openHooks(t, func(p *hooks.Progs) *skeleton.BaseProgram { return p.NoHook.Handle() })
+	if err := skel.Progs.NoHook.SetTarget(nil, "socket_bind"); err != nil {
+		t.Fatal(err)
+	}
 	mustLoadHooks(t, skel, "6.0")
 	if skel.Progs.NoHook.Program() == nil {
 		t.Error("was not loaded")
@@ -219,9 +223,9 @@ func TestHookChosenBeforeLoad(t *testing.T) {
 func TestHookLog(t *testing.T) {
 	skel := openHooks(t, onBind)
 	if older(t, "6.0") {
-		t.Skip("needs kernel 6.0")
+		t.Skip("needs a kernel with hooks of cgroups (6.0)")
 	}
-	err := skel.LoadWithOptions(ebpf.CollectionOptions{Programs: ebpf.ProgramOptions{LogLevel: ebpf.LogLevelStats}})
+	err := skel.LoadWithOptions(skeleton.LoadOptions{LogLevel: ebpf.LogLevelStats})
 	if errors.Is(err, unix.EPERM) {
 		t.Skipf("needs a kernel that lets root attach lsm_cgroup: %v", err)
 	}
@@ -237,7 +241,7 @@ func TestHookLog(t *testing.T) {
 // and leaves nothing open.
 func TestHookErrors(t *testing.T) {
 	type P = *hooks.Progs
-	type K = *skeleton.Program
+	type K = *skeleton.BaseProgram
 	for _, test := range []struct {
 		name  string
 		since string
@@ -246,8 +250,8 @@ func TestHookErrors(t *testing.T) {
 		want     []string
 		rejected bool
 	}{
-		{"hook", "6.0", func(p P) K { return p.NoHook.Handle() }, []string{`program no_hook, SEC("?lsm_cgroup/no_such_hook")`, `the kernel has no hook "no_such_hook"`, "SetAutoload(false)"}, false},
-		{"function", "7.0", func(p P) K { return p.NoFunction.Handle() }, []string{`program no_function`, `function "no_such_function"`, "SetAutoload(false)"}, false},
+		{"hook", "6.0", func(p P) K { return p.NoHook.Handle() }, []string{`program no_hook, SEC("?lsm_cgroup/no_such_hook")`, "this kernel has no LSM hook no_such_hook", "SetAutoload(false)"}, false},
+		{"function", "7.0", func(p P) K { return p.NoFunction.Handle() }, []string{`program no_function`, "this kernel has no function no_such_function", "SetAutoload(false)"}, false},
 		{"kfunc", "6.0", func(p P) K { return p.MissingKfunc.Handle() }, []string{"program missing_kfunc", "kfunc no_such_kfunc", "__weak"}, false},
 		{"wrong kfunc", "6.2", func(p P) K { return p.WrongKfunc.Handle() }, []string{"program wrong_kfunc", "kfunc bpf_rcu_read_lock___wrong: has other parameters or results in the kernel: declare it as the kernel does"}, false},
 		{"symbol", "6.0", func(p P) K { return p.MissingSymbol.Handle() }, []string{"program missing_symbol", "ksym no_such_symbol", "__weak"}, false},
@@ -258,7 +262,7 @@ func TestHookErrors(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if older(t, test.since) {
-				t.Skip("needs kernel " + test.since)
+				t.Skip("needs a kernel with hooks of cgroups (" + test.since + ")")
 			}
 			skel := openHooks(t, test.prog, func(p P) K { return p.NotOnHook.Handle() })
 			// The first load makes what stays, such as the kernel's BTF.
@@ -294,7 +298,7 @@ func TestHookErrors(t *testing.T) {
 // When another program fails, those on hooks are not left behind.
 func TestHookAndAnotherFails(t *testing.T) {
 	kerneltest.BPF(t)
-	skel := openHooks(t, onBind, onTail, func(p *hooks.Progs) *skeleton.Program { return p.WrongSocket.Handle() })
+	skel := openHooks(t, onBind, onTail, func(p *hooks.Progs) *skeleton.BaseProgram { return p.WrongSocket.Handle() })
 	_ = skel.Load()
 	before := openFiles(t)
 	if err := skel.Load(); err == nil || !strings.Contains(err.Error(), "wrong_socket") {
@@ -319,9 +323,9 @@ func openFiles(t *testing.T) int {
 // On a kernel that does not know such programs, the error says since when there are
 // some, and not what else this kernel lacks.
 func TestHookTooNew(t *testing.T) {
-	for version, prog := range map[string]func(*hooks.Progs) *skeleton.Program{
-		"6.0": func(p *hooks.Progs) *skeleton.Program { return p.MissingKfunc.Handle() },
-		"7.0": func(p *hooks.Progs) *skeleton.Program { return p.NoFunction.Handle() },
+	for version, prog := range map[string]func(*hooks.Progs) *skeleton.BaseProgram{
+		"6.0": func(p *hooks.Progs) *skeleton.BaseProgram { return p.MissingKfunc.Handle() },
+		"7.0": func(p *hooks.Progs) *skeleton.BaseProgram { return p.NoFunction.Handle() },
 	} {
 		t.Run(version, func(t *testing.T) {
 			if !older(t, version) {

@@ -22,7 +22,7 @@ var sink uint64
 // three ways that there are: through the skeleton, with ebpf.Variable.Get, and
 // with a lookup in the section's map.
 func BenchmarkReadGlobal(b *testing.B) {
-	kerneltest.Tracefs(b)
+	kerneltest.BPF(b)
 	skel, err := lifecycle.Open()
 	if err != nil {
 		b.Fatal(err)

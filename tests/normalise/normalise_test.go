@@ -46,7 +46,7 @@ func load(t *testing.T, skel closer, err error) {
 }
 
 // run runs a program on a packet and returns its result.
-func run(t *testing.T, p *skeleton.Program) uint32 {
+func run(t *testing.T, p *skeleton.BaseProgram) uint32 {
 	t.Helper()
 	result, _, err := p.Test(make([]byte, 64))
 	if err != nil {
@@ -156,6 +156,48 @@ func TestKconfig(t *testing.T) {
 	}
 }
 
+// What is written before Load does not count, and what the options give does.
+func TestKconfigWritten(t *testing.T) {
+	kerneltest.BPF(t)
+	for _, c := range []struct {
+		given          string
+		hz, nobody     uint64
+		hostname, fail string
+	}{
+		{given: "CONFIG_HZ=77\n", hz: 77},
+		{given: "CONFIG_HZ=77\nCONFIG_NOBODY_HAS_THIS=5\nCONFIG_DEFAULT_HOSTNAME=\"test\"\n", hz: 77, nobody: 5, hostname: "test"},
+		{given: "CONFIG_HZ=77\n# CONFIG_NOBODY_HAS_THIS is not set\n", hz: 77},
+		{given: "CONFIG_NOBODY_HAS_THIS=five\n", fail: "CONFIG_NOBODY_HAS_THIS=five"},
+	} {
+		skel, err := kconfig.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer skel.Close()
+		k := skel.Kconfig
+		k.ConfigHz, k.ConfigNobodyHasThis, k.SomeDayThereIsThis, k.LinuxKernelVersion = 9, 9, true, 9
+		err = skel.LoadWithOptions(skeleton.LoadOptions{Kconfig: c.given})
+		if c.fail != "" {
+			if err == nil || !strings.Contains(err.Error(), c.fail) {
+				t.Errorf("%q: %v, want %q", c.given, err, c.fail)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatalf("%q: %v", c.given, err)
+		}
+		run(t, skel.Progs.Copy.Handle())
+		k = skel.Kconfig
+		b, d := skel.Bss, skel.Data
+		if b.Hz != c.hz || d.Nobody != c.nobody || d.SomeDay || b.Version == 9 || c.hostname != "" && skeleton.String(b.Hostname[:]) != c.hostname {
+			t.Errorf("%q: the program has CONFIG_HZ=%d, %d of nobody, %t some day, version %#x, host %q", c.given, b.Hz, d.Nobody, d.SomeDay, b.Version, b.Hostname)
+		}
+		if k.ConfigHz != b.Hz || k.ConfigNobodyHasThis != d.Nobody || k.SomeDayThereIsThis != d.SomeDay || k.LinuxKernelVersion != b.Version {
+			t.Errorf("%q: user space has %+v", c.given, *k)
+		}
+	}
+}
+
 func TestKconfigFile(t *testing.T) {
 	skel, err := kconfig.Open()
 	load(t, skel, err)
@@ -210,12 +252,12 @@ func TestMaps(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := slices.Repeat([]typedmaps.Stats{stats}, cpus)
-	inner, err := ebpf.NewMap(m.OfMaps.Spec().InnerMap)
+	inner, err := m.OfMaps.NewInner()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer inner.Close()
-	if err := m.OfMaps.Put(key, inner); err != nil {
+	defer inner.Map().Close()
+	if err := m.OfMaps.Put(key, inner.Map()); err != nil {
 		t.Fatal(err)
 	}
 	typedInner, err := m.OfMaps.Lookup(key)

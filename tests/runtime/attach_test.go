@@ -30,9 +30,9 @@ func (l *countingLink) Close() error {
 }
 
 // loadOne loads the program that choose returns, alone.
-func loadOne(t *testing.T, kind string, choose func(*attach.Progs) *skeleton.Program) *attach.Skeleton {
+func loadOne(t *testing.T, kind string, choose func(*attach.Progs) *skeleton.BaseProgram) *attach.Skeleton {
 	t.Helper()
-	kerneltest.Tracefs(t)
+	kerneltest.BPF(t)
 	skel, err := attach.Open()
 	if err != nil {
 		t.Fatal(err)
@@ -53,22 +53,22 @@ func loadOne(t *testing.T, kind string, choose func(*attach.Progs) *skeleton.Pro
 func TestAttachKinds(t *testing.T) {
 	for _, tc := range []struct {
 		kind  string
-		prog  func(*attach.Progs) *skeleton.Program
+		prog  func(*attach.Progs) *skeleton.BaseProgram
 		needs func(testing.TB)
 	}{
-		{"tp", func(p *attach.Progs) *skeleton.Program { return p.Tp.Handle() }, nil},
-		{"tracepoint", func(p *attach.Progs) *skeleton.Program { return p.Tracepoint.Handle() }, nil},
-		{"raw_tp", func(p *attach.Progs) *skeleton.Program { return p.RawTp.Handle() }, nil},
-		{"raw_tracepoint", func(p *attach.Progs) *skeleton.Program { return p.RawTracepoint.Handle() }, nil},
-		{"tp_btf", func(p *attach.Progs) *skeleton.Program { return p.TpBtf.Handle() }, nil},
-		{"kprobe", func(p *attach.Progs) *skeleton.Program { return p.Kprobe.Handle() }, kerneltest.Kprobes},
-		{"kprobe+offset", func(p *attach.Progs) *skeleton.Program { return p.KprobeOffset.Handle() }, kerneltest.Kprobes},
-		{"kretprobe", func(p *attach.Progs) *skeleton.Program { return p.Kretprobe.Handle() }, kerneltest.Kprobes},
-		{"fentry", func(p *attach.Progs) *skeleton.Program { return p.Fentry.Handle() }, nil},
-		{"fexit", func(p *attach.Progs) *skeleton.Program { return p.Fexit.Handle() }, nil},
-		{"uprobe", func(p *attach.Progs) *skeleton.Program { return p.Uprobe.Handle() }, libc},
-		{"uprobe.s", func(p *attach.Progs) *skeleton.Program { return p.UprobeS.Handle() }, sleepableUprobes},
-		{"uretprobe", func(p *attach.Progs) *skeleton.Program { return p.Uretprobe.Handle() }, libc},
+		{"tp", func(p *attach.Progs) *skeleton.BaseProgram { return p.Tp.Handle() }, nil},
+		{"tracepoint", func(p *attach.Progs) *skeleton.BaseProgram { return p.Tracepoint.Handle() }, nil},
+		{"raw_tp", func(p *attach.Progs) *skeleton.BaseProgram { return p.RawTp.Handle() }, nil},
+		{"raw_tracepoint", func(p *attach.Progs) *skeleton.BaseProgram { return p.RawTracepoint.Handle() }, nil},
+		{"tp_btf", func(p *attach.Progs) *skeleton.BaseProgram { return p.TpBtf.Handle() }, nil},
+		{"kprobe", func(p *attach.Progs) *skeleton.BaseProgram { return p.Kprobe.Handle() }, kerneltest.Kprobes},
+		{"kprobe+offset", func(p *attach.Progs) *skeleton.BaseProgram { return p.KprobeOffset.Handle() }, kerneltest.Kprobes},
+		{"kretprobe", func(p *attach.Progs) *skeleton.BaseProgram { return p.Kretprobe.Handle() }, kerneltest.Kprobes},
+		{"fentry", func(p *attach.Progs) *skeleton.BaseProgram { return p.Fentry.Handle() }, nil},
+		{"fexit", func(p *attach.Progs) *skeleton.BaseProgram { return p.Fexit.Handle() }, nil},
+		{"uprobe", func(p *attach.Progs) *skeleton.BaseProgram { return p.Uprobe.Handle() }, libc},
+		{"uprobe.s", func(p *attach.Progs) *skeleton.BaseProgram { return p.UprobeS.Handle() }, sleepableUprobes},
+		{"uretprobe", func(p *attach.Progs) *skeleton.BaseProgram { return p.Uretprobe.Handle() }, libc},
 	} {
 		t.Run(tc.kind, func(t *testing.T) {
 			if tc.needs != nil {
@@ -131,11 +131,11 @@ func forks(t *testing.T, skel *attach.Skeleton) uint64 {
 }
 
 func TestAttachWithoutTarget(t *testing.T) {
-	for name, prog := range map[string]func(*attach.Progs) *skeleton.Program{
-		"kprobe": func(p *attach.Progs) *skeleton.Program { return p.BareKprobe.Handle() },
-		"uprobe": func(p *attach.Progs) *skeleton.Program { return p.BareUprobe.Handle() },
-		"tp":     func(p *attach.Progs) *skeleton.Program { return p.BareTp.Handle() },
-		"raw_tp": func(p *attach.Progs) *skeleton.Program { return p.BareRawTp.Handle() },
+	for name, prog := range map[string]func(*attach.Progs) *skeleton.BaseProgram{
+		"kprobe": func(p *attach.Progs) *skeleton.BaseProgram { return p.BareKprobe.Handle() },
+		"uprobe": func(p *attach.Progs) *skeleton.BaseProgram { return p.BareUprobe.Handle() },
+		"tp":     func(p *attach.Progs) *skeleton.BaseProgram { return p.BareTp.Handle() },
+		"raw_tp": func(p *attach.Progs) *skeleton.BaseProgram { return p.BareRawTp.Handle() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			skel := loadOne(t, name, prog)
@@ -151,20 +151,20 @@ func TestAttachWithoutTarget(t *testing.T) {
 
 func TestAttachErrors(t *testing.T) {
 	for _, tc := range []struct {
-		prog func(*attach.Progs) *skeleton.Program
+		prog func(*attach.Progs) *skeleton.BaseProgram
 		want []string
 		is   error
 	}{
-		{func(p *attach.Progs) *skeleton.Program { return p.TpWithoutCategory.Handle() }, []string{"<category>/<name>"}, nil},
-		{func(p *attach.Progs) *skeleton.Program { return p.KprobeNowhere.Handle() }, []string{"no_such_function_in_any_kernel"}, nil},
-		{func(p *attach.Progs) *skeleton.Program { return p.KprobeBadOffset.Handle() }, []string{`"four" is not a number`}, nil},
-		{func(p *attach.Progs) *skeleton.Program { return p.KretprobeOffset.Handle() }, []string{"takes no offset"}, nil},
-		{func(p *attach.Progs) *skeleton.Program { return p.UprobeNowhere.Handle() }, []string{"/no/such/file"}, fs.ErrNotExist},
-		{func(p *attach.Progs) *skeleton.Program { return p.UprobeNoSymbol.Handle() }, []string{"no function \"no_such_function_in_any_library\""}, fs.ErrNotExist},
-		{func(p *attach.Progs) *skeleton.Program { return p.RawTpNowhere.Handle() }, []string{"no_such_tracepoint"}, nil},
+		{func(p *attach.Progs) *skeleton.BaseProgram { return p.TpWithoutCategory.Handle() }, []string{"<category>/<name>"}, nil},
+		{func(p *attach.Progs) *skeleton.BaseProgram { return p.KprobeNowhere.Handle() }, []string{"no_such_function_in_any_kernel"}, nil},
+		{func(p *attach.Progs) *skeleton.BaseProgram { return p.KprobeBadOffset.Handle() }, []string{`"four" is not a number`}, nil},
+		{func(p *attach.Progs) *skeleton.BaseProgram { return p.KretprobeOffset.Handle() }, []string{"takes no offset"}, nil},
+		{func(p *attach.Progs) *skeleton.BaseProgram { return p.UprobeNowhere.Handle() }, []string{"/no/such/file"}, fs.ErrNotExist},
+		{func(p *attach.Progs) *skeleton.BaseProgram { return p.UprobeNoSymbol.Handle() }, []string{"no function \"no_such_function_in_any_library\""}, fs.ErrNotExist},
+		{func(p *attach.Progs) *skeleton.BaseProgram { return p.RawTpNowhere.Handle() }, []string{"no_such_tracepoint"}, nil},
 	} {
 		var name string
-		skel := loadOne(t, "", func(p *attach.Progs) *skeleton.Program {
+		skel := loadOne(t, "", func(p *attach.Progs) *skeleton.BaseProgram {
 			name = tc.prog(p).Name()
 			return tc.prog(p)
 		})

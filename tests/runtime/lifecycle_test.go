@@ -40,7 +40,7 @@ func open(t testing.TB) *lifecycle.Skeleton {
 
 func mustLoad(t testing.TB, skel *lifecycle.Skeleton) {
 	t.Helper()
-	kerneltest.Tracefs(t)
+	kerneltest.BPF(t)
 	if err := skel.Load(); err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ func TestPointersOutliveSkeleton(t *testing.T) {
 // The collector runs all the time and nothing but pointers into the sections
 // is left of each skeleton, while the kernel writes to them.
 func TestGCStress(t *testing.T) {
-	kerneltest.Tracefs(t)
+	kerneltest.BPF(t)
 	var stop atomic.Bool
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -336,7 +336,7 @@ func TestLoadFails(t *testing.T) {
 	calls := &skel.Bss.Calls
 	*calls = 3
 	skel.Progs.CannotLoad.SetAutoload(true)
-	kerneltest.Tracefs(t)
+	kerneltest.BPF(t)
 	err := skel.Load()
 	var verr *ebpf.VerifierError
 	if !errors.As(err, &verr) || !strings.Contains(err.Error(), "cannot_load") {
@@ -362,7 +362,7 @@ func TestUnmappableSection(t *testing.T) {
 	defer skel.Close()
 	before := skel.DataLocked
 	before.Guarded = 77
-	kerneltest.Tracefs(t)
+	kerneltest.BPF(t)
 	if err := skel.Load(); err != nil {
 		t.Fatal(err)
 	}
@@ -385,7 +385,7 @@ func TestUnmappableSection(t *testing.T) {
 
 // Nothing stays behind, and readers are never disturbed.
 func TestNothingLeaks(t *testing.T) {
-	kerneltest.Tracefs(t)
+	kerneltest.BPF(t)
 	cycle := func() {
 		skel := open(t)
 		mustLoad(t, skel)

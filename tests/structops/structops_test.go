@@ -21,6 +21,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
 	"github.com/rules-bpf/rules_bpf/tests/structops/progs/foreign"
+	"github.com/rules-bpf/rules_bpf/tests/structops/progs/owned"
 	"github.com/rules-bpf/rules_bpf/tests/structops/progs/tables"
 )
 
@@ -39,15 +40,11 @@ func open(t testing.TB) *tables.Skeleton {
 	return skel
 }
 
-// cache has the types of the kernel for tests that load many times: without one, a
-// load reads them again when the garbage collector has run.
-var cache = btf.NewCache()
-
 // load loads a skeleton with maps that attach through links, and skips the test on
 // kernels without these.
 func load(t testing.TB, skel *tables.Skeleton) {
 	t.Helper()
-	err := skel.LoadWithOptions(ebpf.CollectionOptions{Cache: cache})
+	err := skel.Load()
 	kerneltest.StructOpsLinks(t, err)
 	if err != nil {
 		t.Fatal(err)
@@ -144,7 +141,7 @@ func programsOf(t testing.TB, m *ebpf.Map) map[string]ebpf.ProgramID {
 	return ids
 }
 
-func idOf(t testing.TB, p *skeleton.Program) ebpf.ProgramID {
+func idOf(t testing.TB, p *skeleton.BaseProgram) ebpf.ProgramID {
 	t.Helper()
 	if p.Program() == nil {
 		t.Fatalf("program %s is not loaded", p.Name())
@@ -187,8 +184,8 @@ func TestOpen(t *testing.T) {
 			t.Errorf("map %s: autocreate %t, autoattach %t", tt.m.Name(), tt.m.Autocreate(), tt.m.Autoattach())
 		}
 	}
-	if spec := skel.Maps.First.Spec(); spec.Type != ebpf.StructOpsMap || spec.Name != "first" {
-		t.Errorf("spec is %v", spec)
+	if m := skel.Maps.First; m.Type() != ebpf.StructOpsMap || m.Name() != "first" {
+		t.Errorf("map %s is of type %v", m.Name(), m.Type())
 	}
 }
 
@@ -290,7 +287,7 @@ func TestLinksNotSupported(t *testing.T) {
 
 // wantTable checks what a map has in the kernel: these programs and no others, and
 // the name.
-func wantTable(t *testing.T, m *skeleton.StructOpsMap, name string, progs map[string]*skeleton.Program) {
+func wantTable(t *testing.T, m *skeleton.StructOpsMap, name string, progs map[string]*skeleton.BaseProgram) {
 	t.Helper()
 	for member, id := range programsOf(t, m.Map()) {
 		if p := progs[member]; p != nil && id != idOf(t, p) {
@@ -336,11 +333,11 @@ func checkWiring(t *testing.T, i int) {
 	t.Helper()
 	skel := open(t)
 	skel.Maps.Optional.SetAutocreate(true)
-	first := map[string]*skeleton.Program{
+	first := map[string]*skeleton.BaseProgram{
 		"init": skel.Progs.FirstInit, "ssthresh": skel.Progs.FirstSsthresh,
 		"undo_cwnd": skel.Progs.FirstUndoCwnd, "cong_avoid": skel.Progs.FirstCongAvoid,
 	}
-	second := map[string]*skeleton.Program{
+	second := map[string]*skeleton.BaseProgram{
 		"init": skel.Progs.SecondInit, "ssthresh": skel.Progs.SecondSsthresh,
 		"undo_cwnd": skel.Progs.SecondUndoCwnd, "cong_avoid": skel.Progs.SecondCongAvoid,
 	}
@@ -354,7 +351,7 @@ func checkWiring(t *testing.T, i int) {
 	load(t, skel)
 	wantTable(t, skel.Maps.First, "ops_first", first)
 	wantTable(t, skel.Maps.Second, "ops_second", second)
-	wantTable(t, skel.Maps.Optional, "ops_optional", map[string]*skeleton.Program{
+	wantTable(t, skel.Maps.Optional, "ops_optional", map[string]*skeleton.BaseProgram{
 		"ssthresh": skel.Progs.V2Ssthresh, "undo_cwnd": skel.Progs.V2UndoCwnd, "cong_avoid": skel.Progs.V2CongAvoid,
 	})
 	if err := skel.Close(); err != nil {
@@ -368,11 +365,11 @@ func checkWiringWithoutLinks(t *testing.T, i int) {
 	skel := open(t)
 	withoutLinks(skel)
 	skel.Maps.OptionalOld.SetAutocreate(true)
-	third := map[string]*skeleton.Program{
+	third := map[string]*skeleton.BaseProgram{
 		"init": skel.Progs.ThirdInit, "ssthresh": skel.Progs.ThirdSsthresh,
 		"undo_cwnd": skel.Progs.ThirdUndoCwnd, "cong_avoid": skel.Progs.ThirdCongAvoid,
 	}
-	old := map[string]*skeleton.Program{
+	old := map[string]*skeleton.BaseProgram{
 		"ssthresh": skel.Progs.V2Ssthresh, "undo_cwnd": skel.Progs.V2UndoCwnd, "cong_avoid": skel.Progs.V2CongAvoid,
 	}
 	if i%2 == 1 {
@@ -449,6 +446,49 @@ func TestValues(t *testing.T) {
 	}
 }
 
+// A table that takes the place of the skeleton's gives it its values and programs.
+func TestReplacedTable(t *testing.T) {
+	skel := open(t)
+	only(skel)
+	table := skel.StructOps.First
+	mine := *table
+	if err := skeleton.SetString(mine.Name[:], "replaced"); err != nil {
+		t.Fatal(err)
+	}
+	mine.CongAvoid = skel.Progs.SpareCongAvoid
+	skel.StructOps.First = &mine
+	// One that is not created does not matter.
+	skel.StructOps.Second = nil
+	load(t, skel)
+	if skel.StructOps.First != table || table.CongAvoid != skel.Progs.SpareCongAvoid {
+		t.Error("the field does not point to the skeleton's table, or that has other programs")
+	}
+	if err := skel.Attach(); err != nil {
+		t.Fatal(err)
+	}
+	wantAvailable(t, "replaced")
+	wantGone(t, "ops_first")
+	kerneltest.Transfer(t, "replaced")
+	if atomic.LoadUint64(&skel.Bss.SpareCalls.CongAvoid) == 0 {
+		t.Error("its program was not used")
+	}
+}
+
+func TestTableSetToNil(t *testing.T) {
+	skel := open(t)
+	only(skel)
+	skel.StructOps.First = nil
+	err := skel.Load()
+	if err == nil {
+		t.Fatal("Load takes a table that is nil")
+	}
+	for _, want := range []string{"struct_ops map first: its field was set to nil", "SetAutocreate(false)"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in the error %v", want, err)
+		}
+	}
+}
+
 // An array is set element by element.
 func TestArray(t *testing.T) {
 	skel := open(t)
@@ -504,7 +544,7 @@ func TestPrograms(t *testing.T) {
 	skel.StructOps.Second.Init = skel.Progs.SpareInit
 	skel.StructOps.Second.Ssthresh = skel.Progs.FirstSsthresh
 	load(t, skel)
-	for _, p := range []*skeleton.Program{skel.Progs.FirstCongAvoid, skel.Progs.FirstInit, skel.Progs.SecondInit, skel.Progs.SecondSsthresh, skel.Progs.ThirdInit} {
+	for _, p := range []*skeleton.BaseProgram{skel.Progs.FirstCongAvoid, skel.Progs.FirstInit, skel.Progs.SecondInit, skel.Progs.SecondSsthresh, skel.Progs.ThirdInit} {
 		if p.Program() != nil {
 			t.Errorf("program %s is loaded, and no table has it", p.Name())
 		}
@@ -603,8 +643,8 @@ func TestWrongPrograms(t *testing.T) {
 		},
 		{
 			"reuse",
-			func(s *tables.Skeleton) { s.Maps.Third.Reuse(new(ebpf.Map)) },
-			[]string{"map third", "Reuse is not for it"},
+			func(s *tables.Skeleton) { _ = s.Maps.Third.Reuse(new(ebpf.Map)) },
+			[]string{"set reused map of map third", "a struct_ops map is as its table and the kernel say"},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -731,6 +771,82 @@ func TestManualAttach(t *testing.T) {
 	if _, err := skel.Maps.First.Attach(); !errors.Is(err, skeleton.ErrClosed) {
 		t.Errorf("Attach after Close gives %v", err)
 	}
+}
+
+// A program of tables is loaded when one of them is created, and attached when one of them
+// is, and its handle says so at every moment.
+func TestStateOfPrograms(t *testing.T) {
+	skel := open(t)
+	p := &skel.Progs
+	wantAutoload := func(when string, want map[*skeleton.BaseProgram]bool) {
+		t.Helper()
+		for prog, auto := range want {
+			if prog.Autoload() != auto {
+				t.Errorf("%s: autoload of %s is %t", when, prog.Name(), !auto)
+			}
+		}
+	}
+	wantAutoload("at first", map[*skeleton.BaseProgram]bool{p.FirstInit: true, p.ThirdInit: true, p.SpareInit: false, p.V2Ssthresh: false})
+	// As with libbpf, the tables decide.
+	if err := p.SpareInit.SetAutoload(true); err != nil {
+		t.Error(err)
+	}
+	withoutLinks(skel)
+	skel.StructOps.Third.Init = p.SpareInit
+	want := map[*skeleton.BaseProgram]bool{p.FirstInit: false, p.FirstCongAvoid: false, p.ThirdInit: false, p.SpareInit: true, p.ThirdCongAvoid: true}
+	wantAutoload("changed", want)
+	// A table of the user's own counts before Load takes it.
+	third := *skel.StructOps.Third
+	third.Init = nil
+	was := skel.StructOps.Third
+	skel.StructOps.Third = &third
+	wantAutoload("replaced", map[*skeleton.BaseProgram]bool{p.SpareInit: false, p.ThirdInit: false, p.ThirdCongAvoid: true})
+	skel.StructOps.Third = was
+
+	state := func(name string) skeleton.Attachment {
+		for _, a := range skel.Attachments() {
+			if a.Name == name {
+				return a
+			}
+		}
+		t.Fatalf("no attachment of %s", name)
+		return skeleton.Attachment{}
+	}
+	wantState := func(when, name string, want skeleton.AttachState, reason string) {
+		t.Helper()
+		if a := state(name); a.State != want || !strings.Contains(a.Reason, reason) || (want == skeleton.Attached) != (a.Reason == "") {
+			t.Errorf("%s: %v", when, a)
+		}
+	}
+	wantState("before Load", "spare_init", skeleton.NotLoaded, "not loaded")
+	if err := skel.Load(); err != nil {
+		t.Fatal(err)
+	}
+	wantAutoload("loaded", want)
+	for prog, auto := range want {
+		if (prog.Program() != nil) != auto {
+			t.Errorf("program %s was loaded: %t", prog.Name(), !auto)
+		}
+	}
+	wantState("loaded", "spare_init", skeleton.NotAttached, "belongs to struct_ops map third, which is what attaches: Attach was not called")
+	wantState("loaded", "first_init", skeleton.NotLoaded, "no struct_ops map that is created has it")
+	if err := skel.Attach(); err != nil {
+		t.Fatal(err)
+	}
+	wantState("attached", "spare_init", skeleton.Attached, "")
+	wantState("attached", "third_cong_avoid", skeleton.Attached, "")
+	wantState("attached", "third_init", skeleton.NotLoaded, "no struct_ops map that is created has it")
+	if err := skel.Detach(); err != nil {
+		t.Fatal(err)
+	}
+	wantState("detached", "spare_init", skeleton.NotAttached, "detached")
+	if err := skel.Maps.First.SetAutocreate(true); !errors.Is(err, skeleton.ErrLoaded) {
+		t.Errorf("SetAutocreate after Load: %v", err)
+	}
+	if err := skel.Close(); err != nil {
+		t.Fatal(err)
+	}
+	wantState("closed", "spare_init", skeleton.NotLoaded, skeleton.ErrClosed.Error())
 }
 
 // When one map cannot be attached, none is, nor is a program.
@@ -864,5 +980,21 @@ func TestNoLeaks(t *testing.T) {
 	}
 	if after := kerneltest.FDs(t); len(after) != len(before) {
 		t.Errorf("%d file descriptors before, %d after: %v", len(before), len(after), after)
+	}
+}
+
+// A pointer of the kernel's, as the module that owns a table, is refused by name before
+// anything is in the kernel.
+func TestPointerOfTheKernel(t *testing.T) {
+	kerneltest.BPF(t)
+	skel, err := owned.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer skel.Close()
+	err = skel.Load()
+	const want = `map owned, SEC(".struct_ops"): member owner: is 5, and a pointer in the kernel (struct module *), which only a module of the kernel may set: set it to zero`
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v does not contain %q", err, want)
 	}
 }

@@ -40,7 +40,7 @@ type object struct {
 	final
 	// filter is the program that calls the library with id, until extra is added
 	// besides.
-	filter    *skeleton.Program
+	filter    *skeleton.BaseProgram
 	id, extra int32
 	mode      int32
 	watch     *link.Link
@@ -177,6 +177,37 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+// A pointer that takes the place of one of the subskeleton's gives the variable its
+// value, in the place of the value of a struct that takes the place of the skeleton's.
+func TestReplacedPointers(t *testing.T) {
+	kerneltest.BPF(t)
+	skel, err := plain.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer skel.Close()
+	lib := openLibrary(t, skel)
+	limit := lib.Data.LimiterLimit
+	data := *skel.Data
+	skel.Data = &data
+	*lib.Data.LimiterMode = 100 // not in the new struct
+	lib.Data.LimiterLimit = &limiter.Limit{PerSecond: 55}
+
+	calls := lib.Bss.LimiterCalls
+	lib.Bss.LimiterCalls = nil
+	const want = "variable limiter_calls of a subskeleton: its field was set to nil"
+	if err := skel.Load(); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %q", err, want)
+	}
+	lib.Bss.LimiterCalls = calls
+	if err := skel.Load(); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "lib", lib.Data.LimiterLimit, limit)
+	equal(t, "limiter_limit", *limit, limiter.Limit{PerSecond: 55})
+	equal(t, "limiter_mode", *lib.Data.LimiterMode, data.LimiterMode)
+}
+
 // One package works with two objects at a time, each with memory of its own.
 func TestTwoObjects(t *testing.T) {
 	kerneltest.BPF(t)
@@ -221,13 +252,15 @@ func TestMaps(t *testing.T) {
 	if _, err := lib.Maps.LimiterUsage.Lookup(1); !errors.Is(err, skeleton.ErrNotLoaded) {
 		t.Errorf("lookup before Load: %v, want %v", err, skeleton.ErrNotLoaded)
 	}
-	lib.Maps.LimiterUsage.Spec().MaxEntries = 3
+	if err := lib.Maps.LimiterUsage.SetMaxEntries(3); err != nil {
+		t.Fatal(err)
+	}
 	if err := skel.Load(); err != nil {
 		t.Fatal(err)
 	}
 	equal(t, "map", lib.Maps.LimiterUsage.Map(), skel.Maps.LimiterUsage.Map())
 	equal(t, "max_entries", lib.Maps.LimiterUsage.Map().MaxEntries(), 3)
-	equal(t, "name", lib.Maps.LimiterUsage.Name(), "limiter_usage")
+	equal(t, "name", lib.Maps.LimiterUsage.UntypedMap.Name(), "limiter_usage")
 	if err := lib.Maps.AppCounts.Put(2, 7); err != nil {
 		t.Fatal(err)
 	}
@@ -247,10 +280,19 @@ func TestMapSizes(t *testing.T) {
 	}
 	defer skel.Close()
 	lib := openLibrary(t, skel)
-	lib.Maps.LimiterUsage.Spec().ValueSize = 24
-	lib.Maps.LimiterUsage.Spec().Value = nil
-	if err := skel.Load(); err == nil || !strings.Contains(err.Error(), "map limiter_usage: keys of 4 and values of 24 bytes do not fit the Go types") {
-		t.Errorf("got %v", err)
+	const want = "map limiter_usage: keys of 4 and values of 24 bytes do not fit the Go types"
+	if err := lib.Maps.LimiterUsage.UntypedMap.SetValueSize(24); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("SetValueSize: %v", err)
+	}
+	// Who has not looked at that error gets it here.
+	if err := skel.Load(); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("Load: %v", err)
+	}
+	if err := lib.Maps.LimiterUsage.UntypedMap.SetValueSize(lib.Maps.LimiterUsage.UntypedMap.ValueSize()); err != nil {
+		t.Fatal(err)
+	}
+	if err := skel.Load(); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -263,12 +305,17 @@ func TestReuse(t *testing.T) {
 	}
 	defer skel.Close()
 	lib := openLibrary(t, skel)
-	other, err := ebpf.NewMap(lib.Maps.AppCounts.Spec())
+	counts := &lib.Maps.AppCounts.UntypedMap
+	other, err := ebpf.NewMap(&ebpf.MapSpec{
+		Type: counts.Type(), KeySize: counts.KeySize(), ValueSize: counts.ValueSize(), MaxEntries: counts.MaxEntries(), Flags: counts.Flags(),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer other.Close()
-	lib.Maps.AppCounts.Reuse(other)
+	if err := counts.Reuse(other); err != nil {
+		t.Fatal(err)
+	}
 	if err := skel.Load(); err != nil {
 		t.Fatal(err)
 	}
@@ -450,8 +497,12 @@ func TestConcurrently(t *testing.T) {
 
 func TestClosed(t *testing.T) {
 	obj := openPlain(t)
+	lib := openLibrary(t, obj)
 	if err := obj.Close(); err != nil {
 		t.Fatal(err)
+	}
+	if _, err := lib.Maps.LimiterUsage.Lookup(1); !errors.Is(err, skeleton.ErrClosed) {
+		t.Errorf("Lookup: got %v, want %v", err, skeleton.ErrClosed)
 	}
 	if _, err := limiter.Open(obj); !errors.Is(err, skeleton.ErrClosed) {
 		t.Errorf("got %v, want %v", err, skeleton.ErrClosed)
@@ -465,7 +516,7 @@ func TestNoObject(t *testing.T) {
 	}{
 		{"no skeleton given", nil},
 		{"no skeleton given", (*plain.Skeleton)(nil)},
-		{"the skeleton is not open", new(plain.Skeleton)},
+		{"skeleton is not open", new(plain.Skeleton)},
 	} {
 		if _, err := limiter.Open(tc.obj); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("got %v, want %q", err, tc.want)

@@ -162,7 +162,7 @@ func floatFields(s *floats.Skeleton) []field {
 // object is what the skeletons have in common.
 type object struct {
 	load, close  func() error
-	write, check *skeleton.Program
+	write, check *skeleton.BaseProgram
 	fields       []field
 }
 
@@ -199,7 +199,7 @@ func (o *object) mustLoad(t *testing.T) {
 }
 
 // run runs a program in the kernel.
-func run(t *testing.T, prog *skeleton.Program) uint32 {
+func run(t *testing.T, prog *skeleton.BaseProgram) uint32 {
 	t.Helper()
 	result, _, err := prog.Test(make([]byte, 64))
 	if err != nil {

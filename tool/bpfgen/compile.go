@@ -32,11 +32,12 @@ func compile(flags *flag.FlagSet, args []string, std streams) error {
 
 	// Clang writes beside the output, so that a failure later on, or a clang that
 	// is killed, leaves no object that looks finished.
-	object, err := createBeside(*out)
+	target, err := newOutput(*out)
 	if err != nil {
 		return err
 	}
-	defer os.Remove(object)
+	defer target.discard()
+	object := target.temp
 	own := []string{"-o", object}
 	if *unused != "" {
 		own = append(own, "-MD", "-MF", object+".d")
@@ -58,7 +59,7 @@ func compile(flags *flag.FlagSet, args []string, std streams) error {
 			return err
 		}
 	}
-	return rename(object, *out)
+	return target.commit()
 }
 
 // runClang runs the compiler. Its messages are its own, and so is the status.

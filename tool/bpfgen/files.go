@@ -5,27 +5,61 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
-// writeFile writes a file as a whole or not at all.
-func writeFile(name string, data []byte) error {
-	tmp, err := createBeside(name)
-	if err != nil {
-		return err
-	}
-	// After the rename there is nothing left to remove.
-	defer os.Remove(tmp)
-	if err := os.WriteFile(tmp, data, 0o666); err != nil {
-		return inFile(name, err)
-	}
-	return rename(tmp, name)
+// output is a file that a subcommand writes. A regular one is there as a whole or
+// not at all: it is written beside its place, and renamed. What is no regular file
+// (a device, a pipe) is written into, as compilers do, and stays what it is.
+//
+// A symbolic link to a regular file, or to nothing, is replaced, as cc and go build
+// do: its target stays as it is. One to a device or a pipe is written through, and so
+// is one to an open file of this process (/dev/stdout, /dev/fd/3), whatever that is.
+type output struct {
+	name string
+	// temp is the file that holds the contents until they are complete.
+	temp string
+	// special says that temp is copied into what the name stands for, not renamed.
+	special bool
 }
 
-// createBeside makes an empty file with a name of its own in the folder of the
-// file called name, so that it can be renamed to it later.
-func createBeside(name string) (string, error) {
-	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*.tmp")
+// newOutput prepares to write the file called name. The caller writes to temp, then
+// calls commit, and discard in any case.
+func newOutput(name string) (*output, error) {
+	special, err := isSpecial(name)
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Dir(name)
+	if special {
+		// The folder may be /dev, where a file of ours has no business.
+		dir = os.TempDir()
+	}
+	temp, err := createTemp(dir, name)
+	return &output{name, temp, special}, err
+}
+
+// isSpecial reports whether an output is written into, and not replaced.
+func isSpecial(name string) (bool, error) {
+	if _, open := openDescriptor(name); open {
+		return true, nil
+	}
+	info, err := os.Stat(name)
+	if err != nil {
+		// Whatever is the matter with it shows when it is written.
+		return false, nil
+	}
+	if info.IsDir() {
+		return false, fmt.Errorf("%s: is a folder: give the name of a file", name)
+	}
+	return !info.Mode().IsRegular(), nil
+}
+
+// createTemp makes an empty file in the folder dir, with a name of its own after the
+// output called name.
+func createTemp(dir, name string) (string, error) {
+	f, err := os.CreateTemp(dir, filepath.Base(name)+".*.tmp")
 	if err != nil {
 		return "", inFile(name, err)
 	}
@@ -43,11 +77,95 @@ func createBeside(name string) (string, error) {
 	return f.Name(), nil
 }
 
-func rename(from, to string) error {
-	if err := os.Rename(from, to); err != nil {
-		return inFile(to, err)
+// commit makes what temp holds the contents of the output.
+func (o *output) commit() error {
+	if !o.special {
+		if err := os.Rename(o.temp, o.name); err != nil {
+			return inFile(o.name, err)
+		}
+		return nil
+	}
+	data, err := os.ReadFile(o.temp)
+	if err != nil {
+		return inFile(o.name, err)
+	}
+	return writeInto(o.name, data)
+}
+
+// discard removes what commit has not made the output.
+func (o *output) discard() { os.Remove(o.temp) }
+
+// writeFile writes a regular file as a whole or not at all, and anything else as it
+// can be written.
+func writeFile(name string, data []byte) error {
+	if special, err := isSpecial(name); err != nil {
+		return err
+	} else if special {
+		return writeInto(name, data)
+	}
+	o, err := newOutput(name)
+	if err != nil {
+		return err
+	}
+	defer o.discard()
+	if err := os.WriteFile(o.temp, data, 0o666); err != nil {
+		return inFile(name, err)
+	}
+	return o.commit()
+}
+
+// writeInto writes to what the name stands for, which is no regular file, or is open
+// already.
+func writeInto(name string, data []byte) error {
+	var f *os.File
+	// By its number: opening a descriptor by its name would start at the file's first
+	// byte again, and is not possible for a socket.
+	switch fd, _ := openDescriptor(name); fd {
+	case -1:
+		var err error
+		if f, err = os.OpenFile(name, os.O_WRONLY, 0); err != nil {
+			return inFile(name, err)
+		}
+		defer f.Close()
+	case 1:
+		f = os.Stdout
+	case 2:
+		f = os.Stderr
+	default:
+		f = os.NewFile(uintptr(fd), name)
+		defer f.Close()
+	}
+	if _, err := f.Write(data); err != nil {
+		return inFile(name, err)
 	}
 	return nil
+}
+
+// openDescriptor returns the number of the open file of this process that the name
+// stands for by way of symbolic links: that of /dev/stdout is 1 on Linux. It returns
+// -1 and false for any other name.
+func openDescriptor(name string) (int, bool) {
+	const maxLinks = 40 // as the kernel has it
+	for range maxLinks {
+		dir, err := filepath.EvalSymlinks(filepath.Dir(name))
+		if err != nil {
+			break
+		}
+		if abs, err := filepath.Abs(dir); err == nil && abs == fmt.Sprintf("/proc/%d/fd", os.Getpid()) {
+			if fd, err := strconv.Atoi(filepath.Base(name)); err == nil {
+				return fd, true
+			}
+		}
+		target, err := os.Readlink(name)
+		if err != nil {
+			break
+		}
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(dir, target)
+		}
+		name = target
+	}
+	return -1, false
 }
 
 // readLines returns the lines of a file, without their ends.

@@ -14,7 +14,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/tool/internal/skelgen"
 )
 
-func subskeleton(fs *flag.FlagSet, args []string, _ streams) error {
+func subskeleton(fs *flag.FlagSet, args []string, std streams) error {
 	pkg := fs.String("package", "", "name of the Go `package`")
 	out := fs.String("o", "", "`file` to write")
 	types := typesFlag(fs)
@@ -31,6 +31,8 @@ func subskeleton(fs *flag.FlagSet, args []string, _ streams) error {
 	if err != nil {
 		return err
 	}
+	std.warnLosses(fs.Arg(0), lib.Losses)
+	std.warn(fs.Arg(0), lib.AddressWarnings)
 	src, err := skelgen.Subskeleton(lib, skelgen.Options{Package: *pkg, Types: *types})
 	if err != nil {
 		return inFile(fs.Arg(0), err)

@@ -5,6 +5,7 @@
 //	bpfgen subskeleton -package ratelimit -o ratelimit.go ratelimit.o
 //	bpfgen check -object edge.bpf.o ratelimit.o
 //	bpfgen link -o edge.bpf.o edge.o ratelimit.o
+//	bpfgen image -o minimal.image minimal.bpf.o
 //	bpfgen compile -o minimal.bpf.o -- clang -target bpfel -g -O2 -c minimal.bpf.c
 //	bpfgen vmlinux -o vmlinux.h /sys/kernel/btf/vmlinux
 //	bpfgen modules -o modules.cpio -names veth,dummy /lib/modules/6.1/kernel/drivers/net/*.ko
@@ -14,7 +15,9 @@
 //
 // The exit status is 0 or 1 (compile: clang's), and errors are on stderr as
 // "file: symbol: what, and what to do". An output is written when all of it is
-// there, and never in part.
+// there, and never in part. One that is no regular file (/dev/stdout, a pipe, a
+// device) is written into; a symbolic link to a file is replaced, as cc and go build
+// do.
 package main
 
 import (
@@ -24,6 +27,8 @@ import (
 	"io"
 	"os"
 	"strings"
+
+	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
 )
 
 // command is a subcommand.
@@ -38,10 +43,11 @@ type command struct {
 
 func commands() []command {
 	return []command{
-		{"skeleton", "-package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... -o OUT.go OBJECT", "write the Go package of a BPF object", skeleton},
+		{"skeleton", "-package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go OBJECT", "write the Go package of a BPF object", skeleton},
 		{"subskeleton", "-package NAME [-type NAME]... -o OUT.go OBJECT...", "write the Go package of a BPF library", subskeleton},
 		{"check", "-object FINAL [-o STAMP] OBJECT...", "say whether an object has what a library in it needs", check},
-		{"link", "-o OUT.bpf.o [-partial] OBJECT...", "make one BPF object of several", link},
+		{"link", "-o OUT.bpf.o [-partial] [-allow-undefined PATTERN]... [-section NAME]... [-legacy-sections] [-strict-sections] OBJECT...", "make one BPF object of several", link},
+		{"image", "-o OUT.image [-elf] OBJECT", "write a BPF object in the form in which its Go package carries it", writeImage},
 		{"compile", "-o OUT.o [-inputs FILE -unused FILE] -- CLANG ARGUMENT...", "run clang, and list the headers that it did not read", compile},
 		{"vmlinux", "-o OUT.h [-types NAME,...] [-btf] [-base KERNEL] BTF", "write a C header, or a part, of the types that a kernel has", vmlinux},
 		{"modules", "-o OUT.cpio -names NAME,... FILE...", "pack kernel modules and what they depend on, for bpf_test to load", modules},
@@ -51,6 +57,21 @@ func commands() []command {
 // streams are where a program that a subcommand runs writes to.
 type streams struct {
 	stdout, stderr io.Writer
+}
+
+// warn writes warnings of a file to stderr: what was written is what was asked for, and
+// most likely not what was meant.
+func (s streams) warn(file string, warnings []string) {
+	for _, w := range warnings {
+		fmt.Fprintf(s.stderr, "bpfgen: warning: %s: %s\n", file, w)
+	}
+}
+
+// warnLosses writes warnings of what loaders leave out of a file.
+func (s streams) warnLosses(file string, losses []*bpfobj.Loss) {
+	for _, loss := range losses {
+		s.warn(file, []string{loss.Text})
+	}
 }
 
 // exitError ends the process with a status other than 1, and without a message:

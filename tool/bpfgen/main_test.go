@@ -6,11 +6,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf/btf"
 
+	"github.com/rules-bpf/rules_bpf/internal/image"
 	"github.com/rules-bpf/rules_bpf/tool/internal/objtest"
 )
 
@@ -96,7 +98,7 @@ func object() string {
 func TestHelp(t *testing.T) {
 	for _, args := range [][]string{{"help"}, {"-h"}, {"--help"}} {
 		out, errs, status := bpfgen(args...)
-		if status != 0 || errs != "" || !strings.Contains(out, "bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... -o OUT.go OBJECT") {
+		if status != 0 || errs != "" || !strings.Contains(out, "bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go OBJECT") {
 			t.Errorf("%q: status %d, stdout %q, stderr %q", args, status, out, errs)
 		}
 	}
@@ -126,11 +128,11 @@ func TestErrors(t *testing.T) {
 	}{
 		{"", "bpfgen: no subcommand given: see bpfgen help\n"},
 		{"frobnicate", "bpfgen: frobnicate: is not a subcommand: see bpfgen help\n"},
-		{"skeleton", "bpfgen: skeleton: flag -package is missing: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... -o OUT.go OBJECT\n"},
-		{"skeleton -package x", "bpfgen: skeleton: flag -o is missing: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... -o OUT.go OBJECT\n"},
-		{"skeleton -package x -o x.go", "bpfgen: skeleton: 0 objects given, want 1: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... -o OUT.go OBJECT\n"},
-		{"skeleton -package x -o x.go a.o b.o", "bpfgen: skeleton: 2 objects given, want 1: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... -o OUT.go OBJECT\n"},
-		{"skeleton -frob", "bpfgen: skeleton: flag provided but not defined: -frob: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... -o OUT.go OBJECT\n"},
+		{"skeleton", "bpfgen: skeleton: flag -package is missing: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go OBJECT\n"},
+		{"skeleton -package x", "bpfgen: skeleton: flag -o is missing: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go OBJECT\n"},
+		{"skeleton -package x -o x.go", "bpfgen: skeleton: 0 objects given, want 1: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go OBJECT\n"},
+		{"skeleton -package x -o x.go a.o b.o", "bpfgen: skeleton: 2 objects given, want 1: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go OBJECT\n"},
+		{"skeleton -frob", "bpfgen: skeleton: flag provided but not defined: -frob: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go OBJECT\n"},
 		{"skeleton -package func -o x.go x.bpf.o", "bpfgen: -package \"func\": is not a name for a Go package: use letters, digits and underscores, starting with a letter, and no Go keyword\n"},
 		{"skeleton -package _ -o x.go x.bpf.o", "bpfgen: -package \"_\": is not a name for a Go package: use letters, digits and underscores, starting with a letter, and no Go keyword\n"},
 		{"skeleton -package a/b -o x.go x.bpf.o", "bpfgen: -package \"a/b\": is not a name for a Go package: use letters, digits and underscores, starting with a letter, and no Go keyword\n"},
@@ -139,7 +141,7 @@ func TestErrors(t *testing.T) {
 		{"skeleton -package x -o x.go text.o", "bpfgen: text.o: not an ELF file: give an object file that clang made with -target bpf\n"},
 		{"skeleton -package x -o x.go ./two.bpf.o", "bpfgen: ./two.bpf.o: a: odd: an integer of 3 bytes is not supported" + remedy + "\nbpfgen: ./two.bpf.o: b: odd: an integer of 3 bytes is not supported" + remedy + "\n"},
 		{"skeleton -package x -type a -type b -o x.go x.bpf.o", missingType("a") + missingType("b")},
-		{"skeleton -package x -subskeleton y -o x.go x.bpf.o", "bpfgen: skeleton: invalid value \"y\" for flag -subskeleton: \"y\": want NAME=IMPORTPATH: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... -o OUT.go OBJECT\n"},
+		{"skeleton -package x -subskeleton y -o x.go x.bpf.o", "bpfgen: skeleton: invalid value \"y\" for flag -subskeleton: \"y\": want NAME=IMPORTPATH: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go OBJECT\n"},
 		{"skeleton -package x -subskeleton a=p -subskeleton b=p -o x.go x.bpf.o", "bpfgen: x.bpf.o: subskeleton p: the package is given twice: name it once\n"},
 		{"subskeleton", "bpfgen: subskeleton: flag -package is missing: usage: bpfgen subskeleton -package NAME [-type NAME]... -o OUT.go OBJECT...\n"},
 		{"subskeleton -package x -o x.go", "bpfgen: subskeleton: no object given: usage: bpfgen subskeleton -package NAME [-type NAME]... -o OUT.go OBJECT...\n"},
@@ -226,7 +228,7 @@ func TestLibrary(t *testing.T) {
 }
 
 func missingType(name string) string {
-	return "bpfgen: x.bpf.o: type " + name + ": is not in the object's BTF, which has a type only if a map, a global variable or a function uses it: declare \"struct " + name + " *unused __hidden;\", or correct the name (without struct, union or enum)\n"
+	return "bpfgen: x.bpf.o: type " + name + ": is not in the object's BTF, which has a type only if a map, a global variable or a function uses it: declare \"struct " + name + " *unused __hidden;\", or correct the name\n"
 }
 
 func TestSkeleton(t *testing.T) {
@@ -455,7 +457,7 @@ func TestLink(t *testing.T) {
 	}{
 		{[]string{"one.o", "two.o"}, "bpfgen: two.o: limit: is defined, and in one.o too: make one of them static or weak (__weak), or rename it\n"},
 		{[]string{"none.o"}, "bpfgen: none.o: no such file or directory\n"},
-		{nil, "bpfgen: link: no objects given: usage: bpfgen link -o OUT.bpf.o [-partial] OBJECT...\n"},
+		{nil, "bpfgen: link: no objects given: usage: bpfgen link -o OUT.bpf.o [-partial] [-allow-undefined PATTERN]... [-section NAME]... [-legacy-sections] [-strict-sections] OBJECT...\n"},
 	} {
 		if _, stderr, status := bpfgen(append([]string{"link", "-o", "bad.o"}, tt.args...)...); status != 1 || stderr != tt.want {
 			t.Errorf("%q: status %d, %q, want %q", tt.args, status, stderr, tt.want)
@@ -463,5 +465,67 @@ func TestLink(t *testing.T) {
 	}
 	if _, err := os.Stat("bad.o"); err == nil {
 		t.Error("a link that failed wrote its output")
+	}
+}
+
+// A name that is declared and defined nowhere is refused by a link, unless it is let
+// through by name, and in any case where Go is made of the object.
+func TestUndefined(t *testing.T) {
+	t.Chdir(t.TempDir())
+	compiled(t, "extern int hook_run(int x);\nextern int gone __attribute__((weak));\nSEC(\"tc\") int prog(void *c)\n{\n\treturn hook_run(1) + (&gone ? gone : 0);\n}")
+	line := func(name, remedy string) string {
+		return "bpfgen: " + name + ": is declared here (used at ./x.bpf.c:LINE), and no file defines it: " + remedy + "\n"
+	}
+	const (
+		linkRemedy     = "link the file that defines it too (with Bazel: add its bpf_library to deps), declare it __weak, __kconfig or __ksym, or let it through with -allow-undefined (allow_undefined) for a loader of your own"
+		weakRemedy     = "link the object, also if it is the only one (bpfgen link): a weak name that no file defines is 0 then"
+		skeletonRemedy = "link the object with the file that defines it (bpfgen link, or deps of a rule), or declare it __kconfig or __ksym: generated code fills in no other names"
+	)
+	number := regexp.MustCompile(`c:[0-9]+\)`)
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"link", "-o", "out.o", "x.o"}, line("x.o: hook_run", linkRemedy)},
+		{[]string{"link", "-o", "out.o", "-partial", "-allow-undefined", "hook_*", "x.o"}, "bpfgen: link: -allow-undefined is for a final link"},
+		{[]string{"link", "-o", "out.o", "-allow-undefined", "other", "-allow-undefined", "hook_*", "x.o"}, ""},
+		{[]string{"skeleton", "-package", "x", "-o", "x.go", "x.o"}, line("x.o: hook_run", skeletonRemedy) + line("x.o: gone", weakRemedy)},
+		{[]string{"skeleton", "-package", "x", "-o", "x.go", "out.o"}, line("out.o: hook_run", skeletonRemedy)},
+	} {
+		_, stderr, status := bpfgen(tt.args...)
+		stderr = strings.ReplaceAll(number.ReplaceAllString(stderr, "c:LINE)"), "./x.bpf.c", "x.bpf.c")
+		want := strings.ReplaceAll(tt.want, "./x.bpf.c", "x.bpf.c")
+		if (status == 0) != (want == "") || !strings.HasPrefix(stderr, want) {
+			t.Errorf("%q: status %d\n%swant\n%s", tt.args, status, stderr, want)
+		}
+	}
+}
+
+// An image has what the runtime reads, and the object file when that is asked for.
+func TestImage(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, "count.bpf.o", object())
+	if _, stderr, status := bpfgen("image", "-o", "plain", "count.bpf.o"); status != 0 {
+		t.Fatal(stderr)
+	}
+	if _, stderr, status := bpfgen("image", "-elf", "-o", "with", "count.bpf.o"); status != 0 {
+		t.Fatal(stderr)
+	}
+	for file, elf := range map[string]string{"plain": "", "with": object()} {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o, err := image.Decode(string(data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o.Name != "count" || len(o.Programs) == 0 || o.ELF != elf {
+			t.Errorf("%s: name %q, %d programs, ELF of %d bytes", file, o.Name, len(o.Programs), len(o.ELF))
+		}
+	}
+	write(t, "bad.bpf.o", "no ELF")
+	if _, stderr, status := bpfgen("image", "-o", "bad", "bad.bpf.o"); status != 1 || stderr != "bpfgen: bad.bpf.o: not an ELF file: give an object file that clang made with -target bpf\n" {
+		t.Errorf("status %d, %q", status, stderr)
 	}
 }

@@ -1,152 +1,159 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
+
+	"github.com/rules-bpf/rules_bpf/internal/differential"
+	"github.com/rules-bpf/rules_bpf/internal/differential/ours"
+	"github.com/rules-bpf/rules_bpf/internal/libbpf"
+	"github.com/rules-bpf/rules_bpf/tool/internal/imagegen"
 )
 
-// loads are the results of loading all objects.
+// loads are the results of loading objects with libbpf and with the runtime.
 type loads struct {
-	libbpf, skeleton, both int
-	missed                 []exception
+	version string // libbpf's
+	// objects are whole ones, programs those that were loaded one by one.
+	objects, programs counts
+	// differences have no line in the file of those that are accepted, and stale are the
+	// lines of it that no longer apply.
+	differences []exception
+	stale       []string
 }
 
-// loadAll loads every object that has a skeleton, by both loaders.
+// counts are of objects that libbpf loads, of those among them that the runtime loads too,
+// and for which the kernel then has the same, and of those that only the runtime loads.
+type counts struct {
+	libbpf, both, equal, ours int
+}
+
+func (n *counts) add(r *differential.Result) {
+	switch {
+	case r.Libbpf == nil:
+		n.libbpf++
+		if r.Ours == nil {
+			n.both++
+		}
+		if len(r.Differences) == 0 {
+			n.equal++
+		}
+	case r.Ours == nil:
+		n.ours++
+	}
+}
+
+// comparison loads objects.
+type comparison struct {
+	libbpf   differential.Side
+	accepted *differential.Accepted
+	// each says that the programs of an object that libbpf does not load are loaded one
+	// by one.
+	each  bool
+	loads *loads
+}
+
+// loadAll loads every object.
 func (c *corpus) loadAll() error {
-	driver, err := c.buildDriver()
+	directory, err := os.MkdirTemp("", "corpus")
 	if err != nil {
 		return err
 	}
-	for _, g := range c.packages {
-		object, err := filepath.Abs(g.object)
+	defer os.RemoveAll(directory)
+	program := filepath.Join(directory, "libbpf")
+	if err := libbpf.Build(program); err != nil {
+		return err
+	}
+	reference, err := libbpf.Open(program)
+	if err != nil {
+		return err
+	}
+	accepted, err := readAccepted(c.acceptedFile)
+	if err != nil {
+		return err
+	}
+	c.loads.version = reference.Version
+	run := &comparison{reference.Command, accepted, c.each, &c.loads}
+	var names []string
+	for _, object := range c.paths {
+		if err := run.object(object); err != nil {
+			return fmt.Errorf("%s: %w", object, err)
+		}
+		names = append(names, filepath.Base(object))
+	}
+	c.loads.stale = accepted.Stale(names)
+	return nil
+}
+
+func readAccepted(name string) (*differential.Accepted, error) {
+	var text []byte
+	if name != "" {
+		var err error
+		if text, err = os.ReadFile(name); err != nil {
+			return nil, err
+		}
+	}
+	release, err := differential.Release()
+	if err != nil {
+		return nil, err
+	}
+	accepted, err := differential.ParseAccepted(string(text), release)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return accepted, nil
+}
+
+// serveEnv makes this program the process that loads the object of its arguments, or one
+// program of it, with the runtime.
+const serveEnv = "CORPUS_SERVE"
+
+func command(object, program string) *exec.Cmd {
+	cmd := exec.Command("/proc/self/exe", object, program)
+	cmd.Env = append(os.Environ(), serveEnv+"=1")
+	return cmd
+}
+
+func serve(object, program string) error {
+	data, err := os.ReadFile(object)
+	if err != nil {
+		return err
+	}
+	built, err := imagegen.Build(filepath.Base(object), data)
+	if err != nil {
+		return ours.Refuse(err)
+	}
+	encoded, err := built.Encode()
+	if err != nil {
+		return ours.Refuse(err)
+	}
+	return ours.Serve(string(encoded), program)
+}
+
+func (c *comparison) object(object string) error {
+	r, err := differential.Object(c.libbpf, command, object, "")
+	if err != nil {
+		return err
+	}
+	c.loads.objects.add(r)
+	c.note(object, r.Differences)
+	if r.Libbpf == nil || !c.each {
+		return nil
+	}
+	for _, p := range r.Libbpf.Loaded.Programs {
+		r, err := differential.Object(c.libbpf, command, object, p.Name)
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: %w", p.Name, err)
 		}
-		byLibbpf := runDriver(driver, "libbpf", c.bpftool, object)
-		bySkeleton := runDriver(driver, "skeleton", g.pkg)
-		if errors.Is(byLibbpf, errDriver) || errors.Is(bySkeleton, errDriver) {
-			return errors.Join(byLibbpf, bySkeleton)
-		}
-		switch {
-		case byLibbpf == nil && bySkeleton == nil:
-			c.loads.libbpf++
-			c.loads.both++
-		case byLibbpf == nil:
-			c.loads.libbpf++
-			c.loads.missed = append(c.loads.missed, exception{g.object, bySkeleton})
-		case bySkeleton == nil:
-			c.loads.skeleton++
-		}
+		c.loads.programs.add(r)
+		c.note(object, r.Differences)
 	}
 	return nil
 }
 
-// errDriver is a failure of the driver itself, not of what it loads.
-var errDriver = errors.New("cannot prepare to load objects")
-
-// The exit statuses of the driver, by which errors are told apart.
-const (
-	driverUnfit   = 3
-	driverRefused = 4
-)
-
-func runDriver(driver string, args ...string) error {
-	out, err := exec.Command(driver, args...).CombinedOutput()
-	var exit *exec.ExitError
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &exit) && exit.ExitCode() != driverUnfit:
-		return errors.New(strings.TrimSpace(string(out)))
-	}
-	return fmt.Errorf("%w: %w: %s", errDriver, err, strings.TrimSpace(string(out)))
-}
-
-// buildDriver builds the program that loads one object, named by its arguments,
-// and returns its path.
-func (c *corpus) buildDriver() (string, error) {
-	folder := filepath.Join(c.module, "driver")
-	if err := os.Mkdir(folder, 0o755); err != nil {
-		return "", err
-	}
-	var imports, table strings.Builder
-	for _, g := range c.packages {
-		fmt.Fprintf(&imports, "\t%q\n", "corpus/"+g.pkg)
-		fmt.Fprintf(&table, "\t%[1]q: func() (object, error) { return %[1]s.Open() },\n", g.pkg)
-	}
-	src := fmt.Sprintf(driverSource, imports.String(), table.String(), driverUnfit, driverRefused)
-	if err := os.WriteFile(filepath.Join(folder, "main.go"), []byte(src), 0o644); err != nil {
-		return "", err
-	}
-	path := filepath.Join(c.module, "driver", "driver")
-	cmd := exec.Command("go", "build", "-mod=mod", "-o", path, "./driver")
-	cmd.Dir = c.module
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build: %w\n%s", err, out)
-	}
-	return path, nil
-}
-
-// driverSource is the program. Its mounts are those of a namespace that ends with
-// it; libbpf pins maps below /sys/fs/bpf, and bpftool programs where it is told to.
-const driverSource = `package main
-
-import (
-	"fmt"
-	"os"
-	"os/exec"
-	"runtime"
-
-	"golang.org/x/sys/unix"
-
-%s)
-
-type object interface {
-	Load() error
-	Close() error
-}
-
-var skeletons = map[string]func() (object, error){
-%s}
-
-func init() { runtime.LockOSThread() }
-
-func main() {
-	const bpffs = "/sys/fs/bpf"
-	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
-		exit(%[3]d, "needs root: unshare", err)
-	}
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		exit(%[3]d, "mount", err)
-	}
-	if err := unix.Mount("bpf", bpffs, "bpf", 0, ""); err != nil {
-		exit(%[3]d, "mount bpffs", err)
-	}
-	if os.Args[1] == "libbpf" {
-		cmd := exec.Command(os.Args[2], "prog", "loadall", os.Args[3], bpffs+"/programs")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			exit(%[4]d, string(out), err)
-		}
-		return
-	}
-	skel, err := skeletons[os.Args[2]]()
-	if err != nil {
-		exit(%[4]d, "", err)
-	}
-	if err := skel.Load(); err != nil {
-		exit(%[4]d, "", err)
-	}
-	if err := skel.Close(); err != nil {
-		exit(%[4]d, "", err)
+func (c *comparison) note(object string, differences []differential.Difference) {
+	for _, d := range c.accepted.Take(filepath.Base(object), differences) {
+		c.loads.differences = append(c.loads.differences, exception{object, fmt.Errorf("%s: %s", d.Of, d.Text)})
 	}
 }
-
-func exit(status int, what string, err error) {
-	fmt.Fprintln(os.Stderr, what, err)
-	os.Exit(status)
-}
-`

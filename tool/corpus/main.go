@@ -1,4 +1,4 @@
-// Command corpus generates a skeleton for every BPF object in a folder, and says
+// Command corpus generates a skeleton for every BPF object in a directory, and says
 // for how many that worked: a check of the generator against objects that its
 // authors did not think of, such as the kernel's selftests.
 //
@@ -13,10 +13,14 @@
 //
 // With -subskeleton, subskeletons are generated, as if each object were a library.
 //
-// With -load, which needs root, each skeleton is loaded into the running kernel,
-// and so is each object by bpftool, that is by libbpf. An object that only libbpf
-// loads is an exception too. Every load has a process and a mount of bpffs of its
-// own, so that what one pins or leaves behind is not there for the next.
+// With -load, which needs root, each object is loaded into the running kernel, with
+// libbpf and with the runtime, and what the kernel has of it then is compared: see package
+// differential. A difference is an exception too, and so is an object that only libbpf
+// loads. A file that -accepted names has lines "object program reason", one for each
+// difference that is none to mend; a line that no longer applies is an exception. With
+// -each, the programs of an object that libbpf does not load as a whole are loaded one by
+// one. Every load has a process and a mount of bpffs of its own, so that what one pins or
+// leaves behind is not there for the next.
 //
 // The command must run in this repository, whose runtime the generated code is
 // compiled against.
@@ -40,18 +44,26 @@ import (
 	"strings"
 
 	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
-	"github.com/rules-bpf/rules_bpf/tool/internal/normalise"
+	"github.com/rules-bpf/rules_bpf/tool/internal/imagegen"
 	"github.com/rules-bpf/rules_bpf/tool/internal/skelgen"
 )
 
 var arches = []string{"amd64", "arm64", "386", "arm", "s390x", "riscv64"}
 
 func main() {
-	dir := flag.String("dir", "", "folder of BPF objects (*.o), searched with its subfolders")
+	if os.Getenv(serveEnv) != "" {
+		if err := serve(os.Args[1], os.Args[2]); err != nil {
+			fatal(err)
+		}
+		return
+	}
+	dir := flag.String("dir", "", "directory of BPF objects (*.o), searched with its subdirectories")
 	bpftool := flag.String("bpftool", "bpftool", "bpftool to compare with, by name or path; none when empty")
 	build := flag.Bool("build", false, "run go build and go vet on the generated packages too")
 	sub := flag.Bool("subskeleton", false, "generate subskeletons, as if each object were a library")
-	load := flag.Bool("load", false, "load the skeletons into the running kernel too")
+	load := flag.Bool("load", false, "load the objects into the running kernel, with libbpf and with the runtime, and compare")
+	accepted := flag.String("accepted", "", "file of differences between the two that have a reason")
+	each := flag.Bool("each", false, "load the programs of what libbpf does not load one by one")
 	flag.Parse()
 	// Under bazel run, names are relative to where the user is.
 	if wd := os.Getenv("BUILD_WORKING_DIRECTORY"); wd != "" {
@@ -60,7 +72,7 @@ func main() {
 		}
 	}
 	if *dir == "" || flag.NArg() > 0 {
-		fatal(errors.New("usage: corpus -dir FOLDER [-build] [-load] [-subskeleton] [-bpftool NAME]"))
+		fatal(errors.New("usage: corpus -dir FOLDER [-build] [-load [-accepted FILE] [-each]] [-subskeleton] [-bpftool NAME]"))
 	}
 	if *load && *sub {
 		fatal(errors.New("-load and -subskeleton: a subskeleton is not loaded, but opened in an object"))
@@ -73,17 +85,14 @@ func main() {
 	if path, err := exec.LookPath(*bpftool); err == nil {
 		c.bpftool = path
 	}
-	if *load && c.bpftool == "" {
-		fatal(fmt.Errorf("%s: not found, and -load compares with it: install bpftool, or name it with -bpftool", *bpftool))
-	}
-	if *build || *load {
+	if *build {
 		module, err := newModule()
 		if err != nil {
 			fatal(err)
 		}
 		c.module = module
 	}
-	c.vet, c.load = *build, *load
+	c.load, c.acceptedFile, c.each = *load, *accepted, *each
 	err := c.run(*dir)
 	// Not deferred: os.Exit does not run what is.
 	err = errors.Join(err, os.RemoveAll(c.module))
@@ -100,7 +109,7 @@ func fatal(err error) {
 	os.Exit(1)
 }
 
-// cache is an importer that remembers: finding a package's folder takes a run of
+// cache is an importer that remembers: finding a package's directory takes a run of
 // the go command each time.
 type cache struct {
 	types.Importer
@@ -123,15 +132,16 @@ type corpus struct {
 	fset     *token.FileSet
 	importer types.Importer
 	bpftool  string // path, empty when there is none
-	module   string // folder of the generated packages, empty when they are not kept
+	module   string // directory of the generated packages, empty when they are not kept
 
 	// kind is what is generated, as bpftool calls it.
 	kind     string
 	generate func(pkg, name string, data []byte) ([]byte, error)
 
-	// vet and load say what to do with the packages.
-	vet, load bool
-	packages  []generated
+	// load says that the objects are loaded, and each that programs are one by one.
+	load, each   bool
+	acceptedFile string
+	paths        []string // of the objects
 
 	objects, bpftoolMade, made, checked int
 
@@ -140,11 +150,6 @@ type corpus struct {
 	exceptions, neither []exception
 	buildOutput         string
 	loads               loads
-}
-
-// generated is an object with the name of the package of its skeleton.
-type generated struct {
-	object, pkg string
 }
 
 type exception struct {
@@ -165,7 +170,7 @@ func (c *corpus) run(dir string) error {
 	if c.objects == 0 {
 		return fmt.Errorf("%s: has no file *.o", dir)
 	}
-	if c.vet {
+	if c.module != "" {
 		c.buildOutput = c.build()
 	}
 	if c.load {
@@ -181,6 +186,7 @@ func (c *corpus) object(path string) error {
 	}
 	pkg := fmt.Sprintf("p%d", c.objects)
 	c.objects++
+	c.paths = append(c.paths, path)
 	byBpftool := false
 	if c.bpftool != "" {
 		byBpftool = exec.Command(c.bpftool, "gen", c.kind, path, "name", "obj").Run() == nil
@@ -206,12 +212,11 @@ func (c *corpus) object(path string) error {
 	if c.module == "" {
 		return nil
 	}
-	c.packages = append(c.packages, generated{path, pkg})
-	folder := filepath.Join(c.module, pkg)
-	if err := os.Mkdir(folder, 0o755); err != nil {
+	directory := filepath.Join(c.module, pkg)
+	if err := os.Mkdir(directory, 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(folder, pkg+".go"), src, 0o644)
+	return os.WriteFile(filepath.Join(directory, pkg+".go"), src, 0o644)
 }
 
 func generate(pkg, name string, data []byte) ([]byte, error) {
@@ -219,7 +224,7 @@ func generate(pkg, name string, data []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	loaded, err := normalise.Bytes(data)
+	loaded, err := imagegen.Build(name, data)
 	if err != nil {
 		return nil, err
 	}
@@ -306,13 +311,14 @@ func (c *corpus) report(w io.Writer) bool {
 	}
 	fmt.Fprintf(w, "%5d %ss made by bpfgen\n", c.made, c.kind)
 	fmt.Fprintf(w, "%5d of them type-check for %s\n", c.checked, strings.Join(arches, ", "))
-	if c.vet && c.buildOutput == "" {
+	if c.module != "" && c.buildOutput == "" {
 		fmt.Fprintf(w, "%5d of them pass go build and go vet\n", c.checked)
 	}
 	if c.load {
-		fmt.Fprintf(w, "%5d objects loaded by libbpf\n", c.loads.libbpf)
-		fmt.Fprintf(w, "%5d of them loaded through their skeletons\n", c.loads.both)
-		fmt.Fprintf(w, "%5d objects loaded through their skeletons only\n", c.loads.skeleton)
+		c.loads.objects.report(w, "objects", c.loads.version)
+		if c.each {
+			c.loads.programs.report(w, "programs of other objects", c.loads.version)
+		}
 	}
 	list := func(title string, exceptions []exception) {
 		if len(exceptions) == 0 {
@@ -324,10 +330,20 @@ func (c *corpus) report(w io.Writer) bool {
 		}
 	}
 	list("exceptions", c.exceptions)
-	list("objects that libbpf loads and their skeletons do not", c.loads.missed)
+	list("differences to libbpf", c.loads.differences)
 	list("objects that bpftool does not take either", c.neither)
 	if c.buildOutput != "" {
 		fmt.Fprintf(w, "\n%s", c.buildOutput)
 	}
-	return len(c.exceptions) == 0 && len(c.loads.missed) == 0 && c.buildOutput == ""
+	for _, line := range c.loads.stale {
+		fmt.Fprintf(w, "%s: %s: there is no such difference\n", c.acceptedFile, line)
+	}
+	return len(c.exceptions) == 0 && len(c.loads.differences) == 0 && len(c.loads.stale) == 0 && c.buildOutput == ""
+}
+
+func (n *counts) report(w io.Writer, what, version string) {
+	fmt.Fprintf(w, "%5d %s loaded by libbpf %s\n", n.libbpf, what, version)
+	fmt.Fprintf(w, "%5d of them loaded by the runtime too\n", n.both)
+	fmt.Fprintf(w, "%5d of these without a difference\n", n.equal)
+	fmt.Fprintf(w, "%5d %s loaded by the runtime only\n", n.ours, what)
 }

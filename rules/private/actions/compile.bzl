@@ -153,11 +153,15 @@ def prepare_compile(
         add_include_dirs(clang_args, "-isystem", context_dirs(_system_includes(dep), hdrs_of_dep))
 
     # As the headers of a system, whose warnings are not for the user.
-    add_include_dirs(clang_args, "-isystem", context_dirs(
-        toolchain.libbpf.includes.to_list() + _system_includes(toolchain.libbpf),
+    libbpf_includes = toolchain.libbpf.includes.to_list() + _system_includes(toolchain.libbpf)
+    add_include_dirs(clang_args, "-isystem", context_dirs(libbpf_includes, libbpf_headers))
+    add_include_dirs(clang_args, "-isystem", [include_dir(directory.path) for directory in directories])
+
+    # Last of all, for files that say bpf_helpers.h without bpf/ before it.
+    add_include_dirs(clang_args, "-idirafter", context_dirs(
+        [path + "/bpf" for path in libbpf_includes],
         libbpf_headers,
     ))
-    add_include_dirs(clang_args, "-isystem", [include_dir(directory.path) for directory in directories])
     clang_args.add_all(copts)
 
     return struct(

@@ -1,6 +1,6 @@
 """The action BpfLink: from relocatable objects to a final one."""
 
-def link(actions, *, label, toolchain, objects, output):
+def link(actions, *, label, toolchain, objects, output, section_args, allow_undefined = []):
     """Links objects.
 
     Args:
@@ -9,13 +9,17 @@ def link(actions, *, label, toolchain, objects, output):
       toolchain: BpfToolchainInfo.
       objects: depset of File, the objects in the order in which they are linked.
       output: File, the object to write.
+      section_args: list of string, the flags that say which sections programs may be in.
+      allow_undefined: list of patterns, of names that may stay undefined.
 
     Returns:
       output.
     """
     args = actions.args()
     args.add("link")
+    args.add_all(section_args)
     args.add("-o", output)
+    args.add_all(allow_undefined, before_each = "-allow-undefined")
 
     inputs_args = actions.args()
     inputs_args.set_param_file_format("multiline")

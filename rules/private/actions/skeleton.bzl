@@ -1,6 +1,6 @@
 """The actions BpfSkeleton and BpfSubskeleton: from BPF objects to a Go file."""
 
-def generate_skeleton(actions, *, label, toolchain, object, package, types, subskeletons, output):
+def generate_skeleton(actions, *, label, toolchain, object, package, types, subskeletons, section_args, linked, embed_elf, output):
     """Generates the Go file of an object.
 
     Args:
@@ -11,6 +11,10 @@ def generate_skeleton(actions, *, label, toolchain, object, package, types, subs
       package: name of the Go package.
       types: names of C types to declare in Go besides those of maps and variables.
       subskeletons: list of BpfSubskeletonInfo, of libraries that the object holds.
+      section_args: list of string, the flags that say which sections programs may be in.
+      linked: whether the target linked the object itself. What BpfLink warned of is not said
+          again then.
+      embed_elf: whether the Go file has the object file too.
       output: File, the Go file to write.
     """
     args = actions.args()
@@ -21,6 +25,11 @@ def generate_skeleton(actions, *, label, toolchain, object, package, types, subs
         ["{}={}".format(sub.package, sub.importpath) for sub in subskeletons],
         before_each = "-subskeleton",
     )
+    args.add_all(section_args)
+    if linked:
+        args.add("-linked")
+    if embed_elf:
+        args.add("-elf")
     args.add("-o", output)
     args.add(object)
     actions.run(

@@ -68,12 +68,12 @@ def _actions_test_impl(ctx):
     # Assert: link
     object = "{}/{}/full.bpf.o".format(bin, package)
     compiled = "{}/{}/_bpf_objs/full/prog.bpf.o".format(bin, package)
-    asserts.equals(env, ["link", "-o", object, compiled], link.argv[1:])
+    asserts.equals(env, ["link", "-section=*", "-o", object, compiled], link.argv[1:])
     asserts.true(env, compiled in [f.path for f in compile.outputs.to_list()], "what is compiled is linked")
 
     # Assert: skeleton
     source = "{}/{}/full_/full_skel.go".format(bin, package)
-    asserts.equals(env, ["skeleton", "-package", "pkgname", "-type", "event", "-type", "config", "-o", source, object], skeleton.argv[1:])
+    asserts.equals(env, ["skeleton", "-package", "pkgname", "-type", "event", "-type", "config", "-section=mine/*", "-legacy-sections", "-linked", "-o", source, object], skeleton.argv[1:])
     asserts.equals(env, [source], [f.path for f in skeleton.outputs.to_list()])
     return analysistest.end(env)
 
@@ -161,7 +161,11 @@ def _providers_test_impl(ctx):
     asserts.equals(env, "example.com/full", go_info.importpath)
     asserts.equals(
         env,
-        ["github.com/cilium/ebpf/link", "github.com/rules-bpf/rules_bpf/runtime/skeleton"],
+        [
+            "github.com/cilium/ebpf/link",
+            "github.com/rules-bpf/rules_bpf/runtime/skeleton",
+            "github.com/rules-bpf/rules_bpf/runtime/skelimpl",
+        ],
         sorted([dep.data.importpath for dep in archive.direct]),
     )
     asserts.equals(env, [archive.data.export_file], target[DefaultInfo].files.to_list())
@@ -245,20 +249,41 @@ _unknown_cpu_test = analysistest.make(
     expect_failure = True,
 )
 
-def bpf_skeleton_test_suite(name, full, of_object, errors):
+# The sections that a bpf_object allows.
+
+def _sections_test_impl(ctx):
+    # Arrange
+    env = analysistest.begin(ctx)
+
+    # Act
+    link = find_action(env, "BpfLink")
+
+    # Assert
+    asserts.equals(
+        env,
+        ["link", "-section=mine", "-section=mine/*", "-legacy-sections", "-strict-sections", "-o"],
+        link.argv[1:7],
+    )
+    return analysistest.end(env)
+
+_sections_test = analysistest.make(_sections_test_impl)
+
+def bpf_skeleton_test_suite(name, full, of_object, strict_object, errors):
     """Declares the tests.
 
     Args:
       name: the suite's name.
       full: a bpf_skeleton with all attributes set.
       of_object: a bpf_skeleton with `full` as its source.
+      strict_object: a bpf_object with all attributes about sections set.
       errors: by bpf_skeleton, parts of the message with which it fails.
     """
     _actions_test(name = "actions_test", target_under_test = full)
     _providers_test(name = "providers_test", target_under_test = full)
     _object_test(name = "object_test", target_under_test = of_object)
     _own_toolchain_test(name = "own_toolchain_test", target_under_test = full)
-    tests = [":actions_test", ":providers_test", ":object_test", ":own_toolchain_test"]
+    _sections_test(name = "sections_test", target_under_test = strict_object)
+    tests = [":actions_test", ":providers_test", ":object_test", ":own_toolchain_test", ":sections_test"]
 
     for cpu, test, arch, target in [
         ("x86_64", _cpu_x86_64_test, "x86", "bpfel"),

@@ -1,7 +1,10 @@
 package skeleton
 
 import (
+	"strings"
 	"testing"
+
+	"github.com/cilium/ebpf"
 
 	"github.com/rules-bpf/rules_bpf/rules/tests/skeleton/again"
 	"github.com/rules-bpf/rules_bpf/rules/tests/skeleton/consumer"
@@ -29,6 +32,30 @@ func TestObjectAsSource(t *testing.T) {
 	defer skel.Close()
 	if got := skel.Data.Sum; got != 255 {
 		t.Errorf("sum is %d, want 255", got)
+	}
+}
+
+// The object file is in the package when it is asked for, and cilium/ebpf reads it.
+func TestELF(t *testing.T) {
+	skel, err := again.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer skel.Close()
+	spec, err := ebpf.LoadCollectionSpecFromReader(strings.NewReader(skel.ELF()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if spec.Maps[".data"] == nil {
+		t.Errorf("the object has the maps %v", spec.Maps)
+	}
+	without, err := full.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer without.Close()
+	if n := len(without.ELF()); n != 0 {
+		t.Errorf("%d bytes of ELF in a package that does not ask for it", n)
 	}
 }
 

@@ -1,7 +1,7 @@
 """Tests of //rules/private:go_names.bzl."""
 
 load("@bazel_skylib//lib:unittest.bzl", "asserts", "unittest")
-load("//rules/private:go_names.bzl", "go_package_name", "is_go_package_name")
+load("//rules/private:go_names.bzl", "go_package_name", "is_go_identifier")
 
 def _package_name_test_impl(ctx):
     env = unittest.begin(ctx)
@@ -25,15 +25,15 @@ def _package_name_test_impl(ctx):
 
 _package_name_test = unittest.make(_package_name_test_impl)
 
-def _is_package_name_test_impl(ctx):
+def _is_identifier_test_impl(ctx):
     env = unittest.begin(ctx)
     for name in ["a", "A9", "_a", "main", "go_"]:
-        asserts.true(env, is_go_package_name(name), name)
+        asserts.true(env, is_go_identifier(name), name)
     for name in ["", "_", "9a", "a-b", "a.b", "a/b", "func", "é"]:
-        asserts.false(env, is_go_package_name(name), name)
+        asserts.false(env, is_go_identifier(name), name)
     return unittest.end(env)
 
-_is_package_name_test = unittest.make(_is_package_name_test_impl)
+_is_identifier_test = unittest.make(_is_identifier_test_impl)
 
 def go_names_test_suite(name):
     """Declares the tests.
@@ -41,4 +41,4 @@ def go_names_test_suite(name):
     Args:
       name: the suite's name.
     """
-    unittest.suite(name, _package_name_test, _is_package_name_test)
+    unittest.suite(name, _package_name_test, _is_identifier_test)

@@ -3,7 +3,7 @@
 // pays for them.
 //
 //	./bazelw run -c opt //tests/bench/tools:tools_test -- -test.bench=. -test.benchtime=50x
-//	go test ./tests/bench/tools -bench . -benchtime 50x
+//	go test -bench . -benchtime 50x tests/bench/tools/*_test.go
 package tools_test
 
 import (
@@ -118,6 +118,9 @@ struct shared { u64 packets; u64 bytes; char name[16]; };
 	return b.String()
 }
 
+// root is the directory of the module, where a test runs that Bazel does not run.
+const root = "../../.."
+
 // bpfgen returns the path of the tool: Bazel's, or one that is built for the test.
 func bpfgen(b *testing.B) string {
 	b.Helper()
@@ -129,7 +132,8 @@ func bpfgen(b *testing.B) string {
 		return path
 	}
 	path := filepath.Join(b.TempDir(), "bpfgen")
-	build := exec.Command("go", "build", "-o", path, "github.com/rules-bpf/rules_bpf/tool/bpfgen")
+	build := exec.Command("go", "build", "-o", path, "./tool/bpfgen")
+	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
 		b.Fatalf("go build: %v: %s", err, out)
 	}

@@ -26,6 +26,8 @@ import (
 
 	"github.com/cilium/ebpf/btf"
 
+	"github.com/rules-bpf/rules_bpf/internal/rawbtf"
+	"github.com/rules-bpf/rules_bpf/internal/secdef"
 	"github.com/rules-bpf/rules_bpf/tool/internal/elfobj"
 )
 
@@ -54,9 +56,27 @@ type Object struct {
 	// Externs are the variables that a library declares and does not define, in the
 	// order of BTF. [Read] leaves them out, as it does extern maps.
 	Externs []ExternVariable
+	// Losses are what no loader reads and nothing in the object needs.
+	Losses []*Loss
+	// AddressWarnings say which variables hold addresses, in the form of
+	// errors: "symbol: what, and what to do".
+	AddressWarnings []string
 
 	btf *btf.Spec
+	// types are those of btf, by the same IDs.
+	types *rawbtf.Types
 }
+
+// Loss is something in an object that loaders leave out without a word, and that most
+// likely was meant for them. It is an error where the object cannot be right without.
+type Loss struct {
+	// Section is the section that it is in.
+	Section string
+	// Text is "symbol: what, and what to do".
+	Text string
+}
+
+func (l *Loss) Error() string { return l.Text }
 
 // Program is a function that is loaded on its own: not one of section .text,
 // which holds what programs call.
@@ -81,7 +101,7 @@ const (
 )
 
 // ArenaSection holds the variables that C places in address space 1 (__arena).
-// They live in the memory of the object's map of type [ArenaMap].
+// They live in the memory of the object's map of type BPF_MAP_TYPE_ARENA.
 const ArenaSection = ".addr_space.1"
 
 // KindOf returns the kind of the data section called name, and whether it is the
@@ -109,11 +129,11 @@ func IsLoaded(sec *elfobj.Section) bool {
 	}
 	// Loaders go by names, and do not ask for the flag that says it.
 	switch sec.Name {
-	case ".BTF", ".BTF.ext", ".maps", "license", "version":
+	case ".BTF", ".BTF.ext", ".maps", "license", "version", JumpTables:
 		return true
 	}
 	_, data := KindOf(sec.Name)
-	return data || IsStructOps(sec.Name) || sec.Flags&(elf.SHF_ALLOC|elf.SHF_EXECINSTR) != 0
+	return data || secdef.IsStructOps(sec.Name) || sec.Flags&(elf.SHF_ALLOC|elf.SHF_EXECINSTR) != 0
 }
 
 // Section is a data section.
@@ -151,6 +171,9 @@ type Variable struct {
 	// Hidden says that the variable is for the object's own files only: its ELF
 	// visibility is hidden or internal. BTF shows it like any other.
 	Hidden bool
+	// Addresses says that C has addresses of other data in it, which loaders do not
+	// fill in: what is there are offsets.
+	Addresses bool
 }
 
 // KconfigVariable is a variable that has no place in the object: a loader makes

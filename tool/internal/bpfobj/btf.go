@@ -6,18 +6,51 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/cilium/ebpf/btf"
 
+	"github.com/rules-bpf/rules_bpf/internal/quote"
+	"github.com/rules-bpf/rules_bpf/internal/rawbtf"
 	"github.com/rules-bpf/rules_bpf/tool/internal/elfobj"
 )
 
-// maxTypes bounds the BTF that is read. The btf package decodes a type and all
+// maxTypes bounds the BTF of an object. The btf package decodes a type and all
 // that it refers to by calling itself, so that a chain of n types takes n stack
 // frames of some 2 KB, and Go ends a process, without a panic that could be
 // caught, at 512 MB of stack. Objects have some thousands of types; a kernel
 // has 150,000, and is no object.
 const maxTypes = 100_000
+
+// ParseBTF reads the contents of section .BTF of an object file of the byte order. All of
+// its types are whole, and not more than an object has. Errors name the section.
+func ParseBTF(contents []byte, order binary.ByteOrder) (*rawbtf.Types, error) {
+	const section = ".BTF"
+	if other, ok := rawbtf.OrderOf(contents); ok && other != order {
+		return nil, fmt.Errorf("section %s: has another byte order than the file: build the object again", section)
+	}
+	types, err := rawbtf.Parse(contents, nil)
+	switch {
+	case errors.Is(err, rawbtf.ErrNotBTF):
+		return nil, BTFError(section, rawbtf.ErrDamaged)
+	case err != nil:
+		return nil, BTFError(section, err)
+	case types.Len() > maxTypes+1:
+		return nil, fmt.Errorf("section %s: has more than %d types: no BPF object needs as many: include only the types that the program uses", section, maxTypes)
+	}
+	return types, nil
+}
+
+// BTFError says in which section what package rawbtf cannot read is, and what to do about
+// contents that are damaged.
+func BTFError(section string, err error) error {
+	if errors.Is(err, rawbtf.ErrDamaged) {
+		return fmt.Errorf("section %s: %w: build the object again", section, err)
+	}
+	return fmt.Errorf("section %s: %w", section, err)
+}
 
 // ErrEmpty is the error for a file that the compiler writes no BTF for, as it has
 // nothing that has a type.
@@ -47,54 +80,96 @@ func (r *reader) readBTF() error {
 		return errors.New("has no .BTF section, which says the types: compile with clang -g")
 	}
 	raw := r.contents(sec)
-	if err := checkBTF(raw, r.obj.ByteOrder); err != nil {
-		return fmt.Errorf("section .BTF: %w", err)
+	var err error
+	if r.obj.types, err = ParseBTF(raw, r.obj.ByteOrder); err != nil {
+		return err
 	}
 	// The bytes alone, not the ELF file: given the file, the package would fill in
 	// offsets itself, and what BTF said would be lost to the comparison with the
 	// symbols.
 	spec, err := btf.LoadSpecFromReader(bytes.NewReader(raw))
 	if err != nil {
-		return fmt.Errorf("section .BTF: is damaged: %s: build the object again", oneLine(err.Error()))
+		return fmt.Errorf("section .BTF: is damaged: %s: build the object again", quote.Text(err.Error()))
 	}
 	r.btf = spec
 	r.obj.btf = spec
 	return nil
 }
 
-// TypeByName returns the struct, union, enum or typedef called name. A typedef
-// that shares its name with one of the others stands back.
+// TypeByName returns the struct, union, enum or typedef called name, which can be
+// spelt as in C, with the keyword: "struct event". Without one, a typedef that shares
+// its name with one of the others stands back.
 func (o *Object) TypeByName(name string) (btf.Type, error) {
-	candidates, err := o.btf.AnyTypesByName(name)
+	keyword, tag := SplitType(name)
+	candidates, err := o.btf.AnyTypesByName(tag)
 	if err != nil && !errors.Is(err, btf.ErrNotFound) {
-		return nil, fmt.Errorf("type %s: BTF is damaged: %s: build the object again", elfobj.Quote(name), oneLine(err.Error()))
+		return nil, fmt.Errorf("type %s: BTF is damaged: %s: build the object again", quote.Name(name), quote.Text(err.Error()))
 	}
-	var typedef, tagged []btf.Type
+	found := make(map[string][]btf.Type)
 	for _, t := range candidates {
 		// The lookup ignores what follows three underscores.
-		if t.TypeName() != name {
+		if t.TypeName() != tag {
 			continue
 		}
+		kind := ""
 		switch t.(type) {
 		case *btf.Typedef:
-			typedef = append(typedef, t)
-		case *btf.Struct, *btf.Union, *btf.Enum:
-			tagged = append(tagged, t)
+			kind = "typedef"
+		case *btf.Struct:
+			kind = "struct"
+		case *btf.Union:
+			kind = "union"
+		case *btf.Enum:
+			kind = "enum"
+		default:
+			continue
+		}
+		found[kind] = append(found[kind], t)
+	}
+	types := found[keyword]
+	if keyword == "" {
+		types = slices.Concat(found["struct"], found["union"], found["enum"])
+		if len(types) == 0 {
+			types = found["typedef"]
 		}
 	}
-	if len(tagged) == 0 {
-		tagged = typedef
-	}
-	switch len(tagged) {
+	switch len(types) {
 	case 1:
-		return tagged[0], nil
+		return types[0], nil
 	case 0:
-		return nil, fmt.Errorf("type %s: is not in the object's BTF, which has a type only if a map, a global variable or a function uses it: declare \"struct %s *unused __hidden;\", or correct the name (without struct, union or enum)", elfobj.Quote(name), name)
+		if kinds := slices.Sorted(maps.Keys(found)); len(kinds) > 0 {
+			return nil, fmt.Errorf("type %s: is not in the object's BTF, which has %s %s: correct the name", quote.Name(name), kinds[0], quote.Name(tag))
+		}
+		spelt := tag
+		if quote.Name(tag) != tag {
+			spelt = "NAME"
+		}
+		switch keyword {
+		case "":
+			spelt = "struct " + spelt
+		case "typedef":
+		default:
+			spelt = keyword + " " + spelt
+		}
+		return nil, fmt.Errorf("type %s: is not in the object's BTF, which has a type only if a map, a global variable or a function uses it: declare \"%s *unused __hidden;\", or correct the name", quote.Name(name), spelt)
 	}
-	return nil, fmt.Errorf("type %s: the object's BTF has %d types of this name: give the one that is meant a name of its own", elfobj.Quote(name), len(tagged))
+	return nil, fmt.Errorf("type %s: the object's BTF has %d types of this name: give the one that is meant a name of its own", quote.Name(name), len(types))
 }
 
-// datasec returns the list of variables of a section, nil when BTF has none.
+// SplitType takes the name of a type as C spells it apart: "struct event" is a
+// keyword (struct, union, enum or typedef) and a name, "event" a name alone.
+func SplitType(name string) (keyword, tag string) {
+	fields := strings.Fields(name)
+	if len(fields) == 2 {
+		switch fields[0] {
+		case "struct", "union", "enum", "typedef":
+			return fields[0], fields[1]
+		}
+	}
+	return "", name
+}
+
+// datasec returns the DATASEC of a section, nil when BTF has none.
 func (r *reader) datasec(name string) (*btf.Datasec, error) {
 	var ds *btf.Datasec
 	err := r.btf.TypeByName(name, &ds)
@@ -102,9 +177,9 @@ func (r *reader) datasec(name string) (*btf.Datasec, error) {
 	case errors.Is(err, btf.ErrNotFound):
 		return nil, nil
 	case errors.Is(err, btf.ErrMultipleMatches):
-		return nil, fmt.Errorf("section %s: BTF describes it twice: link the object again", elfobj.Quote(name))
+		return nil, fmt.Errorf("section %s: BTF describes it twice: link the object again", quote.Name(name))
 	case err != nil:
-		return nil, fmt.Errorf("section %s: BTF is damaged: %s: build the object again", elfobj.Quote(name), oneLine(err.Error()))
+		return nil, fmt.Errorf("section %s: BTF is damaged: %s: build the object again", quote.Name(name), quote.Text(err.Error()))
 	}
 	// The lookup ignores what follows three underscores, which in a type's name
 	// mark a flavour.
@@ -112,61 +187,4 @@ func (r *reader) datasec(name string) (*btf.Datasec, error) {
 		return nil, nil
 	}
 	return ds, nil
-}
-
-// checkBTF makes sure that the BTF has the byte order of the file and can be
-// decoded with the stack that there is.
-func checkBTF(raw []byte, order binary.ByteOrder) error {
-	const (
-		headerLen = 24
-		magic     = 0xeb9f
-	)
-	damaged := errors.New("is damaged: build the object again")
-	if len(raw) < headerLen {
-		return damaged
-	}
-	if order.Uint16(raw) != magic {
-		return errors.New("has another byte order than the file, or is damaged: build the object again")
-	}
-	// struct btf_header: magic, version, flags, hdr_len, type_off, type_len, ...
-	hdrLen := uint64(order.Uint32(raw[4:]))
-	start := hdrLen + uint64(order.Uint32(raw[8:]))
-	end := start + uint64(order.Uint32(raw[12:]))
-	if end > uint64(len(raw)) {
-		return damaged
-	}
-	types := raw[start:end]
-	for n := 0; len(types) > 0; n++ {
-		if n == maxTypes {
-			return fmt.Errorf("has more than %d types: no BPF object needs as many: include only the types that the program uses", maxTypes)
-		}
-		size := typeSize(types, order)
-		if size > len(types) {
-			return damaged
-		}
-		types = types[size:]
-	}
-	return nil
-}
-
-// typeSize returns the number of bytes that the first of the types takes.
-func typeSize(types []byte, order binary.ByteOrder) int {
-	// struct btf_type: name_off, info, size or type.
-	const size = 12
-	if len(types) < size {
-		return size
-	}
-	info := order.Uint32(types[4:])
-	vlen := int(info & 0xffff)
-	switch info >> 24 & 0x1f {
-	case 1, 14, 17: // int, var, decl tag
-		return size + 4
-	case 3: // array
-		return size + 12
-	case 4, 5, 15, 19: // struct, union, datasec, enum64: three words each
-		return size + 12*vlen
-	case 6, 13: // enum, func proto: two words each
-		return size + 8*vlen
-	}
-	return size
 }

@@ -10,16 +10,19 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 
-	"github.com/rules-bpf/rules_bpf/tool/internal/elfobj"
+	"github.com/rules-bpf/rules_bpf/internal/quote"
+	"github.com/rules-bpf/rules_bpf/internal/secdef"
 )
 
 // Read reads an object file. name is its base name, data its contents.
 //
 // Errors have the form "symbol: what, and what to do", without the file's name.
-// An error can be a list, in the sense of errors.Join, of all that is wrong.
-func Read(name string, data []byte) (obj *Object, err error) {
+// An error can be a list, in the sense of errors.Join, of all that is wrong. The object
+// then has what could be read, and is nil when the file is none for BPF.
+func Read(name string, data []byte) (*Object, error) {
 	return read(name, data, false)
 }
 
@@ -29,6 +32,29 @@ func ReadLibrary(name string, data []byte) (*Object, error) {
 	return read(name, data, true)
 }
 
+// ReadLosses returns what is to be said of an object that other loaders are to take,
+// and that goes into a final one: all losses, also those that Read makes errors of, and
+// the warnings for addresses. It says nothing of an object that cannot be read.
+func ReadLosses(name string, data []byte) (losses []*Loss, addresses []string) {
+	obj, err := read(name, data, true)
+	if obj == nil {
+		return nil, nil
+	}
+	var walk func(err error)
+	walk = func(err error) {
+		switch err := err.(type) {
+		case *Loss:
+			losses = append(losses, err)
+		case interface{ Unwrap() []error }:
+			for _, err := range err.Unwrap() {
+				walk(err)
+			}
+		}
+	}
+	walk(err)
+	return append(losses, obj.Losses...), obj.AddressWarnings
+}
+
 func read(name string, data []byte, library bool) (obj *Object, err error) {
 	// A net under debug/elf and btf, which index into what a damaged file tells
 	// them: debug/elf has panicked on such files before, and does not promise that
@@ -36,7 +62,7 @@ func read(name string, data []byte, library bool) (obj *Object, err error) {
 	// one place where those packages see its bytes.
 	defer func() {
 		if r := recover(); r != nil {
-			obj, err = nil, fmt.Errorf("the file is damaged (%s): build it again", oneLine(fmt.Sprint(r)))
+			obj, err = nil, fmt.Errorf("the file is damaged (%s): build it again", quote.Text(fmt.Sprint(r)))
 		}
 	}()
 
@@ -45,7 +71,7 @@ func read(name string, data []byte, library bool) (obj *Object, err error) {
 		return nil, err
 	}
 	r.library = library
-	return r.read()
+	return r.obj, r.read()
 }
 
 // maxSection is the largest value that an array map can hold, which is what a
@@ -71,7 +97,7 @@ type reader struct {
 	programs map[string]bool
 	// programAt has the programs by their first instructions.
 	programAt map[place]Program
-	// relocs are the relocations of the sections of struct_ops maps.
+	// relocs are the relocations of data sections and of those of struct_ops maps.
 	relocs map[int][]relocation
 	// structOps are these sections.
 	structOps []structOpsSection
@@ -86,7 +112,7 @@ func newReader(name string, data []byte) (*reader, error) {
 	}
 	file, err := elf.NewFile(bytes.NewReader(data))
 	if err != nil {
-		return nil, fmt.Errorf("the ELF file is damaged or cut short: %s: build it again", oneLine(err.Error()))
+		return nil, fmt.Errorf("the ELF file is damaged or cut short: %s: build it again", quote.Text(err.Error()))
 	}
 	switch {
 	case file.Machine != elf.EM_BPF:
@@ -122,25 +148,25 @@ func (r *reader) checkSections() error {
 			continue
 		}
 		if sec.Type != elf.SHT_NOBITS && (sec.Offset > uint64(len(r.data)) || sec.FileSize > uint64(len(r.data))-sec.Offset) {
-			return fmt.Errorf("section %s: reaches beyond the end of the file: the file is cut short: build it again", elfobj.Quote(sec.Name))
+			return fmt.Errorf("section %s: reaches beyond the end of the file: the file is cut short: build it again", quote.Name(sec.Name))
 		}
 		// What is read of a section is kept for each that has it.
 		if sec.Type != elf.SHT_NOBITS {
 			if total += sec.FileSize; total > uint64(len(r.data)) {
-				return fmt.Errorf("section %s: has bytes of other sections: the file is damaged: build it again", elfobj.Quote(sec.Name))
+				return fmt.Errorf("section %s: has bytes of other sections: the file is damaged: build it again", quote.Name(sec.Name))
 			}
 		}
 		if !isInput(sec) {
 			continue
 		}
 		if sec.Flags&elf.SHF_COMPRESSED != 0 {
-			return fmt.Errorf("section %s: is compressed, which BPF loaders do not read: compile without compression", elfobj.Quote(sec.Name))
+			return fmt.Errorf("section %s: is compressed, which BPF loaders do not read: compile without compression", quote.Name(sec.Name))
 		}
 		// Program sections can repeat in a file before it is linked, and loaders
 		// take them. The others are looked up by name.
 		if sec.Flags&elf.SHF_EXECINSTR == 0 {
 			if names[sec.Name] {
-				return fmt.Errorf("section %s: stands in the file twice: link the object again", elfobj.Quote(sec.Name))
+				return fmt.Errorf("section %s: stands in the file twice: link the object again", quote.Name(sec.Name))
 			}
 			names[sec.Name] = true
 		}
@@ -151,7 +177,7 @@ func (r *reader) checkSections() error {
 // isInput says whether the contents of the section matter here.
 func isInput(sec *elf.Section) bool {
 	_, data := KindOf(sec.Name)
-	return data || IsStructOps(sec.Name) || sec.Name == ".BTF" || sec.Name == ".maps" || sec.Name == "license" ||
+	return data || secdef.IsStructOps(sec.Name) || sec.Name == ".BTF" || sec.Name == ".maps" || sec.Name == "license" ||
 		sec.Type == elf.SHT_SYMTAB || sec.Flags&elf.SHF_EXECINSTR != 0
 }
 
@@ -160,15 +186,15 @@ func (r *reader) contents(sec *elf.Section) []byte {
 	return r.data[sec.Offset : sec.Offset+sec.FileSize]
 }
 
-func (r *reader) read() (*Object, error) {
+func (r *reader) read() error {
 	if err := r.readSymbols(); err != nil {
-		return nil, err
+		return err
 	}
 	if err := r.readBTF(); err != nil {
-		return nil, err
+		return err
 	}
 	if err := r.readReferences(); err != nil {
-		return nil, err
+		return err
 	}
 	if sec := r.file.Section("license"); sec != nil && sec.Type == elf.SHT_PROGBITS {
 		license, _, _ := bytes.Cut(r.contents(sec), []byte{0})
@@ -185,18 +211,20 @@ func (r *reader) read() (*Object, error) {
 			err = r.readData(i, kind)
 		case sec.Name == ".maps":
 			err = r.readMaps(i)
-		case IsStructOps(sec.Name):
+		case secdef.IsStructOps(sec.Name):
 			err = r.readStructOps(i)
 		case sec.Name == "maps" || strings.HasPrefix(sec.Name, "maps/"):
-			err = fmt.Errorf("section %s: declares maps in the form that loaders dropped: declare them as a struct with SEC(\".maps\")", elfobj.Quote(sec.Name))
+			err = r.legacyMaps(i)
+		default:
+			err = r.unreadSection(i)
 		}
 		errs = append(errs, err)
 	}
 	errs = append(errs, r.readKconfig(), r.readExterns(), r.findArena(), r.finishStructOps())
 	if err := errors.Join(errs...); err != nil {
-		return nil, err
+		return err
 	}
-	return r.obj, nil
+	return r.checkStructOps()
 }
 
 func (r *reader) readSymbols() error {
@@ -205,7 +233,7 @@ func (r *reader) readSymbols() error {
 		return errors.New("has no symbol table: use the object as clang wrote it, not stripped")
 	}
 	if err != nil {
-		return fmt.Errorf("the symbol table is damaged: %s: build the file again", oneLine(err.Error()))
+		return fmt.Errorf("the symbol table is damaged: %s: build the file again", quote.Text(err.Error()))
 	}
 	r.symbols = symbols
 	r.bySection = make([][]elf.Symbol, len(r.file.Sections))
@@ -213,7 +241,7 @@ func (r *reader) readSymbols() error {
 		if int(sym.Section) < len(r.bySection) {
 			r.bySection[sym.Section] = append(r.bySection[sym.Section], sym)
 		} else if sym.Section < elf.SHN_LORESERVE {
-			return fmt.Errorf("symbol %s: is in section %d, which does not exist: the file is damaged: build it again", elfobj.Quote(sym.Name), int(sym.Section))
+			return fmt.Errorf("symbol %s: is in section %d, which does not exist: the file is damaged: build it again", quote.Name(sym.Name), int(sym.Section))
 		}
 	}
 	return nil
@@ -230,7 +258,7 @@ func (r *reader) readReferences() error {
 		}
 		target := r.file.Sections[rel.Info]
 		_, data := KindOf(target.Name)
-		structOps := IsStructOps(target.Name)
+		structOps := secdef.IsStructOps(target.Name)
 		if !data && target.Name != ".maps" && !structOps && target.Flags&elf.SHF_EXECINSTR == 0 {
 			continue
 		}
@@ -240,16 +268,16 @@ func (r *reader) readReferences() error {
 		for ; len(table) >= size; table = table[size:] {
 			index := elf.R_SYM64(r.obj.ByteOrder.Uint64(table[8:]))
 			if index == 0 || uint64(index) > uint64(len(r.symbols)) {
-				return fmt.Errorf("section %s: refers to symbol %d, which does not exist: the file is damaged: build it again", elfobj.Quote(rel.Name), index)
+				return fmt.Errorf("section %s: refers to symbol %d, which does not exist: the file is damaged: build it again", quote.Name(rel.Name), index)
 			}
 			sym := r.symbols[index-1]
 			if i := int(sym.Section); i < len(r.referenced) {
 				r.referenced[i] = true
-				if IsStructOps(r.file.Sections[i].Name) {
-					return fmt.Errorf("section %s: refers to %s, a struct_ops map, which the kernel keeps from programs: keep what programs need in a global variable", elfobj.Quote(target.Name), r.symbolName(sym))
+				if secdef.IsStructOps(r.file.Sections[i].Name) {
+					return fmt.Errorf("section %s: refers to %s, a struct_ops map, which the kernel keeps from programs: keep what programs need in a global variable", quote.Name(target.Name), r.symbolName(sym))
 				}
 			}
-			if structOps {
+			if structOps || data {
 				r.relocs[int(rel.Info)] = append(r.relocs[int(rel.Info)], relocation{r.obj.ByteOrder.Uint64(table), sym})
 			}
 		}
@@ -264,28 +292,34 @@ func (r *reader) readPrograms(index int) error {
 		return nil
 	}
 	var functions []elf.Symbol
+	var static []error
 	for _, sym := range r.bySection[index] {
-		if elf.ST_TYPE(sym.Info) == elf.STT_FUNC && elf.ST_BIND(sym.Info) != elf.STB_LOCAL {
-			functions = append(functions, sym)
+		if elf.ST_TYPE(sym.Info) != elf.STT_FUNC {
+			continue
 		}
+		if elf.ST_BIND(sym.Info) == elf.STB_LOCAL {
+			static = append(static, &Loss{sec.Name, fmt.Sprintf("%s: is a static function in SEC(%q), which loaders take for a program and do not load: remove the word static, or its SEC() if programs call it", quote.Name(sym.Name), sec.Name)})
+			continue
+		}
+		functions = append(functions, sym)
 	}
 	slices.SortStableFunc(functions, func(a, b elf.Symbol) int { return cmp.Compare(a.Value, b.Value) })
 	for _, sym := range functions {
 		if sym.Name == "" {
-			return fmt.Errorf("section %s: has a program without a name: the file is damaged: build it again", elfobj.Quote(sec.Name))
+			return fmt.Errorf("section %s: has a program without a name: the file is damaged: build it again", quote.Name(sec.Name))
 		}
 		if sym.Value > sec.Size || sym.Size > sec.Size-sym.Value {
-			return fmt.Errorf("program %s: reaches beyond the end of section %s: the file is damaged: build it again", elfobj.Quote(sym.Name), elfobj.Quote(sec.Name))
+			return fmt.Errorf("program %s: reaches beyond the end of section %s: the file is damaged: build it again", quote.Name(sym.Name), quote.Name(sec.Name))
 		}
 		if r.programs[sym.Name] {
-			return fmt.Errorf("program %s: is defined twice: link the object again", elfobj.Quote(sym.Name))
+			return fmt.Errorf("program %s: is defined twice: link the object again", quote.Name(sym.Name))
 		}
 		r.programs[sym.Name] = true
 		program := Program{Name: sym.Name, Section: sec.Name}
 		r.programAt[place{index, sym.Value}] = program
 		r.obj.Programs = append(r.obj.Programs, program)
 	}
-	return nil
+	return errors.Join(static...)
 }
 
 func (r *reader) readMaps(index int) error {
@@ -295,7 +329,7 @@ func (r *reader) readMaps(index int) error {
 		return err
 	}
 	for _, v := range vars {
-		r.obj.Maps = append(r.obj.Maps, Map{Name: v.Name, Type: v.Type, Hidden: v.Hidden})
+		r.obj.Maps = append(r.obj.Maps, Map{Name: v.Name, Hidden: v.Hidden, in: r.obj, typ: v.Type})
 	}
 	if len(vars) == 0 && sec.Size > 0 {
 		return errors.New("section .maps: declares no map in BTF: compile with clang -g")
@@ -306,12 +340,13 @@ func (r *reader) readMaps(index int) error {
 func (r *reader) readData(index int, kind Kind) error {
 	sec := r.file.Sections[index]
 	if sec.Size > maxSection {
-		return fmt.Errorf("section %s: has %d bytes, and a data section can have %d: keep large data in a map", elfobj.Quote(sec.Name), sec.Size, maxSection)
+		return fmt.Errorf("section %s: has %d bytes, and a data section can have %d: keep large data in a map", quote.Name(sec.Name), sec.Size, maxSection)
 	}
 	vars, err := r.variables(index)
 	if err != nil {
 		return err
 	}
+	r.noteAddresses(index, vars)
 	r.obj.Sections = append(r.obj.Sections, Section{
 		Name:      sec.Name,
 		Kind:      kind,
@@ -331,7 +366,7 @@ func (r *reader) findArena() error {
 	}
 	var arenas []string
 	for _, m := range r.obj.Maps {
-		if def, err := m.Def(); err == nil && def.Kind == ArenaMap {
+		if def, err := m.Def(); err == nil && def.Type == ebpf.Arena {
 			arenas = append(arenas, m.Name)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 
+	"github.com/rules-bpf/rules_bpf/internal/rawbtf"
 	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
 	. "github.com/rules-bpf/rules_bpf/tool/internal/objtest"
 )
@@ -256,7 +257,7 @@ func TestReadErrors(t *testing.T) {
 		{"out of bounds", variable(Var{Section: ".bss", Name: "v", Type: U32, SymbolOffset: 1}), nil, "v: reaches beyond the end of section .bss"},
 		{"far out of bounds", variable(Var{Section: ".bss", Name: "v", Type: U32, SymbolOffset: -9}), nil, "v: reaches beyond the end of section .bss"},
 		{"overlap", variable(Var{Section: ".bss", Name: "v", Type: U32, SymbolOffset: -4}), nil, "v: overlaps first in section .bss"},
-		{"stale offset", &File{Linked: true, Vars: []Var{{Section: ".bss", Name: "v", Type: U32}, {Section: ".bss", Name: "w", Type: U32, BTFOffset: -4}}}, nil, "w: is at offset 0 of section .bss according to BTF, and at 4 according to the symbol table: link the object again"},
+		{"stale offset", &File{Linked: true, Vars: []Var{{Section: ".bss", Name: "v", Type: U32}, {Section: ".bss", Name: "w", Type: U32, BTFOffset: -4}}}, nil, "w: is at offset 0 of section .bss according to BTF, and at 4 according to the symbol table: bpftool gen object (libbpf's linker) leaves it so where a variable is weak in one file and defined in another: link the files with bpfgen link instead, or this object once more with it"},
 		{"function as a variable", &File{
 			Programs: []Program{{Name: "p", Section: "xdp"}},
 			Vars:     []Var{{Section: ".bss", Name: "v", Type: U32, NoBTF: true}},
@@ -272,7 +273,7 @@ func TestReadErrors(t *testing.T) {
 			{Section: ".data", Name: "b", Type: U32, NoBTF: true},
 		}}, nil, "a: BTF does not have its type: compile the file that defines it with clang -g\nb: BTF does not"},
 
-		{"old maps", &File{Sections: []Section{{Name: "maps", Type: elf.SHT_PROGBITS, Data: make([]byte, 20)}}, Programs: sample().Programs[:1]}, nil, `section maps: declares maps in the form that loaders dropped: declare them as a struct with SEC(".maps")`},
+		{"old maps", &File{Sections: []Section{{Name: "maps", Type: elf.SHT_PROGBITS, Data: make([]byte, 20)}}, Programs: sample().Programs[:1]}, nil, `section maps: declares a map by its sizes, in a form that loaders dropped (libbpf 1.0): declare it as a struct of __uint and __type members in SEC(".maps"), as docs/maps.md shows`},
 		{"static map", &File{Vars: []Var{{Section: ".maps", Name: "m", Type: Map(1, 1, U32, U32), Static: true}}}, nil, "m: is a static map, which loaders do not make: remove the word static"},
 		{"extern map", &File{Vars: []Var{{Section: ".maps", Name: "m", Type: Map(1, 1, U32, U32), Extern: true}}}, nil, "m: is declared extern and defined nowhere: link the object with the file that defines the map"},
 		{"maps without BTF", &File{Programs: sample().Programs[:1], Sections: []Section{{Name: ".maps", Type: elf.SHT_PROGBITS, Data: make([]byte, 20)}}}, nil, "section .maps: declares no map in BTF"},
@@ -312,28 +313,17 @@ func TestReadErrors(t *testing.T) {
 // chain is BTF in which each of n types refers to the next one, and the variable
 // v of .bss to the first.
 func chain(n int) []byte {
-	order := binary.LittleEndian
-	words := func(b []byte, words ...int) []byte {
-		for _, w := range words {
-			b = order.AppendUint32(b, uint32(w))
-		}
-		return b
-	}
-	const (
-		strs                    = "\x00.bss\x00v\x00"
-		bss, v                  = 1, 6
-		integer, pointer        = 1 << 24, 2 << 24
-		variable, datasec, vlen = 14 << 24, 15 << 24, 1
-	)
-	var types []byte
+	b := rawbtf.NewBuilder(binary.LittleEndian, nil)
 	for i := range n {
-		types = words(types, 0, pointer, i+2)
+		b.Add(0, rawbtf.Ptr, 0, uint32(i+2))
 	}
-	types = words(types, 0, integer, 4, 32)
-	types = words(types, v, variable, 1, 1)
-	types = words(types, bss, datasec|vlen, 0, n+2, 0, 4)
-	header := words([]byte{0x9f, 0xeb, 1, 0}, 24, 0, len(types), len(types), len(strs))
-	return append(append(header, types...), strs...)
+	b.AddInt("int", 4)
+	b.AddDatasec(".bss", 0, []rawbtf.Secinfo{{Type: b.AddVar("v", rawbtf.Global, 1), Size: 4}})
+	raw, err := b.Bytes()
+	if err != nil {
+		panic(err)
+	}
+	return raw
 }
 
 // The longest chain of types that is read must not exhaust the stack.

@@ -4,11 +4,12 @@ import (
 	"debug/elf"
 	"errors"
 	"fmt"
-	"strings"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 
-	"github.com/rules-bpf/rules_bpf/tool/internal/elfobj"
+	"github.com/rules-bpf/rules_bpf/internal/quote"
+	"github.com/rules-bpf/rules_bpf/internal/secdef"
 )
 
 // StructOps is a struct_ops map: a variable of a struct that the kernel knows as a
@@ -37,15 +38,6 @@ type StructOpsFunc struct {
 	Program string
 }
 
-// IsStructOps says whether a section of this name holds struct_ops maps.
-func IsStructOps(section string) bool {
-	switch section {
-	case ".struct_ops", ".struct_ops.link", "?.struct_ops", "?.struct_ops.link":
-		return true
-	}
-	return false
-}
-
 // structOpsSection is a section of struct_ops maps on its way into the model: what
 // its pointers refer to is known when all programs are.
 type structOpsSection struct {
@@ -70,10 +62,10 @@ type place struct {
 func (r *reader) readStructOps(index int) error {
 	sec := r.file.Sections[index]
 	if sec.Type != elf.SHT_PROGBITS {
-		return fmt.Errorf("section %s: has no contents in the file: build the object again", elfobj.Quote(sec.Name))
+		return fmt.Errorf("section %s: has no contents in the file: build the object again", quote.Name(sec.Name))
 	}
 	if sec.Size > maxSection {
-		return fmt.Errorf("section %s: has %d bytes, more than all tables of functions: the file is damaged: build it again", elfobj.Quote(sec.Name), sec.Size)
+		return fmt.Errorf("section %s: has %d bytes, more than all tables of functions: the file is damaged: build it again", quote.Name(sec.Name), sec.Size)
 	}
 	vars, err := r.variables(index)
 	if err != nil {
@@ -86,22 +78,22 @@ func (r *reader) readStructOps(index int) error {
 	var errs []error
 	if ds == nil {
 		if sec.Size > 0 {
-			return fmt.Errorf("section %s: BTF does not have its variables: compile with clang -g", elfobj.Quote(sec.Name))
+			return fmt.Errorf("section %s: BTF does not have its variables: compile with clang -g", quote.Name(sec.Name))
 		}
 		return nil
 	}
 	for _, info := range ds.Vars {
 		if v, ok := info.Type.(*btf.Var); ok && v.Linkage == btf.StaticVar {
-			errs = append(errs, fmt.Errorf("%s: is a static struct_ops map, which nothing can refer to by its name: remove the word static", elfobj.Quote(v.Name)))
+			errs = append(errs, fmt.Errorf("%s: is a static struct_ops map, which nothing can refer to by its name: remove the word static", quote.Name(v.Name)))
 		}
 	}
 	for i := range vars {
 		s, ok := btf.As[*btf.Struct](vars[i].Type)
 		switch {
 		case !ok || s.Name == "":
-			errs = append(errs, fmt.Errorf("%s: is in section %s and is not of a struct with a name, by which the kernel knows it: declare it as, for example, struct tcp_congestion_ops", elfobj.Quote(vars[i].Name), elfobj.Quote(sec.Name)))
+			errs = append(errs, fmt.Errorf("%s: is in section %s and is not of a struct with a name, by which the kernel knows it: declare it as, for example, struct tcp_congestion_ops", quote.Name(vars[i].Name), quote.Name(sec.Name)))
 		case vars[i].Size != uint64(s.Size):
-			errs = append(errs, fmt.Errorf("%s: has %d bytes and its type %d: build the object again", elfobj.Quote(vars[i].Name), vars[i].Size, s.Size))
+			errs = append(errs, fmt.Errorf("%s: has %d bytes and its type %d: build the object again", quote.Name(vars[i].Name), vars[i].Size, s.Size))
 		}
 	}
 	if len(errs) == 0 {
@@ -139,7 +131,7 @@ func newStructOps(v Variable, section string) (StructOps, error) {
 		offset := uint64(m.Offset) / 8
 		// A pointer of the program, and one of Go, is aligned.
 		if m.BitfieldSize > 0 || uint64(m.Offset)%64 != 0 || v.Size%8 != 0 || offset+8 > v.Size {
-			return table, fmt.Errorf("%s: member %s is a function pointer at bit %d of %d bytes, where none can be: declare the struct as the kernel does, not packed", elfobj.Quote(v.Name), elfobj.Quote(m.Name), m.Offset, v.Size)
+			return table, fmt.Errorf("%s: member %s is a function pointer at bit %d of %d bytes, where none can be: declare the struct as the kernel does, not packed", quote.Name(v.Name), quote.Name(m.Name), m.Offset, v.Size)
 		}
 		table.Funcs = append(table.Funcs, StructOpsFunc{Name: m.Name, Offset: offset})
 	}
@@ -155,11 +147,11 @@ func (r *reader) bindFuncs(s structOpsSection, tables []StructOps) error {
 	for _, rel := range s.relocs {
 		table, member := findFunc(s.vars, tables, rel.offset)
 		if table == nil {
-			errs = append(errs, fmt.Errorf("section %s: refers to %s at offset %d, where there is no variable: the file is damaged: build it again", elfobj.Quote(sec.Name), r.symbolName(rel.symbol), rel.offset))
+			errs = append(errs, fmt.Errorf("section %s: refers to %s at offset %d, where there is no variable: the file is damaged: build it again", quote.Name(sec.Name), r.symbolName(rel.symbol), rel.offset))
 			continue
 		}
 		if member == nil {
-			errs = append(errs, fmt.Errorf("%s: has the address of %s in a member that is no function pointer: the kernel takes no addresses but those of programs: leave the member out", elfobj.Quote(table.Name), r.symbolName(rel.symbol)))
+			errs = append(errs, fmt.Errorf("%s: has the address of %s in a member that is no function pointer: the kernel takes no addresses but those of programs: leave the member out", quote.Name(table.Name), r.symbolName(rel.symbol)))
 			continue
 		}
 		value := rel.symbol.Value
@@ -168,11 +160,11 @@ func (r *reader) bindFuncs(s structOpsSection, tables []StructOps) error {
 		}
 		program, ok := r.programAt[place{int(rel.symbol.Section), value}]
 		if !ok {
-			errs = append(errs, fmt.Errorf("%s: member %s is %s, which is not a program: give it a function with SEC(\"struct_ops\") that is not static", elfobj.Quote(table.Name), elfobj.Quote(member.Name), r.symbolName(rel.symbol)))
+			errs = append(errs, fmt.Errorf("%s: member %s is %s, which is not a program: give it a function with SEC(\"struct_ops\") that is not static", quote.Name(table.Name), quote.Name(member.Name), r.symbolName(rel.symbol)))
 			continue
 		}
-		if kind, _, _ := strings.Cut(strings.TrimPrefix(program.Section, "?"), "/"); kind != "struct_ops" && kind != "struct_ops.s" {
-			errs = append(errs, fmt.Errorf("%s: member %s is the program %s of SEC(%q): declare the program with SEC(\"struct_ops\")", elfobj.Quote(table.Name), elfobj.Quote(member.Name), elfobj.Quote(program.Name), program.Section))
+		if form, _, ok := secdef.Find(program.Section); !ok || form.Type != ebpf.StructOps {
+			errs = append(errs, fmt.Errorf("%s: member %s is the program %s of SEC(%q): declare the program with SEC(\"struct_ops\")", quote.Name(table.Name), quote.Name(member.Name), quote.Name(program.Name), program.Section))
 			continue
 		}
 		member.Program = program.Name
@@ -201,8 +193,8 @@ func findFunc(vars []Variable, tables []StructOps, offset uint64) (*StructOps, *
 func (r *reader) symbolName(sym elf.Symbol) string {
 	if elf.ST_TYPE(sym.Info) == elf.STT_SECTION || sym.Name == "" {
 		if i := int(sym.Section); i < len(r.file.Sections) {
-			return "something in section " + elfobj.Quote(r.file.Sections[i].Name)
+			return "something in section " + quote.Name(r.file.Sections[i].Name)
 		}
 	}
-	return elfobj.Quote(sym.Name)
+	return quote.Name(sym.Name)
 }

@@ -26,15 +26,15 @@ var (
 )
 
 func ops(vars ...Var) *File {
-	return &File{Programs: []Program{opsProgram, {Name: "second", Section: "?struct_ops.s"}, {Name: "filter", Section: "xdp"}, {Name: "helper", Section: ".text"}, {Name: "quiet", Section: "struct_ops/on_call", Static: true}}, Vars: vars}
+	return &File{Programs: []Program{opsProgram, {Name: "second", Section: "?struct_ops.s"}, {Name: "filter", Section: "xdp"}, {Name: "helper", Section: ".text"}}, Vars: vars}
 }
 
 func TestStructOps(t *testing.T) {
 	for _, order := range []binary.ByteOrder{binary.LittleEndian, binary.BigEndian} {
 		for _, linked := range []bool{false, true} {
 			f := ops(
-				Var{Section: ".struct_ops.link", Name: "first", Type: opsType, Refs: []Ref{{8, "on_call"}}},
-				Var{Section: ".struct_ops.link", Name: "second_map", Type: opsType, Refs: []Ref{{8, "on_call"}, {32, "second"}}},
+				Var{Section: ".struct_ops.link", Name: "first", Type: opsType, Refs: []Ref{{Offset: 8, Name: "on_call"}}},
+				Var{Section: ".struct_ops.link", Name: "second_map", Type: opsType, Refs: []Ref{{Offset: 8, Name: "on_call"}, {Offset: 32, Name: "second"}}},
 				Var{Section: "?.struct_ops", Name: "hidden", Type: Const(opsType), Visibility: elf.STV_HIDDEN},
 			)
 			f.Order, f.Linked = order, linked
@@ -62,7 +62,7 @@ func TestStructOps(t *testing.T) {
 
 // A section's symbol stands for its first byte, which is that of its first program.
 func TestStructOpsOfSectionSymbol(t *testing.T) {
-	obj, err := bpfobj.Read("ops.bpf.o", ops(Var{Section: ".struct_ops", Name: "m", Type: opsType, Refs: []Ref{{8, "struct_ops/on_call"}}}).Build())
+	obj, err := bpfobj.Read("ops.bpf.o", ops(Var{Section: ".struct_ops", Name: "m", Type: opsType, Refs: []Ref{{Offset: 8, Name: "struct_ops/on_call"}}}).Build())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,6 +81,8 @@ func TestStructOpsErrors(t *testing.T) {
 		change(&v)
 		return ops(v)
 	}
+	static := with(func(v *Var) { v.Refs = []Ref{{Offset: 8, Name: "quiet"}} })
+	static.Programs = append(static.Programs, Program{Name: "quiet", Section: "struct_ops/on_call", Static: true})
 	uses := ops(m)
 	uses.Programs[2].Refs = []string{"m"}
 	for _, tt := range []struct {
@@ -99,13 +101,13 @@ func TestStructOpsErrors(t *testing.T) {
 			}
 		}}, "section .struct_ops: has no contents"},
 		{"no BTF", &File{Programs: []Program{opsProgram}, Sections: []Section{{Name: ".struct_ops", Type: elf.SHT_PROGBITS, Data: make([]byte, 8)}}}, "section .struct_ops: BTF does not have its variables: compile with clang -g"},
-		{"program of another type", with(func(v *Var) { v.Refs = []Ref{{8, "filter"}} }), `m: member call is the program filter of SEC("xdp"): declare the program with SEC("struct_ops")`},
-		{"function that is no program", with(func(v *Var) { v.Refs = []Ref{{8, "helper"}} }), "m: member call is helper, which is not a program"},
-		{"static function", with(func(v *Var) { v.Refs = []Ref{{8, "quiet"}} }), "m: member call is quiet, which is not a program"},
-		{"address of data", with(func(v *Var) { v.Refs = []Ref{{24, "m"}} }), "section .struct_ops: refers to m, a struct_ops map, which the kernel keeps from programs"},
-		{"program as data", with(func(v *Var) { v.Refs = []Ref{{24, "on_call"}} }), "m: has the address of on_call in a member that is no function pointer"},
-		{"program in a nested struct", with(func(v *Var) { v.Refs = []Ref{{16, "on_call"}} }), "m: has the address of on_call in a member that is no function pointer"},
-		{"beyond all", with(func(v *Var) { v.Refs = []Ref{{400, "on_call"}} }), "section .struct_ops: refers to on_call at offset 400, where there is no variable"},
+		{"program of another type", with(func(v *Var) { v.Refs = []Ref{{Offset: 8, Name: "filter"}} }), `m: member call is the program filter of SEC("xdp"): declare the program with SEC("struct_ops")`},
+		{"function that is no program", with(func(v *Var) { v.Refs = []Ref{{Offset: 8, Name: "helper"}} }), "m: member call is helper, which is not a program"},
+		{"static function", static, "m: member call is quiet, which is not a program"},
+		{"address of data", with(func(v *Var) { v.Refs = []Ref{{Offset: 24, Name: "m"}} }), "section .struct_ops: refers to m, a struct_ops map, which the kernel keeps from programs"},
+		{"program as data", with(func(v *Var) { v.Refs = []Ref{{Offset: 24, Name: "on_call"}} }), "m: has the address of on_call in a member that is no function pointer"},
+		{"program in a nested struct", with(func(v *Var) { v.Refs = []Ref{{Offset: 16, Name: "on_call"}} }), "m: has the address of on_call in a member that is no function pointer"},
+		{"beyond all", with(func(v *Var) { v.Refs = []Ref{{Offset: 400, Name: "on_call"}} }), "section .struct_ops: refers to on_call at offset 400, where there is no variable"},
 		{"used by a program", uses, "section xdp: refers to m, a struct_ops map, which the kernel keeps from programs: keep what programs need in a global variable"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

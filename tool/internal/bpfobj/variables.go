@@ -6,12 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/cilium/ebpf/btf"
 
-	"github.com/rules-bpf/rules_bpf/tool/internal/elfobj"
+	"github.com/rules-bpf/rules_bpf/internal/ctype"
+	"github.com/rules-bpf/rules_bpf/internal/quote"
 )
 
 // variables returns the global variables of a section, in order of offsets:
@@ -26,7 +25,7 @@ func (r *reader) variables(index int) ([]Variable, error) {
 			continue
 		}
 		if _, ok := symbols[sym.Name]; ok {
-			return nil, fmt.Errorf("%s: is defined twice in section %s: link the object again", elfobj.Quote(sym.Name), elfobj.Quote(sec.Name))
+			return nil, fmt.Errorf("%s: is defined twice in section %s: link the object again", quote.Name(sym.Name), quote.Name(sec.Name))
 		}
 		symbols[sym.Name] = sym
 	}
@@ -42,7 +41,7 @@ func (r *reader) variables(index int) ([]Variable, error) {
 	// in. A linker has filled them in, and then they are held against the symbols.
 	linked := ds.Size != 0
 	if linked && uint64(ds.Size) != sec.Size {
-		return nil, fmt.Errorf("section %s: has %d bytes in the file and %d in BTF: link the object again", elfobj.Quote(sec.Name), sec.Size, ds.Size)
+		return nil, fmt.Errorf("section %s: has %d bytes in the file and %d in BTF: link the object again", quote.Name(sec.Name), sec.Size, ds.Size)
 	}
 
 	var vars []Variable
@@ -50,15 +49,15 @@ func (r *reader) variables(index int) ([]Variable, error) {
 	for _, info := range ds.Vars {
 		v, ok := info.Type.(*btf.Var)
 		if !ok {
-			return nil, fmt.Errorf("section %s: BTF lists a %T as its variable: the file is damaged: build it again", elfobj.Quote(sec.Name), info.Type)
+			return nil, fmt.Errorf("section %s: BTF lists a %T as its variable: the file is damaged: build it again", quote.Name(sec.Name), info.Type)
 		}
 		if sec.Name == ".maps" && v.Linkage != btf.GlobalVar {
 			delete(symbols, v.Name)
 			switch {
 			case v.Linkage == btf.StaticVar:
-				errs = append(errs, fmt.Errorf("%s: is a static map, which loaders do not make: remove the word static", elfobj.Quote(v.Name)))
+				errs = append(errs, fmt.Errorf("%s: is a static map, which loaders do not make: remove the word static", quote.Name(v.Name)))
 			case !r.library:
-				errs = append(errs, fmt.Errorf("%s: is declared extern and defined nowhere: link the object with the file that defines the map", elfobj.Quote(v.Name)))
+				errs = append(errs, fmt.Errorf("%s: is declared extern and defined nowhere: link the object with the file that defines the map", quote.Name(v.Name)))
 			}
 			continue
 		}
@@ -67,20 +66,24 @@ func (r *reader) variables(index int) ([]Variable, error) {
 		}
 		sym, ok := symbols[v.Name]
 		if !ok {
-			errs = append(errs, fmt.Errorf("%s: is in section %s according to BTF, but the symbol table has no such symbol there: build the object again, and do not strip it", elfobj.Quote(v.Name), elfobj.Quote(sec.Name)))
+			if other := r.sectionOfSymbol(v.Name); other != "" {
+				errs = append(errs, fmt.Errorf("%s: is in section %s according to BTF, and in %s according to the symbol table: %s", quote.Name(v.Name), quote.Name(sec.Name), quote.Name(other), bpftoolRemedy))
+				continue
+			}
+			errs = append(errs, fmt.Errorf("%s: is in section %s according to BTF, but the symbol table has no such symbol there: build the object again, and do not strip it", quote.Name(v.Name), quote.Name(sec.Name)))
 			continue
 		}
 		delete(symbols, v.Name)
 		if linked && uint64(info.Offset) != sym.Value {
-			errs = append(errs, fmt.Errorf("%s: is at offset %d of section %s according to BTF, and at %d according to the symbol table: link the object again", elfobj.Quote(v.Name), info.Offset, elfobj.Quote(sec.Name), sym.Value))
+			errs = append(errs, fmt.Errorf("%s: is at offset %d of section %s according to BTF, and at %d according to the symbol table: %s", quote.Name(v.Name), info.Offset, quote.Name(sec.Name), sym.Value, bpftoolRemedy))
 			continue
 		}
 		if uint64(info.Size) != sym.Size {
-			errs = append(errs, fmt.Errorf("%s: has %d bytes according to BTF, and %d according to the symbol table: build the object again", elfobj.Quote(v.Name), info.Size, sym.Size))
+			errs = append(errs, fmt.Errorf("%s: has %d bytes according to BTF, and %d according to the symbol table: build the object again", quote.Name(v.Name), info.Size, sym.Size))
 			continue
 		}
 		if sym.Value > sec.Size || sym.Size > sec.Size-sym.Value {
-			errs = append(errs, fmt.Errorf("%s: reaches beyond the end of section %s: the file is damaged: build it again", elfobj.Quote(v.Name), elfobj.Quote(sec.Name)))
+			errs = append(errs, fmt.Errorf("%s: reaches beyond the end of section %s: the file is damaged: build it again", quote.Name(v.Name), quote.Name(sec.Name)))
 			continue
 		}
 		visibility := elf.ST_VISIBILITY(sym.Other)
@@ -98,8 +101,12 @@ func (r *reader) variables(index int) ([]Variable, error) {
 	for _, sym := range r.bySection[index] {
 		if _, ok := symbols[sym.Name]; ok && isObject(sym) && sym.Name[0] != '.' {
 			delete(symbols, sym.Name)
+			// It is said where BTF has it.
+			if r.isListedElsewhere(sym.Name, sec.Name) {
+				continue
+			}
 			if v := elf.ST_VISIBILITY(sym.Other); v != elf.STV_HIDDEN && v != elf.STV_INTERNAL {
-				errs = append(errs, fmt.Errorf("%s: BTF does not have its type: compile the file that defines it with clang -g", elfobj.Quote(sym.Name)))
+				errs = append(errs, fmt.Errorf("%s: BTF does not have its type: compile the file that defines it with clang -g", quote.Name(sym.Name)))
 			}
 		}
 	}
@@ -107,10 +114,45 @@ func (r *reader) variables(index int) ([]Variable, error) {
 	slices.SortStableFunc(vars, func(a, b Variable) int { return cmp.Compare(a.Offset, b.Offset) })
 	for i := 1; i < len(vars); i++ {
 		if a, b := vars[i-1], vars[i]; a.Offset+a.Size > b.Offset {
-			errs = append(errs, fmt.Errorf("%s: overlaps %s in section %s: the file is damaged: build it again", elfobj.Quote(b.Name), elfobj.Quote(a.Name), elfobj.Quote(sec.Name)))
+			errs = append(errs, fmt.Errorf("%s: overlaps %s in section %s: the file is damaged: build it again", quote.Name(b.Name), quote.Name(a.Name), quote.Name(sec.Name)))
 		}
 	}
 	return vars, errors.Join(errs...)
+}
+
+// bpftoolRemedy is what to do with an object whose BTF has a variable in another place
+// than its symbol. libbpf's linker makes such, and code goes by the symbol.
+const bpftoolRemedy = "bpftool gen object (libbpf's linker) leaves it so where a variable is weak in one file and defined in another: link the files with bpfgen link instead, or this object once more with it"
+
+// sectionOfSymbol returns the section that the symbol table has a variable in, "" if
+// it does not have it.
+func (r *reader) sectionOfSymbol(name string) string {
+	for _, sym := range r.symbols {
+		if sym.Name == name && isObject(sym) && elf.ST_BIND(sym.Info) != elf.STB_LOCAL && sym.Section != elf.SHN_UNDEF && int(sym.Section) < len(r.file.Sections) {
+			return r.file.Sections[sym.Section].Name
+		}
+	}
+	return ""
+}
+
+// isListedElsewhere reports whether BTF has a variable in another data section.
+func (r *reader) isListedElsewhere(name, section string) bool {
+	for _, sec := range r.file.Sections {
+		if _, data := KindOf(sec.Name); !data || sec.Name == section {
+			continue
+		}
+		// An error is found where the section is read.
+		ds, err := r.datasec(sec.Name)
+		if err != nil || ds == nil {
+			continue
+		}
+		for _, info := range ds.Vars {
+			if v, ok := info.Type.(*btf.Var); ok && v.Name == name && v.Linkage == btf.GlobalVar {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // readKconfig reads the __kconfig variables. There is no such section in the file:
@@ -132,10 +174,14 @@ func (r *reader) readKconfig() error {
 		}
 		sym, ok := undefined[v.Name]
 		if !ok || v.Linkage != btf.ExternVar {
-			errs = append(errs, fmt.Errorf("%s: is a __kconfig variable and not declared extern: declare it extern, without a value", elfobj.Quote(v.Name)))
+			errs = append(errs, fmt.Errorf("%s: is a __kconfig variable and not declared extern: declare it extern, without a value", quote.Name(v.Name)))
 			continue
 		}
 		delete(undefined, v.Name)
+		if !isKconfig(v.Type) {
+			errs = append(errs, KconfigTypeError(v.Name))
+			continue
+		}
 		r.obj.Kconfig = append(r.obj.Kconfig, KconfigVariable{
 			Name: v.Name,
 			Size: uint64(info.Size),
@@ -144,6 +190,30 @@ func (r *reader) readKconfig() error {
 		})
 	}
 	return errors.Join(errs...)
+}
+
+// isKconfig reports whether a setting of the kernel can be read into a variable of the
+// type. The rules are libbpf's; package imagegen, which decides how, has them too.
+func isKconfig(t btf.Type) bool {
+	switch c := ctype.Underlying(t).(type) {
+	case *btf.Int:
+		if c.Encoding == btf.Bool {
+			return c.Size == 1
+		}
+		return c.Size == 1 || c.Size == 2 || c.Size == 4 || c.Size == 8
+	case *btf.Enum:
+		return c.Name == "libbpf_tristate" && c.Size == 4
+	case *btf.Array:
+		// Damaged BTF can have an array of itself.
+		elem, ok := ctype.Underlying(c.Type).(*btf.Int)
+		return ok && elem.Size == 1 && elem.Encoding != btf.Bool && c.Nelems > 0
+	}
+	return false
+}
+
+// KconfigTypeError is the error for a __kconfig variable of a type that no setting has.
+func KconfigTypeError(name string) error {
+	return fmt.Errorf("%s: is not of a type that a setting of the kernel can have: declare it as bool, enum libbpf_tristate, char, an integer or an array of char", quote.Name(name))
 }
 
 // readExterns reads the variables and maps that a library declares and does not
@@ -176,7 +246,7 @@ func (r *reader) readExterns() error {
 	}
 	for t, err := range r.btf.All() {
 		if err != nil {
-			return fmt.Errorf("section .BTF: is damaged: %s: build the object again", oneLine(err.Error()))
+			return fmt.Errorf("section .BTF: is damaged: %s: build the object again", quote.Text(err.Error()))
 		}
 		v, ok := t.(*btf.Var)
 		if !ok || v.Linkage != btf.ExternVar || elsewhere[v] {
@@ -191,7 +261,7 @@ func (r *reader) readExterns() error {
 		hidden := elf.ST_VISIBILITY(sym.Other) == elf.STV_HIDDEN || elf.ST_VISIBILITY(sym.Other) == elf.STV_INTERNAL
 		weak := elf.ST_BIND(sym.Info) == elf.STB_WEAK
 		if maps[v] {
-			r.obj.Maps = append(r.obj.Maps, Map{Name: v.Name, Type: v.Type, Hidden: hidden, Extern: true, Weak: weak})
+			r.obj.Maps = append(r.obj.Maps, Map{Name: v.Name, Hidden: hidden, Extern: true, Weak: weak, in: r.obj, typ: v.Type})
 			continue
 		}
 		// Without a length, as in extern int list[], there is nothing to show.
@@ -207,18 +277,7 @@ func (r *reader) readExterns() error {
 func quoteAll(names []string) []string {
 	quoted := make([]string, len(names))
 	for i, name := range names {
-		quoted[i] = elfobj.Quote(name)
+		quoted[i] = quote.Name(name)
 	}
 	return quoted
-}
-
-// oneLine makes the message of another package's error fit for a line of ours: it
-// can have names of the file in it, as they are.
-func oneLine(message string) string {
-	return strings.Map(func(r rune) rune {
-		if !strconv.IsPrint(r) || r == '\ufffd' {
-			return '?'
-		}
-		return r
-	}, message)
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf/btf"
+
+	"github.com/rules-bpf/rules_bpf/internal/quote"
 )
 
 // What follows is bounded because a damaged file could ask for more than there
@@ -68,7 +70,7 @@ func (t *Types) generate(names []string) (*generator, error) {
 			g.emitEnum(e)
 		}
 		if g.err != nil {
-			return nil, fmt.Errorf("type %s: %w", oneLine(typ.TypeName()), g.err)
+			return nil, fmt.Errorf("type %s: %w", quote.Text(typ.TypeName()), g.err)
 		}
 	}
 	g.emitKfuncs(kfuncs)

@@ -325,6 +325,12 @@ struct Option_u8_ {
 
 typedef int typeof___2;
 `, true},
+	// Which is a space to Unicode, and none to C.
+	{"an integer's name with a line separator", []btf.Type{Struct("s", M("a", &btf.Int{Name: "unsigned\u2028int", Size: 4}))}, `
+struct s {
+	unsigned int a;
+};
+`, true},
 	{"variable arguments", []btf.Type{Typedef("va_list", Typedef("__builtin_va_list", Array(Struct("__va_list_tag", M("p", Ptr(void))), 1)))}, `
 typedef __builtin_va_list va_list;
 

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf/btf"
+
+	"github.com/rules-bpf/rules_bpf/internal/quote"
 )
 
 // The kernel's build tags the functions that programs may call, and those of them
@@ -42,7 +44,7 @@ func (g *generator) emitKfuncs(kfuncs []*btf.Func) {
 		}
 		g.need(proto, false)
 		if g.err != nil {
-			g.err = fmt.Errorf("kfunc %s: %w", oneLine(f.Name), g.err)
+			g.err = fmt.Errorf("kfunc %s: %w", quote.Text(f.Name), g.err)
 			return
 		}
 		prototypes = append(prototypes, f)
@@ -56,7 +58,7 @@ func (g *generator) emitKfuncs(kfuncs []*btf.Func) {
 	for _, f := range prototypes {
 		g.emitKfunc(f)
 		if g.err != nil {
-			g.err = fmt.Errorf("kfunc %s: %w", oneLine(f.Name), g.err)
+			g.err = fmt.Errorf("kfunc %s: %w", quote.Text(f.Name), g.err)
 			return
 		}
 		g.written = append(g.written, f)

@@ -8,23 +8,25 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/cilium/ebpf/btf"
 
-	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
+	"github.com/rules-bpf/rules_bpf/internal/quote"
+	"github.com/rules-bpf/rules_bpf/internal/rawbtf"
 )
 
 // Types are the types of a kernel, of a kernel and a module, or of any other
 // program with BTF.
 type Types struct {
-	raw  *bpfobj.RawBTF
+	// raw are those of spec, by the same IDs.
+	raw  *rawbtf.Types
 	spec *btf.Spec
 	// named are the types that a header is made of, in the order of their IDs.
 	named []btf.Type
 	// kfuncs are the functions that programs may call, by their names.
 	kfuncs  map[string]*btf.Func
 	ptrSize uint64
+	depth   *depthCheck
 }
 
 // Contents returns the BTF of a file that is either raw BTF or an ELF file with
@@ -65,20 +67,21 @@ func fromELF(data []byte) (raw []byte, err error) {
 func Load(raw []byte, base *Types) (*Types, error) {
 	t := &Types{ptrSize: 8, kfuncs: make(map[string]*btf.Func)}
 	var baseSpec *btf.Spec
-	var baseRaw *bpfobj.RawBTF
+	var baseRaw *rawbtf.Types
+	var baseDepth *depthCheck
 	hint := "for a module, give the kernel's BTF with -base"
 	if base != nil {
-		baseSpec, baseRaw, t.ptrSize = base.spec, base.raw, base.ptrSize
+		baseSpec, baseRaw, baseDepth, t.ptrSize = base.spec, base.raw, base.depth, base.ptrSize
 		t.named = slices.Clone(base.named)
 		t.kfuncs = maps.Clone(base.kfuncs)
 		hint = "give the BTF of the very kernel that the module is for"
 	}
 	var err error
-	if t.raw, err = bpfobj.ScanBTF(raw, baseRaw); err != nil {
+	if t.raw, err = rawbtf.Parse(raw, baseRaw); err != nil {
 		return nil, fmt.Errorf("%w: give a file with BTF, as /sys/kernel/btf/vmlinux", err)
 	}
 	damaged := func(err error) error {
-		return fmt.Errorf("has BTF that is damaged or not whole: %s: %s", oneLine(err.Error()), hint)
+		return fmt.Errorf("has BTF that is damaged or not whole: %s: %s", quote.Text(err.Error()), hint)
 	}
 	if base == nil {
 		t.spec, err = btf.LoadSpecFromReader(bytes.NewReader(raw))
@@ -89,7 +92,8 @@ func Load(raw []byte, base *Types) (*Types, error) {
 		return nil, damaged(err)
 	}
 	ids := t.roots()
-	if err := t.raw.CheckDepth(ids); err != nil {
+	t.depth = newDepthCheck(t.raw, baseDepth)
+	if err := t.depth.check(ids); err != nil {
 		return nil, fmt.Errorf("has BTF that is damaged: %w", err)
 	}
 	for _, id := range ids {
@@ -117,47 +121,42 @@ func Load(raw []byte, base *Types) (*Types, error) {
 
 // roots returns the IDs of the types that a header can have at its top, of
 // integers, and of functions with tags.
-func (t *Types) roots() []int {
-	referenced := make([]bool, t.raw.End())
-	tagged := make([]bool, t.raw.End())
-	for id := t.raw.First; id < t.raw.End(); id++ {
-		for _, ref := range t.raw.References(id) {
-			if ref < len(referenced) {
+func (t *Types) roots() []uint32 {
+	first, end := t.raw.First(), t.raw.Len()
+	referenced := make([]bool, end)
+	tagged := make([]bool, end)
+	var refs []uint32
+	for id := first; id < end; id++ {
+		typ := t.raw.At(id)
+		isTag := typ.Kind() == rawbtf.DeclTag
+		refs = typ.References(refs[:0])
+		for _, ref := range refs {
+			if ref < end {
 				referenced[ref] = true
-				tagged[ref] = tagged[ref] || t.raw.Kind(id) == bpfobj.KindDeclTag
+				tagged[ref] = tagged[ref] || isTag
 			}
 		}
 	}
-	var ids []int
-	for id := t.raw.First; id < t.raw.End(); id++ {
-		switch t.raw.Kind(id) {
-		case bpfobj.KindStruct, bpfobj.KindUnion, bpfobj.KindEnum, bpfobj.KindEnum64:
+	var ids []uint32
+	for id := first; id < end; id++ {
+		typ := t.raw.At(id)
+		named := typ.NameOffset() != 0
+		switch kind := typ.Kind(); kind {
+		case rawbtf.Struct, rawbtf.Union, rawbtf.Enum, rawbtf.Enum64:
 			// What has no name stands where it is used, but for an enum that is there
 			// for its values.
-			enum := t.raw.Kind(id) == bpfobj.KindEnum || t.raw.Kind(id) == bpfobj.KindEnum64
-			if !t.raw.HasName(id) && (referenced[id] || !enum) {
+			if !named && (referenced[id] || !kind.IsEnum()) {
 				continue
 			}
 			ids = append(ids, id)
-		case bpfobj.KindFunc:
+		case rawbtf.Func:
 			// A kernel has some ten thousand, and tags on a few hundred.
-			if t.raw.HasName(id) && tagged[id] {
+			if named && tagged[id] {
 				ids = append(ids, id)
 			}
-		case bpfobj.KindTypedef, bpfobj.KindInt:
+		case rawbtf.Typedef, rawbtf.Int:
 			ids = append(ids, id)
 		}
 	}
 	return ids
-}
-
-// oneLine makes a message fit for one line: names from a damaged file may hold
-// anything.
-func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == '\ufffd' {
-			return '?'
-		}
-		return r
-	}, s)
 }

@@ -2,7 +2,6 @@ package cheader_test
 
 import (
 	"bytes"
-	"encoding/binary"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,50 +9,9 @@ import (
 
 	"github.com/cilium/ebpf/btf"
 
-	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
+	"github.com/rules-bpf/rules_bpf/internal/rawbtf"
 	"github.com/rules-bpf/rules_bpf/tool/internal/cheader"
 )
-
-// splitBTF is the BTF of a module, in the making: its types go on with the numbers
-// of the kernel's types, and its names with those of the kernel's names.
-type splitBTF struct {
-	firstName, firstType uint32
-	names, types         []byte
-	n                    uint32
-}
-
-func newSplitBTF(t *testing.T, kernel []byte) *splitBTF {
-	t.Helper()
-	types, err := bpfobj.ScanBTF(kernel, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &splitBTF{firstName: binary.NativeEndian.Uint32(kernel[20:]), firstType: uint32(types.End()), names: []byte{0}}
-}
-
-func (s *splitBTF) name(name string) uint32 {
-	offset := s.firstName + uint32(len(s.names))
-	s.names = append(append(s.names, name...), 0)
-	return offset
-}
-
-// add adds a type of three words and what follows them, and returns its number.
-func (s *splitBTF) add(words ...uint32) uint32 {
-	for _, w := range words {
-		s.types = binary.NativeEndian.AppendUint32(s.types, w)
-	}
-	s.n++
-	return s.firstType + s.n - 1
-}
-
-func (s *splitBTF) raw() []byte {
-	b := binary.NativeEndian.AppendUint16(nil, 0xeb9f)
-	b = append(b, 1, 0)
-	for _, w := range []int{24, 0, len(s.types), len(s.types), len(s.names)} {
-		b = binary.NativeEndian.AppendUint32(b, uint32(w))
-	}
-	return append(append(b, s.types...), s.names...)
-}
 
 // module returns the BTF of the running kernel, and that of a module which has a
 // struct with members of the kernel's types, a typedef of it, and a kfunc.
@@ -87,19 +45,25 @@ func module(t *testing.T) (kernel, split []byte) {
 	var list, task *btf.Struct
 	var number *btf.Int
 	listID, taskID, intID := id("list_head", &list), id("task_struct", &task), id("int", &number)
-	const pointer, structure, typedef, function, proto, declTag = 2 << 24, 4 << 24, 8 << 24, 12 << 24, 13 << 24, 17 << 24
-	s := newSplitBTF(t, kernel)
-	taskPtr := s.add(0, pointer, taskID)
-	device := s.add(s.name("test_device"), structure|3, 32,
-		s.name("list"), listID, 0,
-		s.name("owner"), taskPtr, 8*16,
-		s.name("count"), intID, 8*24)
-	s.add(s.name("test_device_t"), typedef, device)
-	devicePtr := s.add(0, pointer, device)
-	open := s.add(0, proto|2, devicePtr, s.name("owner"), taskPtr, s.name("flags"), intID)
-	fn := s.add(s.name("test_device_open"), function, open)
-	s.add(s.name("bpf_kfunc"), declTag, fn, 0xffffffff)
-	return kernel, s.raw()
+	types, err := rawbtf.Parse(kernel, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := rawbtf.NewBuilder(types.Order(), types)
+	taskPtr := s.Add(0, rawbtf.Ptr, 0, taskID)
+	device := s.Add(s.Intern("test_device"), rawbtf.Struct, 3, 32,
+		s.Intern("list"), listID, 0,
+		s.Intern("owner"), taskPtr, 8*16,
+		s.Intern("count"), intID, 8*24)
+	s.Add(s.Intern("test_device_t"), rawbtf.Typedef, 0, device)
+	devicePtr := s.Add(0, rawbtf.Ptr, 0, device)
+	open := s.Add(0, rawbtf.FuncProto, 2, devicePtr, s.Intern("owner"), taskPtr, s.Intern("flags"), intID)
+	fn := s.Add(s.Intern("test_device_open"), rawbtf.Func, 0, open)
+	s.Add(s.Intern("bpf_kfunc"), rawbtf.DeclTag, 0, fn, 0xffffffff)
+	if split, err = s.Bytes(); err != nil {
+		t.Fatal(err)
+	}
+	return kernel, split
 }
 
 // loadModule decodes both, in the way of the subcommand.

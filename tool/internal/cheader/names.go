@@ -166,11 +166,11 @@ var intWords = []string{"_Bool", "__int128", "char", "int", "long", "short", "si
 
 // isIntName tells whether C knows an integer type by the name.
 func isIntName(name string) bool {
-	words := strings.Fields(name)
-	for _, w := range words {
+	// Not Fields, for which a line separator is a space as well.
+	for w := range strings.SplitSeq(name, " ") {
 		if !slices.Contains(intWords, w) {
 			return false
 		}
 	}
-	return len(words) > 0
+	return true
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/cilium/ebpf/btf"
+
+	"github.com/rules-bpf/rules_bpf/internal/quote"
 )
 
 // Subset returns raw BTF with the types of the names, and what they need to be
@@ -20,11 +22,11 @@ func (t *Types) Subset(names []string) ([]byte, error) {
 	}
 	builder, err := btf.NewBuilder(roots, nil)
 	if err != nil {
-		return nil, fmt.Errorf("types cannot be written as BTF: %s", oneLine(err.Error()))
+		return nil, fmt.Errorf("types cannot be written as BTF: %s", quote.Text(err.Error()))
 	}
-	raw, err := builder.Marshal(nil, &btf.MarshalOptions{Order: t.raw.Order})
+	raw, err := builder.Marshal(nil, &btf.MarshalOptions{Order: t.raw.Order()})
 	if err != nil {
-		return nil, fmt.Errorf("types cannot be written as BTF: %s", oneLine(err.Error()))
+		return nil, fmt.Errorf("types cannot be written as BTF: %s", quote.Text(err.Error()))
 	}
 	return raw, nil
 }

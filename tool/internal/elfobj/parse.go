@@ -6,13 +6,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"strconv"
+
+	"github.com/rules-bpf/rules_bpf/internal/quote"
 )
 
 var errDamaged = errors.New("the ELF file is damaged or cut short: build it again")
 
-// Parse reads a file. The contents of its sections are parts of data. It does not
-// panic, whatever data is.
+// Parse reads a file. The contents of its sections are parts of data, unless
+// they are not in the form of the ABI. It does not panic, whatever data is.
 func Parse(data []byte) (*File, error) {
 	p := &parser{data: data}
 	if err := p.header(); err != nil {
@@ -24,7 +25,11 @@ func Parse(data []byte) (*File, error) {
 	if err := p.symbols(); err != nil {
 		return nil, err
 	}
-	return p.file, p.relocs()
+	if err := p.relocs(); err != nil {
+		return nil, err
+	}
+	p.file.countFromSymbols()
+	return p.file, nil
 }
 
 type parser struct {
@@ -144,7 +149,7 @@ func (p *parser) sections() error {
 			return err
 		}
 		if sec.Data, err = p.contents(uint32(i)); err != nil {
-			return fmt.Errorf("section %s: %w", Quote(sec.Name), err)
+			return fmt.Errorf("section %s: %w", quote.Name(sec.Name), err)
 		}
 		if sec.Type == elf.SHT_NOBITS {
 			sec.Size = h.Size
@@ -206,7 +211,7 @@ func (p *parser) symbol(entry, strings []byte) (*Symbol, error) {
 	case index == elf.SHN_UNDEF || index == elf.SHN_ABS || index == elf.SHN_COMMON:
 		sym.Index = index
 	case int(index) >= len(p.byIndex):
-		return nil, fmt.Errorf("symbol %s: is in section %d, which does not exist: the file is damaged: build it again", Quote(sym.Name), int(index))
+		return nil, fmt.Errorf("symbol %s: is in section %d, which does not exist: the file is damaged: build it again", quote.Name(sym.Name), int(index))
 	case p.byIndex[index] == nil:
 		// Of a section that is made anew. Nothing can refer to it in earnest.
 		sym.Index = elf.SHN_UNDEF
@@ -237,24 +242,10 @@ func (p *parser) relocs() error {
 			info := p.file.Order.Uint64(table[8:])
 			n := elf.R_SYM64(info)
 			if uint64(n) >= uint64(len(p.bySymbol)) {
-				return fmt.Errorf("section %s: a relocation refers to symbol %d, which does not exist: the file is damaged: build it again", Quote(sec.Name), n)
+				return fmt.Errorf("section %s: a relocation refers to symbol %d, which does not exist: the file is damaged: build it again", quote.Name(sec.Name), n)
 			}
 			sec.Relocs = append(sec.Relocs, Reloc{p.file.Order.Uint64(table), elf.R_TYPE64(info), p.bySymbol[n]})
 		}
 	}
 	return nil
-}
-
-// Quote returns a name of the file for an error message, which must stay one
-// line: names that C allows as they are, others quoted.
-func Quote(name string) string {
-	for _, r := range name {
-		if !strconv.IsPrint(r) || r == ' ' || r == '"' || r == '\ufffd' {
-			return strconv.Quote(name)
-		}
-	}
-	if name == "" {
-		return `""`
-	}
-	return name
 }

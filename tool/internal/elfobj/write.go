@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+
+	"github.com/rules-bpf/rules_bpf/internal/quote"
 )
 
 // Bytes returns the file. It fails when something in it refers to a section or a
@@ -23,7 +25,7 @@ func (f *File) Bytes() ([]byte, error) {
 		switch sec.Type {
 		case elf.SHT_PROGBITS, elf.SHT_NOBITS, elf.SHT_NOTE:
 		default:
-			return nil, fmt.Errorf("section %s: is of type %s, which cannot be in an object for a loader", Quote(sec.Name), sec.Type)
+			return nil, fmt.Errorf("section %s: is of type %s, which cannot be in an object for a loader", quote.Name(sec.Name), sec.Type)
 		}
 		w.sections[sec] = i + 1
 	}
@@ -152,7 +154,7 @@ func (w *writer) relocs(sec *Section) ([]byte, error) {
 		if r.Symbol != nil {
 			n = w.symbols[r.Symbol]
 			if n == 0 {
-				return nil, fmt.Errorf("section %s: a relocation refers to symbol %s, which is not in the file", Quote(sec.Name), Quote(r.Symbol.Name))
+				return nil, fmt.Errorf("section %s: a relocation refers to symbol %s, which is not in the file", quote.Name(sec.Name), quote.Name(r.Symbol.Name))
 			}
 		}
 		var err error
@@ -170,7 +172,7 @@ func (w *writer) symbolTable() ([]byte, error) {
 		if sym.Section != nil {
 			index = w.sections[sym.Section]
 			if index == 0 {
-				return nil, fmt.Errorf("symbol %s: is in section %s, which is not in the file", Quote(sym.Name), Quote(sym.Section.Name))
+				return nil, fmt.Errorf("symbol %s: is in section %s, which is not in the file", quote.Name(sym.Name), quote.Name(sym.Section.Name))
 			}
 		}
 		var err error

@@ -13,15 +13,23 @@
 // DataCounters, 802_1q is X8021q and _ is X. No result is a Go keyword or a
 // predeclared identifier: these start with a lower-case letter.
 //
-// Different C names can have one Go name. A [Scope] keeps them apart: names are
-// given out in a fixed order, and one that is taken already gets a trailing
-// underscore, two if that is taken too, and so on.
+// Different C names can have one Go name, and so can a C name and a name that the
+// generated code has already. Then none of the C names has it: each is spelt by
+// [Exact], which gives different C names different Go names. max_len is MaxLen; with
+// maxLen beside it, the two are C_max_len and C_maxLen. So what a Go name stands for
+// does not depend on the order of the C names, and code that says MaxLen does not
+// compile any more when that could mean either.
+//
+// [Assign] names a list of C names, such as the members of a struct, and [Scope] those
+// that are found one after the other, such as the types of a package.
 package gonames
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // Export returns the Go name for the C name c, by the rule of this package.
@@ -57,49 +65,136 @@ func hasLower(s string) bool {
 	return strings.IndexFunc(s, unicode.IsLower) >= 0
 }
 
-// maxUnderscores bounds how long a name grows in a scope with very many equal
-// names: from then on a number follows the underscore.
-const maxUnderscores = 8
-
-// Scope gives out names that differ from each other: those of one Go package,
-// or of the fields of one struct.
-type Scope struct {
-	used map[string]bool
-	// tried is, per name, how many suffixes were given out, so that the thousandth
-	// equal name does not start from the first one again.
-	tried map[string]int
+// Exact returns a Go name for the C name c that no other C name has, and that is no
+// result of [Export]: C_ and the name. A name with something that Go does not allow in
+// identifiers is Q_ and the name, in which such a character is its number between
+// underscores, and an underscore is two.
+func Exact(c string) string {
+	plain := func(r rune) bool { return r != utf8.RuneError && (unicode.IsLetter(r) || unicode.IsDigit(r)) }
+	if !strings.ContainsFunc(c, func(r rune) bool { return r != '_' && !plain(r) }) {
+		return "C_" + c
+	}
+	var b strings.Builder
+	b.WriteString("Q_")
+	for i, r := range c {
+		switch {
+		case r == '_':
+			b.WriteString("__")
+		case plain(r):
+			b.WriteRune(r)
+		case r == utf8.RuneError && !strings.HasPrefix(c[i:], string(utf8.RuneError)):
+			fmt.Fprintf(&b, "_X%02x_", c[i]) // a byte that is not UTF-8
+		default:
+			fmt.Fprintf(&b, "_%x_", r)
+		}
+	}
+	return b.String()
 }
+
+// Assign returns the Go names of the C names in a list: the fields of one struct, which
+// has the names reserved already.
+func Assign(c []string, reserved ...string) []string {
+	s := NewScope(reserved...)
+	names := make([]string, len(c))
+	s.Settle(func() {
+		for i, name := range c {
+			names[i] = s.Name(name, Export(name), Exact(name))
+		}
+	})
+	return names
+}
+
+// Scope gives out names that differ from each other, of things that are found one
+// after the other. All of them are asked for in a pass; where names collided, they are
+// asked for in another one, and some differ: see [Scope.Settle].
+type Scope struct {
+	reserved map[string]bool
+	// level says which of its spellings each thing has. It does not sink, so that
+	// passes come to an end.
+	level map[string]int
+	// asked are the things of this pass, and count is how many have each key.
+	asked []thing
+	count map[string]int
+}
+
+type thing struct {
+	key       string
+	spellings []string
+}
+
+func (s *Scope) spell(t thing) string { return t.spellings[min(s.level[t.key], len(t.spellings)-1)] }
 
 // NewScope returns a scope in which the names reserved are taken.
 func NewScope(reserved ...string) *Scope {
-	s := &Scope{used: make(map[string]bool, len(reserved)), tried: make(map[string]int)}
-	s.Reserve(reserved...)
+	s := &Scope{reserved: make(map[string]bool, len(reserved)), level: make(map[string]int), count: make(map[string]int)}
+	for _, name := range reserved {
+		s.reserved[name] = true
+	}
 	return s
 }
 
-// Reserve marks names as taken, whether or not they are already.
-func (s *Scope) Reserve(names ...string) {
-	for _, name := range names {
-		s.used[name] = true
+// Name returns the Go name of the thing that key stands for, which is the first of the
+// spellings that nothing else has. Another thing of the same key, which then is equal
+// to the first as far as can be said, gets a number.
+func (s *Scope) Name(key string, spellings ...string) string {
+	s.count[key]++
+	if n := s.count[key]; n > 1 {
+		key += "\x00" + strconv.Itoa(n)
+		// No other spelling begins so.
+		spellings = []string{fmt.Sprintf("D%d_%s", n, spellings[len(spellings)-1])}
 	}
+	t := thing{key, spellings}
+	s.asked = append(s.asked, t)
+	return s.spell(t)
 }
 
-// Export takes and returns the Go name for the C name c.
-func (s *Scope) Export(c string) string {
-	return s.Take(Export(c))
+// Mark returns the place to which Forget goes back.
+func (s *Scope) Mark() int { return len(s.asked) }
+
+// Forget takes back the names that were asked for since the mark.
+func (s *Scope) Forget(mark int) {
+	for _, t := range s.asked[mark:] {
+		key, _, _ := strings.Cut(t.key, "\x00")
+		s.count[key]--
+	}
+	s.asked = s.asked[:mark]
 }
 
-// Take takes and returns name, with a suffix when it is taken already.
-func (s *Scope) Take(name string) string {
-	unique := name
-	for s.used[unique] {
-		s.tried[name]++
-		if n := s.tried[name]; n <= maxUnderscores {
-			unique = name + strings.Repeat("_", n)
-		} else {
-			unique = name + "_" + strconv.Itoa(n)
+// Settle calls pass, which asks for all names, until they differ from each other and
+// from the reserved ones. What a pass makes is for the next one to make anew: the last
+// counts. Names may be made of others that were given out; that ends when these are
+// settled.
+func (s *Scope) Settle(pass func()) {
+	for settled := false; !settled; {
+		s.asked = nil
+		clear(s.count)
+		pass()
+		settled = true
+		for s.raise() {
+			settled = false
 		}
 	}
-	s.used[unique] = true
-	return unique
+}
+
+// raise gives all things whose names collide their next spelling, and reports whether
+// any has one.
+func (s *Scope) raise() bool {
+	have := make(map[string][]thing, len(s.asked))
+	for _, t := range s.asked {
+		name := s.spell(t)
+		have[name] = append(have[name], t)
+	}
+	raised := false
+	for name, things := range have {
+		if len(things) == 1 && !s.reserved[name] {
+			continue
+		}
+		for _, t := range things {
+			if s.level[t.key] < len(t.spellings)-1 {
+				s.level[t.key]++
+				raised = true
+			}
+		}
+	}
+	return raised
 }

@@ -2,8 +2,9 @@ package gonames
 
 import (
 	"go/token"
+	"maps"
+	"math/rand/v2"
 	"slices"
-	"strings"
 	"testing"
 )
 
@@ -85,7 +86,28 @@ func TestExportKeywords(t *testing.T) {
 	}
 }
 
-func TestScope(t *testing.T) {
+func TestExact(t *testing.T) {
+	for c, want := range map[string]string{
+		"max_len":        "C_max_len",
+		"maxLen":         "C_maxLen",
+		"_x":             "C__x",
+		"":               "C_",
+		"C_x":            "C_C_x",
+		"größe":          "C_größe",
+		".data.counters": "Q__2e_data_2e_counters",
+		"a.b_c":          "Q_a_2e_b__c",
+		"a_2e_":          "C_a_2e_",
+		"a\xff":          "Q_a_Xff_",
+		"a\ufffd":        "Q_a_fffd_",
+		"Q_a":            "C_Q_a",
+	} {
+		if got := Exact(c); got != want {
+			t.Errorf("Exact(%q) = %q, want %q", c, got, want)
+		}
+	}
+}
+
+func TestAssign(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
 		reserved []string
@@ -93,40 +115,115 @@ func TestScope(t *testing.T) {
 		want     []string
 	}{
 		{"different", nil, []string{"a", "b"}, []string{"A", "B"}},
-		{"equal", nil, []string{"a", "a", "a"}, []string{"A", "A_", "A__"}},
-		{"equal in Go only", nil, []string{"foo_bar", "fooBar", "FOO_BAR", "__foo_bar"}, []string{"FooBar", "FooBar_", "FooBar__", "FooBar___"}},
-		{"digits", nil, []string{"a_1_2", "a_12", "a12"}, []string{"A12", "A12_", "A12__"}},
-		{"reserved", []string{"Open", "Maps"}, []string{"open", "maps", "close"}, []string{"Open_", "Maps_", "Close"}},
-		{"suffix taken", []string{"A_"}, []string{"a", "a"}, []string{"A", "A__"}},
-		{"empty", nil, []string{"_", "__", ""}, []string{"X", "X_", "X__"}},
-		{
-			"very many", nil, slices.Repeat([]string{"n"}, 11),
-			[]string{"N", "N_", "N__", "N___", "N____", "N_____", "N______", "N_______", "N________", "N_9", "N_10"},
-		},
+		{"equal in Go", nil, []string{"max_len", "maxLen", "min_len"}, []string{"C_max_len", "C_maxLen", "MinLen"}},
+		{"leading underscore", nil, []string{"x", "_x"}, []string{"C_x", "C__x"}},
+		{"case", nil, []string{"Ev", "ev"}, []string{"C_Ev", "C_ev"}},
+		{"three", nil, []string{"foo_bar", "FOO_BAR", "fooBar"}, []string{"C_foo_bar", "C_FOO_BAR", "C_fooBar"}},
+		{"digits", nil, []string{"a_1_2", "a_12", "a12"}, []string{"C_a_1_2", "C_a_12", "C_a12"}},
+		{"reserved", []string{"Open", "Maps"}, []string{"open", "maps", "close", "Open"}, []string{"C_open", "C_maps", "Close", "C_Open"}},
+		{"underscores", nil, []string{"_", "__", ""}, []string{"C__", "C___", "C_"}},
+		{"like an exact name", nil, []string{"c_x", "C_x", "x"}, []string{"C_c_x", "C_C_x", "X"}},
+		// No compiler has two of one name in one place.
+		{"equal in C", nil, []string{"n", "n", "n"}, []string{"N", "D2_C_n", "D3_C_n"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := NewScope(tt.reserved...)
-			var got []string
-			for _, c := range tt.c {
-				got = append(got, s.Export(c))
-			}
-			if !slices.Equal(got, tt.want) {
+			if got := Assign(tt.c, tt.reserved...); !slices.Equal(got, tt.want) {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
 	}
 }
 
-func TestScopeNeverRepeats(t *testing.T) {
-	s := NewScope()
-	seen := make(map[string]bool)
-	for i := range 20_000 {
-		name := s.Take("N" + strings.Repeat("_", i%12))
-		if seen[name] {
-			t.Fatalf("%s given out twice", name)
+// Whatever the names and their order: each C name has its Go name, no two have the same,
+// and none has a name that is reserved or that another one could be meant by.
+func TestAssignProperties(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	pieces := []string{"max", "Max", "MAX", "len", "Len", "_", "__", "1", "x", "X", "C_", "Q_", "open", ".", "ß", "2e", "长", "\xff"}
+	reserved := []string{"Open", "Len", "Max", "X"}
+	for range 3000 {
+		set := make(map[string]bool)
+		for range 1 + rng.IntN(12) {
+			var c string
+			for range 1 + rng.IntN(4) {
+				c += pieces[rng.IntN(len(pieces))]
+			}
+			set[c] = true
 		}
-		seen[name] = true
+		names := slices.Sorted(maps.Keys(set))
+		want := make(map[string]string)
+		for i, goName := range Assign(names, reserved...) {
+			want[names[i]] = goName
+		}
+		seen := make(map[string]string)
+		simple := make(map[string]int)
+		for _, c := range names {
+			simple[Export(c)]++
+		}
+		for c, goName := range want {
+			if !token.IsIdentifier(goName) || !token.IsExported(goName) {
+				t.Fatalf("%q is %q, not an exported identifier", c, goName)
+			}
+			if other, ok := seen[goName]; ok {
+				t.Fatalf("%q and %q are both %q", c, other, goName)
+			}
+			seen[goName] = c
+			wanted := Export(c)
+			if simple[wanted] > 1 || slices.Contains(reserved, wanted) {
+				wanted = Exact(c)
+			}
+			if goName != wanted {
+				t.Fatalf("%q of %q is %q, want %q", c, names, goName, wanted)
+			}
+		}
+		for range 3 {
+			rng.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+			for i, goName := range Assign(names, reserved...) {
+				if goName != want[names[i]] {
+					t.Fatalf("%q is %q, and in the order %q %q", names[i], want[names[i]], names, goName)
+				}
+			}
+		}
 	}
+}
+
+// A name that is taken back collides with nothing, and the names of a pass do not depend
+// on what others were asked for before.
+func TestScope(t *testing.T) {
+	s := NewScope("Open")
+	var got []string
+	passes := 0
+	s.Settle(func() {
+		passes++
+		got = nil
+		ask := func(key string, spellings ...string) { got = append(got, s.Name(key, spellings...)) }
+		ask("struct a", "A", "C_a", "Struct_C_a")
+		mark := s.Mark()
+		s.Name("struct b", "B", "C_b")
+		s.Forget(mark)
+		ask("constant b", "B", "C_b")
+		ask("constant a", "A", "C_a", "Constant_C_a")
+		ask("open", "Open", "C_open")
+	})
+	if want := []string{"Struct_C_a", "B", "Constant_C_a", "C_open"}; !slices.Equal(got, want) || passes != 2 {
+		t.Errorf("got %q after %d passes, want %q", got, passes, want)
+	}
+}
+
+func FuzzExact(f *testing.F) {
+	f.Add("max_len", "maxLen")
+	f.Add("a_2e_", "a.")
+	f.Add("a\xff", "a_Xff_")
+	f.Add("\ufffd", "\xff")
+	f.Fuzz(func(t *testing.T, a, b string) {
+		for _, c := range []string{a, b} {
+			if got := Exact(c); !token.IsIdentifier(got) || !token.IsExported(got) {
+				t.Errorf("Exact(%q) = %q, not an exported identifier", c, got)
+			}
+		}
+		if (a == b) != (Exact(a) == Exact(b)) {
+			t.Errorf("%q is %q, %q is %q", a, Exact(a), b, Exact(b))
+		}
+	})
 }
 
 func FuzzExport(f *testing.F) {

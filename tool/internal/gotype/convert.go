@@ -8,7 +8,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 
 	"github.com/rules-bpf/rules_bpf/internal/ctype"
-	"github.com/rules-bpf/rules_bpf/tool/internal/gonames"
+	"github.com/rules-bpf/rules_bpf/internal/quote"
 )
 
 // maxDepth bounds how deep types are nested: more than any C program needs, and
@@ -20,8 +20,9 @@ const maxSize = 1<<31 - 1
 
 // place is where a type is used. A type without a name is named after it.
 type place struct {
-	goName string // the name that an anonymous type gets
-	c      string // what the doc comment says it is
+	typedef string // the name of an anonymous type in C
+	goName  string // the name that it gets otherwise
+	c       string // what the doc comment says it is
 }
 
 // convert returns the Go type for the C type t.
@@ -42,7 +43,7 @@ func (d *Decls) convert(t btf.Type, at place, depth int) (Type, error) {
 				typedef = c.Name
 			}
 			// typedef struct { ... } name_t: the type's only name.
-			at = place{gonames.Export(c.Name), "the C type " + Comment(c.Name)}
+			at = place{typedef: c.Name, c: "the C type " + quote.Text(c.Name)}
 			t = c.Type
 		case *btf.Int:
 			basic, err := convertInt(c)
@@ -135,7 +136,7 @@ func (t *scalarType) align() uint64  { return t.under.align() }
 func (t *scalarType) String() string { return t.name }
 
 func (t *scalarType) appendDecl(b []byte) []byte {
-	return fmt.Appendf(b, "\n// %s is the C type %s.\ntype %s %s\n", t.name, Comment(t.c), t.name, t.under)
+	return fmt.Appendf(b, "\n// %s is the C type %s.\ntype %s %s\n", t.name, quote.Text(t.c), t.name, t.under)
 }
 
 // appendAsserts has nothing to add: the size is that of the Go type.
@@ -156,7 +157,7 @@ func (d *Decls) scalar(typedef string, under basicType) Type {
 	if t, ok := d.scalars[key]; ok {
 		return t
 	}
-	t := &scalarType{d.names.Export(typedef), typedef, under}
+	t := &scalarType{d.nameOf("typedef", typedef, under.name), typedef, under}
 	d.scalars[key] = t
 	d.list = append(d.list, t)
 	return t

@@ -6,6 +6,8 @@ import (
 	"strconv"
 
 	"github.com/cilium/ebpf/btf"
+
+	"github.com/rules-bpf/rules_bpf/internal/quote"
 )
 
 // enumType is a declared enum: a defined integer type and its constants.
@@ -34,7 +36,7 @@ func (t *enumType) appendDecl(b []byte) []byte {
 	}
 	b = fmt.Appendf(b, "\n// Values of %s.\nconst (\n", t.name)
 	for _, v := range t.values {
-		b = fmt.Appendf(b, "\t%s %s = %s // %s\n", v.name, t.name, v.value, Comment(v.c))
+		b = fmt.Appendf(b, "\t%s %s = %s // %s\n", v.name, t.name, v.value, quote.Text(v.c))
 	}
 	b = fmt.Appendf(b, `)
 
@@ -50,7 +52,11 @@ func (e %s) String() string {
 			b = fmt.Appendf(b, "\tcase %s:\n\t\treturn %q\n", v.name, v.c)
 		}
 	}
-	return fmt.Appendf(b, "\t}\n\treturn skeleton.UnknownEnum(%q, e)\n}\n", t.name)
+	unknown, wide := "UnknownUint", "uint64"
+	if t.under.signed() {
+		unknown, wide = "UnknownInt", "int64"
+	}
+	return fmt.Appendf(b, "\t}\n\treturn skelimpl.%s(%q, %s(e))\n}\n", unknown, t.name, wide)
 }
 
 // appendAsserts has nothing to add: an enum's size is that of its Go type.
@@ -70,7 +76,7 @@ func (d *Decls) convertEnum(c *btf.Enum, at place) (Type, error) {
 		return nil, fail(c, fmt.Sprintf("an enum of %d bytes is not supported", c.Size))
 	}
 	t := &enumType{
-		name:   d.declName(c.Name, at),
+		name:   d.declName(c, "enum", c.Name, at),
 		doc:    docOf("enum", c.Name, at),
 		under:  under,
 		values: make([]enumValue, 0, len(c.Values)),
@@ -78,9 +84,9 @@ func (d *Decls) convertEnum(c *btf.Enum, at place) (Type, error) {
 	for _, v := range c.Values {
 		value, ok := enumConstant(c, neg, v.Value)
 		if !ok {
-			return nil, fail(c, fmt.Sprintf("%s does not fit its %d bytes", Comment(v.Name), c.Size))
+			return nil, fail(c, fmt.Sprintf("%s does not fit its %d bytes", quote.Text(v.Name), c.Size))
 		}
-		t.values = append(t.values, enumValue{d.names.Export(v.Name), v.Name, value})
+		t.values = append(t.values, enumValue{d.nameOf("constant", v.Name, c.Name+"="+value), v.Name, value})
 	}
 	d.types[c] = t
 	d.list = append(d.list, t)

@@ -2,13 +2,13 @@ package gotype
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf/btf"
 
-	"github.com/rules-bpf/rules_bpf/tool/internal/gonames"
 	. "github.com/rules-bpf/rules_bpf/tool/internal/objtest"
 )
 
@@ -111,35 +111,37 @@ func FuzzTypes(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
 		m := &maker{in: in, types: []btf.Type{U8, S8, U16, S16, U32, S32, U64, S64, F32, F64, S128, Bool, Char, fwd, Struct("bpf_timer", M("", Array(U64, 2)))}}
-		d := NewDecls(gonames.NewScope("Bss"))
-		d.BigEndian = m.byte()%2 == 1
+		bigEndian := m.byte()%2 == 1
 		for len(m.in) > 0 && len(m.types) < 64 {
 			m.add()
 		}
-		var variables []Variable
-		end := uint64(0)
-		for _, typ := range m.types {
-			c, err := btf.Sizeof(typ)
-			if err != nil {
-				continue
-			}
-			converted, err := d.Convert(typ, "Type", "a type")
-			if err != nil {
-				var e *Error
-				if !errors.As(err, &e) || strings.ContainsAny(err.Error(), "\n\r") {
-					t.Errorf("not an error to read: %q", err)
+		d := settled(func(d *Decls) {
+			d.BigEndian = bigEndian
+			var variables []Variable
+			end := uint64(0)
+			for i, typ := range m.types {
+				c, err := btf.Sizeof(typ)
+				if err != nil {
+					continue
 				}
-				continue
+				converted, err := d.Convert(typ, "Type", fmt.Sprintf("type %d", i))
+				if err != nil {
+					var e *Error
+					if !errors.As(err, &e) || strings.ContainsAny(err.Error(), "\n\r") {
+						t.Errorf("not an error to read: %q", err)
+					}
+					continue
+				}
+				if converted.Size() != uint64(c) {
+					t.Errorf("%s has %d bytes, want %d", converted, converted.Size(), c)
+				}
+				variables = append(variables, Variable{Name: "v", Offset: end, Size: uint64(c), Type: typ})
+				end += uint64(c)
 			}
-			if converted.Size() != uint64(c) {
-				t.Errorf("%s has %d bytes, want %d", converted, converted.Size(), c)
+			if errs := d.Section("Bss", "a section", end, variables); errs != nil {
+				t.Error(errs)
 			}
-			variables = append(variables, Variable{"v", end, uint64(c), typ})
-			end += uint64(c)
-		}
-		if errs := d.Section("Bss", "a section", end, variables); errs != nil {
-			t.Error(errs)
-		}
+		}, "Bss")
 		if err := compileAll(d, []string{"amd64", "386"}); err != nil {
 			t.Errorf("%v\n%s", err, d.Append(nil))
 		}

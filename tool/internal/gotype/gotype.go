@@ -5,7 +5,9 @@
 // name: a predeclared Go type, an array of types, or the name of a declaration.
 // A declaration is a struct, an enum or a number with a name; [Decls] collects those of one Go package
 // and gives each C type one, however often it is used. Declarations are in
-// order of first use, depth first, which makes the names deterministic.
+// order of first use, depth first, and their names do not depend on it: see package
+// gonames. [gonames.Scope.Settle] declares everything
+// once more where names collide.
 //
 // # Layout
 //
@@ -92,24 +94,30 @@ func NewDecls(names *gonames.Scope) *Decls {
 //
 // When there is an error, nothing was declared.
 func (d *Decls) Convert(t btf.Type, hint, c string) (Type, error) {
-	declared := len(d.list)
-	typ, err := d.convert(t, place{hint, c}, 0)
+	mark := d.mark()
+	typ, err := d.convert(t, place{goName: hint, c: c}, 0)
 	if err != nil {
-		d.forget(declared)
+		d.forget(mark)
 		return nil, err
 	}
 	return typ, nil
 }
 
-// forget drops the declarations after the first n.
-func (d *Decls) forget(n int) {
+// mark is a place to which the declarations can go back, with their names.
+type mark struct{ declared, named int }
+
+func (d *Decls) mark() mark { return mark{len(d.list), d.names.Mark()} }
+
+// forget drops the declarations since the mark.
+func (d *Decls) forget(m mark) {
 	dropped := make(map[Type]bool)
-	for _, decl := range d.list[n:] {
+	for _, decl := range d.list[m.declared:] {
 		dropped[decl] = true
 	}
 	maps.DeleteFunc(d.types, func(_ btf.Type, t Type) bool { return dropped[t] })
 	maps.DeleteFunc(d.scalars, func(_ scalarKey, t Type) bool { return dropped[t] })
-	d.list = d.list[:n]
+	d.list = d.list[:m.declared]
+	d.names.Forget(m.named)
 }
 
 // Declares says whether the type is one of the declarations, and not one that Go

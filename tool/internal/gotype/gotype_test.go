@@ -7,6 +7,7 @@ import (
 
 	"github.com/cilium/ebpf/btf"
 
+	"github.com/rules-bpf/rules_bpf/internal/quote"
 	"github.com/rules-bpf/rules_bpf/tool/internal/gonames"
 	. "github.com/rules-bpf/rules_bpf/tool/internal/objtest"
 )
@@ -18,9 +19,23 @@ func declare(t btf.Type) (string, error) {
 	if err != nil {
 		size = 8
 	}
-	d := NewDecls(gonames.NewScope("Bss"))
-	errs := d.Section("Bss", "a section", uint64(size), []Variable{{"v", 0, uint64(size), t}})
+	var errs []error
+	d := settled(func(d *Decls) {
+		errs = d.Section("Bss", "a section", uint64(size), []Variable{{Name: "v", Offset: 0, Size: uint64(size), Type: t}})
+	}, "Bss")
 	return string(d.Append(nil)), errors.Join(errs...)
+}
+
+// settled returns the declarations that declare makes, with names that differ from each
+// other and from those that are reserved.
+func settled(declare func(*Decls), reserved ...string) *Decls {
+	names := gonames.NewScope(reserved...)
+	var d *Decls
+	names.Settle(func() {
+		d = NewDecls(names)
+		declare(d)
+	})
+	return d
 }
 
 func TestTypes(t *testing.T) {
@@ -53,11 +68,11 @@ func TestTypes(t *testing.T) {
 		{"typedef of a bool", Typedef("flag", Bool), "bool"},
 		{"array of typedefs", Array(Typedef("id_t", U32), 2), "[2]IdT"},
 
-		{"pointer", Ptr(U32), "skeleton.Pointer"},
-		{"pointer to nothing", Ptr((*btf.Void)(nil)), "skeleton.Pointer"},
-		{"function pointer", Ptr(&btf.FuncProto{Return: U32}), "skeleton.Pointer"},
-		{"typedef of a pointer", Typedef("handler", Ptr(&btf.FuncProto{Return: U32})), "skeleton.Pointer"},
-		{"array of pointers", Array(Ptr(&btf.Fwd{Name: "f"}), 2), "[2]skeleton.Pointer"},
+		{"pointer", Ptr(U32), "skeleton.Pointer // v, unsigned int *"},
+		{"pointer to nothing", Ptr((*btf.Void)(nil)), "skeleton.Pointer // v, void *"},
+		{"function pointer", Ptr(&btf.FuncProto{Return: U32}), "skeleton.Pointer // v, unsigned int (*)(void)"},
+		{"typedef of a pointer", Typedef("handler", Ptr(&btf.FuncProto{Return: U32})), "skeleton.Pointer // v, unsigned int (*)(void)"},
+		{"array of pointers", Array(Ptr(&btf.Fwd{Name: "f"}), 2), "[2]skeleton.Pointer // v, struct f *[2]"},
 		{"__int128", S128, "skeleton.Int128"},
 		{"unsigned __int128", &btf.Int{Name: "unsigned __int128", Size: 16}, "skeleton.Uint128"},
 		{"typedef of __int128", Typedef("wide", S128), "skeleton.Int128"},
@@ -98,7 +113,11 @@ func TestTypes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if want := "\tV " + tt.want + " // v\n"; !strings.Contains(got, want) {
+			want := "\tV " + tt.want
+			if !strings.Contains(want, "//") {
+				want += " // v"
+			}
+			if want += "\n"; !strings.Contains(got, want) {
 				t.Errorf("got %s, want %s", got, want)
 			}
 		})
@@ -122,7 +141,7 @@ func TestStructs(t *testing.T) {
 		{"over-aligned member", &btf.Struct{Name: "s", Size: 32, Members: []btf.Member{M("a", U8), {Name: "b", Type: U64, Offset: 128}}}, []string{"A uint8 // a", "_ [15]byte", "B uint64 // b", "_ [8]byte"}},
 		{"packed, but as Go has it", &btf.Struct{Name: "s", Size: 3, Members: []btf.Member{M("a", U8), {Name: "b", Type: Array(U8, 2), Offset: 8}}}, []string{"A uint8 // a", "B [2]uint8 // b"}},
 		{"members in any order", &btf.Struct{Name: "s", Size: 8, Members: []btf.Member{{Name: "b", Type: U32, Offset: 32}, M("a", U32)}}, []string{"A uint32 // a", "B uint32 // b"}},
-		{"equal names", Struct("s", M("a_b", U32), M("aB", U32), M("A_B", U32)), []string{"AB uint32 // a_b", "AB_ uint32 // aB", "AB__ uint32 // A_B"}},
+		{"equal names", Struct("s", M("a_b", U32), M("aB", U32), M("A_B", U32)), []string{"C_a_b uint32 // a_b", "C_aB uint32 // aB", "C_A_B uint32 // A_B"}},
 		{"nothing but a gap", &btf.Struct{Name: "s", Size: 4}, []string{"_ [4]byte"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -298,12 +317,12 @@ func TestSectionErrors(t *testing.T) {
 		vars []Variable
 		want string
 	}{
-		{"size", 8, []Variable{{"v", 0, 8, U32}}, "v: unsigned int: has 4 bytes, and the variable has 8"},
-		{"overlap", 8, []Variable{{"a", 0, 4, U32}, {"v", 2, 4, U32}}, "v: unsigned int: is at offset 2, within what comes before it"},
-		{"size without a variable", 8, []Variable{{"v", 0, 0, U32}}, "v: unsigned int: has 4 bytes, and the variable has 0"},
-		{"end", 4, []Variable{{"v", 0, 8, U64}}, "Bss: section: has 4 bytes, fewer than its variables"},
-		{"all of them", 16, []Variable{{"v", 0, 4, fwd}, {"w", 8, 4, fwd}}, "v: struct f: is declared and never defined\nw: struct f: is declared and never defined"},
-		{"the same again", 16, []Variable{{"v", 0, 4, bad}, {"w", 4, 4, bad}}, "v.b: struct f: is declared and never defined\nw.b: struct f: is declared and never defined"},
+		{"size", 8, []Variable{{Name: "v", Offset: 0, Size: 8, Type: U32}}, "v: unsigned int: has 4 bytes, and the variable has 8"},
+		{"overlap", 8, []Variable{{Name: "a", Offset: 0, Size: 4, Type: U32}, {Name: "v", Offset: 2, Size: 4, Type: U32}}, "v: unsigned int: is at offset 2, within what comes before it"},
+		{"size without a variable", 8, []Variable{{Name: "v", Offset: 0, Size: 0, Type: U32}}, "v: unsigned int: has 4 bytes, and the variable has 0"},
+		{"end", 4, []Variable{{Name: "v", Offset: 0, Size: 8, Type: U64}}, "Bss: section: has 4 bytes, fewer than its variables"},
+		{"all of them", 16, []Variable{{Name: "v", Offset: 0, Size: 4, Type: fwd}, {Name: "w", Offset: 8, Size: 4, Type: fwd}}, "v: struct f: is declared and never defined\nw: struct f: is declared and never defined"},
+		{"the same again", 16, []Variable{{Name: "v", Offset: 0, Size: 4, Type: bad}, {Name: "w", Offset: 4, Size: 4, Type: bad}}, "v.b: struct f: is declared and never defined\nw.b: struct f: is declared and never defined"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			d := NewDecls(gonames.NewScope())
@@ -327,13 +346,13 @@ func TestSectionSize(t *testing.T) {
 		vars []Variable
 		want uint64
 	}{
-		{8, []Variable{{"v", 0, 8, U64}}, 8},
-		{12, []Variable{{"v", 0, 8, U64}, {"w", 8, 4, U32}}, 16},
-		{9, []Variable{{"v", 0, 8, U64}, {"w", 8, 1, U8}}, 16},
-		{5, []Variable{{"v", 0, 4, U32}, {"w", 4, 1, U8}}, 8},
-		{3, []Variable{{"v", 0, 3, Array(U8, 3)}}, 3},
-		{20, []Variable{{"v", 8, 4, U32}}, 20},
-		{1 << 30, []Variable{{"v", 0, 1 << 30, Array(U64, 1<<27)}}, 1 << 30},
+		{8, []Variable{{Name: "v", Offset: 0, Size: 8, Type: U64}}, 8},
+		{12, []Variable{{Name: "v", Offset: 0, Size: 8, Type: U64}, {Name: "w", Offset: 8, Size: 4, Type: U32}}, 16},
+		{9, []Variable{{Name: "v", Offset: 0, Size: 8, Type: U64}, {Name: "w", Offset: 8, Size: 1, Type: U8}}, 16},
+		{5, []Variable{{Name: "v", Offset: 0, Size: 4, Type: U32}, {Name: "w", Offset: 4, Size: 1, Type: U8}}, 8},
+		{3, []Variable{{Name: "v", Offset: 0, Size: 3, Type: Array(U8, 3)}}, 3},
+		{20, []Variable{{Name: "v", Offset: 8, Size: 4, Type: U32}}, 20},
+		{1 << 30, []Variable{{Name: "v", Offset: 0, Size: 1 << 30, Type: Array(U64, 1<<27)}}, 1 << 30},
 	} {
 		d := NewDecls(gonames.NewScope())
 		if errs := d.Section("Bss", "a section", tt.size, tt.vars); errs != nil {
@@ -351,23 +370,24 @@ func TestDeclsShareTypes(t *testing.T) {
 	point := Struct("point", M("x", U32), M("mode", mode))
 	anonymous := Struct("", M("p", point))
 	other := Struct("point", M("y", U64))
-	d := NewDecls(gonames.NewScope("Data", "Bss"))
-	for _, section := range []string{"Data", "Bss"} {
-		if errs := d.Section(section, "a section", 40, []Variable{
-			{"a", 0, 8, anonymous},
-			{"b", 8, 8, anonymous},
-			{"p", 16, 8, Const(point)},
-			{"other", 24, 8, other},
-			{"mode", 32, 4, mode},
-		}); errs != nil {
-			t.Fatal(errs)
+	d := settled(func(d *Decls) {
+		for _, section := range []string{"Data", "Bss"} {
+			if errs := d.Section(section, "a section", 40, []Variable{
+				{Name: "a", Offset: 0, Size: 8, Type: anonymous},
+				{Name: "b", Offset: 8, Size: 8, Type: anonymous},
+				{Name: "p", Offset: 16, Size: 8, Type: Const(point)},
+				{Name: "other", Offset: 24, Size: 8, Type: other},
+				{Name: "mode", Offset: 32, Size: 4, Type: mode},
+			}); errs != nil {
+				t.Fatal(errs)
+			}
 		}
-	}
+	}, "Data", "Bss")
 	var got []string
 	for _, decl := range d.list {
 		got = append(got, decl.String())
 	}
-	if got, want := strings.Join(got, " "), "Data DataA Point Mode Point_ Bss"; got != want {
+	if got, want := strings.Join(got, " "), "Data DataA Struct_C_point_d60d8613 Mode Struct_C_point_8052eafb Bss"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
@@ -387,8 +407,8 @@ func TestComment(t *testing.T) {
 		{"a\xffb", `"a\xffb"`},
 		{"\x00", `"\x00"`},
 	} {
-		if got := Comment(tt.c); got != tt.want {
-			t.Errorf("Comment(%q) = %s, want %s", tt.c, got, tt.want)
+		if got := quote.Text(tt.c); got != tt.want {
+			t.Errorf("quote.Text(%q) = %s, want %s", tt.c, got, tt.want)
 		}
 	}
 }

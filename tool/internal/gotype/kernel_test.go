@@ -10,25 +10,28 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf/btf"
-
-	"github.com/rules-bpf/rules_bpf/tool/internal/gonames"
 )
 
 // arches are the architectures that differ in what they align.
 var arches = []string{"amd64", "386", "arm", "arm64", "s390x", "riscv64"}
 
 const header = `package p
-import ("structs"; "unsafe"; "skeleton")
+import ("structs"; "unsafe"; "skeleton"; "skelimpl")
 var _ skeleton.Pointer
+var _ = skelimpl.UnknownInt
 type _ struct { _ structs.HostLayout; _ [unsafe.Sizeof(0)]byte }
 `
 
-// runtimeStub is what generated types use of the runtime.
-const runtimeStub = `package skeleton
+// skeletonStub and skelimplStub are what generated types use of the runtime.
+const skeletonStub = `package skeleton
 type Pointer uint64
 type Int128 struct{ words [2]uint64 }
 type Uint128 struct{ words [2]uint64 }
-func UnknownEnum[T ~int8 | ~int16 | ~int32 | ~int64 | ~uint8 | ~uint16 | ~uint32 | ~uint64](name string, value T) string { panic("") }
+`
+
+const skelimplStub = `package skelimpl
+func UnknownInt(string, int64) string
+func UnknownUint(string, uint64) string
 `
 
 // compile type-checks declarations with their assertions for each architecture.
@@ -74,7 +77,8 @@ type stubs struct{ fset *token.FileSet }
 func (s stubs) Import(path string) (*types.Package, error) {
 	src := map[string]string{
 		"structs":  "package structs\ntype HostLayout struct{}\n",
-		"skeleton": runtimeStub,
+		"skeleton": skeletonStub,
+		"skelimpl": skelimplStub,
 	}[path]
 	if path == "unsafe" {
 		return types.Unsafe, nil
@@ -97,20 +101,22 @@ func TestKernelTypes(t *testing.T) {
 	if err != nil {
 		t.Skipf("needs the kernel's BTF: %v", err)
 	}
-	d := NewDecls(gonames.NewScope())
-	n := 0
-	for typ, err := range spec.All() {
-		if err != nil {
-			t.Fatal(err)
-		}
-		switch typ.(type) {
-		case *btf.Struct, *btf.Union, *btf.Enum:
-			n++
-			if _, err := d.Convert(typ, fmt.Sprintf("Anonymous%d", n), "a type without a name"); err != nil {
-				t.Error(err)
+	var n int
+	d := settled(func(d *Decls) {
+		n = 0
+		for typ, err := range spec.All() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch typ.(type) {
+			case *btf.Struct, *btf.Union, *btf.Enum:
+				n++
+				if _, err := d.Convert(typ, fmt.Sprintf("Anonymous%d", n), fmt.Sprintf("type %d without a name", n)); err != nil {
+					t.Error(err)
+				}
 			}
 		}
-	}
+	})
 	// Two that differ in everything that matters to a layout.
 	if err := compileAll(d, []string{"amd64", "386"}); err != nil {
 		t.Error(err)

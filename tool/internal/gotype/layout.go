@@ -9,6 +9,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 
 	"github.com/rules-bpf/rules_bpf/internal/ctype"
+	"github.com/rules-bpf/rules_bpf/internal/quote"
 	"github.com/rules-bpf/rules_bpf/tool/internal/gonames"
 )
 
@@ -23,9 +24,10 @@ const (
 // layout lays out one struct: it collects what the struct consists of, and then
 // gives each part a field, or bytes and methods.
 type layout struct {
-	d       *Decls
-	t       *structType
-	names   *gonames.Scope
+	d *Decls
+	t *structType
+	// members are the Go names of the members.
+	members map[string]bool
 	slots   []slot
 	visited int
 	end     uint64 // of the last field, in bytes
@@ -53,6 +55,8 @@ type member struct {
 	// size is that of a variable; of a member of a struct, the type alone says it.
 	size     uint64
 	variable bool
+	// note is what the comment says of a variable after its name.
+	note string
 	// program says that the member is a pointer to a function of the struct itself,
 	// not one of an anonymous struct or union in it.
 	program bool
@@ -60,6 +64,27 @@ type member struct {
 	goName string
 	goType Type
 	kind   kind
+}
+
+// inC returns the name of the member, with its type where Go cannot say it.
+func (m *member) inC() string { return quote.Text(m.c) + TypeNote(m.typ, m.goType) }
+
+// TypeNote returns what the comment of a field says after its name: ", " and the type in C
+// without the names of typedefs when the type in Go is a word that stands for a pointer, as
+// Go cannot say to what.
+func TypeNote(c btf.Type, goType Type) string {
+	elem := goType
+	for {
+		array, ok := elem.(arrayType)
+		if !ok {
+			break
+		}
+		elem = array.elem
+	}
+	if elem != pointerType && elem != programType {
+		return ""
+	}
+	return ", " + ctype.Declare(ctype.Underlying(c), "")
 }
 
 // kind says what a member becomes in Go.
@@ -75,7 +100,7 @@ const (
 )
 
 func newLayout(d *Decls, t *structType) *layout {
-	return &layout{d: d, t: t, names: gonames.NewScope(), align: 1, want: 1}
+	return &layout{d: d, t: t, align: 1, want: 1}
 }
 
 // hide makes the struct one gap of that size.
@@ -140,7 +165,7 @@ func memberName(m btf.Member) string {
 	if m.Name == "" {
 		return "(anonymous)"
 	}
-	return Comment(m.Name)
+	return quote.Text(m.Name)
 }
 
 // finish gives the struct its fields and methods. C is the struct, nil for a
@@ -160,7 +185,7 @@ func (l *layout) finish(size uint64, c btf.Type, depth int) []error {
 	}
 	var errs []error
 	bad := func(m *member, err error) {
-		errs = append(errs, inside(prefix+Comment(m.c), err))
+		errs = append(errs, inside(prefix+quote.Text(m.c), err))
 	}
 	l.name()
 	for i := range l.slots {
@@ -172,7 +197,7 @@ func (l *layout) finish(size uint64, c btf.Type, depth int) []error {
 			case err != nil && c != nil:
 				// Of a struct, one error is told. Two members of a type that has one
 				// would look for it twice each, and so on down.
-				return []error{inside(prefix+Comment(m.c), err)}
+				return []error{inside(prefix+quote.Text(m.c), err)}
 			case err != nil:
 				bad(m, err)
 			case !s.union:
@@ -220,22 +245,39 @@ func (l *layout) finish(size uint64, c btf.Type, depth int) []error {
 	return nil
 }
 
-// name names the members first, then what methods need besides: a member keeps
-// its name whatever the types of others are.
+// name names the members. What methods need besides comes after: a member keeps its
+// name whatever the types of others are.
 func (l *layout) name() {
+	var c []string
+	for _, s := range l.slots {
+		for _, m := range s.members {
+			c = append(c, m.c)
+		}
+	}
+	goNames := gonames.Assign(c)
+	l.members = make(map[string]bool, len(c))
 	for i := range l.slots {
 		for j := range l.slots[i].members {
-			m := &l.slots[i].members[j]
-			m.goName = l.names.Export(m.c)
+			l.slots[i].members[j].goName, goNames = goNames[0], goNames[1:]
+			l.members[l.slots[i].members[j].goName] = true
 		}
 	}
 }
 
+// methodName returns the name of a method that a member needs besides its own name:
+// SetX or AsX, of which X is spelt in full when a member has the name.
+func (l *layout) methodName(prefix string, m *member) string {
+	if name := prefix + m.goName; !l.members[name] {
+		return name
+	}
+	return prefix + gonames.Exact(m.c)
+}
+
 // convert finds the Go type and the kind of a member, and where it ends, in bits.
 func (l *layout) convert(m *member, union bool, limit uint64, depth int) (uint64, error) {
-	at := place{l.t.name + m.goName, "the type of " + Comment(m.c) + " in " + l.t.name}
+	at := place{goName: l.t.name + m.goName, c: "the type of " + quote.Text(m.c) + " in " + l.t.name}
 	if m.variable {
-		at.c = "the type of " + Comment(m.c)
+		at.c = "the type of " + quote.Text(m.c)
 	}
 	if a, ok := ctype.Underlying(m.typ).(*btf.Array); ok && a.Nelems == 0 && !m.variable {
 		elem, err := l.d.element(a, at, depth)
@@ -314,12 +356,12 @@ func (d *Decls) convertMember(t btf.Type, at place, depth int) (Type, error) {
 	if d.empty[t] {
 		return nothingType, nil
 	}
-	declared := len(d.list)
+	mark := d.mark()
 	typ, err := d.convert(t, at, depth)
 	if err != nil || typ.Size() > 0 {
 		return typ, err
 	}
-	d.forget(declared)
+	d.forget(mark)
 	d.empty[t] = true
 	return nothingType, nil
 }
@@ -401,10 +443,10 @@ func (l *layout) place() {
 		case plain:
 			l.pad(offset)
 			l.align = max(l.align, m.goType.align())
-			l.add(field{m.goName, Comment(m.c), offset, m.goType})
+			l.add(field{m.goName, m.inC() + m.note, offset, m.goType})
 		case byValue:
 			name := "raw" + m.goName
-			l.addBytes(name, Comment(m.c)+", see method "+m.goName, offset, m.goType.Size())
+			l.addBytes(name, m.inC()+m.note+", see method "+m.goName, offset, m.goType.Size())
 			l.addMethods(s.members, name, offset)
 		case bitField:
 			// Bit-fields that share a byte, or follow each other, share their bytes.
@@ -442,7 +484,7 @@ func (l *layout) add(f field) {
 // pad fills the gap up to offset.
 func (l *layout) pad(offset uint64) {
 	if n := offset - l.end; n > 0 {
-		l.t.fields = append(l.t.fields, field{typ: arrayType{byteType, uint32(n)}})
+		l.t.fields = append(l.t.fields, field{offset: l.end, typ: arrayType{byteType, uint32(n)}})
 		l.end = offset
 	}
 }
@@ -457,7 +499,7 @@ func (l *layout) addMethods(members []member, storage string, offset uint64) {
 		a := method{
 			kind:      m.kind,
 			name:      m.goName,
-			c:         Comment(m.c),
+			c:         m.inC(),
 			typ:       m.goType,
 			storage:   storage,
 			start:     m.start - offset*8,
@@ -467,9 +509,9 @@ func (l *layout) addMethods(members []member, storage string, offset uint64) {
 		}
 		switch m.kind {
 		case byAddress:
-			a.name = l.names.Take("As" + m.goName)
+			a.name = l.methodName("As", &m)
 		case byValue, bitField:
-			a.setter = l.names.Take("Set" + m.goName)
+			a.setter = l.methodName("Set", &m)
 		}
 		l.t.methods = append(l.t.methods, a)
 	}

@@ -71,7 +71,7 @@ var constructs = []struct {
 		"func (s *S) AsC() *uint32 {\n\treturn (*uint32)(unsafe.Pointer(&s.union0[4]))",
 	}},
 	{"names that meet in a union", Struct("s", M("as_a", U32), M("", Union("", M("a", U32)))), []string{
-		"AsA uint32", "func (s *S) AsA_() *uint32 {",
+		"AsA uint32", "func (s *S) AsC_a() *uint32 {",
 	}},
 	{"bit-fields", &btf.Struct{Name: "s", Size: 8, Members: []btf.Member{
 		bitsOf("a", U32, 0, 3), bitsOf("b", S32, 3, 7), bitsOf("c", Bool, 10, 1), bitsOf("d", Enum("e", V("E", 1)), 11, 5), {Name: "x", Type: U8, Offset: 16}, bitsOf("f", U64, 24, 40),
@@ -85,7 +85,7 @@ var constructs = []struct {
 		"func (s *S) A() bool {\n\tu := uint64(s.bits0[0]>>7&0x1)\n\treturn u != 0",
 		"var u uint64\n\tif v {\n\t\tu = 1\n\t}",
 	}},
-	{"bit-field of an enum", &btf.Struct{Name: "s", Size: 4, Members: []btf.Member{bitsOf("a", Enum("e", V("E", 1)), 0, 2)}}, []string{"func (s *S) A() E {", "return E(u)"}},
+	{"bit-field of an enum", &btf.Struct{Name: "s", Size: 4, Members: []btf.Member{bitsOf("a", Enum("e", V("ONE", 1)), 0, 2)}}, []string{"func (s *S) A() E {", "return E(u)"}},
 	{"bit-field of a typedef", &btf.Struct{Name: "s", Size: 4, Members: []btf.Member{bitsOf("a", Typedef("id_t", U32), 0, 2)}}, []string{"func (s *S) A() IdT {"}},
 	{"bit-field of 64 bits", &btf.Struct{Name: "s", Size: 9, Members: []btf.Member{bitsOf("a", S64, 4, 64)}}, []string{
 		"bits0 [9]byte", "uint64(s.bits0[0]>>4&0xf) | uint64(s.bits0[1])<<4 | ", "return int64(u)", "\ts.bits0[1] = byte(u>>4)\n",
@@ -110,7 +110,7 @@ var constructs = []struct {
 	{"packed struct in a struct", Struct("t", M("a", U8), M("s", packed("s", M("a", U32), M("b", U8)))), []string{"S S // s"}},
 	{"struct in a packed struct", packed("t", M("a", U8), M("s", Struct("s", M("a", U32)))), []string{"func (s *T) S() (v S) {"}},
 	{"member aligned less than Go would", &btf.Struct{Name: "s", Size: 12, Members: []btf.Member{M("a", U32), {Name: "b", Type: U64, Offset: 32}}}, []string{"rawB [8]byte"}},
-	{"setter that is a member", packed("s", M("a", U8), M("b", U32), M("set_b", U8)), []string{"SetB uint8", "func (s *S) SetB_(v uint32) {"}},
+	{"setter that is a member", packed("s", M("a", U8), M("b", U32), M("set_b", U8)), []string{"SetB uint8", "func (s *S) SetC_b(v uint32) {"}},
 	{"over-aligned array", Array(&btf.Struct{Name: "s", Size: 64, Members: []btf.Member{M("a", U64)}}, 2), []string{"A uint64 // a\n\t_ [56]byte"}},
 	{"__int128", Struct("s", M("a", U64), M("", Struct("", M("b", S128)))), nil},
 	{"aligned __int128", &btf.Struct{Name: "s", Size: 32, Members: []btf.Member{M("a", U8), {Name: "b", Type: S128, Offset: 128}}}, []string{"A uint8 // a\n\t_ [15]byte\n\tB skeleton.Int128 // b"}},
@@ -135,14 +135,14 @@ var constructs = []struct {
 		list := Struct("list", M("a", U32), M("next", Ptr(U8)))
 		list.Members[1].Type = Ptr(list)
 		return list
-	}(), []string{"A uint32 // a\n\t_ [4]byte\n\tNext skeleton.Pointer // next\n}"}},
+	}(), []string{"A uint32 // a\n\t_ [4]byte\n\tNext skeleton.Pointer // next, struct list *\n}"}},
 	{"kernel's own", Struct("s", M("n", U32), M("lock", Struct("bpf_spin_lock", M("val", U32))), M("t", Struct("bpf_timer", M("__opaque", Array(U64, 2))))), []string{
 		"Lock BpfSpinLock // lock\n\tT BpfTimer // t\n}",
 		"// BpfTimer is struct bpf_timer, which is the kernel's: nothing in it is for user space.\ntype BpfTimer struct {\n\t_ structs.HostLayout\n\t_ [2]uint64\n}",
 		"type BpfSpinLock struct {\n\t_ structs.HostLayout\n\t_ [1]uint32\n}",
 	}},
 	{"enum with two names for a value", Enum("e", V("A", 1), V("B", 1), V("C", 2)), []string{
-		"func (e E) String() string {\n\tswitch e {\n\tcase A:\n\t\treturn \"A\"\n\tcase C:\n\t\treturn \"C\"\n\t}\n\treturn skeleton.UnknownEnum(\"E\", e)\n}",
+		"func (e E) String() string {\n\tswitch e {\n\tcase A:\n\t\treturn \"A\"\n\tcase C:\n\t\treturn \"C\"\n\t}\n\treturn skelimpl.UnknownUint(\"E\", uint64(e))\n}",
 	}},
 }
 
@@ -150,16 +150,17 @@ func TestConstructs(t *testing.T) {
 	for _, tt := range constructs {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, bigEndian := range []bool{false, true} {
-				d := NewDecls(gonames.NewScope("Bss"))
-				d.BigEndian = bigEndian
 				size, err := btf.Sizeof(tt.typ)
 				if err != nil {
 					t.Fatal(err)
 				}
-				// The second one is where C has it in an array.
-				if errs := d.Section("Bss", "a section", uint64(16*size), []Variable{{"v", 0, uint64(size), tt.typ}, {"w", uint64(size), uint64(size), tt.typ}}); errs != nil {
-					t.Fatal(errs)
-				}
+				d := settled(func(d *Decls) {
+					d.BigEndian = bigEndian
+					// The second one is where C has it in an array.
+					if errs := d.Section("Bss", "a section", uint64(16*size), []Variable{{Name: "v", Offset: 0, Size: uint64(size), Type: tt.typ}, {Name: "w", Offset: uint64(size), Size: uint64(size), Type: tt.typ}}); errs != nil {
+						t.Fatal(errs)
+					}
+				}, "Bss")
 				if err := compile(d); err != nil {
 					t.Error(err)
 				}
@@ -181,7 +182,7 @@ func TestConstructs(t *testing.T) {
 func TestVariableWithFlexibleArray(t *testing.T) {
 	d := NewDecls(gonames.NewScope("Bss"))
 	s := Struct("s", M("n", U32), M("rest", Array(U32, 0)))
-	if errs := d.Section("Bss", "a section", 20, []Variable{{"v", 0, 16, s}, {"w", 16, 4, U32}}); errs != nil {
+	if errs := d.Section("Bss", "a section", 20, []Variable{{Name: "v", Offset: 0, Size: 16, Type: s}, {Name: "w", Offset: 16, Size: 4, Type: U32}}); errs != nil {
 		t.Fatal(errs)
 	}
 	if err := compile(d); err != nil {
@@ -195,10 +196,11 @@ func TestVariableWithFlexibleArray(t *testing.T) {
 // A wrong size or offset must not compile, wherever the right one does.
 func TestWrongLayout(t *testing.T) {
 	for _, tt := range constructs {
-		d := NewDecls(gonames.NewScope())
-		if _, err := d.Convert(tt.typ, "T", "a type"); err != nil {
-			t.Fatal(err)
-		}
+		d := settled(func(d *Decls) {
+			if _, err := d.Convert(tt.typ, "T", "a type"); err != nil {
+				t.Fatal(err)
+			}
+		})
 		for _, decl := range d.list {
 			s, ok := decl.(*structType)
 			if !ok {

@@ -2,11 +2,17 @@ package gotype
 
 import (
 	"fmt"
+	"go/token"
+	"hash/fnv"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/cilium/ebpf/btf"
 
 	"github.com/rules-bpf/rules_bpf/internal/ctype"
+	"github.com/rules-bpf/rules_bpf/internal/quote"
+	"github.com/rules-bpf/rules_bpf/tool/internal/gonames"
 )
 
 // structType is a declared struct or union.
@@ -71,6 +77,8 @@ type Variable struct {
 	Name         string
 	Offset, Size uint64
 	Type         btf.Type
+	// Note is what the comment says after the name.
+	Note string
 }
 
 // Section declares the struct called goName, which must be taken from the names
@@ -89,7 +97,7 @@ func (d *Decls) Section(goName, doc string, size uint64, variables []Variable) [
 		start := v.Offset * 8
 		l.slots = append(l.slots, slot{
 			start:   start,
-			members: []member{{c: v.Name, typ: v.Type, start: start, size: v.Size, variable: true}},
+			members: []member{{c: v.Name, typ: v.Type, start: start, size: v.Size, variable: true, note: v.Note}},
 		})
 	}
 	return l.finish(size, nil, 0)
@@ -99,17 +107,17 @@ func (d *Decls) Section(goName, doc string, size uint64, variables []Variable) [
 // by itself, nil for one without bytes. Its offset does not matter. A type without a
 // name is called hint.
 func (d *Decls) Variable(v Variable, hint string) (Type, error) {
-	declared := len(d.list)
-	typ, err := d.convert(v.Type, place{hint, "the type of " + Comment(v.Name)}, 0)
+	mark := d.mark()
+	typ, err := d.convert(v.Type, place{goName: hint, c: "the type of " + quote.Text(v.Name)}, 0)
 	if err == nil {
 		err = fits(v.Type, typ.Size(), v.Size)
 	}
 	if err != nil {
-		d.forget(declared)
-		return nil, inside(Comment(v.Name), err)
+		d.forget(mark)
+		return nil, inside(quote.Text(v.Name), err)
 	}
 	if typ.Size() == 0 {
-		d.forget(declared)
+		d.forget(mark)
 		return nil, nil
 	}
 	return typ, nil
@@ -127,7 +135,7 @@ func (d *Decls) convertStruct(c btf.Type, size uint32, keyword, tag string, at p
 		return nil, fail(c, "is larger than memory can be")
 	}
 	d.types[c] = nil
-	t := &structType{name: d.declName(tag, at), doc: docOf(keyword, tag, at)}
+	t := &structType{name: d.declName(c, keyword, tag, at), doc: docOf(keyword, tag, at)}
 	d.list = append(d.list, t)
 	if err := d.layOut(t, c, uint64(size), depth); err != nil {
 		delete(d.types, c)
@@ -169,12 +177,53 @@ func bytesOf(n uint64) string {
 	return strconv.FormatUint(n, 10) + " bytes"
 }
 
-// declName takes the name for the declaration of a C type called tag.
-func (d *Decls) declName(tag string, at place) string {
-	if tag == "" {
-		return d.names.Take(at.goName)
+// declName takes the name for the declaration of a C type called tag, which is what
+// keyword says. A type without a tag has the name of its typedef, or of its place.
+func (d *Decls) declName(c btf.Type, keyword, tag string, at place) string {
+	switch {
+	case tag != "":
+		return d.nameOf(keyword, tag, describe(c))
+	case at.typedef != "":
+		return d.nameOf("typedef", at.typedef, describe(c))
 	}
-	return d.names.Export(tag)
+	exact := "T_" + at.goName
+	return d.names.Name("place "+at.c, at.goName, exact, exact+"_"+hash(at.c))
+}
+
+// nameOf takes the name of what C calls c, which is what kind says: a tag, a typedef and
+// a constant can have one name, and types of one tag be different in different files of
+// an object. What tells these apart is their definition.
+func (d *Decls) nameOf(kind, c, definition string) string {
+	exact := gonames.Exact(c)
+	ofKind := strings.ToUpper(kind[:1]) + kind[1:] + "_" + exact
+	h := hash(definition)
+	return d.names.Name(kind+" "+c+" "+h, gonames.Export(c), exact, ofKind, ofKind+"_"+h)
+}
+
+func hash(s string) string {
+	h := fnv.New32a()
+	h.Write([]byte(s))
+	return fmt.Sprintf("%08x", h.Sum32())
+}
+
+// describe tells types of one name apart.
+func describe(t btf.Type) string {
+	var b strings.Builder
+	members := func(size uint32, members []btf.Member) {
+		fmt.Fprintf(&b, "%d", size)
+		for _, m := range members {
+			fmt.Fprintf(&b, " %s %s %d %d", m.Name, ctype.Name(m.Type), m.Offset, m.BitfieldSize)
+		}
+	}
+	switch t := t.(type) {
+	case *btf.Struct:
+		members(t.Size, t.Members)
+	case *btf.Union:
+		members(t.Size, t.Members)
+	case *btf.Enum:
+		fmt.Fprintf(&b, "%d %t %v", t.Size, t.Signed, t.Values)
+	}
+	return b.String()
 }
 
 // docOf says what a declared type is in C.
@@ -182,9 +231,25 @@ func docOf(keyword, tag string, at place) string {
 	if tag == "" {
 		return at.c
 	}
-	return keyword + " " + Comment(tag)
+	return keyword + " " + quote.Text(tag)
 }
 
-// Comment returns a name of C fit for a comment in Go source, and for a message
-// of one line. A name that a compiler allows stays as it is.
-func Comment(c string) string { return ctype.Printable(c) }
+// LastArray returns the last field of the declared struct called goName, when it is an
+// array: its name, and the type of its elements.
+func (d *Decls) LastArray(goName string) (field string, elem Type, ok bool) {
+	for _, decl := range d.list {
+		t, isStruct := decl.(*structType)
+		if !isStruct || t.name != goName {
+			continue
+		}
+		// The gap at the end is no field.
+		for _, f := range slices.Backward(t.fields) {
+			if f.name == "" {
+				continue
+			}
+			array, isArray := f.typ.(arrayType)
+			return f.name, array.elem, isArray && token.IsExported(f.name)
+		}
+	}
+	return "", nil, false
+}

@@ -9,7 +9,7 @@ import (
 // programType is what a function pointer of a struct_ops map is in Go: a program
 // of the object. It stands at the end of the pointer's 8 bytes, of which a pointer
 // of Go takes 4 on some machines; the gap is what is left.
-var programType = basicType{"*skeleton.Program", 8, 8}
+var programType = basicType{"*skeleton.BaseProgram", 8, 8}
 
 const programGap = "[8 - unsafe.Sizeof(uintptr(0))]byte"
 
@@ -26,8 +26,8 @@ func (d *Decls) StructOps(c *btf.Struct, doc string) (string, error) {
 	if c.Size > maxSize {
 		return "", fail(c, "is larger than memory can be")
 	}
-	declared := len(d.list)
-	t := &structType{name: d.names.Export(c.Name), doc: doc}
+	mark := d.mark()
+	t := &structType{name: d.nameOf("table", c.Name, describe(c)), doc: doc}
 	d.list = append(d.list, t)
 	l := newLayout(d, t)
 	l.programs = true
@@ -38,7 +38,7 @@ func (d *Decls) StructOps(c *btf.Struct, doc string) (string, error) {
 		}
 	}
 	if err != nil {
-		d.forget(declared)
+		d.forget(mark)
 		return "", err
 	}
 	return t.name, nil

@@ -48,8 +48,8 @@ func Library(lib *bpfobj.Object) *bpflib.Library {
 	return out
 }
 
-// mapDef returns the definition of a map, empty when its declaration has a form
-// that nobody knows: then there are no types to compare.
+// mapDef returns the definition of a map, empty when loaders refuse its declaration: then
+// there are no types to compare.
 func mapDef(m *bpfobj.Map) bpflib.MapDef {
 	def, err := m.Def()
 	if err != nil {
@@ -60,9 +60,9 @@ func mapDef(m *bpfobj.Map) bpflib.MapDef {
 
 func convert(def *bpfobj.MapDef) bpflib.MapDef {
 	out := bpflib.MapDef{
-		Kind:      uint32(def.Kind),
-		KeySize:   sizeOf(def.Key, def.KeySize),
-		ValueSize: sizeOf(def.Value, def.ValueSize),
+		Type:      def.Type,
+		KeySize:   def.KeySize,
+		ValueSize: def.ValueSize,
 		Key:       def.Key,
 		Value:     def.Value,
 	}
@@ -71,19 +71,6 @@ func convert(def *bpfobj.MapDef) bpflib.MapDef {
 		out.Inner = &inner
 	}
 	return out
-}
-
-// sizeOf returns the size of keys or values, which the declaration gives as a type
-// or as a number.
-func sizeOf(t btf.Type, size uint32) uint32 {
-	if t == nil {
-		return size
-	}
-	n, err := btf.Sizeof(t)
-	if err != nil {
-		return size
-	}
-	return uint32(n)
 }
 
 // object is an object file as bpflib sees it.

@@ -1,10 +1,11 @@
 package linker
 
 import (
+	"bytes"
 	"encoding/binary"
 	"slices"
 
-	"github.com/rules-bpf/rules_bpf/tool/internal/rawbtf"
+	"github.com/rules-bpf/rules_bpf/internal/rawbtf"
 )
 
 // graph are the types of all files. Types with one structure have one
@@ -12,7 +13,7 @@ import (
 //
 // Structure is what C's rules for compatible types go by, and what a program can
 // tell: kinds, names, sizes, members, and the structure of all types that a type
-// refers to, round any number of cycles. Declaration tags of a type are a part of it.
+// refers to, round any number of cycles. Declaration tags of a type belong to it.
 //
 // Types form a graph whose cycles go through pointers. It is taken apart into its
 // strongly connected components, those that are referred to first. A type without
@@ -27,10 +28,8 @@ import (
 // A forward declaration stands for the struct or union of its name, if all files
 // have one structure for that.
 type graph struct {
-	order binary.ByteOrder
-	// types are the bytes of each type, with numbers for names and zeros for the
-	// types it refers to, which are in refs from start[i] to start[i+1]. Number 0 is
-	// void. Variables, functions and lists are in the numbering only.
+	// types are those of all files, by their IDs in the graph. ID 0 is void. Variables,
+	// functions and DATASECs only have an ID.
 	types []node
 	refs  []uint32
 	// names are the strings that types have, numbered.
@@ -40,27 +39,36 @@ type graph struct {
 	canon []uint32
 	// buckets are representatives by their hashes.
 	buckets map[uint64][]uint32
-	// alias is the type that stands for a forward declaration, by its number.
+	// alias is the type that stands for a forward declaration, by its ID.
 	alias map[uint32]uint32
 }
 
 // node is a type.
 type node struct {
-	bytes []byte
-	refs  []uint32
-	tags  []tag
-	hash  uint64
+	// typ has numbers for names and zeros for the types that it refers to, which are refs.
+	typ  rawbtf.Type
+	refs []uint32
+	tags []tag
+	hash uint64
 	// skip says that the type is not compared with others.
 	skip bool
 }
 
 // tag is a declaration tag.
-type tag struct{ name, component uint32 }
+type tag struct {
+	name      uint32
+	component int32
+}
 
 // newGraph reads the types of the files, and gives each file its place in the
 // numbering.
-func newGraph(objects []*object, order binary.ByteOrder) *graph {
-	g := &graph{order: order, types: []node{{skip: true}}, numbers: map[string]uint32{"": 0}, names: []string{""}}
+func newGraph(objects []*object) *graph {
+	count := uint32(1)
+	for _, obj := range objects {
+		count += obj.btf.Len() - 1
+	}
+	g := &graph{types: make([]node, 1, count), refs: make([]uint32, 0, 2*count), numbers: map[string]uint32{"": 0}, names: []string{""}}
+	g.types[0].skip = true
 	for _, obj := range objects {
 		obj.first = uint32(len(g.types)) - 1
 		g.add(obj)
@@ -78,8 +86,8 @@ func (g *graph) name(s string) uint32 {
 	return n
 }
 
-// number returns the number in the graph of a file's type.
-func (obj *object) number(id uint32) uint32 {
+// graphID returns the ID in the graph of a file's type.
+func (obj *object) graphID(id uint32) uint32 {
 	if id == 0 {
 		return 0
 	}
@@ -89,47 +97,44 @@ func (obj *object) number(id uint32) uint32 {
 func (g *graph) add(obj *object) {
 	known := make(map[uint32]uint32)
 	for id := uint32(1); id < obj.btf.Len(); id++ {
-		n := node{bytes: slices.Clone(obj.btf.At(id))}
 		start := len(g.refs)
 		// The types were checked when they were read.
-		_ = rawbtf.Fields(n.bytes, g.order,
-			func(at int) {
-				g.refs = append(g.refs, obj.number(g.order.Uint32(n.bytes[at:])))
-				g.order.PutUint32(n.bytes[at:], 0)
+		t, _ := obj.btf.At(id).Rewrite(
+			func(to uint32) uint32 {
+				g.refs = append(g.refs, obj.graphID(to))
+				return 0
 			},
-			func(at int) {
-				off := g.order.Uint32(n.bytes[at:])
+			func(off uint32) uint32 {
 				number, ok := known[off]
 				if !ok {
-					s, _ := obj.btf.String(off)
-					number = g.name(s)
+					number = g.name(obj.btf.String(off))
 					known[off] = number
 				}
-				g.order.PutUint32(n.bytes[at:], number)
+				return number
 			})
-		n.refs = g.refs[start:len(g.refs):len(g.refs)]
-		switch obj.btf.Kind(id) {
+		n := node{typ: t.Type, refs: g.refs[start:len(g.refs):len(g.refs)]}
+		switch obj.btf.At(id).Kind() {
 		case rawbtf.Var, rawbtf.Func, rawbtf.Datasec, rawbtf.DeclTag:
 			n.skip = true
 		}
 		g.types = append(g.types, n)
 	}
 	for id := uint32(1); id < obj.btf.Len(); id++ {
-		if obj.btf.Kind(id) == rawbtf.DeclTag {
-			n := &g.types[obj.number(id)]
+		if obj.btf.At(id).Kind() == rawbtf.DeclTag {
+			n := &g.types[obj.graphID(id)]
 			to := &g.types[n.refs[0]]
-			to.tags = append(to.tags, tag{g.order.Uint32(n.bytes), g.order.Uint32(n.bytes[12:])})
+			to.tags = append(to.tags, tag{n.typ.NameOffset(), n.typ.Component()})
 		}
 	}
 	for i := range g.types[obj.first+1:] {
 		n := &g.types[int(obj.first)+1+i]
 		slices.SortFunc(n.tags, func(a, b tag) int {
 			if a.component != b.component {
-				return int(int32(a.component)) - int(int32(b.component))
+				return int(a.component) - int(b.component)
 			}
 			return int(a.name) - int(b.name)
 		})
-		n.hash = g.hashNode(n)
+		n.hash = n.sum()
 	}
 }
 
@@ -137,7 +142,7 @@ func (g *graph) kind(n uint32) rawbtf.Kind {
 	if n == 0 {
 		return rawbtf.Void
 	}
-	return rawbtf.Kind(g.order.Uint32(g.types[n].bytes[4:]) >> 24 & 0x1f)
+	return g.types[n].typ.Kind()
 }
 
 // mix is a step of a hash function.
@@ -147,13 +152,15 @@ func mix(h, v uint64) uint64 {
 	return h ^ h>>29
 }
 
-func (g *graph) hashNode(n *node) uint64 {
-	h := uint64(len(n.bytes))
-	for i := 0; i+4 <= len(n.bytes); i += 4 {
-		h = mix(h, uint64(g.order.Uint32(n.bytes[i:])))
+// sum is the hash of a type without what it refers to.
+func (n *node) sum() uint64 {
+	raw := n.typ.Raw()
+	h := uint64(len(raw))
+	for i := 0; i+4 <= len(raw); i += 4 {
+		h = mix(h, uint64(binary.NativeEndian.Uint32(raw[i:])))
 	}
 	for _, t := range n.tags {
-		h = mix(h, uint64(t.name)<<32|uint64(t.component))
+		h = mix(h, uint64(t.name)<<32|uint64(uint32(t.component)))
 	}
 	return h
 }
@@ -167,8 +174,8 @@ func (g *graph) dedup() {
 	forward := make(map[key][]uint32)
 	for i := range g.types {
 		if n := uint32(i); g.kind(n) == rawbtf.Fwd {
-			k := key{g.order.Uint32(g.types[n].bytes), rawbtf.Struct}
-			if g.order.Uint32(g.types[n].bytes[4:])>>31 != 0 {
+			k := key{g.types[n].typ.NameOffset(), rawbtf.Struct}
+			if g.types[n].typ.Flag() {
 				k.kind = rawbtf.Union
 			}
 			forward[k] = append(forward[k], n)
@@ -178,7 +185,7 @@ func (g *graph) dedup() {
 	for i := range g.types {
 		n := uint32(i)
 		if kind := g.kind(n); kind == rawbtf.Struct || kind == rawbtf.Union {
-			k := key{g.order.Uint32(g.types[n].bytes), kind}
+			k := key{g.types[n].typ.NameOffset(), kind}
 			if forward[k] != nil && k.name != 0 {
 				full[k] = append(full[k], n)
 			}
@@ -308,10 +315,10 @@ func (g *graph) refersTo(n, to uint32) bool {
 	return false
 }
 
-// says whether two types are written down with the same bytes.
+// same reports whether two types are written down with the same bytes.
 func (g *graph) same(a, b uint32) bool {
 	x, y := &g.types[a], &g.types[b]
-	return x.hash == y.hash && slices.Equal(x.bytes, y.bytes) && slices.Equal(x.tags, y.tags)
+	return x.hash == y.hash && bytes.Equal(x.typ.Raw(), y.typ.Raw()) && slices.Equal(x.tags, y.tags)
 }
 
 // single finds the representative of a type that is in no cycle.

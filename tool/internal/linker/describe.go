@@ -7,8 +7,10 @@ import (
 	"math"
 	"slices"
 
+	"github.com/rules-bpf/rules_bpf/internal/quote"
+	"github.com/rules-bpf/rules_bpf/internal/rawbtf"
+	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
 	"github.com/rules-bpf/rules_bpf/tool/internal/elfobj"
-	"github.com/rules-bpf/rules_bpf/tool/internal/rawbtf"
 )
 
 // describer makes the sections .BTF and .BTF.ext.
@@ -16,7 +18,7 @@ type describer struct {
 	*linker
 	graph *graph
 	btf   *rawbtf.Builder
-	// ids are the numbers in the result of types that are representatives, and of
+	// ids are the type IDs in the result of representatives, and of
 	// variables, functions and declaration tags; 0 for those it does not have.
 	ids []uint32
 	// kept are the variables and functions of the result.
@@ -27,13 +29,13 @@ type describer struct {
 func (l *linker) describe() error {
 	d := &describer{
 		linker: l,
-		graph:  newGraph(l.objects, l.order()),
-		btf:    rawbtf.NewBuilder(l.order()),
+		graph:  newGraph(l.objects),
+		btf:    rawbtf.NewBuilder(l.order(), nil),
 		kept:   make(map[uint32]rawbtf.Linkage),
 	}
 	d.graph.dedup()
 	d.addTypes()
-	if err := d.addLists(); err != nil {
+	if err := d.addDatasecs(); err != nil {
 		return err
 	}
 	ext, err := d.ext()
@@ -83,47 +85,43 @@ func (d *describer) addTypes() {
 		d.ids[n] = uint32(i + 1)
 	}
 	for _, n := range all {
-		d.btf.Add(d.bytes(n))
+		d.btf.AddCopy(d.moved(n))
 	}
 	added := make(map[string]bool)
 	for _, n := range tags {
 		// Equal types of several files have equal tags, and so have declarations.
-		b := d.bytes(n)
-		if !added[string(b)] {
-			added[string(b)] = true
-			d.ids[n] = d.btf.Add(b)
+		tag := d.moved(n)
+		if key := string(tag.Raw()); !added[key] {
+			added[key] = true
+			d.ids[n] = d.btf.AddCopy(tag)
 		}
 	}
 }
 
-// bytes returns a type as the result has it.
-func (d *describer) bytes(n uint32) []byte {
-	b := slices.Clone(d.graph.types[n].bytes)
-	order := d.order()
+// moved returns a type as the result has it.
+func (d *describer) moved(n uint32) rawbtf.Type {
 	i := 0
 	// The types were checked when they were read.
-	_ = rawbtf.Fields(b, order,
-		func(at int) {
-			order.PutUint32(b[at:], d.id(d.graph.ref(n, i)))
+	t, _ := d.graph.types[n].typ.Rewrite(
+		func(uint32) uint32 {
 			i++
+			return d.id(d.graph.ref(n, i-1))
 		},
-		func(at int) { order.PutUint32(b[at:], d.btf.Intern(d.graph.names[order.Uint32(b[at:])])) })
+		func(name uint32) uint32 { return d.btf.Intern(d.graph.names[name]) })
 	if linkage, ok := d.kept[n]; ok {
-		if d.graph.kind(n) == rawbtf.Func {
-			order.PutUint32(b[4:], order.Uint32(b[4:])&^0xffff|uint32(linkage))
-		} else {
-			order.PutUint32(b[12:], uint32(linkage))
-		}
+		t.SetLinkage(linkage)
 	}
-	return b
+	return t.Type
 }
 
-// id returns the number in the result of a type in the graph.
+// id returns the type ID in the result of a type in the graph.
 func (d *describer) id(n uint32) uint32 { return d.ids[d.graph.canon[n]] }
 
 // wanted returns what the result has: all but the variables and functions that
 // lost, and what only these refer to. Types that nothing refers to are kept, as
-// programs have them for those who read BTF.
+// programs have them for those who read BTF, and so are those that only CO-RE
+// relocations refer to: a file has its own view of a kernel's struct, which code
+// reads through, and can have it from the declaration of another file's function.
 func (d *describer) wanted() []bool {
 	g := d.graph
 	lost := make([]bool, len(g.types))
@@ -131,8 +129,8 @@ func (d *describer) wanted() []bool {
 	var roots, losers []uint32
 	for _, obj := range d.objects {
 		for id := uint32(1); id < obj.btf.Len(); id++ {
-			n := obj.number(id)
-			switch obj.btf.Kind(id) {
+			n := obj.graphID(id)
+			switch obj.btf.At(id).Kind() {
 			case rawbtf.Var, rawbtf.Func:
 				if linkage, ok := d.keeps(obj, id); ok && d.inResult(obj, id) {
 					d.kept[n] = linkage
@@ -162,8 +160,9 @@ func (d *describer) wanted() []bool {
 		}
 	}
 	visit(lost, losers, false)
+	roots = append(roots, d.accessed()...)
 	// Only now, as what a loser refers to is not what the winner refers to.
-	d.standIn()
+	d.inheritTags()
 	for i := range g.types {
 		n := uint32(i)
 		switch g.kind(n) {
@@ -183,19 +182,39 @@ func (d *describer) wanted() []bool {
 	return wanted
 }
 
-// standIn makes the variable or function that the result has stand for those that
+// accessed returns the types that CO-RE relocations of the result refer to.
+func (d *describer) accessed() []uint32 {
+	var types []uint32
+	for _, obj := range d.objects {
+		for _, sec := range obj.ext.Relos {
+			p := obj.part(obj.btf.String(sec.Name))
+			if p == nil || p.duplicate {
+				continue
+			}
+			for _, r := range sec.Records {
+				// Others are found to be damaged when they are moved.
+				if r.Type < obj.btf.Len() && !p.isCut(uint64(r.Offset)) {
+					types = append(types, obj.graphID(r.Type))
+				}
+			}
+		}
+	}
+	return types
+}
+
+// inheritTags makes the variable or function that the result has stand for those that
 // lost to it, so that their declaration tags become its own: clang writes the tags of
 // a prototype's parameters ("arg:ctx") for those who call it only, and the loader
 // wants them at the function itself.
-func (d *describer) standIn() {
+func (d *describer) inheritTags() {
 	for g := range d.all {
 		winner := g.chosen()
-		n := winner.obj.number(winner.id)
+		n := winner.obj.graphID(winner.id)
 		if _, ok := d.kept[n]; !ok {
 			continue
 		}
-		for _, u := range g.uses {
-			loser := u.obj.number(u.id)
+		for _, u := range g.refs {
+			loser := u.obj.graphID(u.id)
 			if _, ok := d.kept[loser]; !ok && loser != 0 {
 				d.graph.canon[loser] = n
 			}
@@ -203,19 +222,19 @@ func (d *describer) standIn() {
 	}
 }
 
-// inResult says whether a static variable or function is in a part of its file that
+// inResult reports whether a static variable or function is in a section of its file that
 // the result has.
 func (d *describer) inResult(obj *object, id uint32) bool {
-	in, ok := obj.lists[id]
-	if !ok || obj.btf.Linkage(id) != rawbtf.Static {
+	in, ok := obj.secinfos[id]
+	if !ok || obj.btf.At(id).Linkage() != rawbtf.Static {
 		return true
 	}
 	p := obj.part(in.section)
-	return p != nil && !p.again && !p.isCut(uint64(in.Offset))
+	return p != nil && !p.duplicate && !p.isCut(uint64(in.Offset))
 }
 
-// part returns the part with a section's name.
-func (obj *object) part(name string) *part {
+// part returns the input section of a name.
+func (obj *object) part(name string) *inputSection {
 	for _, p := range obj.order {
 		if p.sec.Name == name {
 			return p
@@ -224,32 +243,36 @@ func (obj *object) part(name string) *part {
 	return nil
 }
 
-// addLists adds the lists of the sections' variables.
-func (d *describer) addLists() error {
-	lists := make(map[string][]rawbtf.Secinfo)
+// addDatasecs adds the DATASECs.
+func (d *describer) addDatasecs() error {
+	entries := make(map[string][]rawbtf.Secinfo)
 	var names []string
 	for _, obj := range d.objects {
 		for id := uint32(1); id < obj.btf.Len(); id++ {
-			if obj.btf.Kind(id) != rawbtf.Datasec || obj.btf.Name(id) == externList {
+			if obj.btf.At(id).Kind() != rawbtf.Datasec || obj.btf.At(id).Name() == externDatasec {
 				continue
 			}
-			name := obj.btf.Name(id)
-			if _, ok := lists[name]; !ok {
-				lists[name] = []rawbtf.Secinfo{}
-				names = append(names, name)
+			add := func(name string) {
+				if _, ok := entries[name]; !ok {
+					entries[name] = []rawbtf.Secinfo{}
+					names = append(names, name)
+				}
 			}
-			for i := range obj.btf.Vlen(id) {
-				info := obj.btf.Secinfo(id, i)
-				if _, ok := d.kept[obj.number(info.ID)]; ok {
+			add(obj.btf.At(id).Name())
+			for i := range obj.btf.At(id).Vlen() {
+				info := obj.btf.At(id).Secinfo(i)
+				if _, ok := d.kept[obj.graphID(info.Type)]; ok {
+					name := obj.secinfos[info.Type].section
+					add(name)
 					info.Offset = d.offset(obj, name, info)
-					info.ID = d.id(obj.number(info.ID))
-					lists[name] = append(lists[name], info)
+					info.Type = d.id(obj.graphID(info.Type))
+					entries[name] = append(entries[name], info)
 				}
 			}
 		}
 	}
 	for _, name := range names {
-		vars := lists[name]
+		vars := entries[name]
 		size := uint64(0)
 		if sec := d.byName[name]; sec != nil {
 			size = sizeOf(sec.Section)
@@ -257,7 +280,7 @@ func (d *describer) addLists() error {
 			continue
 		}
 		if len(vars) > math.MaxUint16 {
-			return fmt.Errorf("%s: section %s: has %d variables together with the other files, more than BTF can list: put some into sections of their own", d.objects[0].name, elfobj.Quote(name), len(vars))
+			return fmt.Errorf("%s: section %s: has %d variables together with the other files, more than BTF can list: put some into sections of their own", d.objects[0].name, quote.Name(name), len(vars))
 		}
 		slices.SortStableFunc(vars, func(a, b rawbtf.Secinfo) int { return cmp.Compare(a.Offset, b.Offset) })
 		d.btf.AddDatasec(name, uint32(size), vars)
@@ -270,13 +293,13 @@ func (d *describer) offset(obj *object, section string, info rawbtf.Secinfo) uin
 	p := obj.part(section)
 	switch {
 	case p == nil:
-	case obj.btf.Linkage(info.ID) == rawbtf.Static:
+	case obj.btf.At(info.Type).Linkage() == rawbtf.Static:
 		// The compiler and linkers write the offsets of these.
 		return uint32(p.place(int64(info.Offset)))
 	default:
 		// The compiler leaves those of others to symbols, which linkers move.
-		for _, u := range d.globals[obj.btf.Name(info.ID)].uses {
-			if u.obj == obj && u.id == info.ID && u.defines() {
+		for _, u := range d.globals[obj.btf.At(info.Type).Name()].refs {
+			if u.obj == obj && u.id == info.Type && u.defines() {
 				return uint32(p.place(int64(u.sym.Value)))
 			}
 		}
@@ -300,7 +323,7 @@ func (d *describer) ext() (*rawbtf.Ext, error) {
 			r, err3 := collect(c, p.obj.ext.Relos, func(r *rawbtf.CoreRelo) *uint32 { return &r.Offset }, c.coreRelo)
 			for _, err := range []error{err1, err2, err3} {
 				if err != nil {
-					return nil, fmt.Errorf("%s: section .BTF.ext: %w", p.obj.name, err)
+					return nil, inFile(p.obj.name, bpfobj.BTFError(".BTF.ext", err))
 				}
 			}
 			funcs, lines, relos = append(funcs, f...), append(lines, n...), append(relos, r...)
@@ -318,17 +341,17 @@ func (d *describer) ext() (*rawbtf.Ext, error) {
 	return out, nil
 }
 
-// collector moves the records of one part.
+// collector moves the records of one input section.
 type collector struct {
 	*describer
-	part *part
+	part *inputSection
 }
 
-// collect returns the records of the part, in order.
+// collect returns the records of the input section, in order.
 func collect[T any](c *collector, all []rawbtf.ExtSection[T], offset func(*T) *uint32, move func(*T) error) ([]T, error) {
 	var out []T
 	for _, sec := range all {
-		if name, _ := c.part.obj.btf.String(sec.Name); name != c.part.sec.Name {
+		if c.part.obj.btf.String(sec.Name) != c.part.sec.Name {
 			continue
 		}
 		for _, r := range sec.Records {
@@ -336,7 +359,7 @@ func collect[T any](c *collector, all []rawbtf.ExtSection[T], offset func(*T) *u
 			if c.part.isCut(uint64(*off)) {
 				continue
 			}
-			if uint64(*off) >= uint64(len(c.part.sec.Data)) || *off%insnSize != 0 {
+			if uint64(*off) >= uint64(len(c.part.sec.Data)) || *off%elfobj.InsnSize != 0 {
 				return nil, rawbtf.ErrDamaged
 			}
 			if err := move(&r); err != nil {
@@ -350,12 +373,12 @@ func collect[T any](c *collector, all []rawbtf.ExtSection[T], offset func(*T) *u
 	return out, nil
 }
 
-// move returns the number in the result of a type.
+// move returns the type ID in the result of a type.
 func (c *collector) move(id uint32) (uint32, error) {
 	if id >= c.part.obj.btf.Len() {
 		return 0, rawbtf.ErrDamaged
 	}
-	n := c.id(c.part.obj.number(id))
+	n := c.id(c.part.obj.graphID(id))
 	if n == 0 && id != 0 {
 		return 0, rawbtf.ErrDamaged
 	}
@@ -363,11 +386,10 @@ func (c *collector) move(id uint32) (uint32, error) {
 }
 
 func (c *collector) intern(off uint32) (uint32, error) {
-	s, ok := c.part.obj.btf.String(off)
-	if !ok {
+	if !c.part.obj.btf.HasString(off) {
 		return 0, rawbtf.ErrDamaged
 	}
-	return c.btf.Intern(s), nil
+	return c.btf.Intern(c.part.obj.btf.String(off)), nil
 }
 
 func (c *collector) funcInfo(r *rawbtf.FuncInfo) (err error) {
@@ -383,7 +405,7 @@ func (c *collector) lineInfo(r *rawbtf.LineInfo) (err error) {
 	return err
 }
 
-// The kinds of CO-RE relocations whose instruction holds the number of a type: that
+// The kinds of CO-RE relocations whose instruction holds a type ID: that
 // of the object, which the compiler wrote, and the kernel's, for which it wrote the
 // object's.
 const (

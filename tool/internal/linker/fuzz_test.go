@@ -9,6 +9,8 @@ import (
 
 	"github.com/cilium/ebpf/btf"
 
+	"github.com/rules-bpf/rules_bpf/internal/quote"
+	"github.com/rules-bpf/rules_bpf/tool/internal/elfobj"
 	"github.com/rules-bpf/rules_bpf/tool/internal/linker"
 	"github.com/rules-bpf/rules_bpf/tool/internal/linker/linkertest"
 	. "github.com/rules-bpf/rules_bpf/tool/internal/objtest"
@@ -63,6 +65,11 @@ func FuzzLink(f *testing.F) {
 	f.Fuzz(func(t *testing.T, a, b []byte, partial bool) {
 		data, err := linker.Link([]linker.Input{{Name: "a.o", Data: a}, {Name: "b.o", Data: b}}, linker.Options{Partial: partial})
 		if err != nil {
+			for line := range strings.SplitSeq(err.Error(), "\n") {
+				if quote.Text(line) != line {
+					t.Errorf("the message has what cannot be printed: %q", line)
+				}
+			}
 			return
 		}
 		if _, err := linker.Link([]linker.Input{{Name: "linked.o", Data: data}}, linker.Options{Partial: partial}); err != nil {
@@ -158,6 +165,44 @@ func zeros(name string, contents bool) []byte {
 func TestZerosOfAllSections(t *testing.T) {
 	_, err := linker.Link([]linker.Input{{Name: "a.o", Data: zeros("a", true)}, {Name: "b.o", Data: zeros("b", false)}}, linker.Options{})
 	if err == nil || !strings.Contains(err.Error(), "bytes of zeros") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// jumpTable is app with a jump table, as clang makes them from version 22 on.
+func jumpTable(t *testing.T, section string, size uint64) []byte {
+	file, err := elfobj.Parse(app(binary.LittleEndian))
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := &elfobj.Section{Name: section, Type: elf.SHT_PROGBITS, Align: 1, Data: make([]byte, 16)}
+	sym := &elfobj.Symbol{Name: "BPF.JT.0.0", Type: elf.STT_NOTYPE, Section: table, Size: size}
+	file.Sections = append(file.Sections, table)
+	file.Symbols = append(file.Symbols, sym)
+	file.Section("xdp").Relocs[0].Symbol = sym
+	data, err := file.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// What code refers to and loaders do not read is never dropped in silence, neither by
+// a link nor where an object is embedded without one. What is no jump table is refused.
+func TestJumpTables(t *testing.T) {
+	_, err := linker.Link([]linker.Input{{Name: "a.o", Data: jumpTable(t, ".notes", 16)}}, linker.Options{})
+	want := "section xdp: refers to BPF.JT.0.0 in section .notes, which loaders do not read: put it in .data, .rodata or .bss"
+	if err == nil || err.Error() != "a.o: "+want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	if _, err := linkertest.Spec(jumpTable(t, ".notes", 16)); err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	if _, err := linker.Link([]linker.Input{{Name: "a.o", Data: jumpTable(t, ".jumptables", 16)}}, linker.Options{}); err != nil {
+		t.Error(err)
+	}
+	_, err = linker.Link([]linker.Input{{Name: "a.o", Data: jumpTable(t, ".jumptables", 12)}}, linker.Options{})
+	if err == nil || !strings.Contains(err.Error(), "a.o: section xdp: refers to BPF.JT.0.0, which is no jump table: the file is damaged") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -9,10 +9,11 @@ import (
 	"math"
 	"slices"
 
+	"github.com/rules-bpf/rules_bpf/internal/quote"
 	"github.com/rules-bpf/rules_bpf/tool/internal/elfobj"
 )
 
-// layOut gives every part its place in a section of the result.
+// layOut gives every input section its place in a section of the result.
 func (l *linker) layOut() error {
 	for _, obj := range l.objects {
 		l.cutLosers(obj)
@@ -21,7 +22,7 @@ func (l *linker) layOut() error {
 	for _, obj := range l.objects {
 		for _, p := range obj.order {
 			if err := l.place(p); err != nil {
-				errs = append(errs, fmt.Errorf("%s: section %s: %w", obj.name, elfobj.Quote(p.sec.Name), err))
+				errs = append(errs, fmt.Errorf("%s: section %s: %w", obj.name, quote.Name(p.sec.Name), err))
 			}
 		}
 	}
@@ -30,10 +31,10 @@ func (l *linker) layOut() error {
 
 // cutLosers finds what of a file is left out: definitions that lost.
 func (l *linker) cutLosers(obj *object) {
-	lost := make(map[*elfobj.Section][]*use)
+	lost := make(map[*elfobj.Section][]*symbolRef)
 	for _, sym := range obj.file.Symbols {
-		u := obj.uses[sym]
-		if u == nil || !u.defines() || l.globals[sym.Name].def == u || keptOnce(sym.Section.Name) {
+		u := obj.refs[sym]
+		if u == nil || !u.defines() || l.globals[sym.Name].def == u || isSingleton(sym.Section.Name) {
 			continue
 		}
 		lost[sym.Section] = append(lost[sym.Section], u)
@@ -50,9 +51,9 @@ func (l *linker) cutLosers(obj *object) {
 	}
 }
 
-// cutAll leaves out the bytes of uses that nothing needs.
-func (p *part) cutAll(lost []*use) {
-	slices.SortStableFunc(lost, func(a, b *use) int { return cmp.Compare(a.sym.Value, b.sym.Value) })
+// cutAll leaves out the bytes of definitions that nothing needs.
+func (p *inputSection) cutAll(lost []*symbolRef) {
+	slices.SortStableFunc(lost, func(a, b *symbolRef) int { return cmp.Compare(a.sym.Value, b.sym.Value) })
 	align := max(p.sec.Align, 1)
 	end := uint64(0)
 	for _, u := range lost {
@@ -72,8 +73,8 @@ func (p *part) cutAll(lost []*use) {
 
 // needed returns which of the definitions that lost must stay: something reaches
 // them in another way than by their names.
-func (obj *object) needed(lost map[*elfobj.Section][]*use, l *linker) map[*use]bool {
-	needed := make(map[*use]bool)
+func (obj *object) needed(lost map[*elfobj.Section][]*symbolRef, l *linker) map[*symbolRef]bool {
+	needed := make(map[*symbolRef]bool)
 	// reach marks what lost and has the place off of the section, unless the place
 	// from which it is reached is in it too.
 	reach := func(sec *elfobj.Section, off uint64, from *elfobj.Section, at uint64) {
@@ -88,12 +89,12 @@ func (obj *object) needed(lost map[*elfobj.Section][]*use, l *linker) map[*use]b
 		direct := make(map[uint64]bool)
 		for _, r := range p.sec.Relocs {
 			direct[r.Offset] = true
-			if r.Symbol == nil || r.Symbol.Section == nil || obj.uses[r.Symbol] != nil {
+			if r.Symbol == nil || r.Symbol.Section == nil || obj.refs[r.Symbol] != nil {
 				continue
 			}
 			off := r.Symbol.Value
-			if addend, err := readAddend(p.sec, r, l.order()); err == nil && addend.target(r.Symbol) >= 0 {
-				off = uint64(addend.target(r.Symbol))
+			if addend, err := elfobj.ReadAddend(p.sec, r, l.order()); err == nil && addend.Target(r.Symbol) >= 0 {
+				off = uint64(addend.Target(r.Symbol))
 			}
 			reach(r.Symbol.Section, off, p.sec, r.Offset)
 		}
@@ -103,7 +104,7 @@ func (obj *object) needed(lost map[*elfobj.Section][]*use, l *linker) map[*use]b
 	}
 	// What is in one place with something that stays, as an alias is.
 	for _, sym := range obj.file.Symbols {
-		u := obj.uses[sym]
+		u := obj.refs[sym]
 		stays := u != nil && l.globals[sym.Name].def == u || u == nil && (sym.Type == elf.STT_FUNC || sym.Type == elf.STT_OBJECT)
 		if !stays || sym.Section == nil {
 			continue
@@ -118,23 +119,23 @@ func (obj *object) needed(lost map[*elfobj.Section][]*use, l *linker) map[*use]b
 	return needed
 }
 
-// directCalls yields the calls in a part of code that have no relocation, and
-// where in the part they go.
-func (p *part) directCalls(relocated map[uint64]bool, order binary.ByteOrder) func(yield func(at, target uint64) bool) {
+// directCalls yields the calls in an input section that have no relocation, and where
+// in it they go.
+func (p *inputSection) directCalls(relocated map[uint64]bool, order binary.ByteOrder) func(yield func(at, target uint64) bool) {
 	return func(yield func(at, target uint64) bool) {
-		if !isCode(p.sec) {
+		if !p.sec.IsCode() {
 			return
 		}
-		for at := uint64(0); at < uint64(len(p.sec.Data)); at += insnSize {
+		for at := uint64(0); at < uint64(len(p.sec.Data)); at += elfobj.InsnSize {
 			insn := p.sec.Data[at:]
-			if insn[0] == opLoadImm64 {
-				at += insnSize
+			if insn[0] == elfobj.OpLoadImm64 {
+				at += elfobj.InsnSize
 				continue
 			}
-			if insn[0] != opCall || srcReg(insn, order) != pseudoCall || relocated[at] {
+			if insn[0] != elfobj.OpCall || srcReg(insn, order) != pseudoCall || relocated[at] {
 				continue
 			}
-			target := int64(at) + insnSize*(1+int64(int32(order.Uint32(insn[4:]))))
+			target := int64(at) + elfobj.CallAddend(insn, order).Off
 			if target >= 0 && target < int64(len(p.sec.Data)) && !yield(at, uint64(target)) {
 				return
 			}
@@ -150,8 +151,8 @@ const (
 	maxSection = math.MaxUint32
 )
 
-// place appends a part to its section.
-func (l *linker) place(p *part) error {
+// place appends an input section to its section of the result.
+func (l *linker) place(p *inputSection) error {
 	sec := l.byName[p.sec.Name]
 	if sec == nil {
 		sec = &section{Section: &elfobj.Section{
@@ -166,8 +167,8 @@ func (l *linker) place(p *part) error {
 		l.out.Sections = append(l.out.Sections, sec.Section)
 	} else {
 		first := sec.parts[0]
-		if keptOnce(p.sec.Name) {
-			p.again, p.out, p.cuts = true, sec, nil
+		if isSingleton(p.sec.Name) {
+			p.duplicate, p.out, p.cuts = true, sec, nil
 			if !slices.Equal(first.sec.Data, p.sec.Data) {
 				return fmt.Errorf("is %q here and %q in %s: one object has one: make them the same", contents(p.sec), contents(first.sec), first.obj.name)
 			}
@@ -219,7 +220,7 @@ func (l *linker) contents() error {
 				filled += p.sec.Size
 			}
 			if filled > maxFilled {
-				return fmt.Errorf("%s: section %s: has %d bytes of zeros here and contents in other files, so that all zeros would have to be written out: put the large variables into a section of their own", p.obj.name, elfobj.Quote(sec.Name), filled)
+				return fmt.Errorf("%s: section %s: has %d bytes of zeros here and contents in other files, so that all zeros would have to be written out: put the large variables into a section of their own", p.obj.name, quote.Name(sec.Name), filled)
 			}
 		}
 		sec.Data = make([]byte, sec.Size)
@@ -277,7 +278,7 @@ func (l *linker) symbols() error {
 }
 
 // define places a symbol where the one of the file is.
-func (l *linker) define(out *elfobj.Symbol, p *part, sym *elfobj.Symbol) {
+func (l *linker) define(out *elfobj.Symbol, p *inputSection, sym *elfobj.Symbol) {
 	out.Section = p.out.Section
 	out.Value = uint64(p.place(int64(sym.Value)))
 }
@@ -288,10 +289,10 @@ func (l *linker) addLocal(obj *object, sym *elfobj.Symbol, referenced bool) {
 	if p == nil {
 		return
 	}
-	if u := obj.uses[sym]; u != nil && !u.static {
+	if u := obj.refs[sym]; u != nil && !u.static {
 		return
 	}
-	if !referenced && (p.again || p.isCut(sym.Value)) {
+	if !referenced && (p.duplicate || p.isCut(sym.Value)) {
 		return
 	}
 	switch sym.Type {
@@ -299,7 +300,7 @@ func (l *linker) addLocal(obj *object, sym *elfobj.Symbol, referenced bool) {
 		return
 	case elf.STT_NOTYPE:
 		// A place in a function that the compiler gave a name.
-		if isCode(sym.Section) && !referenced {
+		if sym.Section.IsCode() && !referenced {
 			return
 		}
 	}

@@ -10,21 +10,23 @@
 //
 //   - Read. Sections that no loader reads (debug information, the compiler's
 //     notes) are left behind.
-//   - Resolve. A name that is not static is one [global] for all files. Each file
-//     that has the name is a [use] of it, and at most one use becomes its
+//   - Resolve. A name that is not static is one [globalSymbol] for all files. What a
+//     file has under the name is a [symbolRef] to it, and at most one of them is its
 //     definition: the strong one, else the first weak one.
-//   - Check. All uses of a global must have one type, and one place: a kconfig
-//     value in one file cannot be a variable in another.
+//   - Check. All references to a global symbol must have one type, and one place: a
+//     kconfig value in one file cannot be a variable in another.
 //   - Lay out. Sections of one name become one [section], in which each file's
-//     section is a [part]. What lost, the body of a weak function for one, is cut
-//     out of its part, unless something refers to it without its name.
+//     section is an [inputSection]. What lost, the body of a weak function for one, is
+//     cut out of it, unless something refers to it without its name.
 //   - Relocate. Places that hold an offset into a section are moved with what they
-//     point to. Relocations stay relocations: the result is for a loader.
+//     point to, the entries of jump tables too. Relocations stay relocations: the result is for a loader.
 //   - Describe. Types of all files become one .BTF, in which types with one
 //     structure are one type. Variables and functions are never merged, as two
-//     static ones may be equal in all that BTF says; but the declaration tags of all
-//     uses of a global are those of the one that the result has. The lists of
-//     variables, and .BTF.ext, are made anew.
+//     static ones may be equal in all that BTF says; but the one that the result has
+//     inherits the declaration tags of all that have its name. DATASECs and .BTF.ext are
+//     made anew.
+//   - Finish. What is not linked again is given the form that loaders take, by
+//     [loadform.Final].
 //
 // In all of this order matters only where C programmers expect it: between weak
 // definitions. The same files in the same order give the same bytes.
@@ -58,6 +60,9 @@
 // address is a number other than 0: the verifier lets no program have the address of
 // a function that is not static, and "if (f) f();" only asks if there is one.
 //
+// Names that the caller lists stay declared in the result of a final link, weak or
+// not: a loader of the user's own fills them in.
+//
 // In a final link weak definitions become global ones: there is no file left that
 // could replace them, and loaders want some to be global.
 //
@@ -70,12 +75,13 @@
 package linker
 
 import (
-	"debug/elf"
 	"encoding/binary"
 	"errors"
 	"fmt"
 
 	"github.com/rules-bpf/rules_bpf/tool/internal/elfobj"
+	"github.com/rules-bpf/rules_bpf/tool/internal/glob"
+	"github.com/rules-bpf/rules_bpf/tool/internal/loadform"
 )
 
 // Input is an object file.
@@ -91,6 +97,11 @@ type Options struct {
 	// Partial leaves declarations without a definition as they are, and weak
 	// definitions weak: the result is an input of another link.
 	Partial bool
+	// AllowUndefined are the names, as patterns of package glob, that a final link
+	// leaves declared where no file defines them: the loader is one of the user's own,
+	// and fills them in. libbpf, cilium/ebpf and the loader of generated code do not
+	// take such an object.
+	AllowUndefined []string
 }
 
 // Link links the inputs and returns the object file. It does not panic, whatever
@@ -100,11 +111,7 @@ func Link(inputs []Input, opts Options) ([]byte, error) {
 	if len(inputs) == 0 {
 		return nil, errors.New("no object files given")
 	}
-	l := &linker{
-		opts:    opts,
-		globals: make(map[string]*global),
-		byName:  make(map[string]*section),
-	}
+	l := newLinker(opts)
 	for _, step := range []func() error{
 		func() error { return l.read(inputs) },
 		l.resolve,
@@ -115,6 +122,7 @@ func Link(inputs []Input, opts Options) ([]byte, error) {
 		l.contents,
 		l.relocate,
 		l.describe,
+		l.finish,
 	} {
 		if err := step(); err != nil {
 			return nil, err
@@ -127,24 +135,71 @@ func Link(inputs []Input, opts Options) ([]byte, error) {
 	return data, nil
 }
 
+// finish gives what is not linked again the form that loaders take.
+func (l *linker) finish() error {
+	if l.opts.Partial {
+		return nil
+	}
+	if err := loadform.Final(l.out); err != nil {
+		return inFile(l.objects[0].name, err)
+	}
+	return nil
+}
+
+// Undefined returns an error that lists the names that a file declares, uses and does
+// not define, for those who make something of the file without a link. It looks at
+// nothing else: what a link would say of the file is no error.
+func Undefined(in Input) error {
+	l := newLinker(Options{})
+	for _, step := range []func() error{
+		func() error { return l.read([]Input{in}) },
+		l.resolve,
+		l.check,
+		l.layOut,
+	} {
+		if step() != nil {
+			return nil
+		}
+	}
+	l.findReferences()
+	var errs []error
+	for g := range l.all {
+		if g.def == nil && g.externSection == "" && g.reachable != nil {
+			remedy := "link the object with the file that defines it (bpfgen link, or deps of a rule), or declare it __kconfig or __ksym: generated code fills in no other names"
+			if g.weak(false) {
+				remedy = "link the object, also if it is the only one (bpfgen link): a weak name that no file defines is 0 then"
+			}
+			errs = append(errs, g.missing(remedy))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // linker is the state of a link.
 type linker struct {
 	opts    Options
 	objects []*object
 	// globals are the names that files share, names in the order in which they were
 	// first seen.
-	globals map[string]*global
+	globals map[string]*globalSymbol
 	names   []string
 	// sections are those of the result, in the order in which they were first seen.
 	sections []*section
 	byName   map[string]*section
-	out      *elfobj.File
+	// tables are the jump tables that are moved, with the sections of code that refer to
+	// them.
+	tables map[*elfobj.Symbol]*inputSection
+	out    *elfobj.File
+}
+
+func newLinker(opts Options) *linker {
+	return &linker{opts: opts, globals: make(map[string]*globalSymbol), byName: make(map[string]*section), tables: make(map[*elfobj.Symbol]*inputSection)}
 }
 
 func (l *linker) order() binary.ByteOrder { return l.out.Order }
 
 // all returns the globals in the order of names.
-func (l *linker) all(yield func(*global) bool) {
+func (l *linker) all(yield func(*globalSymbol) bool) {
 	for _, name := range l.names {
 		if !yield(l.globals[name]) {
 			return
@@ -152,21 +207,21 @@ func (l *linker) all(yield func(*global) bool) {
 	}
 }
 
+// allows reports whether the name may be left undefined.
+func (l *linker) allows(name string) bool {
+	return glob.MatchAny(l.opts.AllowUndefined, name)
+}
+
 // section is a section of the result.
 type section struct {
 	*elfobj.Section
-	parts []*part
+	parts []*inputSection
 	// symbol stands for the start of the section; nil until something refers to it.
 	symbol *elfobj.Symbol
 }
 
-// isCode says whether the section holds instructions.
-func isCode(sec *elfobj.Section) bool {
-	return sec != nil && sec.Flags&elf.SHF_EXECINSTR != 0
-}
-
-// keptOnce says whether the section is one of those that are equal in all files.
-func keptOnce(name string) bool { return name == "license" || name == "version" }
+// isSingleton reports whether the section is one of those that are equal in all files.
+func isSingleton(name string) bool { return name == "license" || name == "version" }
 
 // inFile puts the name of a file before an error.
 func inFile(name string, err error) error { return fmt.Errorf("%s: %w", name, err) }

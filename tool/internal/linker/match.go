@@ -3,13 +3,13 @@ package linker
 import (
 	"fmt"
 
-	"github.com/rules-bpf/rules_bpf/tool/internal/elfobj"
-	"github.com/rules-bpf/rules_bpf/tool/internal/rawbtf"
+	"github.com/rules-bpf/rules_bpf/internal/quote"
+	"github.com/rules-bpf/rules_bpf/internal/rawbtf"
+	"github.com/rules-bpf/rules_bpf/tool/internal/mapdecl"
 )
 
 // matcher compares types of two files by structure.
 type matcher struct {
-	a, b *rawbtf.BTF
 	// strict asks for booleans on both sides or on none, which matters for what a
 	// loader fills in.
 	strict bool
@@ -58,46 +58,33 @@ func (d *difference) in(format string, args ...any) *difference {
 }
 
 // symbols compares what two files have under a name.
-func (m *matcher) symbols(a, b *use) *difference {
-	ka, kb := m.a.Kind(a.id), m.b.Kind(b.id)
-	if ka != kb {
-		return &difference{a: "a " + ka.String(), b: "a " + kb.String()}
+func (m *matcher) symbols(a, b *symbolRef) *difference {
+	ta, tb := a.obj.btf.At(a.id), b.obj.btf.At(b.id)
+	if ta.Kind() != tb.Kind() {
+		return &difference{a: "a " + ta.Kind().String(), b: "a " + tb.Kind().String()}
 	}
-	ta, tb := m.a.Ref(a.id), m.b.Ref(b.id)
 	if a.isMap() || b.isMap() {
-		return m.maps(ta, tb)
+		return m.maps(ta.Elem(), tb.Elem())
 	}
-	return m.types(ta, tb, true, false)
+	return m.types(ta.Elem(), tb.Elem(), true, false)
 }
 
-// isMap says whether the file has a map under the name.
-func (u *use) isMap() bool {
+// isMap reports whether the file has a map under the name.
+func (u *symbolRef) isMap() bool {
 	if u.defines() {
 		return u.sym.Section.Name == ".maps"
 	}
 	return u.declaredIn() == ".maps"
 }
 
-// skip returns the type behind names and qualifiers.
-func skip(b *rawbtf.BTF, id uint32) uint32 {
-	// No chain is longer than there are types; a cycle is.
-	for range b.Len() {
-		switch b.Kind(id) {
-		case rawbtf.Const, rawbtf.Volatile, rawbtf.Restrict, rawbtf.TypeTag, rawbtf.Typedef:
-			id = b.Ref(id)
-		default:
-			return id
-		}
-	}
-	return 0
-}
-
 // types compares two types. With exact it looks at what structs and unions have in
 // them, without at their names only, as behind a pointer. Inside says that the
 // types are those of members, where arrays must have one length.
-func (m *matcher) types(a, b uint32, exact, inside bool) *difference {
-	a, b = skip(m.a, a), skip(m.b, b)
-	p := pair{a, b, inside, exact}
+func (m *matcher) types(a, b rawbtf.Type, exact, inside bool) *difference {
+	// Where there is no end of names, there is void.
+	a, _ = a.Skip()
+	b, _ = b.Skip()
+	p := pair{a.ID, b.ID, inside, exact}
 	if m.seen[p] {
 		return nil
 	}
@@ -110,57 +97,45 @@ func (m *matcher) types(a, b uint32, exact, inside bool) *difference {
 	}
 	m.depth++
 	defer func() { m.depth-- }()
-	ka, kb := m.a.Kind(a), m.b.Kind(b)
-	na, nb := m.name(m.a, a), m.name(m.b, b)
-	say := func(b *rawbtf.BTF, id uint32, name string) string {
-		s := "a " + b.Kind(id).String()
-		if k := b.Kind(id); k == rawbtf.Void || k == rawbtf.Int || k == rawbtf.Enum || k == rawbtf.Enum64 || k == rawbtf.Array {
-			s = "an " + b.Kind(id).String()
-			if k == rawbtf.Void {
-				s = "void"
-			}
-		}
-		if name != "" {
-			s += " " + elfobj.Quote(name)
-		}
-		return s
-	}
-	other := &difference{a: say(m.a, a, na), b: say(m.b, b, nb)}
-	if !exact && (ka == rawbtf.Fwd) != (kb == rawbtf.Fwd) {
-		if na == nb && aggregate(m.a, a) == aggregate(m.b, b) && aggregate(m.a, a) != rawbtf.Void {
+	kind := a.Kind()
+	other := &difference{a: describeType(a), b: describeType(b)}
+	if !exact && (kind == rawbtf.Fwd) != (b.Kind() == rawbtf.Fwd) {
+		if a.Name() == b.Name() && aggregate(a) == aggregate(b) && aggregate(a) != rawbtf.Void {
 			return nil
 		}
 		return other
 	}
-	if ka != kb {
+	if kind != b.Kind() {
 		return other
 	}
-	switch ka {
+	switch kind {
 	case rawbtf.Struct, rawbtf.Union, rawbtf.Enum, rawbtf.Enum64, rawbtf.Fwd:
-		if na != nb {
+		if a.Name() != b.Name() {
 			return other
 		}
 	}
-	switch ka {
+	switch kind {
 	case rawbtf.Int, rawbtf.Float, rawbtf.Enum, rawbtf.Enum64:
-		if sa, sb := m.a.Size(a), m.b.Size(b); sa != sb {
+		if sa, sb := a.ByteSize(), b.ByteSize(); sa != sb {
 			return &difference{a: fmt.Sprintf("%s of %d bytes", other.a, sa), b: fmt.Sprintf("%s of %d bytes", other.b, sb)}
 		}
-		if m.strict && ka == rawbtf.Int && isBool(m.a, a) != isBool(m.b, b) {
+		if m.strict && kind == rawbtf.Int && a.Bool() != b.Bool() {
 			return other
 		}
 	case rawbtf.Fwd:
-		if m.a.Flag(a) != m.b.Flag(b) {
+		if a.Flag() != b.Flag() {
 			return other
 		}
 	case rawbtf.Ptr:
-		return m.types(m.a.Ref(a), m.b.Ref(b), false, false).in("behind the pointer:")
+		return m.types(a.Elem(), b.Elem(), false, false).in("behind the pointer:")
 	case rawbtf.Array:
-		if la, lb := m.a.Word(a, 2), m.b.Word(b, 2); inside && la != lb {
+		ea, la := a.Array()
+		eb, lb := b.Array()
+		if inside && la != lb {
 			return &difference{a: fmt.Sprintf("an array of %d", la), b: fmt.Sprintf("an array of %d", lb)}
 		}
 		// Only the first length of a declaration can be left out.
-		return m.types(m.a.Word(a, 0), m.b.Word(b, 0), exact, true).in("element:")
+		return m.types(a.In().At(ea), b.In().At(eb), exact, true).in("element:")
 	case rawbtf.Struct, rawbtf.Union:
 		if exact {
 			return m.members(a, b, other)
@@ -175,57 +150,63 @@ func (m *matcher) types(a, b uint32, exact, inside bool) *difference {
 	return nil
 }
 
-func (m *matcher) members(a, b uint32, names *difference) *difference {
-	if sa, sb := m.a.Size(a), m.b.Size(b); sa != sb {
+// describeType says what a type is.
+func describeType(t rawbtf.Type) string {
+	s := "a " + t.Kind().String()
+	switch t.Kind() {
+	case rawbtf.Void:
+		s = "void"
+	case rawbtf.Int, rawbtf.Enum, rawbtf.Enum64, rawbtf.Array:
+		s = "an " + t.Kind().String()
+	}
+	if name := t.Name(); name != "" {
+		s += " " + quote.Name(name)
+	}
+	return s
+}
+
+func (m *matcher) members(a, b rawbtf.Type, names *difference) *difference {
+	if sa, sb := a.ByteSize(), b.ByteSize(); sa != sb {
 		return &difference{a: fmt.Sprintf("%s of %d bytes", names.a, sa), b: fmt.Sprintf("%s of %d bytes", names.b, sb)}
 	}
-	if na, nb := m.a.Vlen(a), m.b.Vlen(b); na != nb {
+	if na, nb := a.Vlen(), b.Vlen(); na != nb {
 		return &difference{a: fmt.Sprintf("%s with %d members", names.a, na), b: fmt.Sprintf("%s with %d members", names.b, nb)}
 	}
-	for i := range m.a.Vlen(a) {
-		na, _ := m.a.String(m.a.Word(a, 3*i))
-		nb, _ := m.b.String(m.b.Word(b, 3*i))
-		if na != nb {
-			return &difference{a: elfobj.Quote(na), b: elfobj.Quote(nb), path: []string{fmt.Sprintf("member %d:", i+1)}}
+	for i := range a.Vlen() {
+		ma, mb := a.Member(i), b.Member(i)
+		if ma.Name != mb.Name {
+			return &difference{a: quote.Name(ma.Name), b: quote.Name(mb.Name), path: []string{fmt.Sprintf("member %d:", i+1)}}
 		}
-		oa, ob := m.a.Word(a, 3*i+2), m.b.Word(b, 3*i+2)
-		if oa != ob || m.a.Flag(a) != m.b.Flag(b) {
-			return &difference{a: fmt.Sprintf("at bit %d", oa&0xffffff), b: fmt.Sprintf("at bit %d", ob&0xffffff), path: []string{fmt.Sprintf("member %s:", elfobj.Quote(na))}}
+		if ma.Offset != mb.Offset || ma.Bits != mb.Bits || a.Flag() != b.Flag() {
+			return &difference{a: fmt.Sprintf("at bit %d", ma.Offset), b: fmt.Sprintf("at bit %d", mb.Offset), path: []string{fmt.Sprintf("member %s:", quote.Name(ma.Name))}}
 		}
-		if d := m.types(m.a.Word(a, 3*i+1), m.b.Word(b, 3*i+1), true, true); d != nil {
-			return d.in("member %s:", elfobj.Quote(na))
+		if d := m.types(a.In().At(ma.Type), b.In().At(mb.Type), true, true); d != nil {
+			return d.in("member %s:", quote.Name(ma.Name))
 		}
 	}
 	return nil
 }
 
-func (m *matcher) params(a, b uint32, exact bool) *difference {
-	if na, nb := m.a.Vlen(a), m.b.Vlen(b); na != nb {
+func (m *matcher) params(a, b rawbtf.Type, exact bool) *difference {
+	if na, nb := a.Vlen(), b.Vlen(); na != nb {
 		return &difference{a: fmt.Sprintf("a function with %d parameters", na), b: fmt.Sprintf("a function with %d parameters", nb)}
 	}
-	for i := range m.a.Vlen(a) {
-		if d := m.types(m.a.Word(a, 2*i+1), m.b.Word(b, 2*i+1), exact, true); d != nil {
+	for i := range a.Vlen() {
+		if d := m.types(a.In().At(a.Param(i)), b.In().At(b.Param(i)), exact, true); d != nil {
 			return d.in("parameter %d:", i+1)
 		}
 	}
-	return m.types(m.a.Ref(a), m.b.Ref(b), exact, true).in("the result:")
-}
-
-func (m *matcher) name(b *rawbtf.BTF, id uint32) string {
-	if id == 0 {
-		return ""
-	}
-	return b.Name(id)
+	return m.types(a.Elem(), b.Elem(), exact, true).in("the result:")
 }
 
 // aggregate returns what a type or the declaration of one is: a struct or a union,
 // void for anything else.
-func aggregate(b *rawbtf.BTF, id uint32) rawbtf.Kind {
-	switch k := b.Kind(id); k {
+func aggregate(t rawbtf.Type) rawbtf.Kind {
+	switch k := t.Kind(); k {
 	case rawbtf.Struct, rawbtf.Union:
 		return k
 	case rawbtf.Fwd:
-		if b.Flag(id) {
+		if t.Flag() {
 			return rawbtf.Union
 		}
 		return rawbtf.Struct
@@ -233,131 +214,59 @@ func aggregate(b *rawbtf.BTF, id uint32) rawbtf.Kind {
 	return rawbtf.Void
 }
 
-// isBool says whether an integer is a boolean: BTF_INT_BOOL.
-func isBool(b *rawbtf.BTF, id uint32) bool { return b.Word(id, 0)>>24&4 != 0 }
-
-// mapDecl is what a map's declaration says, by the names of its members.
-type mapDecl struct {
-	numbers map[string]uint64
-	types   map[string]uint32
-	// inner is the declaration of the maps that are the map's values, nil when they
-	// are none.
-	inner *mapDecl
-	valid bool
-}
-
-// mapNumbers are the members that are numbers, in the order in which they are
-// compared.
-var mapNumbers = []string{"type", "key_size", "value_size", "max_entries", "map_flags", "numa_node", "pinning", "map_extra"}
-
-func readMap(b *rawbtf.BTF, id uint32, inner bool) *mapDecl {
-	d := &mapDecl{numbers: make(map[string]uint64), types: make(map[string]uint32)}
-	id = skip(b, id)
-	if b.Kind(id) != rawbtf.Struct {
-		return d
-	}
-	d.valid = true
-	for i := range b.Vlen(id) {
-		name, _ := b.String(b.Word(id, 3*i))
-		t := skip(b, b.Word(id, 3*i+1))
-		switch name {
-		case "key", "value":
-			if b.Kind(t) != rawbtf.Ptr {
-				d.valid = false
-				continue
-			}
-			d.types[name] = b.Ref(t)
-			size, ok := typeSize(b, b.Ref(t))
-			d.valid = d.valid && ok
-			d.numbers[name+"_size"] = size
-		case "values":
-			if b.Kind(t) == rawbtf.Array {
-				t = skip(b, b.Word(t, 0))
-			}
-			if b.Kind(t) == rawbtf.Ptr {
-				t = skip(b, b.Ref(t))
-			}
-			if b.Kind(t) == rawbtf.Struct && !inner {
-				d.inner = readMap(b, t, true)
-				d.valid = d.valid && d.inner.valid
-			}
-		default:
-			switch {
-			case b.Kind(t) == rawbtf.Ptr && b.Kind(skip(b, b.Ref(t))) == rawbtf.Array:
-				d.numbers[name] = uint64(b.Word(skip(b, b.Ref(t)), 2))
-			case b.Kind(t) == rawbtf.Enum && b.Vlen(t) == 1:
-				d.numbers[name] = uint64(b.Word(t, 1))
-			case b.Kind(t) == rawbtf.Enum64 && b.Vlen(t) == 1:
-				d.numbers[name] = uint64(b.Word(t, 1)) | uint64(b.Word(t, 2))<<32
-			default:
-				d.valid = false
-			}
-		}
-	}
-	return d
-}
-
-// typeSize returns the size of a variable of the type in bytes.
-func typeSize(b *rawbtf.BTF, id uint32) (uint64, bool) {
-	n := uint64(1)
-	for range b.Len() {
-		switch b.Kind(id) {
-		case rawbtf.Const, rawbtf.Volatile, rawbtf.Restrict, rawbtf.TypeTag, rawbtf.Typedef:
-			id = b.Ref(id)
-		case rawbtf.Int, rawbtf.Float, rawbtf.Enum, rawbtf.Enum64, rawbtf.Struct, rawbtf.Union:
-			return n * uint64(b.Size(id)), true
-		case rawbtf.Ptr:
-			return n * 8, true
-		case rawbtf.Array:
-			n *= uint64(b.Word(id, 2))
-			id = b.Word(id, 0)
-		default:
-			return 0, false
-		}
-		if n > 1<<31 {
-			return 0, false
-		}
-	}
-	return 0, false
-}
-
 // maps compares two declarations of a map.
-func (m *matcher) maps(a, b uint32) *difference {
-	da, db := readMap(m.a, a, false), readMap(m.b, b, false)
-	if da.valid != db.valid {
-		valid := map[bool]string{true: "the declaration of a map", false: "something else"}
-		return &difference{a: valid[da.valid], b: valid[db.valid]}
-	}
-	if !da.valid {
+func (m *matcher) maps(a, b rawbtf.Type) *difference {
+	da, errA := mapdecl.Read(a)
+	db, errB := mapdecl.Read(b)
+	valid := map[bool]string{true: "the declaration of a map", false: "something else"}
+	switch {
+	case (errA == nil) != (errB == nil):
+		return &difference{a: valid[errA == nil], b: valid[errB == nil]}
+	case errA != nil:
 		return m.types(a, b, true, false)
 	}
-	return m.mapDecls(da, db)
+	return m.mapDecls(a.In(), b.In(), da, db)
 }
 
-func (m *matcher) mapDecls(a, b *mapDecl) *difference {
-	for _, name := range mapNumbers {
-		if na, nb := a.numbers[name], b.numbers[name]; na != nb {
-			return &difference{a: fmt.Sprint(na), b: fmt.Sprint(nb), path: []string{name + ":"}}
+// mapDecls compares two declarations, whose type IDs are of a and b.
+func (m *matcher) mapDecls(inA, inB *rawbtf.Types, a, b *mapdecl.Map) *difference {
+	for _, number := range []struct {
+		name string
+		a, b uint64
+	}{
+		{"type", uint64(a.Type), uint64(b.Type)},
+		{"key_size", uint64(a.KeySize), uint64(b.KeySize)},
+		{"value_size", uint64(a.ValueBytes()), uint64(b.ValueBytes())},
+		{"max_entries", uint64(a.MaxEntries), uint64(b.MaxEntries)},
+		{"map_flags", uint64(a.Flags), uint64(b.Flags)},
+		{"numa_node", uint64(a.NUMANode), uint64(b.NUMANode)},
+		{"pinning", uint64(a.Pinning), uint64(b.Pinning)},
+		{"map_extra", a.Extra, b.Extra},
+	} {
+		if number.a != number.b {
+			return &difference{a: fmt.Sprint(number.a), b: fmt.Sprint(number.b), path: []string{number.name + ":"}}
 		}
 	}
 	given := map[bool]string{true: "given", false: "not given"}
-	for _, name := range []string{"key", "value"} {
-		ta, oka := a.types[name]
-		tb, okb := b.types[name]
-		if oka != okb {
-			return &difference{a: given[oka], b: given[okb], path: []string{"the type of the " + name + ":"}}
-		}
-		if oka {
-			if d := m.types(ta, tb, true, true); d != nil {
-				return d.in("the %s:", name)
+	for _, typ := range []struct {
+		name string
+		a, b uint32
+	}{{"key", a.Key, b.Key}, {"value", a.Value, b.Value}} {
+		switch {
+		case (typ.a == 0) != (typ.b == 0):
+			return &difference{a: given[typ.a != 0], b: given[typ.b != 0], path: []string{"the type of the " + typ.name + ":"}}
+		case typ.a != 0:
+			if d := m.types(inA.At(typ.a), inB.At(typ.b), true, true); d != nil {
+				return d.in("the %s:", typ.name)
 			}
 		}
 	}
-	if (a.inner == nil) != (b.inner == nil) {
-		return &difference{a: given[a.inner != nil], b: given[b.inner != nil], path: []string{"the inner map:"}}
-	}
-	if a.inner != nil {
-		return m.mapDecls(a.inner, b.inner).in("the inner map:")
+	ia, ib := a.Inner(), b.Inner()
+	switch {
+	case (ia == nil) != (ib == nil):
+		return &difference{a: given[ia != nil], b: given[ib != nil], path: []string{"the inner map:"}}
+	case ia != nil:
+		return m.mapDecls(inA, inB, ia, ib).in("the inner map:")
 	}
 	return nil
 }

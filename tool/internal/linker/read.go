@@ -4,62 +4,64 @@ import (
 	"debug/elf"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
+	"github.com/rules-bpf/rules_bpf/internal/quote"
+	"github.com/rules-bpf/rules_bpf/internal/rawbtf"
 	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
 	"github.com/rules-bpf/rules_bpf/tool/internal/elfobj"
-	"github.com/rules-bpf/rules_bpf/tool/internal/rawbtf"
 )
 
 // object is an input.
 type object struct {
 	name string
 	file *elfobj.File
-	btf  *rawbtf.BTF
+	btf  *rawbtf.Types
 	ext  *rawbtf.Ext
 	// empty says that the file defines and refers to nothing.
 	empty bool
-	// first is the number in the graph of types of BTF's type 0.
+	// first is the ID in the graph of types of BTF's type 0.
 	first uint32
 	// parts are the sections that become parts of the result.
-	parts map[*elfobj.Section]*part
+	parts map[*elfobj.Section]*inputSection
 	// order are the parts in the order of the file.
-	order []*part
-	// uses are the symbols that are not static.
-	uses map[*elfobj.Symbol]*use
+	order []*inputSection
+	// refs are the symbols that are not static.
+	refs map[*elfobj.Symbol]*symbolRef
 	// decls are the variables and functions in BTF that are not static, by name.
 	decls map[string][]uint32
-	// lists are the lists of variables that the variables and functions are in.
-	lists map[uint32]listed
+	// secinfos are the DATASEC entries of variables and functions.
+	secinfos map[uint32]secinfo
 	// locals are the symbols of the result for those that are the file's own.
 	locals map[*elfobj.Symbol]*elfobj.Symbol
 }
 
-// listed is the entry of a variable in a section's list.
-type listed struct {
+// secinfo is the entry of a variable or function in the DATASEC of a section.
+type secinfo struct {
 	section string
 	rawbtf.Secinfo
 }
 
-// part is what a file contributes to a section.
-type part struct {
+// inputSection is what a file contributes to a section.
+type inputSection struct {
 	obj *object
 	sec *elfobj.Section
 	out *section
-	// base is where the part starts in the section.
+	// base is where the input section starts in the section of the result.
 	base uint64
-	// again says that the section is kept once and this is not the part that is
+	// duplicate says that the section is a singleton and this is not the one that is
 	// kept.
-	again bool
+	duplicate bool
 	// cuts are what is left out, in order.
 	cuts []cut
 }
 
-// cut is a range of a part's bytes that the result does not have.
+// cut is a range of an input section's bytes that the result does not have.
 type cut struct{ from, to uint64 }
 
-// size is the size of the part in the result.
-func (p *part) size() uint64 {
+// size is the size in the result.
+func (p *inputSection) size() uint64 {
 	n := sizeOf(p.sec)
 	for _, c := range p.cuts {
 		n -= c.to - c.from
@@ -75,9 +77,9 @@ func sizeOf(sec *elfobj.Section) uint64 {
 	return uint64(len(sec.Data))
 }
 
-// place returns where in the section of the result a place of the part is. The
-// place may be outside of the part: C lets pointers be calculated from others.
-func (p *part) place(off int64) int64 {
+// place returns where in the section of the result a place of the input section is.
+// The place may be outside of it: C lets pointers be calculated from others.
+func (p *inputSection) place(off int64) int64 {
 	moved := int64(p.base) + off
 	for _, c := range p.cuts {
 		if off < int64(c.from) {
@@ -88,8 +90,8 @@ func (p *part) place(off int64) int64 {
 	return moved
 }
 
-// isCut says whether a place of the part is left out.
-func (p *part) isCut(off uint64) bool {
+// isCut reports whether a place of the input section is left out.
+func (p *inputSection) isCut(off uint64) bool {
 	for _, c := range p.cuts {
 		if c.from <= off && off < c.to {
 			return true
@@ -133,13 +135,13 @@ func readObject(in Input) (*object, error) {
 		return nil, err
 	}
 	obj := &object{
-		name:   in.Name,
-		file:   file,
-		parts:  make(map[*elfobj.Section]*part),
-		uses:   make(map[*elfobj.Symbol]*use),
-		decls:  make(map[string][]uint32),
-		lists:  make(map[uint32]listed),
-		locals: make(map[*elfobj.Symbol]*elfobj.Symbol),
+		name:     in.Name,
+		file:     file,
+		parts:    make(map[*elfobj.Section]*inputSection),
+		refs:     make(map[*elfobj.Symbol]*symbolRef),
+		decls:    make(map[string][]uint32),
+		secinfos: make(map[uint32]secinfo),
+		locals:   make(map[*elfobj.Symbol]*elfobj.Symbol),
 	}
 	if err := obj.readSections(); err != nil {
 		return nil, err
@@ -152,35 +154,36 @@ func readObject(in Input) (*object, error) {
 const maxAlign = 1 << 16
 
 func (obj *object) readSections() error {
+	if err := bpfobj.CheckRelocs(obj.file); err != nil {
+		return err
+	}
 	seen := make(map[string]bool)
 	for _, sec := range obj.file.Sections {
 		if isDropped(sec) {
 			continue
 		}
-		name := elfobj.Quote(sec.Name)
+		name := quote.Name(sec.Name)
 		switch {
 		case sec.Type != elf.SHT_PROGBITS && sec.Type != elf.SHT_NOBITS:
 			return fmt.Errorf("section %s: is of type %s, which BPF objects that are made from C do not have", name, sec.Type)
 		case sec.Name == "":
 			return errors.New("has a section without a name: build the file again")
-		case sec.Name == ".jumptables":
-			return fmt.Errorf("section %s: has jump tables, which cannot be moved: compile with clang -mcpu=v3 or -fno-jump-tables", name)
 		case sec.Align&(sec.Align-1) != 0 || sec.Align > maxAlign:
 			return fmt.Errorf("section %s: has an alignment of %d, want a power of two up to %d", name, sec.Align, maxAlign)
-		case isCode(sec) && (len(sec.Data)%insnSize != 0 || sec.Type != elf.SHT_PROGBITS):
+		case sec.IsCode() && (len(sec.Data)%elfobj.InsnSize != 0 || sec.Type != elf.SHT_PROGBITS):
 			return fmt.Errorf("section %s: is code and does not consist of instructions: the file is damaged: build it again", name)
 		case seen[sec.Name]:
 			return fmt.Errorf("section %s: is there twice: give all that is in sections of this name the same const and the same type of contents", name)
 		}
 		seen[sec.Name] = true
-		p := &part{obj: obj, sec: sec}
+		p := &inputSection{obj: obj, sec: sec}
 		obj.parts[sec] = p
 		obj.order = append(obj.order, p)
 	}
 	return nil
 }
 
-// isDropped says whether the section is none that loaders read, or one that is
+// isDropped reports whether the section is none that loaders read, or one that is
 // made anew.
 func isDropped(sec *elfobj.Section) bool {
 	switch sec.Name {
@@ -207,7 +210,7 @@ func isDropped(sec *elfobj.Section) bool {
 	return sec.Type >= llvmFirst && sec.Type <= llvmLast
 }
 
-// isEmpty says whether nothing in the file needs a type: all of it is under an #if
+// isEmpty reports whether nothing in the file needs a type: all of it is under an #if
 // that does not hold, say. The compiler writes no BTF for such a file, with -g or
 // without.
 func (obj *object) isEmpty() bool {
@@ -228,74 +231,137 @@ func (obj *object) readBTF() error {
 	sec := obj.file.Section(".BTF")
 	if sec == nil && obj.isEmpty() {
 		obj.empty = true
-		obj.btf, obj.ext = new(rawbtf.BTF), new(rawbtf.Ext)
+		obj.btf, obj.ext = rawbtf.NewBuilder(obj.file.Order, nil).Types(), new(rawbtf.Ext)
 		return nil
 	}
 	if sec == nil || sec.Type != elf.SHT_PROGBITS {
 		return errors.New("has no .BTF section, which says the types: compile with clang -g")
 	}
-	var err error
-	if obj.btf, err = rawbtf.Parse(sec.Data, obj.file.Order); err != nil {
-		return fmt.Errorf("section .BTF: %w", err)
+	types, err := bpfobj.ParseBTF(sec.Data, obj.file.Order)
+	if err != nil {
+		return err
 	}
-	if err := obj.checkBTF(); err != nil {
-		return fmt.Errorf("section .BTF: %w", err)
+	if err := checkBTF(types); err != nil {
+		return bpfobj.BTFError(sec.Name, err)
 	}
+	btf := types.Edit()
+	obj.btf = btf.Types()
 	obj.ext = new(rawbtf.Ext)
 	if sec := obj.file.Section(".BTF.ext"); sec != nil {
 		if obj.ext, err = rawbtf.ParseExt(sec.Data, obj.file.Order); err != nil {
-			return fmt.Errorf("section .BTF.ext: %w", err)
+			return bpfobj.BTFError(sec.Name, err)
 		}
 	}
+	obj.setLinkages(btf)
 	for id := uint32(1); id < obj.btf.Len(); id++ {
-		switch obj.btf.Kind(id) {
+		switch obj.btf.At(id).Kind() {
 		case rawbtf.Var, rawbtf.Func:
-			if obj.btf.Linkage(id) != rawbtf.Static {
-				name := obj.btf.Name(id)
+			if obj.btf.At(id).Linkage() != rawbtf.Static {
+				name := obj.btf.At(id).Name()
 				obj.decls[name] = append(obj.decls[name], id)
 			}
 		case rawbtf.Datasec:
-			name := obj.btf.Name(id)
-			for i := range obj.btf.Vlen(id) {
-				info := obj.btf.Secinfo(id, i)
-				if _, ok := obj.lists[info.ID]; ok {
-					return fmt.Errorf("section .BTF: variable %s is in two lists: the file is damaged: build it again", elfobj.Quote(obj.btf.Name(info.ID)))
+			name := obj.btf.At(id).Name()
+			for i := range obj.btf.At(id).Vlen() {
+				info := obj.btf.At(id).Secinfo(i)
+				if obj.btf.At(info.Type).Linkage() == rawbtf.Extern && obj.file.Section(name) != nil {
+					// GCC lists what is declared only, too.
+					continue
 				}
-				obj.lists[info.ID] = listed{name, info}
+				if _, ok := obj.secinfos[info.Type]; ok {
+					return fmt.Errorf("section .BTF: variable %s is in two DATASECs: the file is damaged: build it again", quote.Name(obj.btf.At(info.Type).Name()))
+				}
+				obj.secinfos[info.Type] = secinfo{name, info}
 			}
+		}
+	}
+	// libbpf's linker leaves a variable in the section of a weak definition that lost.
+	for _, sym := range obj.file.Symbols {
+		if sym.Bind == elf.STB_LOCAL || sym.Section == nil || sym.Section.IsCode() {
+			continue
+		}
+		if in, ok := obj.secinfos[obj.decl(sym)]; ok {
+			in.section = sym.Section.Name
+			obj.secinfos[in.Type] = in
 		}
 	}
 	return nil
 }
 
-// checkBTF makes sure that all numbers of types and offsets of strings are right,
-// so that nobody has to ask again.
-func (obj *object) checkBTF() error {
-	if obj.btf.Len() > rawbtf.MaxTypes {
-		return fmt.Errorf("has more than %d types: no BPF object needs as many: include only the types that the program uses", rawbtf.MaxTypes)
+// setLinkages corrects what BTF says of who sees a function or a variable, where the
+// symbol table says otherwise. GCC before version 14 has all functions as static and
+// all variables that are not static as defined, and final links have hidden functions
+// as static.
+func (obj *object) setLinkages(btf *rawbtf.Builder) {
+	// Functions by their names, and by their places.
+	byName := make(map[string][]uint32)
+	byPlace := make(map[string]uint32)
+	at := func(section string, off uint64) string { return fmt.Sprintf("%s+%d", section, off) }
+	for _, sec := range obj.ext.Funcs {
+		name := obj.btf.String(sec.Name)
+		for _, f := range sec.Records {
+			byPlace[at(name, uint64(f.Offset))] = f.Type
+		}
 	}
-	order := obj.file.Order
+	externs := make(map[string]bool)
+	static := make(map[string]bool)
+	for _, sym := range obj.file.Symbols {
+		switch {
+		case sym.Bind == elf.STB_LOCAL:
+			static[sym.Name] = true
+		case sym.Section == nil && sym.Index == elf.SHN_UNDEF:
+			externs[sym.Name] = true
+		}
+	}
 	for id := uint32(1); id < obj.btf.Len(); id++ {
-		t := obj.btf.At(id)
+		switch name := obj.btf.At(id).Name(); obj.btf.At(id).Kind() {
+		case rawbtf.Var:
+			if externs[name] && obj.btf.At(id).Linkage() == rawbtf.Global {
+				btf.At(id).SetLinkage(rawbtf.Extern)
+			}
+		case rawbtf.Func:
+			byName[name] = append(byName[name], id)
+		}
+	}
+	for _, sym := range obj.file.Symbols {
+		if sym.Bind == elf.STB_LOCAL || !sym.Section.IsCode() || obj.hasGlobal(byName[sym.Name]) {
+			continue
+		}
+		id := byPlace[at(sym.Section.Name, sym.Value)]
+		if len(byName[sym.Name]) == 1 && !static[sym.Name] {
+			id = byName[sym.Name][0]
+		}
+		if obj.btf.At(id).Kind() == rawbtf.Func && obj.btf.At(id).Name() == sym.Name {
+			btf.At(id).SetLinkage(rawbtf.Global)
+		}
+	}
+}
+
+// hasGlobal reports whether one of the functions is global.
+func (obj *object) hasGlobal(ids []uint32) bool {
+	return slices.ContainsFunc(ids, func(id uint32) bool { return obj.btf.At(id).Linkage() == rawbtf.Global })
+}
+
+// checkBTF makes sure that all type IDs and offsets of strings are right,
+// so that nobody has to ask again.
+func checkBTF(types *rawbtf.Types) error {
+	for id := uint32(1); id < types.Len(); id++ {
+		kind := types.At(id).Kind()
 		ok := true
-		err := rawbtf.Fields(t, order,
-			func(at int) {
-				to := order.Uint32(t[at:])
-				switch obj.btf.Kind(to) {
+		err := types.At(id).Walk(
+			func(to uint32) {
+				switch types.At(to).Kind() {
 				case rawbtf.Void:
-					ok = ok && to == 0 && obj.btf.Kind(id) != rawbtf.Datasec
+					ok = ok && to == 0 && kind != rawbtf.Datasec
 				case rawbtf.Var, rawbtf.Func:
-					ok = ok && (obj.btf.Kind(id) == rawbtf.Datasec || obj.btf.Kind(id) == rawbtf.DeclTag)
+					ok = ok && (kind == rawbtf.Datasec || kind == rawbtf.DeclTag)
 				case rawbtf.Datasec, rawbtf.DeclTag:
 					ok = false
 				default:
-					ok = ok && obj.btf.Kind(id) != rawbtf.Datasec
+					ok = ok && kind != rawbtf.Datasec
 				}
 			},
-			func(at int) {
-				_, found := obj.btf.String(order.Uint32(t[at:]))
-				ok = ok && found
-			})
+			func(name uint32) { ok = ok && types.HasString(name) })
 		if err != nil {
 			return err
 		}
@@ -315,7 +381,7 @@ func (obj *object) decl(sym *elfobj.Symbol) uint32 {
 	}
 	ids := obj.decls[sym.Name]
 	for _, id := range ids {
-		if obj.btf.Linkage(id) == want {
+		if obj.btf.At(id).Linkage() == want {
 			return id
 		}
 	}
@@ -327,7 +393,7 @@ func (obj *object) decl(sym *elfobj.Symbol) uint32 {
 func (obj *object) line(section string, off uint64) string {
 	var best *rawbtf.LineInfo
 	for _, sec := range obj.ext.Lines {
-		if name, _ := obj.btf.String(sec.Name); name != section {
+		if obj.btf.String(sec.Name) != section {
 			continue
 		}
 		for i, rec := range sec.Records {
@@ -339,6 +405,5 @@ func (obj *object) line(section string, off uint64) string {
 	if best == nil {
 		return ""
 	}
-	file, _ := obj.btf.String(best.File)
-	return fmt.Sprintf("%s:%d", file, best.Line())
+	return fmt.Sprintf("%s:%d", quote.Name(obj.btf.String(best.File)), best.Line())
 }

@@ -5,36 +5,37 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/rules-bpf/rules_bpf/internal/quote"
+	"github.com/rules-bpf/rules_bpf/internal/rawbtf"
 	"github.com/rules-bpf/rules_bpf/tool/internal/elfobj"
-	"github.com/rules-bpf/rules_bpf/tool/internal/rawbtf"
 )
 
-// global is a name that is not static.
-type global struct {
+// globalSymbol is a name that is not static.
+type globalSymbol struct {
 	name string
-	// uses are those of the files that have the name, in the order of files.
-	uses []*use
+	// refs are those of the files that have the name, in the order of files.
+	refs []*symbolRef
 	// def is the definition, nil when the name is only declared.
-	def *use
-	// home is the section that the kernel's values are listed in, .kconfig or
+	def *symbolRef
+	// externSection is the DATASEC that has values of the kernel, .kconfig or
 	// .ksyms; "" for everything else.
-	home string
+	externSection string
 	// sym is the symbol in the result.
 	sym *elfobj.Symbol
-	// live is a place that refers to the name and is in the result, dead says that
+	// reachable is a place in the result that refers to the name, unreachable says that
 	// there is one that is not.
-	live *place
-	dead bool
+	reachable   *place
+	unreachable bool
 }
 
 // place is an instruction, or a piece of data, that refers to a name.
 type place struct {
-	part *part
+	part *inputSection
 	off  uint64
 }
 
-// use is what one file has under a name: a definition or a declaration.
-type use struct {
+// symbolRef is what one file has under a name: a definition or a declaration.
+type symbolRef struct {
 	obj *object
 	sym *elfobj.Symbol
 	// id is the variable or function in the file's BTF, 0 in sections kept once.
@@ -44,11 +45,11 @@ type use struct {
 	static bool
 }
 
-func (u *use) defines() bool { return u.sym.Section != nil }
-func (u *use) weak() bool    { return u.sym.Bind == elf.STB_WEAK }
+func (u *symbolRef) defines() bool { return u.sym.Section != nil }
+func (u *symbolRef) weak() bool    { return u.sym.Bind == elf.STB_WEAK }
 
-// part is the part that the use defines something in.
-func (u *use) part() *part { return u.obj.parts[u.sym.Section] }
+// part is the input section that it defines something in.
+func (u *symbolRef) part() *inputSection { return u.obj.parts[u.sym.Section] }
 
 // resolve collects the names that are not static, and finds their definitions.
 func (l *linker) resolve() error {
@@ -63,10 +64,10 @@ func (l *linker) resolve() error {
 				continue
 			}
 			if err := obj.checkSymbol(sym); err != nil {
-				errs = append(errs, fmt.Errorf("%s: %s: %w", obj.name, elfobj.Quote(sym.Name), err))
+				errs = append(errs, fmt.Errorf("%s: %s: %w", obj.name, quote.Name(sym.Name), err))
 				continue
 			}
-			l.add(&use{obj: obj, sym: sym, id: obj.decl(sym)})
+			l.add(&symbolRef{obj: obj, sym: sym, id: obj.decl(sym)})
 		}
 	}
 	for g := range l.all {
@@ -102,9 +103,9 @@ func (obj *object) checkSymbol(sym *elfobj.Symbol) error {
 			return fmt.Errorf("is of type %s, want a variable or a function", sym.Type)
 		}
 		if size := sizeOf(sym.Section); sym.Value > size || sym.Size > size-sym.Value {
-			return fmt.Errorf("reaches beyond the end of section %s: the file is damaged: build it again", elfobj.Quote(sym.Section.Name))
+			return fmt.Errorf("reaches beyond the end of section %s: the file is damaged: build it again", quote.Name(sym.Section.Name))
 		}
-		if keptOnce(sym.Section.Name) {
+		if isSingleton(sym.Section.Name) {
 			return nil
 		}
 	}
@@ -114,27 +115,27 @@ func (obj *object) checkSymbol(sym *elfobj.Symbol) error {
 	return nil
 }
 
-func (l *linker) add(u *use) {
+func (l *linker) add(u *symbolRef) {
 	g := l.globals[u.sym.Name]
 	if g == nil {
-		g = &global{name: u.sym.Name}
+		g = &globalSymbol{name: u.sym.Name}
 		l.globals[g.name] = g
 		l.names = append(l.names, g.name)
 	}
-	g.uses = append(g.uses, u)
-	u.obj.uses[u.sym] = u
+	g.refs = append(g.refs, u)
+	u.obj.refs[u.sym] = u
 }
 
 // resolve finds the definition.
-func (g *global) resolve() error {
-	for _, u := range g.uses {
+func (g *globalSymbol) resolve() error {
+	for _, u := range g.refs {
 		switch {
 		case !u.defines():
 		case g.def == nil || g.def.weak() && !u.weak():
 			g.def = u
-		case !g.def.weak() && !u.weak() && !(keptOnce(g.def.sym.Section.Name) && g.def.sym.Section.Name == u.sym.Section.Name):
+		case !g.def.weak() && !u.weak() && !(isSingleton(g.def.sym.Section.Name) && g.def.sym.Section.Name == u.sym.Section.Name):
 			return fmt.Errorf("%s: %s: is defined%s, and in %s too%s: make one of them static or weak (__weak), or rename it",
-				u.obj.name, elfobj.Quote(g.name), u.where(), g.def.obj.name, g.def.where())
+				u.obj.name, quote.Name(g.name), u.where(), g.def.obj.name, g.def.where())
 		}
 	}
 	return nil
@@ -142,8 +143,8 @@ func (g *global) resolve() error {
 
 // where says where a function is defined, as " at file.c:12"; "" where that is not
 // known, as for all variables.
-func (u *use) where() string {
-	if !u.defines() || !isCode(u.sym.Section) {
+func (u *symbolRef) where() string {
+	if !u.defines() || !u.sym.Section.IsCode() {
 		return ""
 	}
 	if line := u.obj.line(u.sym.Section.Name, u.sym.Value); line != "" {
@@ -152,22 +153,22 @@ func (u *use) where() string {
 	return ""
 }
 
-// chosen is the use that the result has: the definition, or of declarations the
+// chosen is the one that the result has: the definition, or of declarations the
 // first of the largest, as arrays can be declared with several lengths.
-func (g *global) chosen() *use {
+func (g *globalSymbol) chosen() *symbolRef {
 	if g.def != nil {
 		return g.def
 	}
-	best := g.uses[0]
-	for _, u := range g.uses[1:] {
-		if u.obj.lists[u.id].Size > best.obj.lists[best.id].Size {
+	best := g.refs[0]
+	for _, u := range g.refs[1:] {
+		if u.obj.secinfos[u.id].Size > best.obj.secinfos[best.id].Size {
 			best = u
 		}
 	}
 	return best
 }
 
-// check makes sure that all uses of a name mean the same.
+// check makes sure that all references to a name mean the same.
 func (l *linker) check() error {
 	var errs []error
 	for g := range l.all {
@@ -181,35 +182,35 @@ func (l *linker) check() error {
 // The sections of BTF that say of what is declared in them that it is the kernel's,
 // and the one that says nothing.
 const (
-	kconfigList = ".kconfig"
-	ksymsList   = ".ksyms"
-	externList  = ".extern"
+	kconfigDatasec = ".kconfig"
+	ksymsDatasec   = ".ksyms"
+	externDatasec  = ".extern"
 )
 
 // declaredIn is the section that a declaration names, "" if it names none.
-func (u *use) declaredIn() string {
-	if name := u.obj.lists[u.id].section; name != externList {
+func (u *symbolRef) declaredIn() string {
+	if name := u.obj.secinfos[u.id].section; name != externDatasec {
 		return name
 	}
 	return ""
 }
 
-func (g *global) check() error {
+func (g *globalSymbol) check() error {
 	model := g.chosen()
 	if !model.defines() {
-		if in := model.declaredIn(); in == kconfigList || in == ksymsList {
-			g.home = in
+		if in := model.declaredIn(); in == kconfigDatasec || in == ksymsDatasec {
+			g.externSection = in
 		}
 	}
-	for _, u := range g.uses {
+	for _, u := range g.refs {
 		if u == model || u.id == 0 || model.id == 0 {
 			continue
 		}
-		name := elfobj.Quote(g.name)
-		if err := g.checkHome(model, u); err != nil {
+		name := quote.Name(g.name)
+		if err := g.checkSection(model, u); err != nil {
 			return fmt.Errorf("%s: %s: %w", u.obj.name, name, err)
 		}
-		m := matcher{a: model.obj.btf, b: u.obj.btf, strict: g.home == kconfigList}
+		m := matcher{strict: g.externSection == kconfigDatasec}
 		diff := m.symbols(model, u)
 		if diff == nil {
 			continue
@@ -228,8 +229,8 @@ func (g *global) check() error {
 	return nil
 }
 
-// checkHome makes sure that two uses of a name are in the same place.
-func (g *global) checkHome(model, u *use) error {
+// checkSection makes sure that two references to a name are in the same place.
+func (g *globalSymbol) checkSection(model, u *symbolRef) error {
 	in := u.declaredIn()
 	if u.defines() {
 		in = u.sym.Section.Name
@@ -243,19 +244,19 @@ func (g *global) checkHome(model, u *use) error {
 	}
 	special := func(name string) bool {
 		switch name {
-		case kconfigList, ksymsList, ".maps", ".addr_space.1":
+		case kconfigDatasec, ksymsDatasec, ".maps", ".addr_space.1":
 			return true
 		}
 		return false
 	}
-	say := func(name string) string {
+	report := func(name string) string {
 		if name == "" {
 			return "in no section"
 		}
-		return "in section " + elfobj.Quote(name)
+		return "in section " + quote.Name(name)
 	}
 	switch {
-	case in == kconfigList || in == ksymsList || there == kconfigList || there == ksymsList:
+	case in == kconfigDatasec || in == ksymsDatasec || there == kconfigDatasec || there == ksymsDatasec:
 	case in == "" || there == "":
 		// A declaration need not name the section.
 		return nil
@@ -265,12 +266,12 @@ func (g *global) checkHome(model, u *use) error {
 		// of zero makes it .bss.
 		return nil
 	}
-	return fmt.Errorf("is %s here and %s in %s: declare it with the section that it is defined in, and what the kernel defines (__kconfig, __ksym) in no other way", say(in), say(there), model.obj.name)
+	return fmt.Errorf("is %s here and %s in %s: declare it with the section that it is defined in, and what the kernel defines (__kconfig, __ksym) in no other way", report(in), report(there), model.obj.name)
 }
 
-// hidden says whether any file hides the name.
-func (g *global) hidden() bool {
-	for _, u := range g.uses {
+// hidden reports whether any file hides the name.
+func (g *globalSymbol) hidden() bool {
+	for _, u := range g.refs {
 		if elf.ST_VISIBILITY(u.sym.Other) == elf.STV_HIDDEN {
 			return true
 		}
@@ -278,12 +279,12 @@ func (g *global) hidden() bool {
 	return false
 }
 
-// weak says whether the name is weak in the result.
-func (g *global) weak(partial bool) bool {
+// weak reports whether the name is weak in the result.
+func (g *globalSymbol) weak(partial bool) bool {
 	if g.def != nil {
 		return partial && g.def.weak()
 	}
-	for _, u := range g.uses {
+	for _, u := range g.refs {
 		if !u.weak() {
 			return false
 		}
@@ -291,38 +292,38 @@ func (g *global) weak(partial bool) bool {
 	return true
 }
 
-// dropped says whether the name is none of the result. It is declared only, and all
+// dropped reports whether the name is none of the result. It is declared only, and all
 // that refers to it was cut, or it is the address 0.
-func (l *linker) dropped(g *global) bool {
+func (l *linker) dropped(g *globalSymbol) bool {
 	switch {
 	case g.def != nil:
 		// The license of another file, under another name.
-		return g.def.part().again && g.live == nil
-	case g.live == nil && g.dead:
+		return g.def.part().duplicate && g.reachable == nil
+	case g.reachable == nil && g.unreachable:
 		return true
 	}
-	return !l.opts.Partial && g.home == ""
+	return !l.opts.Partial && g.externSection == "" && !l.allows(g.name)
 }
 
-// keeps says whether the variable or function id of a file's BTF is one of the
+// keeps reports whether the variable or function id of a file's BTF is one of the
 // result, and with what linkage.
 func (l *linker) keeps(obj *object, id uint32) (rawbtf.Linkage, bool) {
-	linkage := obj.btf.Linkage(id)
+	linkage := obj.btf.At(id).Linkage()
 	if linkage == rawbtf.Static {
 		return linkage, true
 	}
-	g := l.globals[obj.btf.Name(id)]
+	g := l.globals[obj.btf.At(id).Name()]
 	if g == nil {
 		return linkage, false
 	}
-	for _, u := range g.uses {
+	for _, u := range g.refs {
 		if u.obj != obj || u.id != id {
 			continue
 		}
 		if u.static {
 			return rawbtf.Static, true
 		}
-		return linkage, u == g.chosen() && !l.dropped(g) && !(u.defines() && u.part().again)
+		return linkage, u == g.chosen() && !l.dropped(g) && !(u.defines() && u.part().duplicate)
 	}
 	return linkage, false
 }

@@ -370,9 +370,12 @@ func (b *builder) addSymbolTable() {
 			continue
 		}
 		var rels bytes.Buffer
+		typ := uint32(1) // R_BPF_64_64
+		if sec.Flags&elf.SHF_EXECINSTR == 0 {
+			typ = 2 // R_BPF_64_ABS64
+		}
 		for _, r := range sec.relocs {
-			const r64 = 1 // R_BPF_64_64
-			b.put(&rels, elf.Rel64{Off: r.offset, Info: elf.R_INFO(b.symbolIndex(r.ref), r64)})
+			b.put(&rels, elf.Rel64{Off: r.offset, Info: elf.R_INFO(b.symbolIndex(r.ref), typ)})
 		}
 		rel := b.add(Section{Name: ".rel" + sec.Name, Type: elf.SHT_REL, Data: rels.Bytes()})
 		rel.link = uint32(symtabIndex)

@@ -1,15 +1,15 @@
 package skelgen_test
 
 import (
-	"debug/elf"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf/btf"
 
 	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
-	"github.com/rules-bpf/rules_bpf/tool/internal/normalise"
+	"github.com/rules-bpf/rules_bpf/tool/internal/imagegen"
 	. "github.com/rules-bpf/rules_bpf/tool/internal/objtest"
 	"github.com/rules-bpf/rules_bpf/tool/internal/skelgen"
 )
@@ -47,7 +47,7 @@ func benchmark(b *testing.B, data []byte) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		loaded, err := normalise.Bytes(data)
+		loaded, err := imagegen.Build("x.bpf.o", data)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -88,10 +88,19 @@ func BenchmarkEqualNames(b *testing.B) {
 }
 
 // BenchmarkMegabytes is an object that is large for its data.
-func BenchmarkMegabytes(b *testing.B) {
-	f := large()
-	f.Sections = []Section{{Name: "payload", Type: elf.SHT_PROGBITS, Flags: elf.SHF_ALLOC, Data: make([]byte, 2<<20)}}
-	benchmark(b, f.Build())
+func BenchmarkMegabytes(b *testing.B) { benchmark(b, withData(large(), 2<<20)) }
+
+// withData returns an object with a variable of size bytes, none of them zero.
+func withData(f *File, size int) []byte {
+	out := *f
+	if size > 0 {
+		payload := make([]byte, size)
+		for i := range payload {
+			payload[i] = byte(i%251 + 1)
+		}
+		out.Vars = append(slices.Clone(f.Vars), Var{Section: ".data.payload", Name: "payload", Type: Array(Char, uint32(size)), Value: payload})
+	}
+	return out.Build()
 }
 
 func TestLarge(t *testing.T) {
@@ -104,26 +113,35 @@ func TestLarge(t *testing.T) {
 	}
 }
 
-// The object's lines are few however large it is, and hold it byte for byte.
+// The image's lines are few however large it is, and hold it byte for byte.
 func TestObjectLines(t *testing.T) {
 	for _, size := range []int{0, 1, 1000, 2 << 20} {
-		f := *minimalFile
-		f.Sections = []Section{{Name: "payload", Type: elf.SHT_PROGBITS, Flags: elf.SHF_ALLOC, Data: make([]byte, size)}}
-		for i := range f.Sections[0].Data {
-			f.Sections[0].Data[i] = byte(i * 7)
-		}
-		data := f.Build()
+		data := withData(minimalFile, size)
 		src := generate(t, "minimal", "minimal.bpf.o", data)
 		lines := strings.Split(strings.TrimSuffix(string(src[len(withoutObject(src)):]), "\n"), "\n")[3:]
 		if len(lines) > 500 {
 			t.Errorf("%d bytes: %d lines", len(data), len(lines))
 		}
-		want, err := normalise.Bytes(data)
+		img, err := imagegen.Build("minimal.bpf.o", data)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := objectOf(t, src); got != string(want.ELF) {
-			t.Errorf("%d bytes: the source holds %d, or others", len(want.ELF), len(got))
+		want, err := img.Encode()
+		if err != nil {
+			t.Fatal(err)
 		}
+		if got := objectOf(t, src); got != string(want) {
+			t.Errorf("%d bytes: the source holds %d, or others", len(want), len(got))
+		}
+	}
+}
+
+// Zeros take no source: a large array whose last element alone has a value.
+func TestZeros(t *testing.T) {
+	f := *minimalFile
+	value := append(make([]byte, 4<<20-1), 1)
+	f.Vars = append(slices.Clone(f.Vars), Var{Section: ".data.payload", Name: "payload", Type: Array(Char, 4<<20), Value: value})
+	if src := generate(t, "minimal", "minimal.bpf.o", f.Build()); len(src) > 20_000 {
+		t.Errorf("the source has %d bytes", len(src))
 	}
 }

@@ -11,8 +11,8 @@ import (
 
 	"github.com/rules-bpf/rules_bpf/internal/bpflib"
 	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
+	"github.com/rules-bpf/rules_bpf/tool/internal/imagegen"
 	"github.com/rules-bpf/rules_bpf/tool/internal/libdesc"
-	"github.com/rules-bpf/rules_bpf/tool/internal/normalise"
 	"github.com/rules-bpf/rules_bpf/tool/internal/objtest"
 	"github.com/rules-bpf/rules_bpf/tool/internal/skelgen"
 )
@@ -77,7 +77,7 @@ func checkSkeleton(t *testing.T, data []byte) {
 		checkError(t, err)
 		return
 	}
-	loaded, err := normalise.Bytes(data)
+	loaded, err := imagegen.Build("x.bpf.o", data)
 	if err != nil {
 		checkError(t, err)
 		return

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"debug/elf"
 	"encoding/binary"
-	"flag"
 	"maps"
 	"os"
 	"os/exec"
@@ -15,13 +14,12 @@ import (
 
 	"github.com/cilium/ebpf/btf"
 
+	"github.com/rules-bpf/rules_bpf/internal/goldens"
 	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
-	"github.com/rules-bpf/rules_bpf/tool/internal/normalise"
+	"github.com/rules-bpf/rules_bpf/tool/internal/imagegen"
 	. "github.com/rules-bpf/rules_bpf/tool/internal/objtest"
 	"github.com/rules-bpf/rules_bpf/tool/internal/skelgen"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
 
 // The files are what clang makes of the C files in testdata, name for name: read
 // these first.
@@ -196,6 +194,8 @@ var (
 	stats    = Struct("stats", M("packets", u64), M("bytes", u64))
 	event    = Struct("event", M("when", u64), M("comm", Array(Char, 16)))
 	innerMap = Struct("inner", number("type", 2), number("max_entries", 1), M("key", Ptr(u32)), M("value", Ptr(stats)))
+	// Arrays have no keys but of 4 bytes.
+	innerScratch = Struct("inner_scratch", number("type", 2), number("max_entries", 1), number("key_size", 4), M("value", Ptr(event)))
 
 	mapsFile = &File{
 		Programs: []Program{{Name: "prog", Section: "xdp"}},
@@ -215,6 +215,16 @@ var (
 			{Section: ".maps", Name: "of_tasks", Type: mapDecl(number("type", 29), number("map_flags", 1), M("key", Ptr(S32)), M("value", Ptr(stats)))},
 			{Section: ".maps", Name: "bloom", Type: Map(30, 64, nil, mapKey)},
 			{Section: ".maps", Name: "from_user", Type: Map(31, 4096, nil, nil)},
+			{Section: ".maps", Name: "scratch", Type: mapDecl(number("type", 6), number("max_entries", 1), number("key_size", 4), M("value", Ptr(event)))},
+			{Section: ".maps", Name: "ports", Type: mapDecl(number("type", 14), number("max_entries", 16), number("key_size", 4), number("value_size", 4))},
+			{Section: ".maps", Name: "hashed_ports", Type: Map(25, 16, u32, u64)},
+			{Section: ".maps", Name: "cpus", Type: mapDecl(number("type", 16), number("max_entries", 16), number("key_size", 4), number("value_size", 8))},
+			{Section: ".maps", Name: "xsks", Type: mapDecl(number("type", 17), number("max_entries", 16), number("key_size", 4), number("value_size", 4))},
+			{Section: ".maps", Name: "socks", Type: mapDecl(number("type", 15), number("max_entries", 16), number("key_size", 4), number("value_size", 8))},
+			{Section: ".maps", Name: "hashed_socks", Type: mapDecl(number("type", 18), number("max_entries", 16), M("key", Ptr(mapKey)), number("value_size", 8))},
+			{Section: ".maps", Name: "listeners", Type: mapDecl(number("type", 20), number("max_entries", 16), number("key_size", 4), number("value_size", 8))},
+			{Section: ".maps", Name: "cgroups", Type: mapDecl(number("type", 8), number("max_entries", 16), number("key_size", 4), number("value_size", 4))},
+			{Section: ".maps", Name: "of_scratch", Type: mapDecl(number("type", 12), number("max_entries", 4), number("key_size", 4), M("values", Array(Ptr(innerScratch), 0)))},
 			{Section: ".maps", Name: "future", Type: Map(99, 4, u32, u32)},
 		},
 	}
@@ -259,15 +269,7 @@ func TestKconfigTypes(t *testing.T) {
 		file.Vars = append(file.Vars, v)
 	}
 	data := file.Build()
-	obj, err := bpfobj.Read("kconfig.bpf.o", data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	loaded, err := normalise.Bytes(data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = skelgen.Skeleton(obj, loaded, skelgen.Options{Package: "kconfig"})
+	_, err := bpfobj.Read("kconfig.bpf.o", data)
 	for name := range wrong {
 		want := name + ": is not of a type that a setting of the kernel can have: declare it as bool, enum libbpf_tristate"
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -284,14 +286,12 @@ func TestMapWithoutGoForm(t *testing.T) {
 		Programs: []Program{{Name: "prog", Section: "xdp"}},
 		Vars: []Var{
 			{Section: ".maps", Name: "refused", Type: Map(1, 16, u32, broken)},
-			{Section: ".maps", Name: "no_struct", Type: S32},
 			{Section: ".maps", Name: "typed", Type: Map(1, 16, u32, u64)},
 		},
 	}
 	src := string(generate(t, "maps", "maps.bpf.o", file.Build()))
 	for _, want := range []string{
 		"// refused, BPF_MAP_TYPE_HASH, untyped: value: .odd: odd: ",
-		"// no_struct, untyped: no_struct: is not a struct of __uint, __type and __array members",
 		"*skeleton.Map[uint32, uint64] // typed, BPF_MAP_TYPE_HASH\n",
 	} {
 		if !strings.Contains(src, want) {
@@ -306,17 +306,38 @@ func TestMapWithoutGoForm(t *testing.T) {
 	}
 }
 
+// What the runtime could not open is not generated.
+func TestMapThatNoLoaderReads(t *testing.T) {
+	number := number("type", 1)
+	for name, typ := range map[string]btf.Type{
+		"no_struct: is not a struct of __uint, __type and __array members":                       S32,
+		"number: member type of the declaration is not a number: declare it with __uint":         mapDecl(M("type", S32)),
+		"later: member values of the declaration is not the last one: move it to the end":        mapDecl(number, M("values", Array(Ptr(innerMap), 0)), M("key", Ptr(U32))),
+		"field: member colour of the declaration is not one that loaders know: correct the name": mapDecl(number, M("colour", Ptr(U32))),
+	} {
+		c, _, _ := strings.Cut(name, ":")
+		file := &File{Programs: []Program{{Name: "prog", Section: "xdp"}}, Vars: []Var{{Section: ".maps", Name: c, Type: typ}}}
+		data := file.Build()
+		if _, err := bpfobj.Read("maps.bpf.o", data); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := imagegen.Build("maps.bpf.o", data); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("got %v, want %s", err, name)
+		}
+	}
+}
+
 func TestTypes(t *testing.T) {
 	data := mapsFile.Build()
 	obj, err := bpfobj.Read("maps.bpf.o", data)
 	if err != nil {
 		t.Fatal(err)
 	}
-	loaded, err := normalise.Bytes(data)
+	loaded, err := imagegen.Build("x.bpf.o", data)
 	if err != nil {
 		t.Fatal(err)
 	}
-	src, err := skelgen.Skeleton(obj, loaded, skelgen.Options{Package: "maps", Types: []string{"event", "stats"}})
+	src, err := skelgen.Skeleton(obj, loaded, skelgen.Options{Package: "maps", Types: []string{"event", "struct stats", "struct  event"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -329,17 +350,51 @@ func TestTypes(t *testing.T) {
 	if n := strings.Count(string(src), "type Stats struct"); n != 1 {
 		t.Errorf("Stats is declared %d times", n)
 	}
-	_, err = skelgen.Skeleton(obj, loaded, skelgen.Options{Package: "maps", Types: []string{"evnet", "u32", "struct event"}})
+	_, err = skelgen.Skeleton(obj, loaded, skelgen.Options{Package: "maps", Types: []string{"evnet", "u32", "union event", "union evnet", "typedef evnet", "typedef u32", "struct event {"}})
 	for _, want := range []string{
 		"type evnet: is not in the object's BTF, which has a type only if a map, a global variable or a function uses it: declare \"struct evnet *unused __hidden;\", or correct the name",
 		"type u32: is uint32 in Go, which needs no declaration: leave it out",
-		`type "struct event": is not in the object's BTF`,
+		"type \"union event\": is not in the object's BTF, which has struct event: correct the name",
+		"type \"union evnet\": is not in the object's BTF, which has a type only if a map, a global variable or a function uses it: declare \"union evnet *unused __hidden;\", or correct the name",
+		"type \"typedef evnet\": is not in the object's BTF, which has a type only if a map, a global variable or a function uses it: declare \"evnet *unused __hidden;\", or correct the name",
+		`type "typedef u32": is uint32 in Go`,
+		`type "struct event {": is not in the object's BTF`,
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in the error %v", want, err)
 		}
 	}
 }
+
+// A name as C spells it says which of several types of one name is meant.
+func TestTypesByKeyword(t *testing.T) {
+	file := &File{
+		Programs: []Program{{Name: "prog", Section: "xdp"}},
+		Types:    []btf.Type{Typedef("id", Array(U64, 4)), Struct("id", M("number", U32)), Union("shared", M("a", U32)), Enum("mode", V("MODE_ON", 1))},
+	}
+	data := file.Build()
+	obj, err := bpfobj.Read("x.bpf.o", data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"id": "type Id struct", "struct id": "type Id struct", "union shared": "type Shared struct", "enum mode": "type Mode uint32",
+		"typedef id": "", "struct shared": "",
+	} {
+		loaded, err := imagegen.Build("x.bpf.o", data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		src, err := skelgen.Skeleton(obj, loaded, skelgen.Options{Package: "x", Types: []string{name}})
+		switch {
+		case want == "" && err == nil:
+			t.Errorf("%s: no error", name)
+		case want != "" && (err != nil || !strings.Contains(string(src), want)):
+			t.Errorf("%s: %q is not in the source: %v", name, want, err)
+		}
+	}
+}
+
 func init() { node.Members[0].Type = Ptr(node) }
 
 // generate returns the skeleton of an object file.
@@ -349,7 +404,7 @@ func generate(t testing.TB, pkg, name string, data []byte) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	loaded, err := normalise.Bytes(data)
+	loaded, err := imagegen.Build(name, data)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -369,7 +424,7 @@ func TestGolden(t *testing.T) {
 	for name, file := range golden {
 		t.Run(name, func(t *testing.T) {
 			src := generate(t, name, name+".bpf.o", file.Build())
-			checkGolden(t, filepath.Join("testdata", name+".go.golden"), withoutObject(src))
+			goldens.Check(t, filepath.Join("testdata", name+".go.golden"), withoutObject(src))
 		})
 	}
 }

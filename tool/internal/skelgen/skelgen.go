@@ -8,28 +8,33 @@
 package skelgen
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"go/format"
 	"go/token"
+	"slices"
 
+	"github.com/cilium/ebpf/btf"
+
+	"github.com/rules-bpf/rules_bpf/internal/ctype"
+	"github.com/rules-bpf/rules_bpf/internal/image"
+	"github.com/rules-bpf/rules_bpf/internal/quote"
 	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
 	"github.com/rules-bpf/rules_bpf/tool/internal/gonames"
 	"github.com/rules-bpf/rules_bpf/tool/internal/gotype"
-	"github.com/rules-bpf/rules_bpf/tool/internal/normalise"
+	"github.com/rules-bpf/rules_bpf/tool/internal/imagegen"
 )
 
-// contract is the version of the contract between generated code and
-// runtime/skeleton that the code is written for. See version.go there.
-const contract = 3
-
-// The names of the API that every skeleton has or may get. All of them are taken
-// before the first name of C, present or not, so that a type keeps its name when
-// the object gets its first variable in .data.
+// The names of the API that every skeleton has or may get. No type of C has one of
+// them, present or not, so that a type keeps its name when the object gets its first
+// variable in .data.
 var (
 	apiNames     = []string{"Skeleton", "Maps", "Progs", "Links", "Open", "StructOps", "Subskeletons"}
 	sectionNames = []string{"Data", "Rodata", "Bss", "Kconfig", "Arena"}
+	// plainSections are what these are called in C.
+	plainSections = []string{".data", ".rodata", ".bss", kconfigSection, "arena", externSection}
 )
 
 // Options are what the user chooses.
@@ -43,13 +48,17 @@ type Options struct {
 	Subskeletons []Sub
 }
 
-// Skeleton returns the Go file for the object, gofmt-clean. loaded is the object in
-// the form that the loader takes, which the file carries.
-func Skeleton(obj *bpfobj.Object, loaded *normalise.Object, opts Options) ([]byte, error) {
+// Skeleton returns the Go file for the object, gofmt-clean. img is the object's image,
+// which the file carries.
+func Skeleton(obj *bpfobj.Object, img *imagegen.Image, opts Options) ([]byte, error) {
 	if err := CheckPackage(opts.Package); err != nil {
 		return nil, err
 	}
-	s, err := newSkeleton(obj, loaded, opts)
+	s, err := newSkeleton(obj, img, opts)
+	if err != nil {
+		return nil, err
+	}
+	encoded, err := img.Encode()
 	if err != nil {
 		return nil, err
 	}
@@ -61,8 +70,8 @@ func Skeleton(obj *bpfobj.Object, loaded *normalise.Object, opts Options) ([]byt
 	// most of the lines: formatting them would take most of the time.
 	src = s.appendAsserts(src)
 	src = s.appendOpen(src)
-	doc := fmt.Sprintf("object is %s in the form that the loader takes, without debug information.", gotype.Comment(obj.Name))
-	return appendBytes(src, doc, "object", loaded.ELF), nil
+	doc := fmt.Sprintf("object is the image of %s: see docs/architecture.md of rules_bpf.", quote.Text(obj.Name))
+	return appendBytes(src, doc, "object", encoded), nil
 }
 
 func gofmt(src []byte) ([]byte, error) {
@@ -95,17 +104,65 @@ type generator struct {
 func newGenerator(obj *bpfobj.Object, opts Options, names *gonames.Scope) generator {
 	g := generator{pkg: opts.Package, object: obj.Name, types: gotype.NewDecls(names)}
 	g.types.BigEndian = obj.ByteOrder == binary.BigEndian
-	scope := gonames.NewScope()
-	for _, p := range obj.Programs {
-		g.progs = append(g.progs, prog{named{scope.Export(p.Name), p.Name}, p.Section})
-	}
 	return g
+}
+
+// nameHandles names the programs, the maps and the struct_ops tables. A program has one
+// name in the structs Progs and Links, and a table in StructOps and Links; tables are
+// fields of Maps too, with sections, the data sections that are maps; a library has no
+// such maps, and sections is nil.
+func (g *generator) nameHandles(programs []bpfobj.Program, maps []bpfobj.Map, tables []bpfobj.StructOps, sections []string) {
+	var c []string
+	for _, p := range programs {
+		c = append(c, p.Name)
+	}
+	for _, t := range tables {
+		c = append(c, t.Name)
+	}
+	goNames := gonames.Assign(c)
+	for i, p := range programs {
+		handle, note := programHandle(p.Section)
+		g.progs = append(g.progs, prog{named{goNames[i], p.Name}, p.Section, handle, note})
+	}
+	goNames = goNames[len(programs):]
+	c = nil
+	for _, m := range maps {
+		c = append(c, m.Name)
+	}
+	for _, t := range tables {
+		c = append(c, t.Name)
+	}
+	// The plain sections have their names always, as their structs do.
+	var reserved, others []string
+	if sections != nil {
+		reserved = sectionNames
+	}
+	for _, sec := range sections {
+		if !slices.Contains(plainSections, sec) {
+			others = append(others, sec)
+		}
+	}
+	mapNames := gonames.Assign(slices.Concat(c, others), reserved...)
+	for i, m := range maps {
+		g.maps = append(g.maps, mapField{named: named{mapNames[i], m.Name}})
+	}
+	for i, t := range tables {
+		g.structOps = append(g.structOps, structOps{named: named{goNames[i], t.Name}, mapName: mapNames[len(maps)+i], table: t})
+	}
+	mapNames = mapNames[len(c):]
+	for _, sec := range sections {
+		goName := gonames.Export(sec)
+		if !slices.Contains(plainSections, sec) {
+			goName, mapNames = mapNames[0], mapNames[1:]
+		}
+		g.maps = append(g.maps, mapField{named: named{goName, sec}, handle: untyped})
+	}
 }
 
 // skeleton is what the file of a skeleton is written from.
 type skeleton struct {
 	generator
-	loaded   *normalise.Object
+	image    *image.Object
 	sections []section
 	kconfig  *kconfig
 	subs     []subField
@@ -120,23 +177,36 @@ type named struct {
 type prog struct {
 	named
 	section string
+	// handle is the type of the handle, one of package skeleton's, and note is what the
+	// comment says of the section.
+	handle, note string
 }
 
 type section struct {
 	named
 	kind bpfobj.Kind
+	// array is the C name of the variable with a field that is an array at the section's
+	// end, empty when there is none.
+	array string
 }
 
-func newSkeleton(obj *bpfobj.Object, loaded *normalise.Object, opts Options) (*skeleton, error) {
-	names := gonames.NewScope(apiNames...)
-	s := &skeleton{generator: newGenerator(obj, opts, names), loaded: loaded, arena: obj.Arena}
-	s.nameStructOps(obj.StructOps, s.nameAllMaps(obj))
+func newSkeleton(obj *bpfobj.Object, img *imagegen.Image, opts Options) (*skeleton, error) {
+	names := gonames.NewScope(slices.Concat(apiNames, sectionNames)...)
+	var s *skeleton
+	var err error
+	names.Settle(func() { s, err = makeSkeleton(obj, img, opts, names) })
+	return s, err
+}
+
+func makeSkeleton(obj *bpfobj.Object, img *imagegen.Image, opts Options, names *gonames.Scope) (*skeleton, error) {
+	s := &skeleton{generator: newGenerator(obj, opts, names), image: img.Object, arena: obj.Arena}
+	s.nameHandles(obj.Programs, obj.Maps, obj.StructOps, dataMaps(obj))
 	errs := s.addSubskeletons(opts.Subskeletons)
 	for _, err := range s.addSections(obj, names) {
 		errs = append(errs, withoutGoForm(err))
 	}
 	errs = append(errs, s.addKconfig(obj)...)
-	s.typeMaps(obj.Maps)
+	errs = append(errs, s.typeMaps(obj.Maps)...)
 	errs = append(errs, s.typeStructOps()...)
 	errs = append(errs, s.declareTypes(obj, opts.Types)...)
 	return s, errors.Join(errs...)
@@ -147,19 +217,26 @@ func withoutGoForm(err error) error {
 	return fmt.Errorf("%w: change its type, or declare the variable static or __hidden, which keeps it out of the Go code", err)
 }
 
-// nameAllMaps gives each map its field: the object's own maps, then those that the
-// loader makes for data sections. It returns the names that are taken.
-func (s *skeleton) nameAllMaps(obj *bpfobj.Object) *gonames.Scope {
-	scope := s.nameMaps(obj.Maps)
+// dataMaps returns the sections that the loader makes maps for.
+func dataMaps(obj *bpfobj.Object) []string {
+	sections := []string{}
 	for _, sec := range obj.Sections {
 		if sec.HasMap {
-			s.maps = append(s.maps, mapField{named{scope.Export(sec.Name), sec.Name}, untyped, ""})
+			sections = append(sections, sec.Name)
 		}
 	}
 	if len(obj.Kconfig) > 0 {
-		s.maps = append(s.maps, mapField{named{scope.Export(kconfigSection), kconfigSection}, untyped, ""})
+		sections = append(sections, kconfigSection)
 	}
-	return scope
+	return sections
+}
+
+// addressNote is what the comment of a variable says of addresses in it.
+func addressNote(v bpfobj.Variable) string {
+	if !v.Addresses {
+		return ""
+	}
+	return ", where C has addresses: they are offsets, which loaders leave as they are"
 }
 
 // cName is what the struct of a section is named after.
@@ -170,31 +247,53 @@ func cName(sec bpfobj.Section) string {
 	return sec.Name
 }
 
+// sectionName takes the name of the struct of a section. The plain sections have theirs
+// always, and no type of C can have it; what another section is called, a type of C can
+// be called too.
+func sectionName(names *gonames.Scope, c string) string {
+	if goName := gonames.Export(c); slices.Contains(sectionNames, goName) && slices.Contains(plainSections, c) {
+		return goName
+	}
+	return names.Name("section "+c, gonames.Export(c), gonames.Exact(c), "Section_"+gonames.Exact(c))
+}
+
+// lastArray returns the name of a section's last variable if it is an array and Go code sees
+// it. A static one that follows, the runtime finds.
+func lastArray(sec bpfobj.Section) string {
+	if sec.Kind == bpfobj.Arena || len(sec.Variables) == 0 {
+		return ""
+	}
+	last := slices.MaxFunc(sec.Variables, func(a, b bpfobj.Variable) int { return cmp.Compare(a.Offset, b.Offset) })
+	_, isArray := ctype.Underlying(last.Type).(*btf.Array)
+	if !isArray || last.Hidden {
+		return ""
+	}
+	return last.Name
+}
+
 // addSections declares a struct for each data section that exposes a variable.
-// All sections have their names before any type of C does.
 func (s *skeleton) addSections(obj *bpfobj.Object, names *gonames.Scope) []error {
 	variables := make([][]bpfobj.Variable, len(obj.Sections))
 	goNames := make([]string, len(obj.Sections))
 	for i, sec := range obj.Sections {
 		variables[i] = sec.Exposed()
 		if len(variables[i]) > 0 {
-			goNames[i] = names.Export(cName(sec))
-			s.sections = append(s.sections, section{named{goNames[i], sec.Name}, sec.Kind})
+			goNames[i] = sectionName(names, cName(sec))
+			s.sections = append(s.sections, section{named{goNames[i], sec.Name}, sec.Kind, lastArray(sec)})
 		}
 	}
 	if len(obj.Kconfig) > 0 {
-		s.kconfig = &kconfig{named: named{names.Export(kconfigSection), kconfigSection}}
+		s.kconfig = &kconfig{named: named{sectionName(names, kconfigSection), kconfigSection}}
 	}
-	names.Reserve(sectionNames...)
 	var errs []error
 	for i, sec := range obj.Sections {
 		if goNames[i] == "" {
 			continue
 		}
-		doc := fmt.Sprintf("section %s: %d bytes", gotype.Comment(sec.Name), sec.Size)
+		doc := fmt.Sprintf("section %s: %d bytes", quote.Text(sec.Name), sec.Size)
 		var vars []gotype.Variable
 		for _, v := range variables[i] {
-			vars = append(vars, gotype.Variable{Name: v.Name, Offset: v.Offset, Size: v.Size, Type: v.Type})
+			vars = append(vars, gotype.Variable{Name: v.Name, Offset: v.Offset, Size: v.Size, Type: v.Type, Note: addressNote(v)})
 		}
 		errs = append(errs, s.types.Section(goNames[i], doc, sec.Size, vars)...)
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 
 	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
-	"github.com/rules-bpf/rules_bpf/tool/internal/normalise"
+	"github.com/rules-bpf/rules_bpf/tool/internal/imagegen"
 	. "github.com/rules-bpf/rules_bpf/tool/internal/objtest"
 	"github.com/rules-bpf/rules_bpf/tool/internal/skelgen"
 )
@@ -39,8 +39,8 @@ var (
 			{Name: "tune", Section: "struct_ops"},
 		},
 		Vars: []Var{
-			{Section: ".struct_ops.link", Name: "fair", Type: ops, Value: le(uint64(0), int32(5), uint32(1), 1.5, [16]byte{'f', 'a', 'i', 'r'}), Refs: []Ref{{0, "pick"}, {88, "put"}}},
-			{Section: "?.struct_ops", Name: "Tune", Type: smallOps, Refs: []Ref{{0, "pick"}}},
+			{Section: ".struct_ops.link", Name: "fair", Type: ops, Value: le(uint64(0), int32(5), uint32(1), 1.5, [16]byte{'f', 'a', 'i', 'r'}), Refs: []Ref{{Offset: 0, Name: "pick"}, {Offset: 88, Name: "put"}}},
+			{Section: "?.struct_ops", Name: "Tune", Type: smallOps, Refs: []Ref{{Offset: 0, Name: "pick"}}},
 		},
 	}
 )
@@ -49,22 +49,22 @@ var (
 func TestStructOpsOfOneType(t *testing.T) {
 	file := *structOpsFile
 	file.Vars = append(slices.Clone(file.Vars),
-		Var{Section: ".struct_ops", Name: "second", Type: ops, Refs: []Ref{{0, "pick"}}},
+		Var{Section: ".struct_ops", Name: "second", Type: ops, Refs: []Ref{{Offset: 0, Name: "pick"}}},
 		// The C type as it is, with function pointers that are addresses.
 		Var{Section: ".data", Name: "copy", Type: ops},
 	)
 	src := string(generate(t, "ops", "ops.bpf.o", file.Build()))
 	for _, want := range []string{
-		"Copy SchedulerOps // copy",
-		"Second *SchedulerOps_ ",
+		"Copy Struct_C_scheduler_ops // copy",
+		"Second *Table_C_scheduler_ops ",
 		"Select skeleton.Pointer",
-		"Select *skeleton.Program",
+		"Select *skeleton.BaseProgram",
 	} {
 		if !strings.Contains(strings.Join(strings.Fields(src), " "), want) {
 			t.Errorf("%q is not in\n%s", want, withoutObject([]byte(src)))
 		}
 	}
-	if n := strings.Count(src, "type SchedulerOps_ struct"); n != 1 {
+	if n := strings.Count(src, "type Table_C_scheduler_ops struct"); n != 1 {
 		t.Errorf("the table's type is declared %d times", n)
 	}
 	for _, arch := range arches {
@@ -78,14 +78,14 @@ func TestStructOpsErrors(t *testing.T) {
 	odd := Struct("odd_ops", M("call", function), M("odd", &btf.Int{Name: "odd", Size: 3}), M("end", U64))
 	file := &File{
 		Programs: []Program{{Name: "pick", Section: "struct_ops"}},
-		Vars:     []Var{{Section: ".struct_ops", Name: "table", Type: odd, Refs: []Ref{{0, "pick"}}}},
+		Vars:     []Var{{Section: ".struct_ops", Name: "table", Type: odd, Refs: []Ref{{Offset: 0, Name: "pick"}}}},
 	}
 	data := file.Build()
 	obj, err := bpfobj.Read("ops.bpf.o", data)
 	if err != nil {
 		t.Fatal(err)
 	}
-	loaded, err := normalise.Bytes(data)
+	loaded, err := imagegen.Build("x.bpf.o", data)
 	if err != nil {
 		t.Fatal(err)
 	}

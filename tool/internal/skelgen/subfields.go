@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"go/token"
 	"go/types"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -46,25 +47,41 @@ type subField struct {
 // names that follow from those of the fields: their own are not known here, and can
 // be equal.
 func (s *skeleton) addSubskeletons(subs []Sub) []error {
-	fields := gonames.NewScope()
 	// The names of the file that are not exported, and of the variables of Open.
-	aliases := gonames.NewScope("structs", "unsafe", "link", "skeleton", "object", "s", "obj", "err")
+	aliases := []string{"structs", "unsafe", "link", "skelimpl", "skeleton", "memory", "object", "m", "s", "obj", "err"}
 	seen := make(map[string]bool)
 	var errs []error
-	for _, sub := range subs {
+	goNames := subNames(subs)
+	for i, sub := range subs {
 		if seen[sub.ImportPath] {
 			errs = append(errs, fmt.Errorf("subskeleton %s: the package is given twice: name it once", sub.ImportPath))
 			continue
 		}
 		seen[sub.ImportPath] = true
-		goName := fields.Export(sub.Name)
-		alias := strings.ToLower(goName)
+		alias := strings.ToLower(goNames[i])
 		if token.IsKeyword(alias) || types.Universe.Lookup(alias) != nil || alias == "init" || alias == "main" {
 			alias += "_"
 		}
-		s.subs = append(s.subs, subField{goName, aliases.Take(alias), sub.ImportPath})
+		for slices.Contains(aliases, alias) {
+			alias += "_"
+		}
+		aliases = append(aliases, alias)
+		s.subs = append(s.subs, subField{goNames[i], alias, sub.ImportPath})
 	}
 	return errs
+}
+
+// subNames returns the fields' names. Packages of one name are told apart by their
+// import paths.
+func subNames(subs []Sub) []string {
+	scope := gonames.NewScope()
+	goNames := make([]string, len(subs))
+	scope.Settle(func() {
+		for i, sub := range subs {
+			goNames[i] = scope.Name(sub.ImportPath, gonames.Export(sub.Name), gonames.Export(sub.ImportPath), gonames.Exact(sub.ImportPath))
+		}
+	})
+	return goNames
 }
 
 func (s *skeleton) appendSubskeletons(b []byte) []byte {

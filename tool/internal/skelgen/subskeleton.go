@@ -3,17 +3,16 @@ package skelgen
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cilium/ebpf/btf"
 
+	"github.com/rules-bpf/rules_bpf/internal/quote"
 	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
 	"github.com/rules-bpf/rules_bpf/tool/internal/gonames"
 	"github.com/rules-bpf/rules_bpf/tool/internal/gotype"
 	"github.com/rules-bpf/rules_bpf/tool/internal/libdesc"
 )
-
-// subContract is the contract that the code of subskeletons is written for.
-const subContract = 4
 
 // externSection is what the struct is named after that has the variables which the
 // library declares and does not define.
@@ -59,12 +58,19 @@ func Subskeleton(lib *bpfobj.Object, opts Options) ([]byte, error) {
 	}
 	src = s.appendAsserts(src)
 	src = s.appendOpen(src)
-	doc := "library says what " + gotype.Comment(lib.Name) + " needs of an object, as the runtime reads it."
+	doc := "library says what " + quote.Text(lib.Name) + " needs of an object, as the runtime reads it."
 	return appendBytes(src, doc, "library", s.desc), nil
 }
 
 func newSubskeleton(lib *bpfobj.Object, opts Options) (*subskeleton, error) {
-	names := gonames.NewScope(subAPINames...)
+	names := gonames.NewScope(slices.Concat(subAPINames, sectionNames)...)
+	var s *subskeleton
+	var err error
+	names.Settle(func() { s, err = makeSubskeleton(lib, opts, names) })
+	return s, err
+}
+
+func makeSubskeleton(lib *bpfobj.Object, opts Options, names *gonames.Scope) (*subskeleton, error) {
 	s := &subskeleton{generator: newGenerator(lib, opts, names)}
 	var maps []bpfobj.Map
 	for _, m := range lib.Maps {
@@ -78,12 +84,13 @@ func newSubskeleton(lib *bpfobj.Object, opts Options) (*subskeleton, error) {
 			tables = append(tables, m)
 		}
 	}
-	s.nameStructOps(tables, s.nameMaps(maps))
+	s.nameHandles(lib.Programs, maps, tables, nil)
 	errs := s.addGroups(lib, names)
-	s.typeMaps(maps)
+	errs = append(errs, s.typeMaps(maps)...)
 	for i, m := range maps {
 		switch {
 		case m.Extern && m.Weak:
+			s.generator.maps[i].weak = true
 			s.generator.maps[i].note += ", extern, nil where no file defines it"
 		case m.Extern:
 			s.generator.maps[i].note += ", extern"
@@ -120,36 +127,29 @@ func (s *subskeleton) addGroups(lib *bpfobj.Object, names *gonames.Scope) []erro
 	for _, sec := range lib.Sections {
 		var vars []variable
 		for _, v := range sec.Exposed() {
-			vars = append(vars, variable{v.Name, v.Size, v.Type, ""})
+			vars = append(vars, variable{v.Name, v.Size, v.Type, addressNote(v)})
 		}
 		if len(vars) > 0 {
-			doc := fmt.Sprintf("the variables that the library has in section %s", gotype.Comment(sec.Name))
+			doc := fmt.Sprintf("the variables that the library has in section %s", quote.Text(sec.Name))
 			switch sec.Kind {
 			case bpfobj.Rodata:
 				doc += ". Set them before Load: after it the memory is read-only, and a write is a fault that ends the process"
 			case bpfobj.Arena:
 				doc = "the variables that the library has in the object's arena. Load moves them there, and makes the pointers point to them"
 			}
-			add(names.Export(cName(sec)), sec.Name, doc, vars)
+			add(sectionName(names, cName(sec)), sec.Name, doc, vars)
 		}
 	}
 	if len(lib.Kconfig) > 0 {
 		var vars []variable
-		var errs []error
 		for _, v := range lib.Kconfig {
-			if _, _, ok := kconfigKind(v.Type); !ok {
-				errs = append(errs, kconfigError(v.Name))
-			}
 			note := ""
 			if v.Weak {
 				note = ", weak: zero where the kernel does not have it"
 			}
 			vars = append(vars, variable{v.Name, v.Size, v.Type, note})
 		}
-		if errs != nil {
-			return errs
-		}
-		add(names.Export(kconfigSection), kconfigSection, "the settings of the running kernel that the library asks for. They are zero before Load, and read-only after it: a write is a fault that ends the process", vars)
+		add(sectionName(names, kconfigSection), kconfigSection, "the Kconfig options that the library asks for, as the running kernel has them. They are zero before Load, and read-only after it: a write is a fault that ends the process", vars)
 	}
 	if len(lib.Externs) > 0 {
 		var vars []variable
@@ -160,10 +160,8 @@ func (s *subskeleton) addGroups(lib *bpfobj.Object, names *gonames.Scope) []erro
 			}
 			vars = append(vars, variable{v.Name, v.Size, v.Type, note})
 		}
-		// The name is taken already.
 		add(gonames.Export(externSection), externSection, "the variables that the library uses and another file of the object defines. One that is const is read-only after Load: a write is a fault that ends the process", vars)
 	}
-	names.Reserve(sectionNames...)
 	var errs []error
 	for i := range s.groups {
 		errs = append(errs, s.addPointers(&s.groups[i], variables[i])...)
@@ -173,9 +171,13 @@ func (s *subskeleton) addGroups(lib *bpfobj.Object, names *gonames.Scope) []erro
 
 func (s *subskeleton) addPointers(g *group, vars []variable) []error {
 	var errs []error
-	scope := gonames.NewScope()
+	var c []string
 	for _, v := range vars {
-		goName := scope.Export(v.name)
+		c = append(c, v.name)
+	}
+	goNames := gonames.Assign(c)
+	for i, v := range vars {
+		goName := goNames[i]
 		typ, err := s.types.Variable(gotype.Variable{Name: v.name, Size: v.size, Type: v.typ}, g.goName+goName)
 		if err != nil {
 			errs = append(errs, withoutGoForm(err))
@@ -184,7 +186,7 @@ func (s *subskeleton) addPointers(g *group, vars []variable) []error {
 		if typ == nil {
 			continue
 		}
-		g.vars = append(g.vars, pointer{named{goName, v.name}, typ, v.note})
+		g.vars = append(g.vars, pointer{named{goName, v.name}, typ, gotype.TypeNote(v.typ, typ) + v.note})
 	}
 	return errs
 }
@@ -192,10 +194,10 @@ func (s *subskeleton) addPointers(g *group, vars []variable) []error {
 // declarations returns the file's imports and types, not formatted yet.
 func (s *subskeleton) declarations() []byte {
 	var b []byte
-	object := gotype.Comment(s.object)
+	object := quote.Text(s.object)
 	b = s.appendHeader(b, "subskeleton", "library", "It works inside of every object that the library is linked into. The object's skeleton owns all that is in here, loads, attaches and closes it.")
-	b = s.appendImports(b, nil)
-	b = appendContract(b, subContract)
+	b = s.appendImports(b, nil, s.hasVariables())
+	b = appendContract(b)
 	b = append(b, '\n')
 	b = appendComment(b, "", fmt.Sprintf("Subskeleton is the BPF library %s in an object.", object))
 	b = append(b, `type Subskeleton struct {
@@ -224,63 +226,67 @@ func (s *subskeleton) declarations() []byte {
 		b = appendComment(b, "", fmt.Sprintf("%s points to %s. A pointer is nil after Load when the kernel cannot map the section.", g.goName, g.doc))
 		b = fmt.Appendf(b, "type %s struct {\n", g.goName)
 		for _, v := range g.vars {
-			b = fmt.Appendf(b, "\t%s *%s // %s%s\n", v.goName, v.typ, gotype.Comment(v.c), v.note)
+			b = fmt.Appendf(b, "\t%s *%s // %s%s\n", v.goName, v.typ, quote.Text(v.c), v.note)
 		}
 		b = append(b, "}\n"...)
 	}
+	b = s.appendMemory(b, "Subskeleton", nil)
 	return s.types.Append(b)
 }
 
 func (s *subskeleton) appendOpen(b []byte) []byte {
-	b = fmt.Appendf(b, `
+	b = append(b, `
 // Open returns the library's part of obj, a skeleton that is open or loaded. It
 // fails with a [*skeleton.MismatchError], which lists everything that the object
 // does not have as the library needs it.
 func Open(obj skeleton.Any) (*Subskeleton, error) {
-	s := new(Subskeleton)
-	err := skeleton.OpenLibrary(obj, skeleton.LibraryDesc{
+`...)
+	b = s.appendPointers(b, "Subskeleton", nil)
+	b = fmt.Appendf(b, `	err := skelimpl.OpenLibrary(obj, skelimpl.LibraryDesc{
 		Name:    %q,
 		Library: library,
 `, s.object)
-	if len(s.maps) > 0 {
-		b = append(b, "\t\tMaps: []skeleton.MapDesc{\n"...)
-		for _, m := range s.maps {
-			b = fmt.Appendf(b, "\t\t\tskeleton.MapField(%q, &s.Maps.%s),\n", m.c, m.goName)
-		}
-		b = append(b, "\t\t},\n"...)
-	}
+	b = s.appendMapDescs(b)
 	if len(s.progs) > 0 {
-		b = append(b, "\t\tProgs: []skeleton.LibraryProgDesc{\n"...)
+		b = append(b, "\t\tProgs: []skelimpl.LibraryProg{\n"...)
 		for _, p := range s.progs {
-			b = fmt.Appendf(b, "\t\t\tskeleton.LibraryProg(%q, %q, &s.Progs.%[3]s, &s.Links.%[3]s),\n", p.c, p.section, p.goName)
+			b = fmt.Appendf(b, "\t\t\t{Name: %q, Section: %q, Handle: %s, Link: &s.Links.%s},\n", p.c, p.section, p.handleField(), p.goName)
 		}
 		b = append(b, "\t\t},\n"...)
 	}
 	if len(s.structOps) > 0 {
-		b = append(b, "\t\tStructOps: []skeleton.LibraryStructOpsDesc{\n"...)
+		b = append(b, "\t\tStructOps: []skelimpl.LibraryStructOps{\n"...)
 		for _, m := range s.structOps {
-			b = fmt.Appendf(b, "\t\t\tskeleton.LibraryStructOps(%q, &s.StructOps.%s, &s.Maps.%s, &s.Links.%s),\n", m.c, m.goName, m.mapName, m.linkName)
+			b = fmt.Appendf(b, "\t\t\t{Name: %q, Handle: &s.Maps.%s, Link: &s.Links.%s, Field: %s},\n", m.c, m.mapName, m.goName, fieldDesc("StructOps."+m.goName, m.goType))
 		}
 		b = append(b, "\t\t},\n"...)
 	}
-	first := true
-	for _, g := range s.groups {
-		for _, v := range g.vars {
-			if first {
-				b = append(b, "\t\tVars: []skeleton.VarDesc{\n"...)
-				first = false
+	if s.hasVariables() {
+		b = append(b, "\t\tVars: []skelimpl.Var{\n"...)
+		for _, g := range s.groups {
+			for _, v := range g.vars {
+				b = fmt.Appendf(b, "\t\t\t{Name: %[1]q, Field: skelimpl.Field{Pointer: unsafe.Pointer(&s.%[2]s), Size: unsafe.Sizeof(*s.%[2]s)}, Align: unsafe.Alignof(*s.%[2]s)},\n", v.c, g.goName+"."+v.goName)
 			}
-			b = fmt.Appendf(b, "\t\t\tskeleton.Variable(%q, &s.%s.%s),\n", v.c, g.goName, v.goName)
 		}
-	}
-	if !first {
 		b = append(b, "\t\t},\n"...)
 	}
-	return append(b, `	})
+	b = append(b, `	})
 	if err != nil {
 		return nil, err
 	}
-	return s, nil
-}
 `...)
+	for _, m := range s.maps {
+		if m.weak {
+			field := "&s.Maps." + m.goName + ".UntypedMap"
+			if m.handle.name == untyped.name {
+				field = "s.Maps." + m.goName
+			}
+			b = fmt.Appendf(b, "\tif !skelimpl.HasMap(%s) {\n\t\ts.Maps.%s = nil\n\t}\n", field, m.goName)
+		}
+	}
+	return append(b, "\treturn s, nil\n}\n"...)
+}
+
+func (s *subskeleton) hasVariables() bool {
+	return slices.ContainsFunc(s.groups, func(g group) bool { return len(g.vars) > 0 })
 }

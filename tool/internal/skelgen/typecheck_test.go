@@ -5,21 +5,39 @@ import (
 	"errors"
 	"fmt"
 	"go/ast"
+	"go/build"
 	"go/constant"
 	"go/format"
 	"go/parser"
 	"go/token"
 	"go/types"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/rules-bpf/rules_bpf/internal/image"
 )
 
 // The architectures that differ in what they align: amd64, arm64 and riscv64 by
 // 8 bytes at most, 386 and arm by 4, s390x with the bytes the other way round.
 var arches = []string{"amd64", "386", "arm", "arm64", "s390x", "riscv64"}
 
-// stubs are the packages that generated code imports, without bodies: enough for
+// contractPath is the package that generated code calls.
+const contractPath = "github.com/rules-bpf/rules_bpf/runtime/skelimpl"
+
+// ours are the packages of this repository that generated code imports, and those that
+// they need for it.
+var ours = map[string]string{
+	contractPath: "../../../runtime/skelimpl",
+	"github.com/rules-bpf/rules_bpf/runtime/skeleton":         "../../../runtime/skeleton",
+	"github.com/rules-bpf/rules_bpf/runtime/internal/binding": "../../../runtime/internal/binding",
+}
+
+// stubs are the other packages that generated code imports, without bodies: enough for
 // the type checker, and all that generated code may use of them.
 var stubs = map[string]string{
 	"structs": `package structs
@@ -29,62 +47,7 @@ type hostLayout struct{}
 	"github.com/cilium/ebpf/link": `package link
 type Link interface{ Close() error }
 `,
-	"github.com/rules-bpf/rules_bpf/runtime/skeleton": `package skeleton
-import "github.com/cilium/ebpf/link"
-const MinVersion, MaxVersion = 3, 4
-type EnforceVersion uint
-type Object struct{}
-func (*Object) Load() error
-func (*Object) Attach() error
-func (*Object) Detach() error
-func (*Object) Close() error
-type UntypedMap struct{}
-type Pointer uint64
-type Int128 struct{ words [2]uint64 }
-type Uint128 struct{ words [2]uint64 }
-func UnknownEnum[T ~int8 | ~int16 | ~int32 | ~int64 | ~uint8 | ~uint16 | ~uint32 | ~uint64](name string, value T) string { panic("") }
-func (m *UntypedMap) handle() *UntypedMap { return m }
-type Map[K, V any] struct{ UntypedMap }
-type PerCPUMap[K, V any] struct{ UntypedMap }
-type Queue[V any] struct{ UntypedMap }
-type MapOfMaps[K, M any] struct{ UntypedMap }
-type RingBuffer struct{ UntypedMap }
-type PerfEventArray struct{ UntypedMap }
-type StorageMap[V any] struct{ UntypedMap }
-type BloomFilter[V any] struct{ UntypedMap }
-type ProgArray struct{ UntypedMap }
-type UserRingBuffer struct{ UntypedMap }
-type Program struct{}
-type MapDesc struct{}
-func MapField[M any, P interface{ *M; handle() *UntypedMap }](name string, field **M) MapDesc { panic("") }
-type StructOpsMap struct{ UntypedMap }
-type StructOpsFunc struct { Name string; Offset uintptr; Prog string }
-type StructOpsMapDesc struct { Name, Section, Contents string; Map **StructOpsMap; Link *link.Link; Funcs []StructOpsFunc }
-type StructOpsDesc struct{}
-func StructOps[T any](field **T, desc StructOpsMapDesc) StructOpsDesc { panic("") }
-func (*Program) wrap(*Program) *Program { panic("") }
-type ProgDesc struct{}
-func ProgField[H any, P interface{ *H; wrap(*Program) *H }](name string, field **H, slot *link.Link) ProgDesc { panic("") }
-type SectionDesc struct{}
-func Section[T any](name string, field **T) SectionDesc { panic("") }
-type KconfigKind int
-const ( KconfigInt KconfigKind = iota + 1; KconfigBool; KconfigTristate; KconfigChar; KconfigString )
-type KconfigVar struct { Name string; Offset, Size int; Kind KconfigKind; Signed, Weak bool }
-func Kconfig[T any](name string, field **T, vars []KconfigVar) SectionDesc { panic("") }
-type Desc struct { Name, ELF string; Maps []MapDesc; Progs []ProgDesc; Sections []SectionDesc; StructOps []StructOpsDesc }
-func Open(Desc) (*Object, error)
-type Any interface{ object() *Object }
-func (o *Object) object() *Object { return o }
-type MismatchError struct{}
-type LibraryProgDesc struct{}
-func LibraryProg[H any, P interface{ *H; wrap(*Program) *H }](name, section string, field **H, slot **link.Link) LibraryProgDesc { panic("") }
-type LibraryStructOpsDesc struct{}
-func LibraryStructOps[T any](name string, field **T, handle **StructOpsMap, slot **link.Link) LibraryStructOpsDesc { panic("") }
-type VarDesc struct{}
-func Variable[T any](name string, field **T) VarDesc { panic("") }
-type LibraryDesc struct { Name, Library string; Maps []MapDesc; Progs []LibraryProgDesc; StructOps []LibraryStructOpsDesc; Vars []VarDesc }
-func OpenLibrary(Any, LibraryDesc) error
-` + programStubs(),
+	"github.com/rules-bpf/rules_bpf/internal/image": fmt.Sprintf("package image\nconst Version = %d\n", image.Version),
 	"example.com/limiter": `package other_name
 import "github.com/rules-bpf/rules_bpf/runtime/skeleton"
 type Subskeleton struct{}
@@ -97,45 +60,83 @@ func Open(skeleton.Any) (*Subskeleton, error)
 `,
 }
 
-// programStubs are the handles for programs of certain kinds.
-func programStubs() string {
-	var b strings.Builder
-	for _, h := range []string{
-		"Kprobe", "KprobeMulti", "SyscallProbe", "Uprobe", "UprobeMulti", "USDT", "Tracepoint", "RawTracepoint", "Tracing", "Iter", "XDP",
-		"TCX", "TC", "Netkit", "Cgroup", "CgroupSKB", "Socket", "Reuseport", "NetNS", "SockMap", "PerfEvent", "Netfilter",
-	} {
-		fmt.Fprintf(&b, "type %[1]sProgram struct{ Program }\nfunc (*%[1]sProgram) wrap(*Program) *%[1]sProgram { panic(\"\") }\n", h)
-	}
-	return b.String()
-}
-
-// importer type-checks stubs. Its results are shared between tests.
+// importer type-checks what generated code imports: stubs, and the runtime's own
+// source, so that nothing can be called that it does not have, and everything can
+// that it has. Its results are shared between tests.
 type importer struct {
 	mu       sync.Mutex
 	packages map[string]*types.Package
 }
 
-var stubImporter = &importer{packages: map[string]*types.Package{"unsafe": types.Unsafe}}
+var sharedImporter = &importer{packages: map[string]*types.Package{"unsafe": types.Unsafe}}
 
 func (i *importer) Import(path string) (*types.Package, error) {
 	if pkg := i.packages[path]; pkg != nil {
 		return pkg, nil
 	}
-	src, ok := stubs[path]
-	if !ok {
+	fset := token.NewFileSet()
+	var pkg *types.Package
+	if src, ok := stubs[path]; ok {
+		file, err := parser.ParseFile(fset, path, src, 0)
+		if err != nil {
+			return nil, err
+		}
+		conf := types.Config{Importer: i, IgnoreFuncBodies: true}
+		if pkg, err = conf.Check(path, fset, []*ast.File{file}, nil); err != nil {
+			return nil, fmt.Errorf("stub of %s: %w", path, err)
+		}
+	} else if folder, ok := ours[path]; ok {
+		files, err := runtimeFiles(fset, folder)
+		if err != nil {
+			return nil, err
+		}
+		// Generated code touches nothing that has types of the runtime's own imports,
+		// but for what is among the stubs: that these are unknown is no error.
+		conf := types.Config{Importer: orEmpty{i}, IgnoreFuncBodies: true, Error: func(error) {}}
+		pkg, _ = conf.Check(path, fset, files, nil)
+	} else {
 		return nil, fmt.Errorf("generated code must not import %s", path)
 	}
-	fset := token.NewFileSet()
-	file, err := parser.ParseFile(fset, path, src, 0)
+	i.packages[path] = pkg
+	return pkg, nil
+}
+
+// runtimeFiles parses the source of a package of the runtime for Linux.
+func runtimeFiles(fset *token.FileSet, folder string) ([]*ast.File, error) {
+	entries, err := os.ReadDir(folder)
 	if err != nil {
 		return nil, err
 	}
-	conf := types.Config{Importer: i, IgnoreFuncBodies: true}
-	pkg, err := conf.Check(path, fset, []*ast.File{file}, nil)
-	if err != nil {
-		return nil, fmt.Errorf("stub of %s: %w", path, err)
+	ctx := build.Context{GOOS: "linux", GOARCH: "amd64", Compiler: "gc", ReleaseTags: build.Default.ReleaseTags}
+	var files []*ast.File
+	for _, entry := range entries {
+		if !strings.HasSuffix(entry.Name(), ".go") || strings.HasSuffix(entry.Name(), "_test.go") {
+			continue
+		}
+		if match, err := ctx.MatchFile(folder, entry.Name()); err != nil || !match {
+			if err != nil {
+				return nil, err
+			}
+			continue
+		}
+		file, err := parser.ParseFile(fset, filepath.Join(folder, entry.Name()), nil, 0)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, file)
 	}
-	i.packages[path] = pkg
+	return files, nil
+}
+
+// orEmpty imports an empty package where the importer has none.
+type orEmpty struct{ importer *importer }
+
+func (o orEmpty) Import(path string) (*types.Package, error) {
+	if _, ok := stubs[path]; ok || path == "unsafe" {
+		return o.importer.Import(path)
+	}
+	pkg := types.NewPackage(path, path[strings.LastIndex(path, "/")+1:])
+	pkg.MarkComplete()
 	return pkg, nil
 }
 
@@ -157,8 +158,8 @@ func objectOf(t *testing.T, src []byte) string {
 }
 
 func check(src []byte, arch string) (*types.Package, error) {
-	stubImporter.mu.Lock()
-	defer stubImporter.mu.Unlock()
+	sharedImporter.mu.Lock()
+	defer sharedImporter.mu.Unlock()
 	fset := token.NewFileSet()
 	file, err := parser.ParseFile(fset, "skeleton.go", src, parser.ParseComments)
 	if err != nil {
@@ -166,7 +167,7 @@ func check(src []byte, arch string) (*types.Package, error) {
 	}
 	var errs []error
 	conf := types.Config{
-		Importer: stubImporter,
+		Importer: sharedImporter,
 		Sizes:    types.SizesFor("gc", arch),
 		Error:    func(err error) { errs = append(errs, err) },
 	}
@@ -242,11 +243,45 @@ func TestWrongLayoutDoesNotCompile(t *testing.T) {
 // Generated code for another contract must not compile.
 func TestWrongVersionDoesNotCompile(t *testing.T) {
 	src := generate(t, "minimal", "minimal.bpf.o", minimalFile.Build())
-	for _, version := range []string{"2", "5"} {
-		wrong := bytes.ReplaceAll(src, []byte("EnforceVersion(3 -"), []byte("EnforceVersion("+version+" -"))
-		wrong = bytes.ReplaceAll(wrong, []byte("MaxVersion - 3)"), []byte("MaxVersion - "+version+")"))
+	pkg, err := check(src, "amd64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(pkg.Imports(), func(p *types.Package) bool { return p.Path() == contractPath })
+	if i < 0 {
+		t.Fatalf("does not import %s", contractPath)
+	}
+	current, _ := constant.Int64Val(pkg.Imports()[i].Scope().Lookup("Version").(*types.Const).Val())
+	enforced := regexp.MustCompile(`EnforceVersion\((\d+) -|skelimpl\.Version - (\d+)\)`)
+	for _, version := range []int64{current - 1, current + 1} {
+		wrong := enforced.ReplaceAllFunc(src, func(text []byte) []byte {
+			return regexp.MustCompile(`\d+`).ReplaceAll(text, fmt.Append(nil, version))
+		})
+		if bytes.Equal(wrong, src) {
+			t.Fatal("enforces no version")
+		}
 		if err := typeCheck(wrong, "amd64"); err == nil {
-			t.Errorf("version %s compiles", version)
+			t.Errorf("version %d compiles", version)
+		}
+	}
+}
+
+// What the runtime does not have, or has otherwise, does not compile: the types that the
+// check does not know are not among what generated code calls.
+func TestTypeCheckKnowsRuntime(t *testing.T) {
+	src := string(generate(t, "minimal", "minimal.bpf.o", minimalFile.Build()))
+	for _, tt := range []struct{ name, old, new string }{
+		{"no such name", "skelimpl.Open(", "skelimpl.NoSuchName("},
+		{"no map", "*skeleton.RingBuffer", "*skeleton.Object"},
+		{"no program", "*skeleton.TracepointProgram", "*skeleton.RingBuffer"},
+		{"wrong result", "obj, err := skelimpl.Open(", "obj := skelimpl.Open("},
+	} {
+		wrong := strings.ReplaceAll(src, tt.old, tt.new)
+		if wrong == src {
+			t.Fatalf("%s: %q is not in the source", tt.name, tt.old)
+		}
+		if err := typeCheck([]byte(wrong), "amd64"); err == nil {
+			t.Errorf("%s: compiles", tt.name)
 		}
 	}
 }

@@ -15,6 +15,7 @@ __u64 hits;
 // What the static probe of the victim was given.
 __s64 usdt_args[4];
 __s32 usdt_count;
+__s64 usdt_cookie;
 
 static int hit(void)
 {
@@ -57,6 +58,13 @@ FORM("fmod_ret.s/bpf_fentry_test1", fmod_ret_s)
 FORM("fsession/security_task_getsid", fsession)
 FORM("fsession.s/bpf_fentry_test1", fsession_s)
 
+FORM("fentry.multi/security_task_get?id", fentry_multi)
+FORM("fentry.multi.s/bpf_fentry_test*", fentry_multi_s)
+FORM("fexit.multi/security_task_get?id", fexit_multi)
+FORM("fexit.multi.s/bpf_fentry_test*", fexit_multi_s)
+FORM("fsession.multi/security_task_get?id", fsession_multi)
+FORM("fsession.multi.s/bpf_fentry_test*", fsession_multi_s)
+
 FORM("lsm/task_getsid", lsm)
 FORM("lsm.s/file_open", lsm_s)
 
@@ -98,6 +106,7 @@ int usdt(struct pt_regs *ctx)
 	int i;
 
 	usdt_count = bpf_usdt_arg_cnt(ctx);
+	usdt_cookie = bpf_usdt_cookie(ctx);
 	for (i = 0; i < 4; i++) {
 		if (bpf_usdt_arg(ctx, i, &value))
 			return 0;
@@ -155,6 +164,10 @@ PASS("tcx/egress", tcx_egress, NEXT)
 PASS("netkit/primary", netkit_primary, NEXT)
 PASS("netkit/peer", netkit_peer, NEXT)
 PASS("action", action, 0)
+PASS("xdp/devmap", xdp_devmap, XDP_PASS)
+PASS("xdp.frags/devmap", xdp_frags_devmap, XDP_PASS)
+PASS("xdp/cpumap", xdp_cpumap, XDP_PASS)
+PASS("xdp.frags/cpumap", xdp_frags_cpumap, XDP_PASS)
 PASS("socket", socket, 0xffff)
 PASS("sk_reuseport", sk_reuseport, SK_PASS)
 PASS("sk_reuseport/migrate", sk_reuseport_migrate, SK_PASS)
@@ -171,6 +184,7 @@ int sk_skb_parser(struct __sk_buff *skb)
 PASS("sk_skb/stream_verdict", sk_skb_stream_verdict, SK_PASS)
 PASS("sk_skb/stream_verdict", sk_skb_drop, SK_DROP)
 PASS("sk_skb/verdict", sk_skb_verdict, SK_PASS)
+PASS("sk_skb", sk_skb, SK_PASS)
 PASS("sk_msg", sk_msg, SK_PASS)
 PASS("sockops", sockops, 1)
 PASS("netfilter", netfilter, 1)
@@ -178,20 +192,34 @@ PASS("perf_event", perf_event, 0)
 PASS("lwt_in", lwt_in, BPF_OK)
 PASS("lwt_out", lwt_out, BPF_OK)
 PASS("lwt_xmit", lwt_xmit, BPF_OK)
+PASS("lwt_seg6local", lwt_seg6local, BPF_OK)
+PASS("lirc_mode2", lirc_mode2, 0)
 PASS("syscall", syscall_prog, 0)
 PASS("cgroup_skb/ingress", cgroup_skb_ingress, 1)
 PASS("cgroup_skb/egress", cgroup_skb_egress, 1)
 PASS("cgroup/skb", cgroup_skb, 1)
+PASS("cgroup/sock", cgroup_sock, 1)
 PASS("cgroup/sock_create", cgroup_sock_create, 1)
 PASS("cgroup/sock_release", cgroup_sock_release, 1)
 PASS("cgroup/post_bind4", cgroup_post_bind4, 1)
+PASS("cgroup/post_bind6", cgroup_post_bind6, 1)
 PASS("cgroup/bind4", cgroup_bind4, 1)
+PASS("cgroup/bind6", cgroup_bind6, 1)
 PASS("cgroup/connect4", cgroup_connect4, 1)
+PASS("cgroup/connect6", cgroup_connect6, 1)
 PASS("cgroup/connect_unix", cgroup_connect_unix, 1)
 PASS("cgroup/sendmsg4", cgroup_sendmsg4, 1)
+PASS("cgroup/sendmsg6", cgroup_sendmsg6, 1)
+PASS("cgroup/sendmsg_unix", cgroup_sendmsg_unix, 1)
 PASS("cgroup/recvmsg4", cgroup_recvmsg4, 1)
+PASS("cgroup/recvmsg6", cgroup_recvmsg6, 1)
+PASS("cgroup/recvmsg_unix", cgroup_recvmsg_unix, 1)
 PASS("cgroup/getpeername4", cgroup_getpeername4, 1)
+PASS("cgroup/getpeername6", cgroup_getpeername6, 1)
+PASS("cgroup/getpeername_unix", cgroup_getpeername_unix, 1)
 PASS("cgroup/getsockname4", cgroup_getsockname4, 1)
+PASS("cgroup/getsockname6", cgroup_getsockname6, 1)
+PASS("cgroup/getsockname_unix", cgroup_getsockname_unix, 1)
 PASS("cgroup/sysctl", cgroup_sysctl, 1)
 PASS("cgroup/getsockopt", cgroup_getsockopt, 1)
 PASS("cgroup/setsockopt", cgroup_setsockopt, 1)

@@ -10,16 +10,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf"
 
+	"github.com/rules-bpf/rules_bpf/internal/rawbtf"
 	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
 	"github.com/rules-bpf/rules_bpf/tool/internal/elfobj"
 	"github.com/rules-bpf/rules_bpf/tool/internal/linker"
-	"github.com/rules-bpf/rules_bpf/tool/internal/normalise"
-	"github.com/rules-bpf/rules_bpf/tool/internal/rawbtf"
+	"github.com/rules-bpf/rules_bpf/tool/internal/loadform"
 )
 
 // Prelude is what each C file includes.
@@ -78,16 +79,66 @@ func Compile(t testing.TB, target string, files ...string) []linker.Input {
 	return inputs
 }
 
-// Spec returns the object as the loader of generated code reads it.
-func Spec(data []byte) (*ebpf.CollectionSpec, error) {
-	loaded, err := normalise.Bytes(data)
+// Final returns an object as the last link leaves it: without what no loader reads, in
+// the form that loaders take.
+func Final(data []byte) ([]byte, error) {
+	file, err := final(data)
 	if err != nil {
 		return nil, err
 	}
-	return ebpf.LoadCollectionSpecFromReader(bytes.NewReader(loaded.ELF))
+	return file.Bytes()
 }
 
-// Check returns what is wrong with a linked object: lists of variables that
+func final(data []byte) (*elfobj.File, error) {
+	file, err := elfobj.Parse(data)
+	if err != nil {
+		return nil, err
+	}
+	dropped := func(sec *elfobj.Section) bool { return !bpfobj.IsLoaded(sec) }
+	file.Symbols = slices.DeleteFunc(file.Symbols, func(sym *elfobj.Symbol) bool {
+		return sym.Section != nil && (dropped(sym.Section) || sym.Section.IsCode() && sym.Type == elf.STT_NOTYPE)
+	})
+	file.Sections = slices.DeleteFunc(file.Sections, dropped)
+	for _, sec := range file.Sections {
+		if sec.Name == ".BTF" || sec.Name == ".BTF.ext" {
+			sec.Relocs = nil
+		}
+	}
+	return file, loadform.Final(file)
+}
+
+// Spec returns the object, linked or not, as the ELF reader of cilium/ebpf reads it,
+// which knows .bss by its full name only: .bss.x is .data.bss.x.
+func Spec(data []byte) (*ebpf.CollectionSpec, error) {
+	file, err := final(data)
+	if err != nil {
+		return nil, err
+	}
+	types, err := bpfobj.ParseBTF(file.Section(".BTF").Data, file.Order)
+	if err != nil {
+		return nil, err
+	}
+	btf := types.Edit()
+	for _, sec := range file.Sections {
+		if strings.HasPrefix(sec.Name, ".bss.") {
+			for id := range btf.Len() {
+				if t := btf.At(id); t.Kind() == rawbtf.Datasec && t.Name() == sec.Name {
+					t.SetName(btf.Intern(".data" + sec.Name))
+				}
+			}
+			sec.Name = ".data" + sec.Name
+		}
+	}
+	if file.Section(".BTF").Data, err = btf.Bytes(); err != nil {
+		return nil, err
+	}
+	if data, err = file.Bytes(); err != nil {
+		return nil, err
+	}
+	return ebpf.LoadCollectionSpecFromReader(bytes.NewReader(data))
+}
+
+// Check returns what is wrong with a linked object: DATASECs that
 // contradict the symbols, relocations of nothing, code that belongs to no function
 // or is not described. With final it also wants nothing undefined but what the
 // kernel defines.
@@ -96,14 +147,14 @@ func Check(data []byte, final bool) error {
 	if err != nil {
 		return err
 	}
-	raw, err := rawbtf.Parse(file.Section(".BTF").Data, file.Order)
+	raw, err := bpfobj.ParseBTF(file.Section(".BTF").Data, file.Order)
 	if err != nil {
 		return err
 	}
 	var errs []error
 	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 
-	kernel := checkLists(file, raw, final, fail)
+	kernel := checkDatasecs(file, raw, final, fail)
 	for _, sym := range file.Symbols {
 		if final && sym.Section == nil && sym.Index == elf.SHN_UNDEF && !kernel[sym.Name] {
 			fail("%s: is undefined", sym.Name)
@@ -124,51 +175,51 @@ func Check(data []byte, final bool) error {
 	return nil
 }
 
-// checkLists checks the lists of variables, and returns the names that the kernel
+// checkDatasecs checks the DATASECs, and returns the names that the kernel
 // defines.
-func checkLists(file *elfobj.File, raw *rawbtf.BTF, final bool, fail func(string, ...any)) map[string]bool {
+func checkDatasecs(file *elfobj.File, raw *rawbtf.Types, final bool, fail func(string, ...any)) map[string]bool {
 	kernel := make(map[string]bool)
-	lists := make(map[string]bool)
+	datasecs := make(map[string]bool)
 	for id := range raw.Len() {
-		if raw.Kind(id) != rawbtf.Datasec {
+		if raw.At(id).Kind() != rawbtf.Datasec {
 			continue
 		}
-		name := raw.Name(id)
-		if lists[name] {
-			fail("section %s: is listed twice", name)
+		name := raw.At(id).Name()
+		if datasecs[name] {
+			fail("section %s: is there twice", name)
 		}
-		lists[name] = true
+		datasecs[name] = true
 		size := uint64(0)
 		sec := file.Section(name)
 		if sec != nil {
 			size = uint64(len(sec.Data)) + sec.Size
 		} else if final && name != ".kconfig" && name != ".ksyms" {
-			fail("section %s: is listed and does not exist", name)
+			fail("section %s: has a DATASEC and does not exist", name)
 		}
-		if uint64(raw.Size(id)) != size {
-			fail("section %s: has %d bytes, and %d in BTF", name, size, raw.Size(id))
+		if uint64(raw.At(id).ByteSize()) != size {
+			fail("section %s: has %d bytes, and %d in BTF", name, size, raw.At(id).ByteSize())
 		}
 		last := uint32(0)
 		seen := make(map[uint32]bool)
-		for i := range raw.Vlen(id) {
-			v := raw.Secinfo(id, i)
+		for i := range raw.At(id).Vlen() {
+			v := raw.At(id).Secinfo(i)
 			if v.Offset < last {
-				fail("section %s: %s is not in order", name, raw.Name(v.ID))
+				fail("section %s: %s is not in order", name, raw.At(v.Type).Name())
 			}
 			last = v.Offset
-			if seen[v.ID] {
-				fail("section %s: %s is listed twice", name, raw.Name(v.ID))
+			if seen[v.Type] {
+				fail("section %s: %s is there twice", name, raw.At(v.Type).Name())
 			}
-			seen[v.ID] = true
-			switch raw.Linkage(v.ID) {
+			seen[v.Type] = true
+			switch raw.At(v.Type).Linkage() {
 			case rawbtf.Extern:
-				kernel[raw.Name(v.ID)] = true
+				kernel[raw.At(v.Type).Name()] = true
 				if final && sec != nil {
-					fail("section %s: %s is extern", name, raw.Name(v.ID))
+					fail("section %s: %s is extern", name, raw.At(v.Type).Name())
 				}
 			default:
-				if !hasSymbol(file, sec, raw.Name(v.ID), v, raw.Linkage(v.ID) == rawbtf.Static) {
-					fail("section %s: no symbol is where BTF has %s, at %d", name, raw.Name(v.ID), v.Offset)
+				if !hasSymbol(file, sec, raw.At(v.Type).Name(), v, raw.At(v.Type).Linkage() == rawbtf.Static) {
+					fail("section %s: no symbol is where BTF has %s, at %d", name, raw.At(v.Type).Name(), v.Offset)
 				}
 			}
 		}
@@ -178,16 +229,23 @@ func checkLists(file *elfobj.File, raw *rawbtf.BTF, final bool, fail func(string
 
 func hasSymbol(file *elfobj.File, sec *elfobj.Section, name string, v rawbtf.Secinfo, static bool) bool {
 	for _, sym := range file.Symbols {
-		if sym.Section == sec && sym.Name == name && (sym.Bind == elf.STB_LOCAL) == static && sym.Value == uint64(v.Offset) && sym.Size == uint64(v.Size) {
+		if sym.Section == sec && isCalled(name, sym.Name, "_", static) && (sym.Bind == elf.STB_LOCAL) == static && sym.Value == uint64(v.Offset) && sym.Size == uint64(v.Size) {
 			return true
 		}
 	}
 	return false
 }
 
+// isCalled reports whether a name is that one, or that one with the suffix that a
+// static name gets where another file has it too.
+func isCalled(name, without, separator string, static bool) bool {
+	number, ok := strings.CutPrefix(name, without+separator)
+	return name == without || static && ok && number != "" && strings.Trim(number, "0123456789") == ""
+}
+
 // checkCode checks that each byte of code is in one function, whose record in
 // .BTF.ext is of the same name, and that relocations are of what exists.
-func checkCode(file *elfobj.File, raw *rawbtf.BTF, fail func(string, ...any)) {
+func checkCode(file *elfobj.File, raw *rawbtf.Types, fail func(string, ...any)) {
 	ext := new(rawbtf.Ext)
 	if sec := file.Section(".BTF.ext"); sec != nil {
 		var err error
@@ -198,22 +256,22 @@ func checkCode(file *elfobj.File, raw *rawbtf.BTF, fail func(string, ...any)) {
 	}
 	described := make(map[string]string)
 	for _, sec := range ext.Funcs {
-		name, _ := raw.String(sec.Name)
+		name := raw.String(sec.Name)
 		last := -1
 		for _, f := range sec.Records {
 			if int(f.Offset) <= last {
 				fail("section %s: functions are not in order", name)
 			}
 			last = int(f.Offset)
-			if raw.Kind(f.Type) != rawbtf.Func {
+			if raw.At(f.Type).Kind() != rawbtf.Func {
 				fail("section %s: type %d is no function", name, f.Type)
 				continue
 			}
-			described[fmt.Sprintf("%s+%d", name, f.Offset)] = raw.Name(f.Type)
+			described[fmt.Sprintf("%s+%d", name, f.Offset)] = raw.At(f.Type).Name()
 		}
 	}
 	for _, sec := range ext.Lines {
-		name, _ := raw.String(sec.Name)
+		name := raw.String(sec.Name)
 		last := -1
 		for _, l := range sec.Records {
 			if int(l.Offset) <= last {
@@ -232,7 +290,7 @@ func checkCode(file *elfobj.File, raw *rawbtf.BTF, fail func(string, ...any)) {
 				continue
 			}
 			at := fmt.Sprintf("%s+%d", sec.Name, sym.Value)
-			if described[at] != sym.Name {
+			if !isCalled(sym.Name, described[at], ".", sym.Bind == elf.STB_LOCAL) {
 				fail("%s: function %s is described as %q", at, sym.Name, described[at])
 			}
 			delete(described, at)

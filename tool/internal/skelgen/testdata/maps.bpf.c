@@ -26,6 +26,17 @@ struct { __uint(type, 12); __uint(max_entries, 4); __type(key, u32); __type(valu
 struct { __uint(type, 29); __uint(map_flags, 1); __type(key, int); __type(value, struct stats); } of_tasks SEC(".maps");
 struct { __uint(type, 30); __uint(max_entries, 64); __type(value, struct key); } bloom SEC(".maps");
 struct { __uint(type, 31); __uint(max_entries, 4096); } from_user SEC(".maps");
+struct { __uint(type, 6); __uint(max_entries, 1); __uint(key_size, 4); __type(value, struct event); } scratch SEC(".maps");
+struct { __uint(type, 14); __uint(max_entries, 16); __uint(key_size, 4); __uint(value_size, 4); } ports SEC(".maps");
+struct { __uint(type, 25); __uint(max_entries, 16); __type(key, u32); __type(value, u64); } hashed_ports SEC(".maps");
+struct { __uint(type, 16); __uint(max_entries, 16); __uint(key_size, 4); __uint(value_size, 8); } cpus SEC(".maps");
+struct { __uint(type, 17); __uint(max_entries, 16); __uint(key_size, 4); __uint(value_size, 4); } xsks SEC(".maps");
+struct { __uint(type, 15); __uint(max_entries, 16); __uint(key_size, 4); __uint(value_size, 8); } socks SEC(".maps");
+struct { __uint(type, 18); __uint(max_entries, 16); __type(key, struct key); __uint(value_size, 8); } hashed_socks SEC(".maps");
+struct { __uint(type, 20); __uint(max_entries, 16); __uint(key_size, 4); __uint(value_size, 8); } listeners SEC(".maps");
+struct { __uint(type, 8); __uint(max_entries, 16); __uint(key_size, 4); __uint(value_size, 4); } cgroups SEC(".maps");
+struct inner_scratch { __uint(type, 2); __uint(max_entries, 1); __uint(key_size, 4); __type(value, struct event); };
+struct { __uint(type, 12); __uint(max_entries, 4); __uint(key_size, 4); __array(values, struct inner_scratch); } of_scratch SEC(".maps");
 struct { __uint(type, 99); __uint(max_entries, 4); __type(key, u32); __type(value, u32); } future SEC(".maps");
 
 __attribute__((visibility("hidden"))) const struct event *unused;

@@ -1,0 +1,72 @@
+package plan
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/bazel-contrib/bazel-gazelle/v2/rule"
+
+	"github.com/rules-bpf/rules_bpf/gazelle/internal/cflags"
+	"github.com/rules-bpf/rules_bpf/gazelle/internal/paths"
+)
+
+// Flags are what the scanner understands of a compiler's flags.
+type Flags struct {
+	// Defines are macros without -D, Search directories from the root, and Forced
+	// files that are included first.
+	Defines, Search, Forced []string
+}
+
+// ParseFlags reads flags of a compiler that runs in the repository's root.
+func ParseFlags(flags []string) Flags {
+	var out Flags
+	for _, f := range cflags.Split(flags) {
+		switch {
+		case f.Name == "-D":
+			out.Defines = append(out.Defines, f.Value)
+		case f.Name == "-U":
+			out.Defines = slices.DeleteFunc(out.Defines, func(define string) bool {
+				return define == f.Value || strings.HasPrefix(define, f.Value+"=")
+			})
+		case f.IsForced() && f.Value != "":
+			out.Forced = append(out.Forced, f.Value)
+		case f.IsSearch() && f.Value != "" && !path.IsAbs(f.Value):
+			out.Search = append(out.Search, strings.TrimSuffix(path.Clean(f.Value), "/"))
+		}
+	}
+	return out
+}
+
+// RuleFlags returns what the attributes of a rule in a directory say.
+func RuleFlags(r *rule.Rule, rel string) Flags {
+	flags := ParseFlags(r.AttrStrings("copts"))
+	if defines := r.AttrStrings("defines"); len(defines) > 0 {
+		flags.Defines = slices.Concat(defines, flags.Defines)
+	}
+	for _, dir := range r.AttrStrings("includes") {
+		if dir = path.Join(rel, dir); !paths.Outside(dir) {
+			flags.Search = append(flags.Search, dir)
+		}
+	}
+	return flags
+}
+
+// With returns the flags with more behind them.
+func (f Flags) With(more Flags) Flags {
+	return Flags{
+		Defines: slices.Concat(f.Defines, more.Defines),
+		Search:  union(f.Search, more.Search),
+		Forced:  union(f.Forced, more.Forced),
+	}
+}
+
+// union returns a list with those of another one that it does not have.
+func union(list, more []string) []string {
+	for _, s := range more {
+		if !slices.Contains(list, s) {
+			list = append(slices.Clip(list), s)
+		}
+	}
+	return list
+}

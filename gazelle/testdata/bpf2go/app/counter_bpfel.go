@@ -1,0 +1,4 @@
+package app
+
+// Checked in, and in the way of the rule.
+type counterObjects struct{}

@@ -1,0 +1,139 @@
+// Package binding is how the code that bpfgen generates reaches what package skeleton keeps
+// to itself.
+//
+// Generated code makes the struct of a skeleton, with a handle in it for every map and
+// program, and describes it: which handle is for which map, where a link or the address of
+// a section belongs. The descriptions are the types of this package. Package skelimpl has
+// them under the names that generated code uses, and gives them to package skeleton, which
+// has set the two functions below. So people who read package skeleton see none of it, and
+// what generated code compiles to is data and two calls, without a function for each type.
+//
+// The handles are types of package skeleton, which imports this one: they are type
+// parameters here.
+package binding
+
+import (
+	"unsafe"
+
+	"github.com/cilium/ebpf/link"
+)
+
+// Object and Library are the functions of package skeleton that read a description. Their
+// types are those of the functions Open and OpenLibrary of package skelimpl.
+var Object, Library any
+
+// Desc describes a skeleton. What it does not name is loaded all the same, as the object
+// defines it. M, P and S are the types of package skeleton for maps, programs and maps of
+// struct_ops.
+type Desc[M, P, S any] struct {
+	// Name is the object's name, used in errors.
+	Name string
+	// Image is the object, as bpfgen writes it.
+	Image string
+	// Maps, Progs and Sections are in the order of the object; programs are attached in
+	// this order.
+	Maps     []Map[M]
+	Progs    []Prog[P]
+	Sections []Section
+	// StructOps are attached in this order too, after the programs.
+	StructOps []StructOps[S]
+}
+
+// LibraryDesc describes a subskeleton.
+type LibraryDesc[M, P, S any] struct {
+	// Name is the library's name, used in errors.
+	Name string
+	// Library is what the library needs of an object, but for its programs.
+	Library   string
+	Maps      []Map[M]
+	Progs     []LibraryProg[P]
+	StructOps []LibraryStructOps[S]
+	Vars      []Var
+}
+
+// Map is a map of the object, or the map of a data section, which has the section's name.
+type Map[M any] struct {
+	Name   string
+	Handle *M
+	Types  MapTypes
+}
+
+// MapTypes says what the Go types of a map's keys and values are. It is zero for a handle
+// without such types.
+type MapTypes struct {
+	// Key and Value are their sizes in bytes.
+	Key, Value uint32
+	// Padding is where the padding of a key is. The kernel compares all bytes of keys.
+	Padding []Span
+	// Inner is that of the inner maps, for a map of maps.
+	Inner *MapTypes
+}
+
+// Span is the bytes from Start up to End.
+type Span struct{ Start, End uint32 }
+
+// Prog is a program of the object: a handle on it belongs in *Handle, and its link in *Link.
+type Prog[P any] struct {
+	Name   string
+	Handle **P
+	Link   *link.Link
+}
+
+// LibraryProg is a program of a library: the object's handle on it belongs in *Handle, and
+// the address of its slot in *Link.
+type LibraryProg[P any] struct {
+	// Section is the argument of SEC() in the library.
+	Name, Section string
+	Handle        **P
+	Link          **link.Link
+}
+
+// Field is a field of generated code that points to memory of the runtime's, Size bytes of
+// it.
+type Field struct {
+	// Pointer is the address of the field, which is a *T.
+	Pointer unsafe.Pointer
+	Size    uintptr
+}
+
+// Section is a data section of the object.
+type Section struct {
+	Name string
+	Field
+}
+
+// StructOps is a struct_ops map of the object.
+type StructOps[S any] struct {
+	// Name is the map's name: the name of its C variable.
+	Name   string
+	Handle *S
+	// Link is the slot that Attach fills.
+	Link *link.Link
+	// Field points to a new table.
+	Field
+	// Funcs are the function pointers of the table, those that C sets and the others.
+	Funcs []StructOpsFunc
+}
+
+// StructOpsFunc is a function pointer of a struct_ops map.
+type StructOpsFunc struct {
+	Name string
+	// Offset is where the 8 bytes of the pointer are, from the start of the table.
+	Offset uintptr
+}
+
+// LibraryStructOps is a struct_ops map of a library: the object's handle on it belongs in
+// *Handle, the address of its slot in *Link, and that of its table in the field.
+type LibraryStructOps[S any] struct {
+	Name   string
+	Handle **S
+	Link   **link.Link
+	Field
+}
+
+// Var is a variable of a library. It becomes the address of the object's.
+type Var struct {
+	Name string
+	Field
+	Align uintptr
+}

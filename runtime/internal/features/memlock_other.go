@@ -1,0 +1,6 @@
+//go:build !linux
+
+package features
+
+// RemoveMemlock does nothing: only Linux has BPF.
+func RemoveMemlock() {}

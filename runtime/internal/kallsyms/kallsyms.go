@@ -1,0 +1,161 @@
+// Package kallsyms reads the symbols of the running kernel and its modules.
+package kallsyms
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"maps"
+	"os"
+	"strconv"
+)
+
+// Path has the symbols.
+const Path = "/proc/kallsyms"
+
+// Symbol is a symbol of the kernel, until the next one is read.
+type Symbol struct {
+	Name []byte
+	// Kind is a letter as in nm(1).
+	Kind byte
+	// hex is the address.
+	hex []byte
+}
+
+// IsFunction reports whether the symbol is that of a function.
+func (s Symbol) IsFunction() bool { return bytes.IndexByte([]byte("tTwW"), s.Kind) >= 0 }
+
+// Address returns the symbol's address. It fails with [fs.ErrPermission] when the kernel
+// hides it, as it shows zeros then.
+func (s Symbol) Address() (uint64, error) {
+	addr, err := ParseAddress(string(s.hex))
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", Path, err)
+	}
+	return addr, nil
+}
+
+// ParseAddress returns the address in a list of the kernel. It fails with
+// [fs.ErrPermission] when the kernel hides it.
+func ParseAddress(hex string) (uint64, error) {
+	addr, err := strconv.ParseUint(hex, 16, 64)
+	if err == nil && addr == 0 {
+		err = errHidden
+	}
+	return addr, err
+}
+
+var errHidden = fmt.Errorf("the kernel hides addresses: see kernel.kptr_restrict: %w", fs.ErrPermission)
+
+// All reads the symbols. There are some hundred thousand, so nothing is allocated for one.
+func All() iter.Seq2[Symbol, error] {
+	return func(yield func(Symbol, error) bool) {
+		f, err := os.Open(Path)
+		if err != nil {
+			yield(Symbol{}, err)
+			return
+		}
+		defer f.Close()
+		lines := bufio.NewScanner(f)
+		for lines.Scan() {
+			if !yield(parse(lines.Bytes()), nil) {
+				return
+			}
+		}
+		if err := lines.Err(); err != nil {
+			yield(Symbol{}, err)
+		}
+	}
+}
+
+// parse reads "ffffffff81000000 T name" or "... t name\t[module]".
+func parse(line []byte) Symbol {
+	hex, rest, _ := bytes.Cut(line, []byte(" "))
+	kind, name, _ := bytes.Cut(rest, []byte(" "))
+	name, _, _ = bytes.Cut(name, []byte("\t"))
+	s := Symbol{Name: name, hex: hex}
+	if len(kind) > 0 {
+		s.Kind = kind[0]
+	}
+	return s
+}
+
+// Functions sets those of the names to true that are functions of the kernel or a module.
+func Functions(names map[string]bool) error {
+	left := len(names)
+	for s, err := range All() {
+		if err != nil || left == 0 {
+			return err
+		}
+		if found, ok := names[string(s.Name)]; ok && !found && s.IsFunction() {
+			names[string(s.Name)] = true
+			left--
+		}
+	}
+	return nil
+}
+
+// HasFunction reports whether the kernel or a module has a function of the name. It does
+// not where the symbols cannot be read.
+func HasFunction(name string) bool {
+	names := map[string]bool{name: false}
+	return Functions(names) == nil && names[name]
+}
+
+// ErrAmbiguous says that the kernel has several symbols of a name.
+var ErrAmbiguous = errors.New("the kernel has more than one symbol of this name, and cannot be told which")
+
+// Find sets the addresses of the symbols, and takes those out that the kernel does not
+// have. It fails, when it has looked for all, with [fs.ErrPermission] when the kernel hides
+// addresses, and with [ErrAmbiguous]. One that is at zero is no error: some are.
+func Find(symbols map[string]uint64) error { return find(symbols, All()) }
+
+func find(symbols map[string]uint64, all iter.Seq2[Symbol, error]) error {
+	found := make(map[string]uint64, len(symbols))
+	shown := false
+	var ambiguous error
+	for s, err := range all {
+		if err != nil {
+			return err
+		}
+		shown = shown || !s.isZero()
+		name := s.Name
+		if s.Kind == 'd' {
+			// As libbpf: clang's linker gives static variables that it makes global a suffix.
+			name, _, _ = bytes.Cut(name, []byte(".llvm."))
+		}
+		if _, ok := symbols[string(name)]; !ok {
+			continue
+		}
+		addr, err := s.Address()
+		if err != nil && !errors.Is(err, fs.ErrPermission) {
+			return err
+		}
+		if known, ok := found[string(name)]; ok && known != addr {
+			ambiguous = fmt.Errorf("%s: %w", name, ErrAmbiguous)
+		}
+		found[string(name)] = addr
+	}
+	clear(symbols)
+	maps.Copy(symbols, found)
+	if len(found) > 0 && !shown {
+		return errHidden
+	}
+	return ambiguous
+}
+
+// isZero reports whether the symbol is at zero, as all are when the kernel hides addresses.
+func (s Symbol) isZero() bool { return len(bytes.Trim(s.hex, "0")) == 0 }
+
+// SyscallWrappers are what the names of system calls' functions begin with on
+// architectures whose kernels wrap them (ARCH_HAS_SYSCALL_WRAPPER), by GOARCH.
+var SyscallWrappers = map[string]string{
+	"386":     "__ia32_",
+	"amd64":   "__x64_",
+	"arm64":   "__arm64_",
+	"riscv64": "__riscv_",
+	"s390x":   "__s390x_",
+}

@@ -1,0 +1,131 @@
+package loader
+
+import (
+	"errors"
+
+	"github.com/rules-bpf/rules_bpf/internal/image"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/core"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/kernelbtf"
+)
+
+// Open returns the object of the image, with the definitions that are in it.
+func Open(img *image.Object) *Object {
+	o := &Object{Image: img}
+	o.openPrograms()
+	// Their elements are programs.
+	o.openMaps()
+	o.openStructOps()
+	return o
+}
+
+// load is one run of Load, and what it has made.
+type load struct {
+	object *Object
+	opts   Options
+	// undo has what takes back what was made, in the order in which it was made.
+	undo []func() error
+
+	// selected are the programs to be loaded, in the order of the object.
+	selected []*Program
+	// functions has true for the functions of the image that these programs have the code of.
+	functions []bool
+
+	// succeeded says that Load has.
+	succeeded bool
+	// toPin are the maps to be pinned, and pins those that are, by an attempt before too.
+	toPin []pin
+	pins  *[]madePin
+
+	// btf is the descriptor of the object's BTF in the kernel, -1 when there is none.
+	btf int
+	// refused is the BTF that the kernel has not taken, and refusal its answer, nil when it
+	// has.
+	refused []byte
+	refusal error
+	// contexts are the functions that have another type in BTF for programs of a type, nil
+	// where the kernel does not need that.
+	contexts map[contextFunc]uint32
+	// kernel is the running kernel's BTF, nil until something asks for it. It is closed
+	// when Load returns.
+	kernel *kernelbtf.Kernel
+	// externs is what the kernel has for those of the image, with the same indices.
+	externs []extern
+	// targets is what programs are loaded for, by the programs' indices.
+	targets []target
+	// relocator applies CO-RE relocations, nil when there are none.
+	relocator *core.Relocator
+}
+
+// Load makes what the object defines. On error nothing of it is left, and Load may be
+// called again.
+//
+// Sections with variables that others than their file see are made so that they can be
+// mapped (BPF_F_MMAPABLE). Where the kernel lacks that (before Linux 5.5), they are made
+// without, and [Map.Mappable] is false.
+func (o *Object) Load(opts Options) error {
+	var pins []madePin
+	err := o.load(opts, &pins)
+	for n := 0; n < mostPinRaces && errors.Is(err, errPinTaken); n++ {
+		err = o.load(opts, &pins)
+	}
+	if err != nil {
+		return errors.Join(err, removePins(pins))
+	}
+	return nil
+}
+
+// load is one attempt of Load. It adds what it has pinned to pins, on error too: the next
+// attempt takes these maps.
+func (o *Object) load(opts Options, pins *[]madePin) error {
+	l := &load{object: o, opts: opts, btf: -1, pins: pins}
+	// The comment of the package says why in this order.
+	steps := []func() error{
+		l.selectPrograms,
+		l.findNames,
+		l.loadBTF,
+		l.findTargets,
+		l.bindExterns,
+		l.createMaps,
+		l.loadPrograms,
+		l.putElements,
+		l.createStructOps,
+		l.pinMaps,
+		l.done,
+	}
+	defer l.closeKernel()
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return errors.Join(l.withBTF(err), l.takeBack())
+		}
+	}
+	l.succeeded = true
+	o.loaded = l
+	return nil
+}
+
+func (l *load) done() error {
+	if l.opts.Done == nil {
+		return nil
+	}
+	return l.opts.Done()
+}
+
+// takeBack takes back what was made, the last first.
+func (l *load) takeBack() error {
+	var errs []error
+	for i := len(l.undo) - 1; i >= 0; i-- {
+		errs = append(errs, l.undo[i]())
+	}
+	l.undo = nil
+	return errors.Join(errs...)
+}
+
+// Close closes all that Load has made. What is pinned stays in the kernel.
+func (o *Object) Close() error {
+	l := o.loaded
+	if l == nil {
+		return nil
+	}
+	o.loaded = nil
+	return l.takeBack()
+}

@@ -1,0 +1,76 @@
+package loader
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
+)
+
+// take uses a map that is there in place of a new one.
+func (l *load) take(m *Map, given *ebpf.Map) error {
+	fd, err := sys.Dup(given.FD())
+	if err != nil {
+		return err
+	}
+	return l.takeFD(m, fd)
+}
+
+// takeFD is take for a descriptor, which it closes on error.
+func (l *load) takeFD(m *Map, fd int) error {
+	info, err := l.checkFits(m, fd)
+	if err != nil {
+		sys.Close(fd)
+		return err
+	}
+	if m.Map, err = wrapMap(fd, m.Type); err != nil {
+		return err
+	}
+	m.Taken, m.Mappable = true, info.Flags&sys.Mmapable != 0
+	if m.Type == ebpf.Arena {
+		return m.mapArena()
+	}
+	return nil
+}
+
+// checkFits returns what the kernel knows of a map, or an error that wraps
+// [ebpf.ErrMapIncompatible] unless programs can use it as the object declares it: what
+// libbpf compares of a pinned map must be the same.
+func (l *load) checkFits(m *Map, fd int) (info sys.MapInfo, err error) {
+	if err := sys.GetInfoByFD(fd, &info); err != nil {
+		return info, fmt.Errorf("ask the kernel what it is: %w", err)
+	}
+	want, err := l.mapAttr(m)
+	if err != nil {
+		return info, err
+	}
+	flags := info.Flags
+	if m.Type == ebpf.DevMap || m.Type == ebpf.DevMapHash {
+		// The kernel sets it for all of them.
+		flags = flags&^sys.RdonlyProg | want.Flags&sys.RdonlyProg
+	}
+	if m.Kind.IsSection() {
+		// Older kernels cannot map it, and other loaders do not ask for it.
+		flags = flags&^sys.Mmapable | want.Flags&sys.Mmapable
+	}
+	var diffs []string
+	differ := func(what string, has, wants uint64) {
+		if has != wants {
+			diffs = append(diffs, fmt.Sprintf("%s %d and not %d", what, has, wants))
+		}
+	}
+	if info.Type != want.Type {
+		diffs = append(diffs, fmt.Sprintf("the type %v and not %v", ebpf.MapType(info.Type), m.Type))
+	}
+	differ("key_size", uint64(info.KeySize), uint64(want.KeySize))
+	differ("value_size", uint64(info.ValueSize), uint64(want.ValueSize))
+	differ("max_entries", uint64(info.MaxEntries), uint64(want.MaxEntries))
+	differ("map_flags", uint64(flags), uint64(want.Flags))
+	differ("map_extra", info.Extra, want.Extra)
+	if len(diffs) > 0 {
+		return info, fmt.Errorf("%w: it has %s", ebpf.ErrMapIncompatible, strings.Join(diffs, ", "))
+	}
+	return info, nil
+}

@@ -1,0 +1,3 @@
+// Package perfevent opens the perf events that programs of tracepoints, kprobes
+// and uprobes are attached to.
+package perfevent

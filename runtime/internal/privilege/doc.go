@@ -1,0 +1,2 @@
+// Package privilege finds out why the kernel refuses BPF to this process.
+package privilege

@@ -1,0 +1,180 @@
+package privilege
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rules-bpf/rules_bpf/runtime/internal/kernelfs"
+)
+
+// A Cap is the number of a capability.
+type Cap int
+
+// The capabilities that BPF asks for. CAP_SYS_ADMIN stands for each of the others,
+// and before Linux 5.8, which brought CAP_BPF and CAP_PERFMON, for these two.
+const (
+	NetAdmin Cap = unix.CAP_NET_ADMIN
+	SysAdmin Cap = unix.CAP_SYS_ADMIN
+	Perfmon  Cap = unix.CAP_PERFMON
+	BPF      Cap = unix.CAP_BPF
+)
+
+func (c Cap) String() string {
+	switch c {
+	case NetAdmin:
+		return "CAP_NET_ADMIN"
+	case SysAdmin:
+		return "CAP_SYS_ADMIN"
+	case Perfmon:
+		return "CAP_PERFMON"
+	case BPF:
+		return "CAP_BPF"
+	}
+	return "capability " + strconv.Itoa(int(c))
+}
+
+// Explain returns what keeps this thread from something that the kernel has refused
+// with EPERM or EACCES, and that needs these capabilities: those that it lacks, or what
+// else may refuse it when it has them all.
+func Explain(needed ...Cap) string {
+	effective, err := effective()
+	if err != nil {
+		return fmt.Sprintf("needs %s, or root (which of them this process has cannot be read: %v)", join(needed), err)
+	}
+	if !inInitialUserNamespace() {
+		return "this process is in a user namespace of its own, as in a rootless container, and the capabilities that it has there do not count: run it outside"
+	}
+	if missing := effective.missing(needed); len(missing) > 0 {
+		if os.Geteuid() == 0 {
+			return fmt.Sprintf("this process lacks %s, though it is root's, as in a container or a service without: give it that (`docker run --cap-add %s`, CapabilityBoundingSet=)", join(missing), capAdd(missing))
+		}
+		return fmt.Sprintf("this process lacks %s: run it as root, or with `setcap %s+ep` on its file", join(missing), setcap(missing))
+	}
+	if len(needed) == 0 {
+		return "refused by this kernel: " + others()
+	}
+	return "refused by this kernel, though the process has " + join(needed) + ": " + others()
+}
+
+// others returns what else may refuse a call, on this machine.
+func others() string {
+	var suspects []string
+	if data, err := os.ReadFile("/proc/thread-self/status"); err == nil && strings.Contains(string(data), "\nSeccomp:\t2\n") {
+		suspects = append(suspects, "a seccomp filter is on, as in containers")
+	}
+	if data, err := kernelfs.Securityfs.ReadFile("lockdown"); err == nil && !strings.Contains(string(data), "[none]") {
+		// "none [integrity] confidentiality"
+		_, mode, _ := strings.Cut(string(data), "[")
+		mode, _, _ = strings.Cut(mode, "]")
+		suspects = append(suspects, "it is locked down (/sys/kernel/security/lockdown says "+mode+")")
+	}
+	if lsms, err := LSMs(); err == nil && len(lsms) > 0 {
+		suspects = append(suspects, "its security modules are "+strings.Join(lsms, ", "))
+	}
+	if len(suspects) == 0 {
+		return "it may be built so, or have a security module that does"
+	}
+	return strings.Join(suspects, "; ")
+}
+
+// LSMs returns the active security modules, in the order in which they are asked.
+func LSMs() ([]string, error) {
+	data, err := kernelfs.Securityfs.ReadFile("lsm")
+	if err != nil {
+		return nil, err
+	}
+	text := strings.TrimRight(string(data), "\n\x00")
+	if text == "" {
+		return nil, nil
+	}
+	return strings.Split(text, ","), nil
+}
+
+// Has reports whether this thread has capabilities, or those that stand for them.
+func Has(caps ...Cap) bool {
+	effective, err := effective()
+	return err == nil && len(effective.missing(caps)) == 0 && inInitialUserNamespace()
+}
+
+// set is a set of capabilities, a bit each.
+type set uint64
+
+func (s set) has(c Cap) bool { return s>>c&1 != 0 }
+
+// missing returns those of caps that are not in the set, nor stood for by one.
+func (s set) missing(caps []Cap) (missing []Cap) {
+	for _, c := range caps {
+		if !kernelHas(c) {
+			c = SysAdmin
+		}
+		if !s.has(c) && !s.has(SysAdmin) && !slices.Contains(missing, c) {
+			missing = append(missing, c)
+		}
+	}
+	return missing
+}
+
+// effective returns the effective capabilities of the calling thread.
+func effective() (set, error) {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return 0, os.NewSyscallError("capget", err)
+	}
+	return set(data[0].Effective) | set(data[1].Effective)<<32, nil
+}
+
+// kernelHas reports whether the kernel knows a capability.
+func kernelHas(c Cap) bool {
+	data, err := os.ReadFile("/proc/sys/kernel/cap_last_cap")
+	if err != nil {
+		return true
+	}
+	last, err := strconv.Atoi(strings.TrimSpace(string(data)))
+	return err != nil || int(c) <= last
+}
+
+// inInitialUserNamespace reports whether capabilities count for all of the kernel.
+func inInitialUserNamespace() bool {
+	data, err := os.ReadFile("/proc/thread-self/uid_map")
+	if err != nil {
+		return true
+	}
+	f := strings.Fields(string(data))
+	return len(f) == 3 && f[0] == "0" && f[1] == "0" && f[2] == "4294967295"
+}
+
+// join writes capabilities as a sentence has them.
+func join(caps []Cap) string {
+	names := make([]string, 0, len(caps))
+	for _, c := range caps {
+		names = append(names, c.String())
+	}
+	if n := len(names); n > 1 {
+		return strings.Join(names[:n-1], ", ") + " and " + names[n-1]
+	}
+	return strings.Join(names, "")
+}
+
+// capAdd writes them as options of docker and podman, after the first --cap-add.
+func capAdd(caps []Cap) string {
+	names := make([]string, 0, len(caps))
+	for _, c := range caps {
+		names = append(names, strings.TrimPrefix(c.String(), "CAP_"))
+	}
+	return strings.Join(names, " --cap-add ")
+}
+
+// setcap writes them as setcap(8) takes them.
+func setcap(caps []Cap) string {
+	names := make([]string, 0, len(caps))
+	for _, c := range caps {
+		names = append(names, strings.ToLower(c.String()))
+	}
+	return strings.Join(names, ",")
+}

@@ -1,0 +1,11 @@
+//go:build 386 || arm || mipsle
+
+package sys
+
+import "unsafe"
+
+// Pointer is an address in attributes, 64 bits wide on all machines.
+type Pointer struct {
+	p unsafe.Pointer
+	_ uint32
+}

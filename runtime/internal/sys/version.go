@@ -1,0 +1,37 @@
+package sys
+
+import "math"
+
+// KernelVersion returns the version of the running kernel, as LINUX_VERSION_CODE has it,
+// from the beginning of its release: 5.10.0 of "5.10.0-28-amd64". It is as high as can be
+// where there is none. The kernel's own number, which distributions may count otherwise
+// after the second dot, can be read by processes only that others may look into: none with
+// capabilities of its file.
+func KernelVersion() uint32 {
+	release, err := KernelRelease()
+	if err != nil {
+		return math.MaxUint32
+	}
+	return parseRelease(release)
+}
+
+func parseRelease(release string) uint32 {
+	var parts [3]uint32
+	n, digits := 0, 0
+	for _, c := range []byte(release) {
+		switch {
+		case '0' <= c && c <= '9' && digits < 9:
+			parts[n] = 10*parts[n] + uint32(c-'0')
+			digits++
+			continue
+		case c == '.' && n < len(parts)-1 && digits > 0:
+			n, digits = n+1, 0
+			continue
+		}
+		break
+	}
+	if n == 0 || n == 1 && digits == 0 {
+		return math.MaxUint32
+	}
+	return min(parts[0], 255)<<16 | min(parts[1], 255)<<8 | min(parts[2], 255)
+}

@@ -1,0 +1,25 @@
+package sys
+
+import (
+	"math"
+	"testing"
+)
+
+func TestParseRelease(t *testing.T) {
+	for release, want := range map[string]uint32{
+		"5.10.0-28-amd64": 5<<16 | 10<<8,
+		"6.18.5":          6<<16 | 18<<8 | 5,
+		"6.1":             6<<16 | 1<<8,
+		"4.14.300":        4<<16 | 14<<8 | 255,
+		"7.2.0+":          7<<16 | 2<<8,
+		"":                math.MaxUint32,
+		"six":             math.MaxUint32,
+		"6":               math.MaxUint32,
+		"6.":              math.MaxUint32,
+		".1.2":            math.MaxUint32,
+	} {
+		if got := parseRelease(release); got != want {
+			t.Errorf("%q: %#x, want %#x", release, got, want)
+		}
+	}
+}

@@ -1,0 +1,601 @@
+package skeleton
+
+import (
+	"io"
+	"syscall"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+)
+
+// The Attach... methods of this file attach a program to a target and return the link. The
+// first link of a program is put into its slot in the skeleton's Links; [BaseProgram.Links] has
+// all. Detach and Close of the skeleton close them. A link may be closed by hand, which
+// takes it off the list.
+//
+// Options may be nil. What the kernel is too old for is an error that names the option and
+// the version that has it. The methods fail with [ErrNotLoaded] before Load, and with
+// [ErrClosed] after Close. Attach leaves programs alone whose slots are in use.
+//
+// SetAttachOptions of a handle gives the options to Attach, which attaches the program to
+// what its section names. It may be called in any state, counts from the next Attach on, and
+// fails with [ErrClosed] after Close. nil takes them back.
+
+// AttachMode is by what means the kernel runs a program on a probe or a perf event:
+// libbpf's enum probe_attach_mode.
+type AttachMode int
+
+const (
+	// AttachDefault is a link where the kernel has them (5.15), else AttachPerf.
+	AttachDefault AttachMode = iota
+	// AttachPerf makes the program part of the perf event. There is no link in the kernel:
+	// it cannot be pinned and has no cookie. Closing what stands for the link turns the event
+	// off.
+	AttachPerf
+	// AttachLink is a link, and an error where the kernel has none.
+	AttachLink
+)
+
+// KprobeOptions are libbpf's struct bpf_kprobe_opts.
+type KprobeOptions struct {
+	// Cookie is what bpf_get_attach_cookie returns. It needs kernel 5.15.
+	Cookie uint64
+	// Return runs the program when the function returns, which SEC("kretprobe") always does.
+	Return bool
+	// Mode is how the program is attached.
+	Mode AttachMode
+}
+
+// AttachKprobe attaches the program to a function of the kernel, or to a place
+// in it: "symbol" or "symbol+offset", the offset in bytes.
+func (p *KprobeProgram) AttachKprobe(target string, o *KprobeOptions) (link.Link, error) {
+	return p.attach(func(prog *ebpf.Program) (link.Link, error) { return kprobe(p.Handle(), prog, target, valueOf(o)) })
+}
+
+// SetAttachOptions sets the options with which Attach attaches the program.
+func (p *KprobeProgram) SetAttachOptions(o *KprobeOptions) error {
+	return setAttachOptions(p.Handle(), o)
+}
+
+// KprobeMultiOptions are libbpf's struct bpf_kprobe_multi_opts.
+type KprobeMultiOptions struct {
+	// Cookie is what bpf_get_attach_cookie returns in all functions.
+	Cookie uint64
+	// Return runs the program when functions return, which SEC("kretprobe.multi") always does.
+	Return bool
+	// Symbols or Addresses are the functions in place of a pattern.
+	Symbols   []string
+	Addresses []uint64
+	// Cookies are those of Symbols or Addresses, one each.
+	Cookies []uint64
+}
+
+// AttachKprobeMulti attaches the program to every function of the kernel that can be
+// traced and that the pattern matches: * stands for any text, ? for any
+// character. It needs a kernel of version 5.18 or later with CONFIG_FPROBE.
+func (p *KprobeMultiProgram) AttachKprobeMulti(pattern string, o *KprobeMultiOptions) (link.Link, error) {
+	return p.attach(func(prog *ebpf.Program) (link.Link, error) {
+		return kprobeMulti(p.Handle(), prog, pattern, valueOf(o))
+	})
+}
+
+// SetAttachOptions sets the options with which Attach attaches the program. The functions
+// are those of the section.
+func (p *KprobeMultiProgram) SetAttachOptions(o *KprobeMultiOptions) error {
+	return setAttachOptions(p.Handle(), o)
+}
+
+// SyscallOptions are libbpf's struct bpf_ksyscall_opts.
+type SyscallOptions struct {
+	// Cookie is what bpf_get_attach_cookie returns. It needs kernel 5.15.
+	Cookie uint64
+	// Return runs the program when the call returns, which SEC("kretsyscall") always does.
+	Return bool
+}
+
+// AttachSyscall attaches the program to a system call, by the name that it has
+// in section 2 of the manual. Only calls of the kernel's own architecture count,
+// not those of 32-bit programs on a 64-bit kernel.
+func (p *SyscallProbeProgram) AttachSyscall(name string, o *SyscallOptions) (link.Link, error) {
+	return p.attach(func(prog *ebpf.Program) (link.Link, error) {
+		return syscallProbe(p.Handle(), prog, name, valueOf(o))
+	})
+}
+
+// SetAttachOptions sets the options with which Attach attaches the program.
+func (p *SyscallProbeProgram) SetAttachOptions(o *SyscallOptions) error {
+	return setAttachOptions(p.Handle(), o)
+}
+
+// UprobeOptions are libbpf's struct bpf_uprobe_opts.
+type UprobeOptions struct {
+	// PID is the process to watch, 0 all.
+	PID int
+	// Cookie is what bpf_get_attach_cookie returns. It needs kernel 5.15.
+	Cookie uint64
+	// Return runs the program when the function returns, which SEC("uretprobe") always does.
+	Return bool
+	// RefCtrOffset is where in the file a counter of listeners of 2 bytes lies (a USDT's
+	// semaphore), which the kernel keeps; 0 is none. It needs kernel 4.20.
+	RefCtrOffset uint64
+	// Mode is how the program is attached.
+	Mode AttachMode
+}
+
+// AttachUprobe attaches the program to a function of a program or a library, or
+// to a place in it: "symbol", "symbol@version" or "symbol+offset", or the offset of an
+// instruction in the file alone, "0x1234". A path without a slash is searched for: see
+// docs/attach.md.
+func (p *UprobeProgram) AttachUprobe(path, target string, o *UprobeOptions) (link.Link, error) {
+	return p.attach(func(prog *ebpf.Program) (link.Link, error) {
+		return uprobe(p.Handle(), prog, path, target, valueOf(o))
+	})
+}
+
+// SetAttachOptions sets the options with which Attach attaches the program.
+func (p *UprobeProgram) SetAttachOptions(o *UprobeOptions) error {
+	return setAttachOptions(p.Handle(), o)
+}
+
+// UprobeMultiOptions are libbpf's struct bpf_uprobe_multi_opts.
+type UprobeMultiOptions struct {
+	// PID is the process to watch, 0 all.
+	PID int
+	// Cookie is what bpf_get_attach_cookie returns in all functions.
+	Cookie uint64
+	// Return runs the program when functions return, which SEC("uretprobe.multi") always
+	// does.
+	Return bool
+	// Symbols, which are as targets of [UprobeProgram.AttachUprobe], or Offsets in the file
+	// are the places in place of a pattern.
+	Symbols []string
+	Offsets []uint64
+	// RefCtrOffsets and Cookies are those of Symbols or Offsets, one each.
+	RefCtrOffsets []uint64
+	Cookies       []uint64
+}
+
+// AttachUprobeMulti attaches the program to every function of a program or a library
+// that the pattern matches: * stands for any text, ? for any character. A path
+// without a slash is searched for, as with [UprobeProgram.AttachUprobe]. It needs a kernel
+// of version 6.6 or later, 6.13 for sessions.
+func (p *UprobeMultiProgram) AttachUprobeMulti(path, pattern string, o *UprobeMultiOptions) (link.Link, error) {
+	return p.attach(func(prog *ebpf.Program) (link.Link, error) {
+		return uprobeMulti(p.Handle(), prog, path, pattern, valueOf(o))
+	})
+}
+
+// SetAttachOptions sets the options with which Attach attaches the program. The functions
+// are those of the section.
+func (p *UprobeMultiProgram) SetAttachOptions(o *UprobeMultiOptions) error {
+	return setAttachOptions(p.Handle(), o)
+}
+
+// USDTOptions are libbpf's struct bpf_usdt_opts.
+type USDTOptions struct {
+	// PID is the process to watch, 0 all. Before kernel 5.15 a USDT in a library or
+	// in a position independent program needs one.
+	PID int
+	// Cookie is what bpf_usdt_cookie returns.
+	Cookie uint64
+}
+
+// AttachUSDT attaches the program to every location of a USDT of a program
+// or a library. A path without a slash is searched for, as with
+// [UprobeProgram.AttachUprobe].
+func (p *USDTProgram) AttachUSDT(path, provider, name string, o *USDTOptions) (link.Link, error) {
+	return p.attach(func(prog *ebpf.Program) (link.Link, error) {
+		return p.owner.usdt(prog, path, provider, name, valueOf(o))
+	})
+}
+
+// SetAttachOptions sets the options with which Attach attaches the program.
+func (p *USDTProgram) SetAttachOptions(o *USDTOptions) error { return setAttachOptions(p.Handle(), o) }
+
+// TracepointOptions are libbpf's struct bpf_tracepoint_opts.
+type TracepointOptions struct {
+	// Cookie is what bpf_get_attach_cookie returns. It needs kernel 5.15.
+	Cookie uint64
+}
+
+// AttachTracepoint attaches the program to an event, as under
+// /sys/kernel/tracing/events/<category>/<name>.
+func (p *TracepointProgram) AttachTracepoint(category, name string, o *TracepointOptions) (link.Link, error) {
+	return p.attach(func(prog *ebpf.Program) (link.Link, error) {
+		return tracepoint(prog, category, name, valueOf(o))
+	})
+}
+
+// SetAttachOptions sets the options with which Attach attaches the program.
+func (p *TracepointProgram) SetAttachOptions(o *TracepointOptions) error {
+	return setAttachOptions(p.Handle(), o)
+}
+
+// RawTracepointOptions are libbpf's struct bpf_raw_tracepoint_opts.
+type RawTracepointOptions struct {
+	// Cookie is what bpf_get_attach_cookie returns. It needs kernel 6.10.
+	Cookie uint64
+}
+
+// AttachRawTracepoint attaches the program to a tracepoint of the kernel. Before kernel 6.10
+// a tracepoint takes a program once.
+func (p *RawTracepointProgram) AttachRawTracepoint(name string, o *RawTracepointOptions) (link.Link, error) {
+	return p.attach(func(prog *ebpf.Program) (link.Link, error) { return rawTracepoint(prog, name, valueOf(o)) })
+}
+
+// SetAttachOptions sets the options with which Attach attaches the program.
+func (p *RawTracepointProgram) SetAttachOptions(o *RawTracepointOptions) error {
+	return setAttachOptions(p.Handle(), o)
+}
+
+// TracingOptions are libbpf's struct bpf_trace_opts.
+type TracingOptions struct {
+	// Cookie is what bpf_get_attach_cookie returns. It needs kernel 5.19, for SEC("tp_btf")
+	// 6.10.
+	Cookie uint64
+}
+
+// AttachTracing attaches the program to the target that the kernel was given at load, as
+// Attach does: see [BaseProgram.SetTarget]. The kernel runs a program once on a function, so
+// that a second link is an error unless it is of SEC("tp_btf").
+func (p *TracingProgram) AttachTracing(o *TracingOptions) (link.Link, error) {
+	return p.attach(func(prog *ebpf.Program) (link.Link, error) { return tracing(p.Handle(), prog, valueOf(o)) })
+}
+
+// SetAttachOptions sets the options with which Attach attaches the program.
+func (p *TracingProgram) SetAttachOptions(o *TracingOptions) error {
+	return setAttachOptions(p.Handle(), o)
+}
+
+// AttachFreplace puts the program in the place of a function of another loaded program,
+// besides that which it was loaded for: both functions must have the same type. target is
+// nil, and function empty, for the one that it was loaded for. Others need a kernel of
+// version 5.10 or later.
+func (p *FreplaceProgram) AttachFreplace(target *ebpf.Program, function string) (link.Link, error) {
+	return p.attach(func(prog *ebpf.Program) (link.Link, error) {
+		return freplace(p.Handle(), prog, target, function)
+	})
+}
+
+// IterOptions say what an iterator visits: union bpf_iter_link_info. Which fields count
+// depends on the kind of iterator, which is what SEC("iter/<kind>") says. The zero value is
+// all that there is.
+type IterOptions struct {
+	// Map is the map of bpf_map_elem, bpf_sk_storage_map and sockmap.
+	Map *ebpf.Map
+	// Cgroup is the path of the directory of a cgroup, for cgroup and css, and Order
+	// where the walk goes from there. Needs kernel 6.1.
+	Cgroup string
+	Order  CgroupOrder
+	// TID and PID are a thread and a process for task, task_file and task_vma; one
+	// of them is zero. Needs kernel 6.1.
+	TID, PID int
+}
+
+// CgroupOrder is the order in which an iterator visits cgroups: enum
+// bpf_cgroup_iter_order of linux/bpf.h.
+type CgroupOrder uint32
+
+const (
+	// CgroupSelf visits the cgroup alone.
+	CgroupSelf CgroupOrder = 1
+	// CgroupDescendantsPre visits the cgroup and those below, parents first.
+	CgroupDescendantsPre CgroupOrder = 2
+	// CgroupDescendantsPost visits the cgroup and those below, children first.
+	CgroupDescendantsPost CgroupOrder = 3
+	// CgroupAncestorsUp visits the cgroup and those above it.
+	CgroupAncestorsUp CgroupOrder = 4
+)
+
+// AttachIter makes an iterator that visits what the options say. [IterProgram.Read]
+// runs the one in the program's slot. Others are run by their method Open, as of
+// [link.Iter].
+func (p *IterProgram) AttachIter(o *IterOptions) (link.Link, error) {
+	return p.attach(func(prog *ebpf.Program) (link.Link, error) { return iterator(prog, valueOf(o)) })
+}
+
+// SetAttachOptions sets the options with which Attach attaches the program. With them it
+// attaches iterators, too, whose section does not say what they visit.
+func (p *IterProgram) SetAttachOptions(o *IterOptions) error { return setAttachOptions(p.Handle(), o) }
+
+// Read runs an attached iterator once and returns what the program wrote with
+// bpf_seq_write and its kin. Close does not wait for it.
+func (p *IterProgram) Read() ([]byte, error) {
+	r, err := p.open()
+	if err != nil {
+		return nil, p.fail(err)
+	}
+	defer r.Close()
+	out, err := io.ReadAll(r)
+	return out, p.fail(err)
+}
+
+// XDPMode is where an XDP program runs: XDP_FLAGS_*_MODE of linux/if_link.h.
+type XDPMode uint32
+
+const (
+	// XDPAuto is the driver where it can, else the network stack.
+	XDPAuto XDPMode = 0
+	// XDPGeneric is the network stack (SKB).
+	XDPGeneric XDPMode = 1 << 1
+	// XDPDriver is the driver of the interface.
+	XDPDriver XDPMode = 1 << 2
+	// XDPOffload is the hardware. The program must be loaded for it, with SetIfindex.
+	XDPOffload XDPMode = 1 << 3
+)
+
+// XDPOptions say how an XDP program is attached.
+type XDPOptions struct {
+	Mode XDPMode
+	// Replace is a link of another XDP program on the interface. Its program makes room for
+	// this one, and no packet passes that neither sees. The kernel's link is then this
+	// program's as well: it ends when both have closed it. Mode is that of the link.
+	Replace link.Link
+}
+
+// AttachXDP attaches the program to a network interface, which is given by its
+// index. An interface takes one program for each mode. It needs a kernel of version 5.9 or
+// later.
+func (p *XDPProgram) AttachXDP(ifindex int, o *XDPOptions) (link.Link, error) {
+	return p.attach(func(prog *ebpf.Program) (link.Link, error) { return xdp(prog, ifindex, valueOf(o)) })
+}
+
+// Anchor names a program among those on a hook, by one of its fields. One that is zero
+// stands for all of them: Before an empty Anchor is before all others.
+type Anchor struct {
+	// Link is the link of the program. It must be of this hook.
+	Link   link.Link
+	LinkID link.ID
+	// Program is for programs that are attached without a link, on kernels that tell links
+	// from programs for links as well.
+	Program   *ebpf.Program
+	ProgramID ebpf.ProgramID
+}
+
+// TCDirection is the way that packets go.
+type TCDirection int
+
+const (
+	// TCBySection is the direction that the section names, as SEC("tcx/ingress") does.
+	TCBySection TCDirection = iota
+	// TCIngress are the packets that an interface receives.
+	TCIngress
+	// TCEgress are the packets that an interface sends.
+	TCEgress
+)
+
+// TCOptions are libbpf's struct bpf_tcx_opts.
+type TCOptions struct {
+	// Before or After is the place among the other programs, at the end without one.
+	Before, After *Anchor
+	// Replace is as in [XDPOptions]. The place is that of the link.
+	Replace link.Link
+	// ExpectedRevision is the number of changes to the hook's programs, as
+	// [link.QueryPrograms] returns it: when it is another one by now, nothing is attached and
+	// the error is [syscall.ESTALE].
+	ExpectedRevision uint64
+}
+
+// AttachTC attaches the program to the packets of a network interface that go in one
+// direction, through TCX. It needs a kernel of version 6.6 or later; on older ones, attach
+// with a netlink library.
+func (p *TCProgram) AttachTC(ifindex int, direction TCDirection, o *TCOptions) (link.Link, error) {
+	return p.attach(func(prog *ebpf.Program) (link.Link, error) {
+		return tcx(p.Handle(), prog, ifindex, direction, valueOf(o))
+	})
+}
+
+// NetkitEnd is an end of a pair of interfaces of kind netkit.
+type NetkitEnd int
+
+const (
+	// NetkitBySection is the end that the section names, as SEC("netkit/peer") does.
+	NetkitBySection NetkitEnd = iota
+	// NetkitPrimary are the packets that the primary interface sends.
+	NetkitPrimary
+	// NetkitPeer are the packets that its peer sends.
+	NetkitPeer
+)
+
+// NetkitOptions are libbpf's struct bpf_netkit_opts.
+type NetkitOptions struct {
+	// The fields are as in [TCOptions].
+	Before, After    *Anchor
+	Replace          link.Link
+	ExpectedRevision uint64
+}
+
+// AttachNetkit attaches the program to an end of a pair of interfaces of kind netkit.
+// ifindex is the primary one, for both ends. It needs a kernel of version 6.7 or later.
+func (p *TCProgram) AttachNetkit(ifindex int, end NetkitEnd, o *NetkitOptions) (link.Link, error) {
+	return p.attach(func(prog *ebpf.Program) (link.Link, error) {
+		return netkit(p.Handle(), prog, ifindex, end, valueOf(o))
+	})
+}
+
+// CgroupMode says which programs a cgroup takes besides one: flags of BPF_PROG_ATTACH.
+type CgroupMode uint32
+
+const (
+	// CgroupMulti lets others be attached to the cgroup and to those below (BPF_F_ALLOW_MULTI).
+	CgroupMulti CgroupMode = iota
+	// CgroupOverride is for one program in the cgroup. Cgroups below run theirs in place of
+	// it (BPF_F_ALLOW_OVERRIDE).
+	CgroupOverride
+	// CgroupExclusive is for one program in the cgroup, and none in those below.
+	CgroupExclusive
+)
+
+// CgroupOptions are libbpf's struct bpf_cgroup_opts and the flags of BPF_PROG_ATTACH.
+type CgroupOptions struct {
+	// Mode says which other programs there may be. All but CgroupMulti have no link in the
+	// kernel: the program stays attached for as long as the cgroup when the process ends
+	// without closing what stands for the link.
+	Mode CgroupMode
+	// Before or After is the place among the other programs of the cgroup, at the end
+	// without one. They need kernel 6.17.
+	Before, After *Anchor
+	// Preorder makes the program run before those of cgroups below, where otherwise these
+	// come first. It needs kernel 6.17.
+	Preorder bool
+	// Replace is as in [XDPOptions]. The place is that of the link.
+	Replace link.Link
+	// ExpectedRevision is as in [TCOptions]. It needs kernel 6.17.
+	ExpectedRevision uint64
+}
+
+// AttachCgroup attaches the program to a cgroup, by the path of its directory in
+// cgroup2; /proc/self/fd/<n> stands for an open one. It needs a kernel of version 5.7 or
+// later, 6.0 for SEC("lsm_cgroup").
+func (p *CgroupProgram) AttachCgroup(path string, o *CgroupOptions) (link.Link, error) {
+	return p.attachCgroup(path, p.def.AttachType, o)
+}
+
+// AttachCgroupIngress attaches the program to the packets that a cgroup
+// receives. See [CgroupProgram.AttachCgroup].
+func (p *CgroupSKBProgram) AttachCgroupIngress(path string, o *CgroupOptions) (link.Link, error) {
+	return p.attachCgroup(path, ebpf.AttachCGroupInetIngress, o)
+}
+
+// AttachCgroupEgress attaches the program to the packets that a cgroup sends.
+// See [CgroupProgram.AttachCgroup].
+func (p *CgroupSKBProgram) AttachCgroupEgress(path string, o *CgroupOptions) (link.Link, error) {
+	return p.attachCgroup(path, ebpf.AttachCGroupInetEgress, o)
+}
+
+func (p *BaseProgram) attachCgroup(path string, attach ebpf.AttachType, o *CgroupOptions) (link.Link, error) {
+	return p.attach(func(prog *ebpf.Program) (link.Link, error) { return cgroup(p, prog, path, attach, valueOf(o)) })
+}
+
+// AttachSocket filters what a socket receives. A socket has one filter, which
+// ends with the socket. Closing the link takes it off, and the link keeps conn
+// reachable until then.
+func (p *SocketProgram) AttachSocket(conn syscall.Conn) (link.Link, error) {
+	return p.attach(func(prog *ebpf.Program) (link.Link, error) { return socketFilter(prog, conn) })
+}
+
+// AttachReuseport makes the program choose among the sockets that share the port
+// of a bound socket with SO_REUSEPORT. Closing the link takes it off, which
+// needs a kernel of version 5.3 or later.
+func (p *ReuseportProgram) AttachReuseport(conn syscall.Conn) (link.Link, error) {
+	return p.attach(func(prog *ebpf.Program) (link.Link, error) { return reuseport(prog, conn) })
+}
+
+// AttachNetNS attaches the program to a network namespace, by the path of its
+// file: /proc/self/ns/net is the present one, /proc/self/fd/<n> an open one. A
+// namespace takes one flow dissector. It needs a kernel of version 5.8 or later,
+// 5.9 for SEC("sk_lookup").
+func (p *NetNSProgram) AttachNetNS(path string) (link.Link, error) {
+	return p.attach(func(prog *ebpf.Program) (link.Link, error) { return netNS(prog, path) })
+}
+
+// AttachSockMap attaches the program to the sockets of a sockmap or a sockhash.
+// Before kernel 6.10 there is no link for it: the program then stays attached
+// for as long as the map lives when the process ends without closing the link.
+func (p *SockMapProgram) AttachSockMap(m *ebpf.Map) (link.Link, error) {
+	return p.attach(func(prog *ebpf.Program) (link.Link, error) { return sockMap(prog, m, p.def.AttachType) })
+}
+
+// PerfEventOptions are libbpf's struct bpf_perf_event_opts.
+type PerfEventOptions struct {
+	// Cookie is what bpf_get_attach_cookie returns. It needs kernel 5.15.
+	Cookie uint64
+	// Mode is how the program is attached. AttachPerf is libbpf's force_ioctl_attach.
+	Mode AttachMode
+}
+
+// AttachPerfEvent attaches the program to an open perf event, which stays the
+// caller's. Before kernel 5.15 a program cannot be taken off an event: closing the
+// link disables the event instead.
+func (p *PerfEventProgram) AttachPerfEvent(fd int, o *PerfEventOptions) (link.Link, error) {
+	return p.attach(func(prog *ebpf.Program) (link.Link, error) { return perfEvent(prog, fd, valueOf(o)) })
+}
+
+// SamplingOptions say what is sampled.
+type SamplingOptions struct {
+	// PID is the process to sample, on any CPU; 0 all processes. All its threads are
+	// sampled, those too that it starts later. So are processes that it starts later
+	// on kernels before 5.13, which cannot tell them from threads.
+	PID int
+	// Cookie is what bpf_get_attach_cookie returns. It needs kernel 5.15.
+	Cookie uint64
+}
+
+// AttachSampling runs the program frequency times a second on each CPU that is online now,
+// while something runs on it, by the clock of the CPU (PERF_COUNT_SW_CPU_CLOCK). The
+// kernel's limit is kernel.perf_event_max_sample_rate. With a PID it runs by the clocks of
+// the threads of that process, while they run, and the link has up to two file descriptors
+// per thread that there is now. A thread may be missed when the process never stops
+// starting threads meanwhile. It fails with [syscall.ESRCH] when there is no such process.
+func (p *PerfEventProgram) AttachSampling(frequency uint64, o *SamplingOptions) (link.Link, error) {
+	return p.attach(func(prog *ebpf.Program) (link.Link, error) { return sampling(prog, frequency, valueOf(o)) })
+}
+
+// NetfilterFamily is the family of packets: NFPROTO_* of linux/netfilter.h.
+type NetfilterFamily uint32
+
+// The families that programs can be attached to.
+const (
+	NetfilterIPv4 NetfilterFamily = 2
+	NetfilterIPv6 NetfilterFamily = 10
+)
+
+// NetfilterHook is a place on the way of a packet: NF_INET_* of linux/netfilter.h.
+type NetfilterHook uint32
+
+// The hooks of netfilter.
+const (
+	NetfilterPreRouting NetfilterHook = iota
+	NetfilterLocalIn
+	NetfilterForward
+	NetfilterLocalOut
+	NetfilterPostRouting
+)
+
+// NetfilterOptions are libbpf's struct bpf_netfilter_opts.
+type NetfilterOptions struct {
+	// Priority is the place among the functions of the hook, lower ones first. There may be
+	// one of a priority.
+	Priority int32
+	// Defrag makes the program see datagrams, not their fragments
+	// (BPF_F_NETFILTER_IP_DEFRAG). It needs kernel 6.6.
+	Defrag bool
+}
+
+// AttachNetfilter attaches the program to a hook of netfilter in the present
+// network namespace. It needs a kernel of version 6.4 or later.
+func (p *NetfilterProgram) AttachNetfilter(family NetfilterFamily, hook NetfilterHook, o *NetfilterOptions) (link.Link, error) {
+	return p.attach(func(prog *ebpf.Program) (link.Link, error) {
+		return netfilter(prog, family, hook, valueOf(o))
+	})
+}
+
+// valueOf returns the options that a method was given, which may be nil.
+func valueOf[O any](o *O) O {
+	if o == nil {
+		return *new(O)
+	}
+	return *o
+}
+
+// optionsOf returns the options that Attach is to use for a program.
+func optionsOf[O any](p *BaseProgram) O {
+	o, _ := p.options.(*O)
+	return valueOf(o)
+}
+
+// setAttachOptions sets the options that Attach is to use for a program, to a copy.
+func setAttachOptions[O any](p *BaseProgram, o *O) error {
+	p.owner.mu.Lock()
+	defer p.owner.mu.Unlock()
+	if p.owner.state == closed {
+		return p.fail(ErrClosed)
+	}
+	if o == nil {
+		p.options = nil
+		return nil
+	}
+	own := *o
+	p.options = &own
+	return nil
+}

@@ -1,0 +1,78 @@
+package skeleton
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/rules-bpf/rules_bpf/runtime/internal/kernelfs"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/privilege"
+)
+
+// explainAttach says what a program lacks that the kernel refuses to attach, where its
+// answer does not.
+func (p *BaseProgram) explainAttach(err error) error {
+	var told *kernelfs.Error
+	if errors.As(err, &told) {
+		return err // which is not about the program
+	}
+	if errors.Is(err, unix.EPERM) || isLack(err) {
+		return advise(err, whyRefused(err, programCaps(p.def.Type)))
+	}
+	return err
+}
+
+// explainInterface says that a network interface does not exist, for which the kernel
+// has answers of many kinds.
+func explainInterface(err error, ifindex int) error {
+	if err == nil {
+		return nil
+	}
+	all, listErr := net.Interfaces()
+	if listErr == nil && !slices.ContainsFunc(all, func(i net.Interface) bool { return i.Index == ifindex }) {
+		return fmt.Errorf("there is no network interface with the index %d in this network namespace: %w", ifindex, err)
+	}
+	return err
+}
+
+// explainNetkit says what else may be wrong with an interface for a program of netkit.
+func explainNetkit(err error, ifindex int) error {
+	switch {
+	case errors.Is(err, unix.ENXIO):
+		return fmt.Errorf("network interface %d is not of kind netkit: %w", ifindex, err)
+	case errors.Is(err, unix.EACCES):
+		return fmt.Errorf("network interface %d is the peer of its pair: give the index of the primary one: %w", ifindex, err)
+	}
+	return explainInterface(err, ifindex)
+}
+
+// explainTrampoline says why the kernel does not attach a program to the entry or the
+// return of a function, in which it has a call for it.
+func (p *BaseProgram) explainTrampoline(err error) error {
+	busy := errors.Is(err, unix.EBUSY)
+	switch {
+	case !busy && !errors.Is(err, ebpf.ErrNotSupported) && !errors.Is(err, enotsupp):
+		return err
+	case busy && (p.def.AttachTarget != nil || p.def.Target != nil):
+		return advise(err, "the function is replaced by another program, or traced: detach that first")
+	}
+	if why := whyNoJIT(); why != "" {
+		return advise(err, why)
+	}
+	return advise(err, "the kernel has no direct calls of ftrace, through which it runs such programs (CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS, on arm64 since Linux 6.4), or something else has changed the function, such as a live patch")
+}
+
+// inactiveLSM returns an error when no program on a hook of security modules runs, nil
+// when they do or nobody can tell. The kernel attaches them all the same.
+func inactiveLSM() error {
+	lsms, err := privilege.LSMs()
+	if err != nil || slices.Contains(lsms, "bpf") {
+		return nil
+	}
+	return fmt.Errorf("the kernel runs no programs on hooks of security modules: add bpf to lsm= on its command line, which stands for %s now (/sys/kernel/security/lsm): %w", strings.Join(lsms, ","), ebpf.ErrNotSupported)
+}

@@ -1,0 +1,762 @@
+package skeleton
+
+import (
+	"debug/elf"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/features"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+
+	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/loader"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
+)
+
+// trivial are the instructions of a program that does nothing.
+func trivial() asm.Instructions {
+	return asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()}
+}
+
+// newTrivialProgram returns a program of a section that does nothing.
+func newTrivialProgram(typ ebpf.ProgramType, section string) *ebpf.ProgramSpec {
+	return &ebpf.ProgramSpec{Name: "p", Type: typ, SectionName: section, License: "GPL", Instructions: trivial()}
+}
+
+// wantError checks that an error has some texts in it, and lacks others, which begin
+// with "!".
+func wantError(t *testing.T, err error, texts ...string) {
+	t.Helper()
+	if err == nil {
+		t.Errorf("no error, want one with %q", texts)
+		return
+	}
+	for _, text := range texts {
+		text, not := strings.CutPrefix(text, "!")
+		if strings.Contains(err.Error(), text) == not {
+			t.Errorf("error %q: contains %q: %t", err, text, not)
+		}
+	}
+}
+
+// needUnprivilegedOff skips t where everybody may load some programs.
+func needUnprivilegedOff(t *testing.T) {
+	t.Helper()
+	data, err := os.ReadFile("/proc/sys/kernel/unprivileged_bpf_disabled")
+	if err != nil || strings.TrimSpace(string(data)) == "0" {
+		t.Skipf("needs kernel.unprivileged_bpf_disabled: %q, %v", data, err)
+	}
+}
+
+// What a process lacks that may not load something is named.
+func TestMissingCapabilities(t *testing.T) {
+	kerneltest.BPF(t)
+	needUnprivilegedOff(t)
+	hash := &ebpf.MapSpec{Name: "m", Type: ebpf.Hash, KeySize: 4, ValueSize: 4, MaxEntries: 1}
+	devices := &ebpf.MapSpec{Name: "m", Type: ebpf.DevMap, KeySize: 4, ValueSize: 4, MaxEntries: 1}
+	for name, tc := range map[string]struct {
+		maps    []*ebpf.MapSpec
+		program *ebpf.ProgramSpec
+		caps    []uint
+		// want are parts of the error, none if there is to be none.
+		want []string
+	}{
+		"map without any":            {[]*ebpf.MapSpec{hash}, nil, nil, []string{"map m: create it: operation not permitted: this process lacks CAP_BPF:", "setcap cap_bpf+ep"}},
+		"map with CAP_BPF":           {[]*ebpf.MapSpec{hash}, nil, []uint{unix.CAP_BPF}, nil},
+		"device map with CAP_BPF":    {[]*ebpf.MapSpec{devices}, nil, []uint{unix.CAP_BPF}, []string{"map m", "this process lacks CAP_NET_ADMIN:"}},
+		"filter without any":         {nil, newTrivialProgram(ebpf.SocketFilter, "socket"), nil, []string{`program p, SEC("socket"): load program`, "this process lacks CAP_BPF:"}},
+		"filter with CAP_BPF":        {nil, newTrivialProgram(ebpf.SocketFilter, "socket"), []uint{unix.CAP_BPF}, nil},
+		"XDP without any":            {nil, newTrivialProgram(ebpf.XDP, "xdp"), nil, []string{"this process lacks CAP_BPF and CAP_NET_ADMIN:", "setcap cap_bpf,cap_net_admin+ep"}},
+		"XDP with CAP_BPF":           {nil, newTrivialProgram(ebpf.XDP, "xdp"), []uint{unix.CAP_BPF}, []string{"this process lacks CAP_NET_ADMIN:"}},
+		"XDP with both":              {nil, newTrivialProgram(ebpf.XDP, "xdp"), []uint{unix.CAP_BPF, unix.CAP_NET_ADMIN}, nil},
+		"raw tracepoint with one":    {nil, newTrivialProgram(ebpf.RawTracepoint, "raw_tp/sys_enter"), []uint{unix.CAP_BPF}, []string{"this process lacks CAP_PERFMON:"}},
+		"raw tracepoint with both":   {nil, newTrivialProgram(ebpf.RawTracepoint, "raw_tp/sys_enter"), []uint{unix.CAP_BPF, unix.CAP_PERFMON}, nil},
+		"tracepoint without any":     {nil, newTrivialProgram(ebpf.TracePoint, "tp/sched/sched_switch"), nil, []string{"this process lacks CAP_BPF and CAP_PERFMON:"}},
+		"kprobe with CAP_SYS_ADMIN":  {nil, newTrivialProgram(ebpf.Kprobe, "kprobe"), []uint{unix.CAP_SYS_ADMIN}, nil},
+		"map, program without any":   {[]*ebpf.MapSpec{hash}, newTrivialProgram(ebpf.XDP, "xdp"), nil, []string{"map m", "this process lacks CAP_BPF and CAP_NET_ADMIN:"}},
+		"XDP with CAP_SYS_ADMIN too": {nil, newTrivialProgram(ebpf.XDP, "xdp"), []uint{unix.CAP_SYS_ADMIN}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var programs []*ebpf.ProgramSpec
+			if tc.program != nil {
+				programs = append(programs, tc.program.Copy())
+			}
+			o := newTestObject(t, tc.maps, programs...)
+			defer o.Close()
+			err := kerneltest.AsUser(t, o.Load, tc.caps...)
+			if tc.want == nil {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			wantError(t, err, append(tc.want, "!MEMLOCK", "!verifier")...)
+			if !errors.Is(err, unix.EPERM) {
+				t.Errorf("%v is not %v", err, unix.EPERM)
+			}
+		})
+	}
+}
+
+// readsBeyond are the instructions of a program that the verifier rejects.
+func readsBeyond() asm.Instructions {
+	return asm.Instructions{asm.LoadMem(asm.R0, asm.R1, 10000, asm.Word), asm.Return()}
+}
+
+// typedTestObject is newTestObject with types, for which what it has is nothing.
+func typedTestObject(t *testing.T, specs []*ebpf.MapSpec, programs ...*ebpf.ProgramSpec) *Object {
+	t.Helper()
+	o := newTestObject(t, specs, programs...)
+	b, err := btf.NewBuilder([]btf.Type{&btf.Int{Name: "int", Size: 4, Encoding: btf.Signed}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.loader.Image.BTF, err = b.Marshal(nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// Where the kernel has refused the types and the verifier rejects a program then, both are
+// said, and each has its own type of error.
+func TestRefusedBTF(t *testing.T) {
+	kerneltest.BPF(t)
+	for _, c := range []struct {
+		errno unix.Errno
+		want  string
+	}{
+		{unix.EPERM, "operation not permitted: refused by this kernel, though the process has "},
+		{unix.EACCES, "permission denied: refused by this kernel, though the process has "},
+		{unix.ENOSYS, "function not implemented: refused by this kernel, though the process has "},
+		{unix.EINVAL, "invalid argument"},
+	} {
+		restore := sys.SetFault(func(cmd sys.Cmd) error {
+			if cmd == sys.BTFLoadCmd {
+				return c.errno
+			}
+			return nil
+		})
+		bad := newTrivialProgram(ebpf.SocketFilter, "socket")
+		bad.Instructions = readsBeyond()
+		o := typedTestObject(t, nil, bad)
+		err := o.Load()
+		restore()
+		o.Close()
+		wantError(t, err, `program p, SEC("socket"): rejected by the verifier: `, "\nthis may be for lack of the object's BTF, which the kernel has refused: "+c.want)
+		var rejected *VerifierError
+		if !errors.As(err, &rejected) || rejected.Program != "p" {
+			t.Errorf("%v: %v has no *VerifierError", c.errno, err)
+		}
+		if !errors.Is(err, c.errno) {
+			t.Errorf("%v is not %v", err, c.errno)
+		}
+	}
+}
+
+// Kernels may let everybody load socket filters, and types only those with CAP_BPF.
+func TestBTFWithoutCapability(t *testing.T) {
+	kerneltest.BPF(t)
+	const name = "/proc/sys/kernel/unprivileged_bpf_disabled"
+	if os.Getenv("IN_VM") == "" {
+		t.Skip("needs a machine that QEMU boots, as it lets everybody load programs")
+	}
+	before, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte("0"), 0); err != nil {
+		t.Skipf("needs a kernel that everybody may load programs into: %v", err)
+	}
+	defer os.WriteFile(name, before, 0)
+	array := &ebpf.MapSpec{Name: "m", Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1}
+	good, bad := newTrivialProgram(ebpf.SocketFilter, "socket"), newTrivialProgram(ebpf.SocketFilter, "socket")
+	bad.Instructions = readsBeyond()
+	o := typedTestObject(t, []*ebpf.MapSpec{array}, good)
+	defer o.Close()
+	if err := kerneltest.AsUser(t, o.Load); err != nil {
+		t.Errorf("what does without types: %v", err)
+	}
+	rejected := typedTestObject(t, []*ebpf.MapSpec{array}, bad)
+	defer rejected.Close()
+	err = kerneltest.AsUser(t, rejected.Load)
+	wantError(t, err, "rejected by the verifier", "\nthis may be for lack of the object's BTF, which the kernel has refused: operation not permitted: this process lacks CAP_BPF: ", "setcap cap_bpf+ep")
+	var verr *VerifierError
+	if !errors.As(err, &verr) {
+		t.Errorf("%v has no *VerifierError", err)
+	}
+	// With the right, it is the program alone.
+	if err := kerneltest.AsUser(t, rejected.Load, unix.CAP_BPF); err == nil || strings.Contains(err.Error(), "BTF") {
+		t.Errorf("with CAP_BPF: %v", err)
+	}
+	storage := typedTestObject(t, []*ebpf.MapSpec{{Name: "m", Type: ebpf.SkStorage, KeySize: 4, ValueSize: 4, Flags: unix.BPF_F_NO_PREALLOC}})
+	defer storage.Close()
+	wantError(t, kerneltest.AsUser(t, storage.Load), "map m needs the types of the object: load the object's BTF: operation not permitted: this process lacks CAP_BPF: ")
+}
+
+// What root lacks in a container, which it cannot get by becoming root.
+func TestMissingCapabilitiesOfRoot(t *testing.T) {
+	kerneltest.BPF(t)
+	needUnprivilegedOff(t)
+	o := newTestObject(t, nil, newTrivialProgram(ebpf.XDP, "xdp"))
+	defer o.Close()
+	wantError(t, kerneltest.AsRoot(t, o.Load), "this process lacks CAP_BPF and CAP_NET_ADMIN, though it is root's",
+		"`docker run --cap-add BPF --cap-add NET_ADMIN`", "!setcap", "!run it as root")
+	if err := kerneltest.AsRoot(t, o.Load, unix.CAP_BPF, unix.CAP_NET_ADMIN); err != nil {
+		t.Error(err)
+	}
+}
+
+// Where tracefs is not mounted, and may not be, nothing else is given as the reason.
+func TestAttachWithoutTracefs(t *testing.T) {
+	if !kerneltest.Again(t, &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}) {
+		return
+	}
+	// Others must not see it. The root of the first file system of all, which nothing
+	// shares, cannot be changed so.
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil && !errors.Is(err, unix.EINVAL) {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{"/sys/kernel/debug/tracing", "/sys/kernel/tracing"} {
+		for unix.Unmount(dir, unix.MNT_DETACH) == nil {
+		}
+	}
+	o := newTestObject(t, nil, newTrivialProgram(ebpf.TracePoint, "tp/sched/sched_switch"))
+	defer o.Close()
+	err := kerneltest.AsUser(t, func() error {
+		if err := o.Load(); err != nil {
+			return err
+		}
+		return o.Attach()
+	}, unix.CAP_BPF, unix.CAP_PERFMON)
+	wantError(t, err, "tracefs is not mounted, and this process may not mount it for itself", "`mount -t tracefs tracefs /sys/kernel/tracing`", "!refused by this kernel")
+}
+
+// Programs attach with the capabilities that they load with; tracepoints need tracefs.
+func TestAttachUnprivileged(t *testing.T) {
+	kerneltest.BPF(t)
+	caps := []uint{unix.CAP_BPF, unix.CAP_PERFMON}
+	attachAsUser := func(t *testing.T, spec *ebpf.ProgramSpec) error {
+		o := newTestObject(t, nil, spec)
+		t.Cleanup(func() { o.Close() })
+		return kerneltest.AsUser(t, func() error {
+			if err := o.Load(); err != nil {
+				return err
+			}
+			return o.Attach()
+		}, caps...)
+	}
+	t.Run("raw tracepoint", func(t *testing.T) {
+		if err := attachAsUser(t, newTrivialProgram(ebpf.RawTracepoint, "raw_tp/sys_enter")); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("tracepoint", func(t *testing.T) {
+		err := attachAsUser(t, newTrivialProgram(ebpf.TracePoint, "tp/sched/sched_switch"))
+		wantError(t, err, `program p, SEC("tp/sched/sched_switch"): tracepoint sched/sched_switch: `, "/sys/kernel/tracing`")
+		if err != nil && !strings.Contains(err.Error(), "`mount -t tracefs tracefs /sys/kernel/tracing`") && !strings.Contains(err.Error(), "`mount -o remount,gid=GROUP,mode=750 /sys/kernel/tracing`") {
+			t.Errorf("%v does not say what to mount", err)
+		}
+		if !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("%v is not %v", err, fs.ErrPermission)
+		}
+	})
+	t.Run("kprobe", func(t *testing.T) {
+		kerneltest.Kprobes(t)
+		err := attachAsUser(t, newTrivialProgram(ebpf.Kprobe, "kprobe/vfs_read"))
+		// Debian's setting, and Ubuntu's.
+		if paranoia() > 2 {
+			wantError(t, err, "lacks CAP_SYS_ADMIN", "sysctl kernel.perf_event_paranoid=2")
+		} else if err != nil {
+			t.Error(err)
+		}
+		if os.Getenv("IN_VM") == "" || err == nil {
+			return
+		}
+		before := fmt.Sprint(paranoia())
+		if err := os.WriteFile(paranoiaSwitch, []byte("2"), 0); err != nil {
+			t.Fatal(err)
+		}
+		defer os.WriteFile(paranoiaSwitch, []byte(before), 0)
+		if err := attachAsUser(t, newTrivialProgram(ebpf.Kprobe, "kprobe/vfs_read")); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("uprobe", func(t *testing.T) {
+		self, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, err := elf.Open(self)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		o := newTestObject(t, nil, newTrivialProgram(ebpf.Kprobe, "uprobe"))
+		defer o.Close()
+		if err := o.Load(); err != nil {
+			t.Fatal(err)
+		}
+		err = kerneltest.AsUser(t, func() error {
+			l, err := uprobeAt(o.progs[0].Program(), uprobePlace{path: self, offset: file.Section(".text").Offset})
+			if err != nil {
+				return err
+			}
+			return l.Close()
+			// The folder may be root's.
+		}, append(caps, unix.CAP_DAC_READ_SEARCH)...)
+		// Kernels before the summer of 2025 let it.
+		if err != nil && !strings.Contains(err.Error(), "permission denied") {
+			t.Error(err)
+		} else if err != nil {
+			wantError(t, err, "this process lacks CAP_SYS_ADMIN:")
+		}
+	})
+}
+
+// Sampling needs the capability that its program does.
+func TestSampleUnprivileged(t *testing.T) {
+	o := newTestObject(t, nil, newTrivialProgram(ebpf.PerfEvent, "perf_event"))
+	defer o.Close()
+	if err := o.Load(); err != nil {
+		t.Fatal(err)
+	}
+	err := kerneltest.AsUser(t, func() error {
+		p := PerfEventProgram{o.progs[0]}
+		_, err := p.AttachSampling(100, nil)
+		return err
+	}, unix.CAP_BPF)
+	wantError(t, err, "open perf event on CPU", "this process lacks CAP_PERFMON:")
+}
+
+// The capabilities of a user namespace do not count.
+func TestUserNamespace(t *testing.T) {
+	needUnprivilegedOff(t)
+	if !kerneltest.Again(t, &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER,
+		UidMappings: []syscall.SysProcIDMap{{HostID: 0, Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{HostID: 0, Size: 1}},
+	}) {
+		return
+	}
+	o := openTestObject(t, []*ebpf.MapSpec{{Name: "m", Type: ebpf.Hash, KeySize: 4, ValueSize: 4, MaxEntries: 1}})
+	wantError(t, o.Load(), "map m: create it: operation not permitted: this process is in a user namespace")
+}
+
+// A process that has run out of something is told so, and not that its programs are
+// wrong.
+func TestLacksMemory(t *testing.T) {
+	kerneltest.Linux(t, 5, 11, "maps of more than 4 GiB")
+	// More than any machine has, which the kernel sees before it takes any.
+	o := newTestObject(t, []*ebpf.MapSpec{{Name: "m", Type: ebpf.Array, KeySize: 4, ValueSize: 1 << 20, MaxEntries: 1 << 20}})
+	defer o.Close()
+	err := o.Load()
+	if !errors.Is(err, unix.ENOMEM) {
+		t.Fatalf("%v is not %v", err, unix.ENOMEM)
+	}
+	wantError(t, err, "map m", "no memory")
+}
+
+func TestLacksDescriptors(t *testing.T) {
+	if !kerneltest.Again(t, nil) {
+		return
+	}
+	program := newTrivialProgram(ebpf.SocketFilter, "socket")
+	for name, specs := range map[string][]*ebpf.MapSpec{
+		"program": nil,
+		"map":     {{Name: "m", Type: ebpf.Hash, KeySize: 4, ValueSize: 4, MaxEntries: 1}},
+	} {
+		// What is found out about the kernel takes descriptors too.
+		first := newTestObject(t, specs, program.Copy())
+		if err := first.Load(); err != nil {
+			t.Fatal(err)
+		}
+		first.Close()
+		o := newTestObject(t, specs, program.Copy())
+		defer o.Close()
+		free, err := unix.Dup(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		unix.Close(free)
+		var limit unix.Rlimit
+		if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+			t.Fatal(err)
+		}
+		low := unix.Rlimit{Cur: uint64(free), Max: limit.Max}
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &low); err != nil {
+			t.Fatal(err)
+		}
+		err = o.Load()
+		if setErr := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); setErr != nil {
+			t.Fatal(setErr)
+		}
+		wantError(t, err, name+" ", "open files, as many as it may", "!verifier", "!MEMLOCK")
+		if !errors.Is(err, unix.EMFILE) {
+			t.Errorf("%v is not %v", err, unix.EMFILE)
+		}
+	}
+}
+
+// Before Linux 5.11 the limit on locked memory counts, and only there it is named.
+func TestLockedMemory(t *testing.T) {
+	if !kerneltest.Again(t, nil) {
+		return
+	}
+	o := newTestObject(t, []*ebpf.MapSpec{{Name: "m", Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1 << 20}})
+	defer o.Close()
+	low := unix.Rlimit{Cur: 1 << 16, Max: 1 << 16}
+	if err := unix.Setrlimit(unix.RLIMIT_MEMLOCK, &low); err != nil {
+		t.Fatal(err)
+	}
+	err := kerneltest.AsUser(t, o.Load, unix.CAP_BPF)
+	if sys.KernelVersion() < 5<<16|11<<8 {
+		wantError(t, err, "map m", "counts BPF as locked memory, of which the process may have 65536 bytes", "LimitMEMLOCK=infinity")
+	} else if err != nil {
+		t.Error(err)
+	}
+}
+
+// Instructions that the kernel is too old for are named, with the remedy.
+func TestNewerInstructions(t *testing.T) {
+	kerneltest.BPF(t)
+	version, err := features.LinuxVersionCode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	atomic := asm.FetchAdd.Mem(asm.R10, asm.R2, asm.DWord, -8)
+	// BPF_FETCH, as in instructions from a file.
+	atomic.Constant = 1
+	for name, tc := range map[string]struct {
+		ins          asm.Instruction
+		major, minor uint32
+		remedy       string
+	}{
+		"atomic": {atomic, 5, 12, `copts = ["-mcpu=v2"]`},
+		"sign":   {asm.Instruction{OpCode: asm.OpCode(asm.ALU64Class).SetALUOp(asm.MovSX8).SetSource(asm.RegSource), Dst: asm.R2, Src: asm.R2}, 6, 6, `copts = ["-mcpu=v3"]`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			spec := newTrivialProgram(ebpf.SocketFilter, "socket")
+			spec.Instructions = asm.Instructions{
+				asm.Mov.Imm(asm.R2, 1),
+				asm.StoreMem(asm.R10, -8, asm.R2, asm.DWord),
+				tc.ins,
+				asm.Mov.Imm(asm.R0, 0),
+				asm.Return(),
+			}
+			o := newTestObject(t, nil, spec)
+			defer o.Close()
+			err := o.Load()
+			if version >= tc.major<<16|tc.minor<<8 {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			wantError(t, err, "rejected by the verifier", "brought and this kernel", tc.remedy)
+			var rejected *VerifierError
+			if !errors.As(err, &rejected) || rejected.Hint == "" {
+				t.Errorf("%v has no hint", err)
+			}
+		})
+	}
+}
+
+// So is the address of a kfunc.
+func TestKfuncAddress(t *testing.T) {
+	e := &loader.ProgramError{Log: []string{"pseudo btf_id 95502 in ldimm64 isn't KIND_VAR.", "processed 0 insns (limit 1000000)"}}
+	if got := hintOf(e); !strings.Contains(got, "takes the address of a kfunc, as bpf_ksym_exists does, for which Linux 6.4 is the first") {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestTooNew(t *testing.T) {
+	atomic := asm.FetchAdd.Mem(asm.R10, asm.R2, asm.DWord, -8)
+	plain := asm.AddAtomic.Mem(asm.R10, asm.R2, asm.DWord, -8)
+	short := asm.JEq.Imm32(asm.R2, 1, "x")
+	long := asm.LongJump("x")
+	for _, tc := range []struct {
+		insns asm.Instructions
+		major uint32
+		minor uint32
+		want  string
+	}{
+		{asm.Instructions{plain}, 4, 19, ""},
+		{asm.Instructions{atomic}, 5, 12, ""},
+		{asm.Instructions{plain, atomic}, 5, 10, "-mcpu=v2"},
+		{asm.Instructions{short}, 5, 0, "-mcpu=v2"},
+		{asm.Instructions{short}, 5, 1, ""},
+		{asm.Instructions{long}, 6, 1, "-mcpu=v3"},
+		{asm.Instructions{long}, 6, 6, ""},
+		// The lowest helps against both.
+		{asm.Instructions{long, atomic, long}, 5, 10, "-mcpu=v2"},
+	} {
+		got := tooNew(tc.insns, tc.major<<16|tc.minor<<8)
+		if (got == "") != (tc.want == "") || !strings.Contains(got, tc.want) {
+			t.Errorf("%v on Linux %d.%d: %q, want %q", tc.insns, tc.major, tc.minor, got, tc.want)
+		}
+	}
+}
+
+// A kernel that does not compile BPF is named. Only a machine of the test's own may be
+// changed so.
+func TestNoJIT(t *testing.T) {
+	kerneltest.BPF(t)
+	if os.Getenv("IN_VM") == "" {
+		t.Skip("needs a machine that QEMU boots")
+	}
+	if err := os.WriteFile(jitSwitch, []byte("0"), 0); err != nil {
+		t.Skipf("needs a kernel whose compiler of BPF can be turned off: %v", err)
+	}
+	defer func() {
+		if err := os.WriteFile(jitSwitch, []byte("1"), 0); err != nil {
+			t.Error(err)
+		}
+	}()
+	// A callback, which is compiled or not there.
+	kerneltest.Linux(t, 5, 13, "callbacks")
+	function := func(name string, params ...btf.FuncParam) *btf.Func {
+		number := &btf.Int{Name: "int", Size: 4, Encoding: btf.Signed}
+		return &btf.Func{Name: name, Type: &btf.FuncProto{Return: number, Params: params}, Linkage: btf.StaticFunc}
+	}
+	values := &ebpf.MapSpec{Name: "values", Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1}
+	spec := newTrivialProgram(ebpf.SocketFilter, "socket")
+	callback := asm.LoadImm(asm.R2, -1, asm.DWord)
+	callback.Src = asm.PseudoFunc
+	spec.Instructions = asm.Instructions{
+		btf.WithFuncMetadata(asm.LoadMapPtr(asm.R1, 0).WithReference("values").WithSymbol("p"), function("p")),
+		callback.WithReference("each"),
+		asm.Mov.Imm(asm.R3, 0),
+		asm.Mov.Imm(asm.R4, 0),
+		asm.FnForEachMapElem.Call(),
+		asm.Mov.Imm(asm.R0, 0),
+		asm.Return(),
+		btf.WithFuncMetadata(asm.Mov.Imm(asm.R0, 0).WithSymbol("each"), function("each")),
+		asm.Return(),
+	}
+	o := newTestObject(t, []*ebpf.MapSpec{values}, spec)
+	defer o.Close()
+	wantError(t, o.Load(), "program p", "compiler of BPF is off", "sysctl net.core.bpf_jit_enable=1")
+}
+
+// What a program is to attach to and the kernel lacks is named.
+func TestNoTarget(t *testing.T) {
+	kerneltest.BPF(t)
+	for want, spec := range map[string]*ebpf.ProgramSpec{
+		"this kernel has no function no_such_thing":   {Type: ebpf.Tracing, AttachType: ebpf.AttachTraceFEntry, SectionName: "fentry/no_such_thing"},
+		"this kernel has no tracepoint no_such_thing": {Type: ebpf.Tracing, AttachType: ebpf.AttachTraceRawTp, SectionName: "tp_btf/no_such_thing"},
+		"this kernel has no iterator no_such_thing":   {Type: ebpf.Tracing, AttachType: ebpf.AttachTraceIter, SectionName: "iter/no_such_thing"},
+		"this kernel has no LSM hook no_such_thing":   {Type: ebpf.LSM, AttachType: ebpf.AttachLSMMac, SectionName: "lsm/no_such_thing"},
+	} {
+		spec.Name, spec.AttachTo, spec.License, spec.Instructions = "p", "no_such_thing", "GPL", trivial()
+		o := newTestObject(t, nil, spec)
+		defer o.Close()
+		err := o.Load()
+		wantError(t, err, `program p, SEC("`+spec.SectionName+`"): `+want)
+		if !errors.Is(err, ebpf.ErrNotSupported) {
+			t.Errorf("%v is not %v", err, ebpf.ErrNotSupported)
+		}
+	}
+}
+
+// loadKprobe loads a program for kprobes.
+func loadKprobe(t *testing.T) *Object {
+	t.Helper()
+	kerneltest.Kprobes(t)
+	o := newTestObject(t, nil, newTrivialProgram(ebpf.Kprobe, "kprobe"))
+	t.Cleanup(func() { o.Close() })
+	if err := o.Load(); err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// What the kernel answers to probes of all kinds says what is wrong.
+func TestRefusedKprobes(t *testing.T) {
+	o := loadKprobe(t)
+	p := o.progs[0]
+	prog := p.Program()
+	list, err := os.ReadFile("/sys/kernel/debug/kprobes/blacklist")
+	if err != nil {
+		t.Skipf("needs debugfs: %v", err)
+	}
+	var forbidden string
+	for line := range strings.Lines(string(list)) {
+		// "0xffffffff81000000-0xffffffff81000010	name"
+		name := strings.Fields(line)[1]
+		if n, err := countFunctions(name); err == nil && n == 1 {
+			forbidden = name
+			break
+		}
+	}
+	if forbidden == "" {
+		t.Skip("needs a function that must not be probed")
+	}
+	for _, ret := range []bool{false, true} {
+		_, err := kprobe(p, prog, forbidden, KprobeOptions{Return: ret})
+		wantError(t, err, "the kernel has function "+forbidden+" and lets nobody probe it", "!has no function")
+		if errors.Is(err, fs.ErrNotExist) || !errors.Is(err, unix.EINVAL) {
+			t.Errorf("%v, want %v", err, unix.EINVAL)
+		}
+		_, err = kprobe(p, prog, "no_such_function", KprobeOptions{Return: ret})
+		wantError(t, err, "the kernel has no function no_such_function")
+		if !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%v is not %v", err, fs.ErrNotExist)
+		}
+		_, err = syscallProbe(p, prog, "no_such_call", SyscallOptions{Return: ret})
+		wantError(t, err, `system call "no_such_call": the kernel has none of the functions`)
+		if !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%v is not %v", err, fs.ErrNotExist)
+		}
+	}
+	// Behind all code: nearer ones may be in another function.
+	_, err = kprobe(p, prog, "vfs_read+0x20000000", KprobeOptions{})
+	wantError(t, err, "offset 0x20000000 of function vfs_read", "!has no function")
+	// A process without the right to is told which.
+	err = kerneltest.AsUser(t, func() error { _, err := kprobe(p, prog, "vfs_read", KprobeOptions{}); return err }, unix.CAP_BPF)
+	wantError(t, err, "function vfs_read", "this process lacks CAP_PERFMON:")
+}
+
+// A name of a system call's function without what the architecture puts before it.
+func TestKprobeOfSyscall(t *testing.T) {
+	o := loadKprobe(t)
+	l, err := kprobe(o.progs[0], o.progs[0].Program(), "sys_getpid", KprobeOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A program that reads beyond a tracepoint's fields.
+func TestTracepointTooShort(t *testing.T) {
+	kerneltest.BPF(t)
+	spec := newTrivialProgram(ebpf.TracePoint, "tp/sched/sched_switch")
+	spec.Instructions = asm.Instructions{asm.LoadMem(asm.R0, asm.R1, 4096, asm.DWord), asm.Mov.Imm(asm.R0, 0), asm.Return()}
+	o := newTestObject(t, nil, spec)
+	defer o.Close()
+	if err := o.Load(); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, o.Attach(), "reads beyond the fields of tracepoint sched/sched_switch")
+}
+
+// Interfaces that do not exist.
+func TestNoInterface(t *testing.T) {
+	kerneltest.BPF(t)
+	xdp := newTrivialProgram(ebpf.XDP, "xdp")
+	tc := newTrivialProgram(ebpf.SchedCLS, "tc")
+	tc.Name = "q"
+	o := newTestObject(t, nil, xdp, tc)
+	defer o.Close()
+	if err := o.Load(); err != nil {
+		t.Fatal(err)
+	}
+	_, err := (&XDPProgram{o.progs[0]}).AttachXDP(99999, nil)
+	wantError(t, err, "there is no network interface with the index 99999")
+	kerneltest.Linux(t, 6, 6, "TCX")
+	_, err = (&TCProgram{o.progs[1]}).AttachTC(99999, TCIngress, nil)
+	wantError(t, err, "there is no network interface with the index 99999")
+}
+
+// A function that the target program does not have.
+func TestNoFunctionInProgram(t *testing.T) {
+	kerneltest.Linux(t, 5, 6, "functions with linkage")
+	kerneltest.BPF(t)
+	number := &btf.Int{Name: "int", Size: 4, Encoding: btf.Signed}
+	context := btf.FuncParam{Name: "ctx", Type: &btf.Pointer{Target: &btf.Struct{Name: "xdp_md"}}}
+	fn := &btf.Func{Name: "main", Type: &btf.FuncProto{Return: number, Params: []btf.FuncParam{context}}, Linkage: btf.GlobalFunc}
+	spec := newTrivialProgram(ebpf.XDP, "xdp")
+	spec.Instructions[0] = btf.WithFuncMetadata(spec.Instructions[0].WithSymbol("main"), fn)
+	target, err := ebpf.NewProgram(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer target.Close()
+	for section, want := range map[string]string{
+		"freplace/nowhere": `program p, SEC("freplace/nowhere"): the target program has no function "nowhere": change the name given to SetTarget`,
+		"fentry/nowhere":   `program p, SEC("fentry/nowhere"): the target program has no function "nowhere": change the name given to SetTarget`,
+	} {
+		spec := newTrivialProgram(ebpf.Extension, section)
+		spec.Instructions[0] = btf.WithFuncMetadata(spec.Instructions[0], fn)
+		spec.AttachTarget = target
+		o := newTestObject(t, nil, spec)
+		defer o.Close()
+		wantError(t, o.Load(), want)
+	}
+}
+
+// Maps that are to be pinned where no bpffs is.
+func TestPinFolder(t *testing.T) {
+	kerneltest.BPF(t)
+	for dir, want := range map[string]string{
+		t.TempDir():                        "`mount -t bpf bpf ",
+		filepath.Join(t.TempDir(), "none"): "make the directory",
+	} {
+		o := newTestObject(t, []*ebpf.MapSpec{{Name: "m", Type: ebpf.Hash, KeySize: 4, ValueSize: 4, MaxEntries: 1, Pinning: ebpf.PinByName}})
+		defer o.Close()
+		err := o.LoadWithOptions(LoadOptions{PinRoot: dir})
+		wantError(t, err, "map m: is to be pinned, and "+dir, want)
+	}
+}
+
+// A slot whose link was closed, and one that was detached, say so.
+func TestClosedLinks(t *testing.T) {
+	kerneltest.BPF(t)
+	raw, event := newTrivialProgram(ebpf.RawTracepoint, "raw_tp/sys_enter"), newTrivialProgram(ebpf.TracePoint, "tp/sched/sched_switch")
+	event.Name = "q"
+	o := newTestObject(t, nil, raw, event)
+	defer o.Close()
+	if err := o.Load(); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Attach(); err != nil {
+		t.Fatal(err)
+	}
+	for i, a := range o.Attachments() {
+		if a.State != Attached {
+			t.Errorf("attached: %v", a)
+		}
+		if err := (*o.progs[i].link).Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, a := range o.Attachments() {
+		if a.State != NotAttached || a.Reason != linkClosed {
+			t.Errorf("closed: %v", a)
+		}
+	}
+	// Links that the user has put there.
+	for _, p := range o.progs {
+		*p.link = &ownLink{what: "a test", detach: func() error { return nil }}
+		p.unattached = notCalled
+	}
+	if err := o.Detach(); err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range o.Attachments() {
+		if a.State != NotAttached || a.Reason != detached {
+			t.Errorf("detached: %v", a)
+		}
+	}
+}
+
+// The kernel's answers to attaching to functions, which depend on how it is built.
+func TestExplainTrampoline(t *testing.T) {
+	p := &BaseProgram{def: &loader.Program{Type: ebpf.Tracing, AttachType: ebpf.AttachTraceFEntry}}
+	wantError(t, p.explainTrampoline(link.ErrNotSupported), "CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS", "!lsm=")
+	wantError(t, p.explainTrampoline(unix.EBUSY), "CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS", "!lsm=")
+	wantError(t, p.explainTrampoline(unix.ENOENT), "!CONFIG_DYNAMIC")
+	p.def.AttachTarget = new(ebpf.Program)
+	wantError(t, p.explainTrampoline(unix.EBUSY), "replaced by another program", "!CONFIG_DYNAMIC")
+}

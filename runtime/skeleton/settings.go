@@ -1,0 +1,61 @@
+package skeleton
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Settings are what the handles of maps and programs have methods Set... for: they change
+// the definitions that Load makes things of. All go through this file.
+
+// refusal is a setting that could not be made.
+type refusal struct {
+	setting string
+	err     error
+}
+
+// set makes a setting, which has a name like "max entries of map events", by calling change.
+// It fails with [ErrLoaded] after Load and with [ErrClosed] after Close. Before Load, the
+// object keeps the error until the same setting is made: one that the caller ignores is
+// returned by Load.
+func (o *Object) set(setting string, change func() error) error {
+	return o.setUntil(loaded, setting, change)
+}
+
+// setUntil is set for a setting that counts until the object is in the state end.
+func (o *Object) setUntil(end state, setting string, change func() error) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	fail := func(err error) error { return fmt.Errorf("set %s: %w", setting, err) }
+	switch {
+	case o.state == closed:
+		return fail(ErrClosed)
+	case o.state >= end:
+		return fail(fmt.Errorf("%w: call it before Load", ErrLoaded))
+	}
+	o.refused = slices.DeleteFunc(o.refused, func(r refusal) bool { return r.setting == setting })
+	if err := change(); err != nil {
+		err = fail(err)
+		o.refused = append(o.refused, refusal{setting, err})
+		return err
+	}
+	return nil
+}
+
+// refusals returns the settings that could not be made.
+func (o *Object) refusals() error {
+	var errs []error
+	for _, r := range o.refused {
+		errs = append(errs, r.err)
+	}
+	return errors.Join(errs...)
+}
+
+// checkIfindex refuses what is no index of a network device. 0 is none.
+func checkIfindex(ifindex int) error {
+	if ifindex < 0 || int64(ifindex) > 1<<31-1 {
+		return fmt.Errorf("%d is no index of a network device", ifindex)
+	}
+	return nil
+}

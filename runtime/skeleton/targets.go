@@ -1,0 +1,161 @@
+package skeleton
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf/link"
+
+	"github.com/rules-bpf/rules_bpf/runtime/internal/loader"
+)
+
+// MissingTargetError says that what a program attaches to, or the type of a struct_ops map,
+// is not there.
+type MissingTargetError struct {
+	// Program is the name of the program, empty for a struct_ops map.
+	Program string
+	// Map is the name of the struct_ops map, empty for a program.
+	Map string
+	// Section is the argument of SEC().
+	Section string
+	// Target is what was looked for: what the section or SetTarget names, or the name of the
+	// struct_ops type.
+	Target string
+	// Err says what is missing and what to do about it. It wraps [fs.ErrNotExist] or, where
+	// another kernel would have it, [ebpf.ErrNotSupported].
+	Err error
+}
+
+// Error names the program or the map, and says what is missing.
+func (e *MissingTargetError) Error() string {
+	if e.Program == "" {
+		return fmt.Sprintf("map %s, SEC(%q): %v", e.Map, e.Section, e.Err)
+	}
+	return fmt.Sprintf("program %s, SEC(%q): %v", e.Program, e.Section, e.Err)
+}
+
+// Unwrap returns Err.
+func (e *MissingTargetError) Unwrap() error { return e.Err }
+
+// MissingTargets returns what is not there of what Load and Attach need as the skeleton is
+// now set: the functions, tracepoints, hooks and iterators of the kernel, the functions and
+// USDTs of user space, and the types and members of struct_ops maps. Programs that Load
+// leaves out, or that Attach does, do not count. A program that can do without calls
+// SetAutoload(false) for what is returned and loads the rest:
+//
+//	missing, err := skel.MissingTargets()
+//	for _, m := range missing {
+//		if m.Program == "trace_new_function" {
+//			skel.Progs.TraceNewFunction.SetAutoload(false)
+//		}
+//	}
+//
+// After Load it returns what Attach needs. It loads and attaches nothing. The error is for
+// what cannot be looked at, such as a tracefs that this process may not read, and for what
+// else is wrong with programs before they are loaded; what is missing apart from that is
+// returned all the same. It fails with [ErrClosed] after Close.
+func (o *Object) MissingTargets() ([]*MissingTargetError, error) {
+	if !o.isOpen() {
+		return nil, fmt.Errorf("missing targets: %w", ErrNotOpen)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	missing, err := o.missingTargets()
+	if err != nil {
+		return missing, fmt.Errorf("missing targets of %s: %w", o.name, err)
+	}
+	return missing, nil
+}
+
+func (o *Object) missingTargets() (missing []*MissingTargetError, err error) {
+	var errs []error
+	switch o.state {
+	case closed:
+		return nil, ErrClosed
+	case opened:
+		if err := o.setTables(LoadOptions{}); err != nil {
+			return nil, err
+		}
+		eachError(o.loader.MissingTargets(), func(err error) {
+			var failed loader.ProgramErrors
+			if errors.As(err, &failed) {
+				for _, e := range failed {
+					errs = append(errs, e)
+				}
+				return
+			}
+			errs = append(errs, err)
+		})
+	}
+	var progs []*BaseProgram
+	for _, p := range o.progs {
+		if p.autoload() && !p.slotInUse() && p.leftOut() == "" {
+			progs = append(progs, p)
+		}
+	}
+	errs = append(errs, findTargets(progs)...)
+	var others []error
+	for _, err := range errs {
+		if e := missingTarget(err); e != nil {
+			missing = append(missing, e)
+		} else {
+			others = append(others, err)
+		}
+	}
+	return missing, errors.Join(others...)
+}
+
+// missingTarget returns an error of the loader, or one of findTargets, as one that says what
+// is missing, nil when it is about something else.
+func missingTarget(err error) *MissingTargetError {
+	var own *MissingTargetError
+	if errors.As(err, &own) {
+		return own
+	}
+	var target *loader.TargetError
+	if !errors.As(err, &target) {
+		return nil
+	}
+	var prog *loader.ProgramError
+	if errors.As(err, &prog) {
+		return &MissingTargetError{Program: prog.Program.Name, Section: prog.Program.Section, Target: target.Target, Err: target.Err}
+	}
+	var ops *loader.StructOpsError
+	if errors.As(err, &ops) {
+		return &MissingTargetError{Map: ops.StructOps.Name, Section: ops.StructOps.Section, Target: target.Target, Err: target.Err}
+	}
+	return nil
+}
+
+// targetError completes why a program was not attached to its target: with an error that says
+// so when that is not there.
+func (p *BaseProgram) targetError(target string, err error) error {
+	if isMissing(err) {
+		return &MissingTargetError{Program: p.name, Section: p.section, Target: target, Err: err}
+	}
+	return fmt.Errorf("program %s, SEC(%q): %w", p.name, p.section, err)
+}
+
+// attachAll attaches the programs as their sections say, and returns the slots that it has
+// filled, on error too. When a target is missing, the error has all that are.
+func attachAll(progs []*BaseProgram) (done []*link.Link, err error) {
+	for i, p := range progs {
+		l, err := p.attachAuto()
+		if err == nil {
+			*p.link = p.further.watch(l)
+			done = append(done, p.link)
+			continue
+		}
+		_, target := p.form()
+		errs := []error{p.targetError(target, err)}
+		if missingTarget(errs[0]) != nil {
+			for _, err := range findTargets(progs[i+1:]) {
+				if missingTarget(err) != nil {
+					errs = append(errs, err)
+				}
+			}
+		}
+		return done, errors.Join(errs...)
+	}
+	return done, nil
+}

@@ -1,0 +1,151 @@
+package skeleton
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/rules-bpf/rules_bpf/internal/secdef"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/kallsyms"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/kernelfs"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/loader"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/perfevent"
+)
+
+// isMissing reports whether a program was not attached because its target is not there.
+func isMissing(err error) bool {
+	// That a file system cannot be read says nothing of what is in it.
+	var told *kernelfs.Error
+	return errors.Is(err, fs.ErrNotExist) && !errors.As(err, &told)
+}
+
+// findTargets looks for the targets that the programs attach to as their sections say, but
+// for those that the kernel is told when it loads a program. It returns an error for each
+// that is not there.
+func findTargets(progs []*BaseProgram) (errs []error) {
+	// One pass over the kernel's symbols and one over its types for all.
+	functions, tracepoints := make(map[string]bool), make(map[string]bool)
+	for _, p := range progs {
+		form, target := p.form()
+		for _, name := range functionNames(form.Auto, target) {
+			functions[name] = false
+		}
+		if form.Auto == secdef.AutoRawTracepoint {
+			tracepoints[target] = false
+		}
+	}
+	var noSymbols, noTypes error
+	if len(functions) > 0 {
+		noSymbols = kallsyms.Functions(functions)
+	}
+	if len(tracepoints) > 0 {
+		noTypes = loader.Tracepoints(tracepoints)
+	}
+	for _, p := range progs {
+		form, target := p.form()
+		var err error
+		switch names := functionNames(form.Auto, target); {
+		case form.Auto == secdef.AutoRawTracepoint:
+			if !tracepoints[target] {
+				err = cmp.Or(noTypes, noRawTracepoint(target, fs.ErrNotExist))
+			}
+		case len(names) > 0:
+			if !slices.ContainsFunc(names, func(name string) bool { return functions[name] }) {
+				err = cmp.Or(noSymbols, noFunction(form.Auto, target))
+			}
+		default:
+			err = findTarget(form.Auto, target)
+		}
+		if err != nil {
+			errs = append(errs, p.targetError(target, err))
+		}
+	}
+	return errs
+}
+
+// functionNames returns the names that the kernel's function of a target may have, none where
+// the target is another thing, or not what it should be.
+func functionNames(auto secdef.Auto, target string) []string {
+	switch auto {
+	case secdef.AutoKprobe:
+		symbol, _, err := splitOffset(target)
+		if err != nil {
+			return nil
+		}
+		if _, function, ok := strings.Cut(symbol, ":"); ok {
+			symbol = function // "module:function"
+		}
+		names := []string{symbol}
+		if prefix := kallsyms.SyscallWrappers[runtime.GOARCH]; prefix != "" && strings.HasPrefix(symbol, "sys_") {
+			names = append(names, prefix+symbol)
+		}
+		return names
+	case secdef.AutoSyscall:
+		return syscallFunctions(target)
+	}
+	return nil
+}
+
+// noFunction says that the kernel has none of the functions of a target.
+func noFunction(auto secdef.Auto, target string) error {
+	if auto == secdef.AutoSyscall {
+		return noSyscall(target)
+	}
+	symbol, _, _ := splitOffset(target)
+	return fmt.Errorf("the kernel has no function %s: %w", symbol, fs.ErrNotExist)
+}
+
+// findTarget looks for a target, but not for a function of the kernel or for a raw
+// tracepoint. Its errors are those of attaching to it.
+func findTarget(auto secdef.Auto, target string) error {
+	switch auto {
+	case secdef.AutoKprobe:
+		_, _, err := splitOffset(target)
+		return err
+	case secdef.AutoKprobeMulti:
+		_, err := kernelFunctions(target)
+		return err
+	case secdef.AutoTracepoint:
+		category, name, _ := strings.Cut(target, "/")
+		_, err := perfevent.TracepointID(category, name)
+		if isMissing(err) {
+			return noTracepoint(category, name)
+		}
+		return err
+	case secdef.AutoUprobe:
+		return findInFile(target, func(f *userELF, function string) error {
+			_, _, err := f.address(function)
+			return err
+		})
+	case secdef.AutoUprobeMulti:
+		return findInFile(target, func(f *userELF, pattern string) error {
+			_, err := f.matching(pattern)
+			return err
+		})
+	case secdef.AutoUSDT:
+		return findInFile(target, func(f *userELF, probe string) error {
+			provider, name, _ := strings.Cut(probe, ":")
+			_, err := f.places(provider, name)
+			return err
+		})
+	}
+	return nil
+}
+
+// findInFile calls find for the program or library of a target "path:what", and for what.
+func findInFile(target string, find func(f *userELF, what string) error) error {
+	path, what, err := splitUser(target)
+	if err != nil {
+		return err
+	}
+	f, err := openUserELF(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return find(f, what)
+}

@@ -1,0 +1,70 @@
+// Package skelimpl is what the code that bpfgen generates calls, and nobody else: see
+// package skeleton for what people use.
+//
+// All of it may change with every version. Generated code states which version it was made
+// for, and does not compile with another.
+package skelimpl
+
+import (
+	"strconv"
+
+	"github.com/rules-bpf/rules_bpf/internal/image"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/binding"
+	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
+)
+
+// Version is the version of what generated code and the runtime agree on: what the code
+// calls, and the form of the object in it. Generated code states the version that it was
+// made for in two constant expressions that compile only when it is this one.
+const Version = image.Version
+
+// EnforceVersion is the type of the version checks in generated code: it is unsigned, so
+// that a negative difference of versions does not compile.
+type EnforceVersion uint
+
+// The descriptions of a skeleton and of a subskeleton: see package binding.
+type (
+	Desc             = binding.Desc[skeleton.UntypedMap, skeleton.BaseProgram, skeleton.StructOpsMap]
+	LibraryDesc      = binding.LibraryDesc[skeleton.UntypedMap, skeleton.BaseProgram, skeleton.StructOpsMap]
+	Map              = binding.Map[skeleton.UntypedMap]
+	MapTypes         = binding.MapTypes
+	Span             = binding.Span
+	Prog             = binding.Prog[skeleton.BaseProgram]
+	LibraryProg      = binding.LibraryProg[skeleton.BaseProgram]
+	Field            = binding.Field
+	Section          = binding.Section
+	StructOps        = binding.StructOps[skeleton.StructOpsMap]
+	StructOpsFunc    = binding.StructOpsFunc
+	LibraryStructOps = binding.LibraryStructOps[skeleton.StructOpsMap]
+	Var              = binding.Var
+)
+
+// Open reads the object and fills the handles and fields that desc names. Nothing is in the
+// kernel, and nothing has to be closed, before Load.
+func Open(desc Desc) (*skeleton.Object, error) {
+	return binding.Object.(func(Desc) (*skeleton.Object, error))(desc)
+}
+
+// OpenLibrary fills the handles and fields that desc names with the library's part of obj,
+// which is open or loaded.
+//
+// The pointers are into the memory of obj's section structs, and as valid as pointers into
+// these: for as long as they are used. Program handles and slots are those of obj. The
+// handle of a weak map that obj does not have stays empty: see HasMap.
+func OpenLibrary(obj skeleton.Any, desc LibraryDesc) error {
+	return binding.Library.(func(skeleton.Any, LibraryDesc) error)(obj, desc)
+}
+
+// HasMap reports whether OpenLibrary has filled the handle.
+func HasMap(m *skeleton.UntypedMap) bool { return m.Name() != "" }
+
+// UnknownInt is what the String method of a generated enum type whose constants are signed
+// returns for a value that no constant has: Mode(-7).
+func UnknownInt(name string, value int64) string {
+	return name + "(" + strconv.FormatInt(value, 10) + ")"
+}
+
+// UnknownUint is UnknownInt for enums whose constants are not signed.
+func UnknownUint(name string, value uint64) string {
+	return name + "(" + strconv.FormatUint(value, 10) + ")"
+}
