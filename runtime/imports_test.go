@@ -7,6 +7,7 @@ import (
 	"go/token"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -50,6 +51,20 @@ func TestNothingElseLoads(t *testing.T) {
 	if files < 50 {
 		t.Errorf("looked at %d files only", files)
 	}
+}
+
+// slow are the packages that users' programs pay for before main, or with libc: net links it
+// where there is cgo, so that a program is no static binary any more.
+var slow = []string{"net", "net/http", "os/user"}
+
+func TestNothingSlowsTheStart(t *testing.T) {
+	eachFile(t, func(path string, _ *token.FileSet, file *ast.File) {
+		for _, spec := range file.Imports {
+			if imported, err := strconv.Unquote(spec.Path.Value); err == nil && slices.Contains(slow, imported) {
+				t.Errorf("%s imports %s, which makes programs start slowly", path, imported)
+			}
+		}
+	})
 }
 
 // eachFile calls look with every Go file of the runtime that is not a test.

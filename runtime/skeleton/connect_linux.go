@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"runtime"
 	"syscall"
@@ -408,7 +407,7 @@ func onSocket(prog *ebpf.Program, conn syscall.Conn, attach, detach int) (link.L
 	return &ownLink{what: "a program on a socket", detach: func() error {
 		err := setSocket(conn, detach, 0)
 		// A closed socket has no program any more.
-		if errors.Is(err, os.ErrClosed) || errors.Is(err, net.ErrClosed) {
+		if errors.Is(err, os.ErrClosed) {
 			return nil
 		}
 		return err
@@ -430,7 +429,9 @@ func setSocket(conn syscall.Conn, opt, value int) error {
 		failed = os.NewSyscallError("setsockopt", unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, opt, value))
 	})
 	if err != nil && !open {
-		// That of a file is neither os.ErrClosed nor net.ErrClosed.
+		// Control fails before it has a descriptor when the socket is closed. The error of a
+		// file then is not os.ErrClosed, nor is that of package net, which is not imported
+		// here: with it, programs take longer to start, and link libc where there is cgo.
 		return fmt.Errorf("%w: %w", os.ErrClosed, err)
 	}
 	return errors.Join(err, failed)

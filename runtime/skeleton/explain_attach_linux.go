@@ -3,7 +3,6 @@ package skeleton
 import (
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 
@@ -33,11 +32,27 @@ func explainInterface(err error, ifindex int) error {
 	if err == nil {
 		return nil
 	}
-	all, listErr := net.Interfaces()
-	if listErr == nil && !slices.ContainsFunc(all, func(i net.Interface) bool { return i.Index == ifindex }) {
+	if noInterface(ifindex) {
 		return fmt.Errorf("there is no network interface with the index %d in this network namespace: %w", ifindex, err)
 	}
 	return err
+}
+
+// noInterface reports whether the network namespace is known not to have an interface with
+// the index.
+func noInterface(ifindex int) bool {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	// SIOCGIFNAME takes the index, and fills in the name.
+	request, err := unix.NewIfreq("")
+	if err != nil {
+		return false
+	}
+	request.SetUint32(uint32(ifindex))
+	return errors.Is(unix.IoctlIfreq(fd, unix.SIOCGIFNAME, request), unix.ENODEV)
 }
 
 // explainNetkit says what else may be wrong with an interface for a program of netkit.
