@@ -109,7 +109,8 @@ func importName(file *ast.File) string {
 // layers only. Below all of them are the packages that the tool shares with the runtime, in
 // /internal.
 var layers = [][]string{
-	{"internal/binding", "internal/core", "internal/kallsyms", "internal/kernelfs", "internal/sys"},
+	// Tests of all others use bpftest, so it has nothing below it.
+	{"bpftest", "internal/binding", "internal/core", "internal/kallsyms", "internal/kernelfs", "internal/sys"},
 	{"internal/features", "internal/kconfig", "internal/kernelbtf", "internal/perfevent", "internal/privilege"},
 	{"internal/loader"},
 	{"skeleton"},

@@ -9,30 +9,30 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 )
 
 // use runs the congestion control, sends data with it and returns what is printed.
 func use(t *testing.T, s settings) string {
 	t.Helper()
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
+	bpftest.NeedsKernel(t, 6, 4, "links of struct_ops maps")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var out bytes.Buffer
 	ended := make(chan error, 1)
 	go func() { ended <- run(ctx, &out, s, 20*time.Millisecond) }()
-	for !kerneltest.CongestionControl(t, "available", s.name) {
+	for !bpftest.HasCongestionControl(t, "available", s.name) {
 		select {
 		case err := <-ended:
-			kerneltest.StructOpsLinks(t, err)
 			t.Fatalf("it ended before it was registered: %v", err)
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	if got := kerneltest.CongestionControl(t, "allowed", s.name); got != s.everybody {
+	if got := bpftest.HasCongestionControl(t, "allowed", s.name); got != s.everybody {
 		t.Errorf("it is for everybody: %t, want %t", got, s.everybody)
 	}
-	kerneltest.Transfer(t, s.name)
+	bpftest.TransferTCP(t, s.name)
 	time.Sleep(100 * time.Millisecond) // for it to be printed
 	cancel()
 	err := <-ended

@@ -9,22 +9,22 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 )
 
 func TestRun(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	// This very process is the parent.
 	want := regexp.MustCompile(fmt.Sprintf(`(?m)^child \(pid \d+\), started by .* \(pid %d\) `, os.Getpid()))
-	var out kerneltest.Output
-	child := kerneltest.Program(t, "child")
+	var out bpftest.Buffer
+	child := bpftest.Executable(t, "child")
 	var children sync.WaitGroup
 	defer children.Wait()
 	children.Go(func() {
 		for ctx.Err() == nil {
-			kerneltest.Run(t, child)
+			bpftest.Run(t, child)
 			time.Sleep(20 * time.Millisecond)
 		}
 	})

@@ -14,13 +14,13 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/rules-bpf/rules_bpf/examples/funclatency/latency"
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 )
 
 // measure measures a function while this process reads a file all the time.
 func measure(t *testing.T, function string, pid uint32) (string, error) {
 	t.Helper()
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	done := make(chan struct{})
@@ -37,7 +37,7 @@ func measure(t *testing.T, function string, pid uint32) (string, error) {
 	err := run(ctx, &out, function, pid, time.Second)
 	cancel()
 	<-done
-	kerneltest.Refused(t, "fentry", err)
+	bpftest.SkipIfRefused(t, "fentry", err)
 	return out.String(), err
 }
 

@@ -7,11 +7,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 )
 
 func TestRun(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	var out bytes.Buffer
 	err := run(&out)
 	if errors.Is(err, fs.ErrNotExist) {

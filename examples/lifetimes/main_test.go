@@ -11,7 +11,7 @@ import (
 
 	"github.com/rules-bpf/rules_bpf/examples/lifetimes/lifetimes"
 	"github.com/rules-bpf/rules_bpf/examples/lifetimes/report"
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 )
 
 // sleepEnv makes this binary live for 50 ms, in a process of its own.
@@ -30,8 +30,8 @@ func watch(t *testing.T, atLeast time.Duration, atMost uint64) []string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	sleeper := kerneltest.Program(t, "sleeper")
-	var out kerneltest.Output
+	sleeper := bpftest.Executable(t, "sleeper")
+	var out bpftest.Buffer
 	go func() {
 		defer cancel()
 		// Printed when the programs are attached.
@@ -59,7 +59,7 @@ func watch(t *testing.T, atLeast time.Duration, atMost uint64) []string {
 }
 
 func TestRun(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	lived := watch(t, 0, 1000)
 	if len(lived) == 0 {
 		t.Fatal("no process was reported")
@@ -80,7 +80,7 @@ func TestRun(t *testing.T) {
 // The library's links are the slots of the skeleton, and its pointers lead into
 // the skeleton's sections.
 func TestShared(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	skel, err := report.Open()
 	if err != nil {
 		t.Fatal(err)

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +16,7 @@ import (
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 )
 
 const user = 12345
@@ -25,26 +24,21 @@ const user = 12345
 // openAs opens a file with the rights of root in the name of a user.
 func openAs(t *testing.T, uid int, path string) error {
 	t.Helper()
-	result := make(chan error)
-	go func() {
-		// Never unlocked: the thread, which alone has another user, ends with the
-		// goroutine.
-		runtime.LockOSThread()
+	return bpftest.OnThread(func() error {
+		// The system call itself: package syscall changes all threads.
 		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, uintptr(uid), ^uintptr(0), ^uintptr(0)); errno != 0 {
-			result <- fmt.Errorf("setresuid: %w", errno)
-			return
+			return fmt.Errorf("setresuid: %w", errno)
 		}
 		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		if err == nil {
 			unix.Close(fd)
 		}
-		result <- err
-	}()
-	return <-result
+		return err
+	})
 }
 
 func TestRun(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	dir := t.TempDir()
 	folder := filepath.Join(dir, "folder")
 	if err := os.MkdirAll(filepath.Join(folder, "a", "b"), 0o755); err != nil {
@@ -59,7 +53,7 @@ func TestRun(t *testing.T) {
 
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	var out kerneltest.Output
+	var out bpftest.Buffer
 	failed := make(chan error, 1)
 	started, stop := context.WithCancel(ctx)
 	go func() {
@@ -71,7 +65,7 @@ func TestRun(t *testing.T) {
 
 	select {
 	case err := <-failed:
-		kerneltest.Refused(t, "lsm", err)
+		bpftest.SkipIfRefused(t, "lsm", err)
 		if errors.Is(err, ebpf.ErrNotSupported) {
 			t.Skipf("needs the security module bpf: %v", err)
 		}

@@ -10,19 +10,11 @@ import (
 	"time"
 
 	"github.com/rules-bpf/rules_bpf/examples/minimal/counters"
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 )
 
 func TestCounters(t *testing.T) {
-	kerneltest.BPF(t)
-	skel, err := counters.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer skel.Close()
-	if err := skel.Load(); err != nil {
-		t.Fatal(err)
-	}
+	skel := bpftest.Load(t, counters.Open)
 	if got := atomic.LoadUint64(&skel.Bss.Execs); got != 0 {
 		t.Errorf("%d execs before Attach", got)
 	}
@@ -31,9 +23,9 @@ func TestCounters(t *testing.T) {
 	}
 
 	const n = 5
-	child := kerneltest.Program(t, "child")
+	child := bpftest.Executable(t, "child")
 	for range n {
-		kerneltest.Run(t, child)
+		bpftest.Run(t, child)
 	}
 	// Other processes of the machine are counted too.
 	if got := atomic.LoadUint64(&skel.Bss.Execs); got < n {
@@ -51,10 +43,10 @@ func TestCounters(t *testing.T) {
 }
 
 func TestRun(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	var out kerneltest.Output
+	var out bpftest.Buffer
 	go func() {
 		out.WaitFor(ctx, regexp.MustCompile(`(.*\n){4}`))
 		cancel()

@@ -21,7 +21,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/examples/ratelimit/edge"
 	"github.com/rules-bpf/rules_bpf/examples/ratelimit/guard"
 	"github.com/rules-bpf/rules_bpf/examples/ratelimit/limiter"
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 )
 
 var (
@@ -109,7 +109,7 @@ func objects() []object {
 
 // One Go package controls the library in two objects, before load and after.
 func TestControl(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	for _, o := range objects() {
 		t.Run(o.name, func(t *testing.T) {
 			lib, load, prog := o.open(t)
@@ -203,7 +203,7 @@ func setRate(l control.Limiter) error { return l.SetRate(1, 3) }
 // Real packets meet the limit from the first on: it is set before the program is
 // loaded.
 func TestInterface(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	limiter, closer, err := onInterface("lo", setRate)
 	if err != nil {
 		t.Fatal(err)
@@ -216,8 +216,8 @@ func TestInterface(t *testing.T) {
 }
 
 func TestCgroup(t *testing.T) {
-	kerneltest.BPF(t)
-	cgroup := kerneltest.Cgroup(t)
+	bpftest.NeedsBPF(t)
+	cgroup := bpftest.NewCgroup(t)
 	limiter, closer, err := onCgroup(cgroup, setRate)
 	if err != nil {
 		t.Fatal(err)
@@ -253,7 +253,7 @@ func checkCounts(t *testing.T, limiter control.Limiter) {
 }
 
 func TestErrors(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	bad := func(l control.Limiter) error { return l.SetRate(1, 0) }
 	for name, try := range map[string]func() (control.Limiter, io.Closer, error){
 		"no such interface": func() (control.Limiter, io.Closer, error) { return onInterface("nosuchinterface", setRate) },

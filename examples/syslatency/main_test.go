@@ -12,15 +12,15 @@ import (
 	"time"
 
 	"github.com/rules-bpf/rules_bpf/examples/syslatency/latency"
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 )
 
 func TestRun(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	const sleeps, sleep = 50, 2 * time.Millisecond
-	var out kerneltest.Output
+	var out bpftest.Buffer
 	go func() {
 		defer cancel()
 		out.WaitFor(ctx, regexp.MustCompile("measuring"))

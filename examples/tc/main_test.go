@@ -15,11 +15,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/examples/tc/quota"
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
 )
 
@@ -63,28 +62,9 @@ func peer(address string, protocol uint32) quota.Peer {
 	return quota.Peer{Address: netip.MustParseAddr(address).As16(), Protocol: protocol}
 }
 
-// load returns the skeleton with its programs loaded, and attached to nothing.
-func load(t *testing.T) *quota.Skeleton {
-	t.Helper()
-	kerneltest.BPF(t)
-	skel, err := quota.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := skel.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := skel.Load(); err != nil {
-		t.Fatal(err)
-	}
-	return skel
-}
-
 // The kernel runs the programs on frames of ours (BPF_PROG_TEST_RUN).
 func TestFrames(t *testing.T) {
-	skel := load(t)
+	skel := bpftest.Load(t, quota.Open)
 	skel.Bss.Allowance = 250
 	in, out := skel.Progs.Ingress.Handle(), skel.Progs.Egress.Handle()
 	for i, tc := range []struct {
@@ -155,12 +135,7 @@ func TestFrames(t *testing.T) {
 
 // Packets of addresses that the map has no room for pass.
 func TestUntracked(t *testing.T) {
-	kerneltest.BPF(t)
-	skel, err := quota.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer skel.Close()
+	skel := bpftest.Open(t, quota.Open)
 	if err := skel.Maps.Peers.SetMaxEntries(1); err != nil {
 		t.Fatal(err)
 	}
@@ -187,24 +162,14 @@ const (
 
 // veth moves this goroutine to the end a of a veth pair, and returns the namespace
 // with its end b. Both have addresses.
-func veth(t *testing.T) (other kerneltest.NetNS) {
+func veth(t *testing.T) (other bpftest.NetNS) {
 	t.Helper()
-	kerneltest.Linux(t, 6, 6, "TCX")
-	ns, other := kerneltest.NewNetNS(t), kerneltest.NewNetNS(t)
-	a, b := kerneltest.Veth(t, ns, other)
+	bpftest.NeedsKernel(t, 6, 6, "TCX")
+	ns, other := bpftest.NewNetNS(t), bpftest.NewNetNS(t)
+	a, b := ns.NewVeth(t, "a", other, "b")
+	ns.AddAddr(t, a, netip.MustParsePrefix(here+"/24"))
+	other.AddAddr(t, b, netip.MustParsePrefix(there+"/24"))
 	ns.Enter(t)
-	address := func(l netlink.Link, ip string) func() error {
-		return func() error {
-			addr, err := netlink.ParseAddr(ip + "/24")
-			if err != nil {
-				return err
-			}
-			return netlink.AddrAdd(l, addr)
-		}
-	}
-	if err := errors.Join(address(a, here)(), other.Run(address(b, there))); err != nil {
-		t.Fatal(err)
-	}
 	return other
 }
 
@@ -214,14 +179,14 @@ func listen(ip string) (*net.UDPConn, error) {
 }
 
 // sockets returns a UDP socket at each end of the pair.
-func sockets(t *testing.T, other kerneltest.NetNS) (a, b *net.UDPConn) {
+func sockets(t *testing.T, other bpftest.NetNS) (a, b *net.UDPConn) {
 	t.Helper()
 	a, err := listen(here)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { a.Close() })
-	if err := other.Run(func() (err error) {
+	if err := other.Do(func() (err error) {
 		b, err = listen(there)
 		return err
 	}); err != nil {
@@ -326,7 +291,7 @@ func TestRun(t *testing.T) {
 	a, b := sockets(t, other)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	var out kerneltest.Output
+	var out bpftest.Buffer
 	sent := make(chan error, 1)
 	go func() {
 		defer cancel()

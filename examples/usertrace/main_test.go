@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 )
 
 // trace runs a program while run counts, and returns the sums of the columns CALLS
@@ -19,7 +19,7 @@ func trace(t *testing.T, opts options, name string, args ...string) (calls, prob
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	var out kerneltest.Output
+	var out bpftest.Buffer
 	go func() {
 		defer cancel()
 		out.WaitFor(ctx, regexp.MustCompile("counting"))
@@ -58,7 +58,7 @@ func program(t *testing.T, name string) string {
 }
 
 func TestFunction(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	ls := program(t, "ls")
 	calls, probes := trace(t, options{function: "libc.so.6:malloc"}, ls, "/")
 	if calls == 0 || probes != 0 {
@@ -76,7 +76,7 @@ var probed = []struct {
 }
 
 func TestStaticProbe(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	tried := 0
 	for _, p := range probed {
 		path, err := exec.LookPath(p.command[0])
@@ -106,7 +106,7 @@ func hasProbe(t *testing.T, probe string) bool {
 }
 
 func TestErrors(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	for want, opts := range map[string]options{
 		"nothing to count":            {},
 		"write path:symbol":           {function: "malloc"},

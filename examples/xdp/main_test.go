@@ -4,16 +4,16 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/examples/xdp/packets"
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 )
 
 const (
@@ -37,24 +37,9 @@ func frame(etherType uint16, proto byte, n int) []byte {
 	return b
 }
 
-func open(t *testing.T) *packets.Skeleton {
-	t.Helper()
-	skel, err := packets.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := skel.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return skel
-}
-
 // The kernel runs the program on frames of ours (BPF_PROG_TEST_RUN).
 func TestClassify(t *testing.T) {
-	kerneltest.BPF(t)
-	skel := open(t)
+	skel := bpftest.Open(t, packets.Open)
 	if skel.Data.LastProtocol != packets.ProtocolCount {
 		t.Errorf("initial value of last_protocol is %d", skel.Data.LastProtocol)
 	}
@@ -93,15 +78,15 @@ func TestClassify(t *testing.T) {
 
 // vethPair moves this goroutine to a new network namespace and returns the two
 // ends of a veth pair in it, both up.
-func vethPair(t *testing.T) (a, b netlink.Link) {
+func vethPair(t *testing.T) (a, b *net.Interface) {
 	t.Helper()
-	ns := kerneltest.NewNetNS(t)
+	ns := bpftest.NewNetNS(t)
 	ns.Enter(t)
-	return kerneltest.Veth(t, ns, ns)
+	return ns.NewVeth(t, "a", ns, "b")
 }
 
-// send puts frames on the wire at the interface called l.
-func send(t *testing.T, l netlink.Link, frames ...[]byte) {
+// send puts frames on the wire at an interface.
+func send(t *testing.T, ifi *net.Interface, frames ...[]byte) {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -109,7 +94,7 @@ func send(t *testing.T, l netlink.Link, frames ...[]byte) {
 	}
 	defer unix.Close(fd)
 	for _, f := range frames {
-		if err := unix.Sendto(fd, f, 0, &unix.SockaddrLinklayer{Ifindex: l.Attrs().Index, Halen: 6}); err != nil {
+		if err := unix.Sendto(fd, f, 0, &unix.SockaddrLinklayer{Ifindex: ifi.Index, Halen: 6}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -117,15 +102,12 @@ func send(t *testing.T, l netlink.Link, frames ...[]byte) {
 
 func TestVeth(t *testing.T) {
 	a, b := vethPair(t)
-	skel := open(t)
-	if err := skel.Load(); err != nil {
-		t.Fatal(err)
-	}
+	skel := bpftest.Load(t, packets.Open)
 	// Nothing in the section's name says where to attach.
 	if err := skel.Attach(); err != nil || skel.Links.CountPacket != nil {
 		t.Fatalf("Attach: %v, link %v", err, skel.Links.CountPacket)
 	}
-	if _, err := skel.Progs.CountPacket.AttachXDP(a.Attrs().Index, nil); err != nil {
+	if _, err := skel.Progs.CountPacket.AttachXDP(a.Index, nil); err != nil {
 		t.Fatal(err)
 	}
 

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 )
 
 // nobody is a user without rights.
@@ -16,7 +18,7 @@ const nobody = 65534
 // of its own, and returns what f does. It needs root.
 func AsUser(t testing.TB, f func() error, capabilities ...uint) error {
 	t.Helper()
-	return onThread(func() error {
+	return bpftest.OnThread(func() error {
 		// The system calls themselves: package syscall changes all threads.
 		if err := unix.Prctl(unix.PR_SET_KEEPCAPS, 1, 0, 0, 0); err != nil {
 			return os.NewSyscallError("prctl", err)
@@ -37,7 +39,7 @@ func AsUser(t testing.TB, f func() error, capabilities ...uint) error {
 // AsRoot is AsUser for a user who is root, as in a container.
 func AsRoot(t testing.TB, f func() error, capabilities ...uint) error {
 	t.Helper()
-	return onThread(func() error {
+	return bpftest.OnThread(func() error {
 		if err := keepOnly(capabilities); err != nil {
 			return err
 		}
@@ -59,7 +61,7 @@ func keepOnly(capabilities []uint) error {
 // againVariable has the name of the test that Again runs.
 const againVariable = "RULES_BPF_AGAIN"
 
-// Again is BPF for tests that change all of their process: it runs the test t alone, in
+// Again is NeedsBPF for tests that change all of their process: it runs the test t alone, in
 // a new process with these attributes. It reports whether this is the new process, in
 // which t goes on; in the old one, t has the result and ends.
 func Again(t *testing.T, attr *syscall.SysProcAttr) bool {
@@ -67,7 +69,7 @@ func Again(t *testing.T, attr *syscall.SysProcAttr) bool {
 	if os.Getenv(againVariable) == t.Name() {
 		return true
 	}
-	BPF(t)
+	bpftest.NeedsBPF(t)
 	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run=^"+t.Name()+"$")
 	// Nothing of what Bazel has for this test.
 	cmd.Env = []string{againVariable + "=" + t.Name(), "PATH=" + os.Getenv("PATH"), "TMPDIR=" + t.TempDir()}

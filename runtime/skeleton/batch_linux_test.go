@@ -10,13 +10,13 @@ import (
 
 	"github.com/cilium/ebpf"
 
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 )
 
 // needsBatches skips t when the kernel has no batches for a map of this type.
 func needsBatches(t *testing.T, spec *ebpf.MapSpec) {
 	t.Helper()
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	if v, err := kernelHasBatches(spec); err != nil {
 		t.Fatal(err)
 	} else if !v {

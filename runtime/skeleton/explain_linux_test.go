@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/loader"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
@@ -60,7 +61,7 @@ func needUnprivilegedOff(t *testing.T) {
 
 // What a process lacks that may not load something is named.
 func TestMissingCapabilities(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	needUnprivilegedOff(t)
 	hash := &ebpf.MapSpec{Name: "m", Type: ebpf.Hash, KeySize: 4, ValueSize: 4, MaxEntries: 1}
 	devices := &ebpf.MapSpec{Name: "m", Type: ebpf.DevMap, KeySize: 4, ValueSize: 4, MaxEntries: 1}
@@ -130,7 +131,7 @@ func typedTestObject(t *testing.T, specs []*ebpf.MapSpec, programs ...*ebpf.Prog
 // Where the kernel has refused the types and the verifier rejects a program then, both are
 // said, and each has its own type of error.
 func TestRefusedBTF(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	for _, c := range []struct {
 		errno unix.Errno
 		want  string
@@ -165,7 +166,7 @@ func TestRefusedBTF(t *testing.T) {
 
 // Kernels may let everybody load socket filters, and types only those with CAP_BPF.
 func TestBTFWithoutCapability(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	const name = "/proc/sys/kernel/unprivileged_bpf_disabled"
 	if os.Getenv("IN_VM") == "" {
 		t.Skip("needs a machine that QEMU boots, as it lets everybody load programs")
@@ -205,7 +206,7 @@ func TestBTFWithoutCapability(t *testing.T) {
 
 // What root lacks in a container, which it cannot get by becoming root.
 func TestMissingCapabilitiesOfRoot(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	needUnprivilegedOff(t)
 	o := newTestObject(t, nil, newTrivialProgram(ebpf.XDP, "xdp"))
 	defer o.Close()
@@ -243,7 +244,7 @@ func TestAttachWithoutTracefs(t *testing.T) {
 
 // Programs attach with the capabilities that they load with; tracepoints need tracefs.
 func TestAttachUnprivileged(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	caps := []uint{unix.CAP_BPF, unix.CAP_PERFMON}
 	attachAsUser := func(t *testing.T, spec *ebpf.ProgramSpec) error {
 		o := newTestObject(t, nil, spec)
@@ -271,7 +272,7 @@ func TestAttachUnprivileged(t *testing.T) {
 		}
 	})
 	t.Run("kprobe", func(t *testing.T) {
-		kerneltest.Kprobes(t)
+		bpftest.NeedsKprobes(t)
 		err := attachAsUser(t, newTrivialProgram(ebpf.Kprobe, "kprobe/vfs_read"))
 		// Debian's setting, and Ubuntu's.
 		if paranoia() > 2 {
@@ -355,7 +356,7 @@ func TestUserNamespace(t *testing.T) {
 // A process that has run out of something is told so, and not that its programs are
 // wrong.
 func TestLacksMemory(t *testing.T) {
-	kerneltest.Linux(t, 5, 11, "maps of more than 4 GiB")
+	bpftest.NeedsKernel(t, 5, 11, "maps of more than 4 GiB")
 	// More than any machine has, which the kernel sees before it takes any.
 	o := newTestObject(t, []*ebpf.MapSpec{{Name: "m", Type: ebpf.Array, KeySize: 4, ValueSize: 1 << 20, MaxEntries: 1 << 20}})
 	defer o.Close()
@@ -428,7 +429,7 @@ func TestLockedMemory(t *testing.T) {
 
 // Instructions that the kernel is too old for are named, with the remedy.
 func TestNewerInstructions(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	version, err := features.LinuxVersionCode()
 	if err != nil {
 		t.Fatal(err)
@@ -510,7 +511,7 @@ func TestTooNew(t *testing.T) {
 // A kernel that does not compile BPF is named. Only a machine of the test's own may be
 // changed so.
 func TestNoJIT(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	if os.Getenv("IN_VM") == "" {
 		t.Skip("needs a machine that QEMU boots")
 	}
@@ -523,7 +524,7 @@ func TestNoJIT(t *testing.T) {
 		}
 	}()
 	// A callback, which is compiled or not there.
-	kerneltest.Linux(t, 5, 13, "callbacks")
+	bpftest.NeedsKernel(t, 5, 13, "callbacks")
 	function := func(name string, params ...btf.FuncParam) *btf.Func {
 		number := &btf.Int{Name: "int", Size: 4, Encoding: btf.Signed}
 		return &btf.Func{Name: name, Type: &btf.FuncProto{Return: number, Params: params}, Linkage: btf.StaticFunc}
@@ -550,7 +551,7 @@ func TestNoJIT(t *testing.T) {
 
 // What a program is to attach to and the kernel lacks is named.
 func TestNoTarget(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	for want, spec := range map[string]*ebpf.ProgramSpec{
 		"this kernel has no function no_such_thing":   {Type: ebpf.Tracing, AttachType: ebpf.AttachTraceFEntry, SectionName: "fentry/no_such_thing"},
 		"this kernel has no tracepoint no_such_thing": {Type: ebpf.Tracing, AttachType: ebpf.AttachTraceRawTp, SectionName: "tp_btf/no_such_thing"},
@@ -571,7 +572,7 @@ func TestNoTarget(t *testing.T) {
 // loadKprobe loads a program for kprobes.
 func loadKprobe(t *testing.T) *Object {
 	t.Helper()
-	kerneltest.Kprobes(t)
+	bpftest.NeedsKprobes(t)
 	o := newTestObject(t, nil, newTrivialProgram(ebpf.Kprobe, "kprobe"))
 	t.Cleanup(func() { o.Close() })
 	if err := o.Load(); err != nil {
@@ -640,7 +641,7 @@ func TestKprobeOfSyscall(t *testing.T) {
 
 // A program that reads beyond a tracepoint's fields.
 func TestTracepointTooShort(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	spec := newTrivialProgram(ebpf.TracePoint, "tp/sched/sched_switch")
 	spec.Instructions = asm.Instructions{asm.LoadMem(asm.R0, asm.R1, 4096, asm.DWord), asm.Mov.Imm(asm.R0, 0), asm.Return()}
 	o := newTestObject(t, nil, spec)
@@ -653,7 +654,7 @@ func TestTracepointTooShort(t *testing.T) {
 
 // Interfaces that do not exist.
 func TestNoInterface(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	xdp := newTrivialProgram(ebpf.XDP, "xdp")
 	tc := newTrivialProgram(ebpf.SchedCLS, "tc")
 	tc.Name = "q"
@@ -664,15 +665,15 @@ func TestNoInterface(t *testing.T) {
 	}
 	_, err := (&XDPProgram{o.progs[0]}).AttachXDP(99999, nil)
 	wantError(t, err, "there is no network interface with the index 99999")
-	kerneltest.Linux(t, 6, 6, "TCX")
+	bpftest.NeedsKernel(t, 6, 6, "TCX")
 	_, err = (&TCProgram{o.progs[1]}).AttachTC(99999, TCIngress, nil)
 	wantError(t, err, "there is no network interface with the index 99999")
 }
 
 // A function that the target program does not have.
 func TestNoFunctionInProgram(t *testing.T) {
-	kerneltest.Linux(t, 5, 6, "functions with linkage")
-	kerneltest.BPF(t)
+	bpftest.NeedsKernel(t, 5, 6, "functions with linkage")
+	bpftest.NeedsBPF(t)
 	number := &btf.Int{Name: "int", Size: 4, Encoding: btf.Signed}
 	context := btf.FuncParam{Name: "ctx", Type: &btf.Pointer{Target: &btf.Struct{Name: "xdp_md"}}}
 	fn := &btf.Func{Name: "main", Type: &btf.FuncProto{Return: number, Params: []btf.FuncParam{context}}, Linkage: btf.GlobalFunc}
@@ -698,7 +699,7 @@ func TestNoFunctionInProgram(t *testing.T) {
 
 // Maps that are to be pinned where no bpffs is.
 func TestPinFolder(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	for dir, want := range map[string]string{
 		t.TempDir():                        "`mount -t bpf bpf ",
 		filepath.Join(t.TempDir(), "none"): "make the directory",
@@ -712,7 +713,7 @@ func TestPinFolder(t *testing.T) {
 
 // A slot whose link was closed, and one that was detached, say so.
 func TestClosedLinks(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	raw, event := newTrivialProgram(ebpf.RawTracepoint, "raw_tp/sys_enter"), newTrivialProgram(ebpf.TracePoint, "tp/sched/sched_switch")
 	event.Name = "q"
 	o := newTestObject(t, nil, raw, event)

@@ -17,13 +17,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/internal/image"
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 )
 
 // newTestObject returns an object of these maps and programs.
 func newTestObject(t *testing.T, specs []*ebpf.MapSpec, programs ...*ebpf.ProgramSpec) *Object {
 	t.Helper()
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	return openTestObject(t, specs, programs...)
 }
 
@@ -138,7 +138,7 @@ func newTestProgram(name string, insns ...asm.Instruction) *ebpf.ProgramSpec {
 
 // A failed Load takes back the pins that it has made, and no others.
 func TestFailedLoadUnpins(t *testing.T) {
-	kerneltest.BPFFS(t)
+	bpftest.NeedsBPFFS(t)
 	dir, err := os.MkdirTemp("/sys/fs/bpf", "failed")
 	if err != nil {
 		t.Fatal(err)
@@ -203,7 +203,7 @@ func TestFailedLoadUnpins(t *testing.T) {
 // Of several that load at the same moment and pin the same map, one makes the pin, and
 // all use its map.
 func TestPinRace(t *testing.T) {
-	kerneltest.BPFFS(t)
+	bpftest.NeedsBPFFS(t)
 	dir, err := os.MkdirTemp("/sys/fs/bpf", "race")
 	if err != nil {
 		t.Fatal(err)

@@ -19,7 +19,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 )
 
 // loadTestObject is newTestObject, loaded until the test ends.
@@ -32,7 +32,7 @@ func loadTestObject(t *testing.T, specs []*ebpf.MapSpec, programs ...*ebpf.Progr
 		}
 	})
 	err := o.Load()
-	kerneltest.Refused(t, programs[0].SectionName, err)
+	bpftest.SkipIfRefused(t, programs[0].SectionName, err)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +152,7 @@ func wantPackets(t *testing.T, m *ebpf.Map, receivers, senders []int, want ...bo
 
 // One program is on three interfaces, two of which it leaves.
 func TestThreeInterfaces(t *testing.T) {
-	ns := kerneltest.NewNetNS(t)
+	ns := bpftest.NewNetNS(t)
 	ns.Enter(t)
 	receivers, senders := pairs(t, 3)
 	o := loadTestObject(t, packetsMap(), newCounter("count"))
@@ -244,7 +244,7 @@ func TestCloseWhileAttaching(t *testing.T) {
 
 // An XDP program takes the place of another.
 func TestReplaceXDP(t *testing.T) {
-	ns := kerneltest.NewNetNS(t)
+	ns := bpftest.NewNetNS(t)
 	ns.Enter(t)
 	receivers, senders := pairs(t, 2)
 	o := loadTestObject(t, packetsMap(), newTestProgramOf(ebpf.XDP, "xdp", "old", 2), newCounter("new"))
@@ -316,8 +316,8 @@ func programID(t *testing.T, p *BaseProgram) ebpf.ProgramID {
 
 // Programs of traffic control run in an order that each is given its place in.
 func TestOrderOfTC(t *testing.T) {
-	kerneltest.Linux(t, 6, 6, "TCX")
-	ns := kerneltest.NewNetNS(t)
+	bpftest.NeedsKernel(t, 6, 6, "TCX")
+	ns := bpftest.NewNetNS(t)
 	ns.Enter(t)
 	lo, err := net.InterfaceByName("lo")
 	if err != nil {
@@ -390,8 +390,8 @@ func linkID(t *testing.T, l link.Link) link.ID {
 
 // A program of traffic control is attached to an interface of kind netkit.
 func TestTCOnNetkit(t *testing.T) {
-	kerneltest.Linux(t, 6, 7, "netkit")
-	ns := kerneltest.NewNetNS(t)
+	bpftest.NeedsKernel(t, 6, 7, "netkit")
+	ns := bpftest.NewNetNS(t)
 	ns.Enter(t)
 	pair := &netlink.Netkit{LinkAttrs: netlink.LinkAttrs{Name: "primary"}, Mode: netlink.NETKIT_MODE_L3, Policy: netlink.NETKIT_POLICY_FORWARD}
 	pair.SetPeerAttrs(&netlink.LinkAttrs{Name: "peer"})
@@ -429,7 +429,7 @@ func TestTCOnNetkit(t *testing.T) {
 func TestCgroupOptions(t *testing.T) {
 	var dirs []string
 	for range 2 {
-		dirs = append(dirs, kerneltest.Cgroup(t))
+		dirs = append(dirs, bpftest.NewCgroup(t))
 	}
 	var specs []*ebpf.ProgramSpec
 	for i := range 4 {
@@ -552,8 +552,8 @@ func newCookieReader(typ ebpf.ProgramType, section string) *ebpf.ProgramSpec {
 
 // Programs are told their cookies, attached by hand and by Attach.
 func TestCookies(t *testing.T) {
-	kerneltest.BPF(t)
-	kerneltest.Tracefs(t)
+	bpftest.NeedsBPF(t)
+	bpftest.NeedsTracefs(t)
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -628,7 +628,7 @@ func TestCookies(t *testing.T) {
 	} {
 		t.Run(strings.ReplaceAll(tc.section[:strings.IndexByte(tc.section+"/", '/')], ".", "_"), func(t *testing.T) {
 			if tc.typ == ebpf.Kprobe && strings.HasPrefix(tc.section, "kprobe") {
-				kerneltest.Kprobes(t)
+				bpftest.NeedsKprobes(t)
 			}
 			spec := newCookieReader(tc.typ, tc.section)
 			spec.AttachType = tc.attachType

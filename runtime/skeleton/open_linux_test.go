@@ -15,14 +15,14 @@ import (
 	"github.com/cilium/ebpf/link"
 
 	"github.com/rules-bpf/rules_bpf/internal/image"
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 )
 
 // An object without generated code has its maps, programs and sections, and what is written
 // to a section before Load and after it reaches the program.
 func TestOpenObject(t *testing.T) {
-	kerneltest.BPF(t)
-	kerneltest.Linux(t, 5, 5, "sections that can be mapped")
+	bpftest.NeedsBPF(t)
+	bpftest.NeedsKernel(t, 5, 5, "sections that can be mapped")
 	img := sectionsImage()
 	img.Variables = []image.Variable{{Name: "number", Map: 0, Size: 4, Visible: true}, {Name: "own", Map: 2, Size: 4}}
 	static := img.Maps[0]

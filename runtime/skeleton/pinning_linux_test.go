@@ -6,12 +6,12 @@ import (
 
 	"github.com/cilium/ebpf"
 
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 )
 
 // What another loader's numbers mean for pinning, only the user can say.
 func TestPinningOfAnotherLoader(t *testing.T) {
-	kerneltest.BPFFS(t)
+	bpftest.NeedsBPFFS(t)
 	spec := func(name string, pinning ebpf.PinType) *ebpf.MapSpec {
 		return &ebpf.MapSpec{Name: name, Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1, Pinning: pinning}
 	}

@@ -16,12 +16,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 )
 
 // newArray returns an array of one value of size bytes, mappable if flags say so.
 func newArray(t testing.TB, size int, flags uint32) *ebpf.Map {
 	t.Helper()
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: uint32(size), MaxEntries: 1, Flags: flags})
 	if errors.Is(err, unix.E2BIG) {
 		t.Skipf("needs a kernel with map values of %d bytes (5.11): %v", size, err)
@@ -126,7 +127,7 @@ func TestRegionReadOnly(t *testing.T) {
 func TestRegionNotMappable(t *testing.T) {
 	hash, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Hash, KeySize: 4, ValueSize: 8, MaxEntries: 1})
 	if err != nil {
-		kerneltest.BPF(t)
+		bpftest.NeedsBPF(t)
 		t.Fatal(err)
 	}
 	defer hash.Close()

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/internal/image"
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/binding"
 )
 
@@ -243,7 +243,7 @@ func TestSetInstructionsWithCast(t *testing.T) {
 // A program that is for another one of the same skeleton is loaded after it, and can take the
 // place of functions of others then.
 func TestTargetOfSameSkeleton(t *testing.T) {
-	kerneltest.Linux(t, 5, 6, "functions with linkage")
+	bpftest.NeedsKernel(t, 5, 6, "functions with linkage")
 	fn := func(name string) *btf.Func {
 		context := btf.FuncParam{Name: "ctx", Type: &btf.Pointer{Target: &btf.Struct{Name: "xdp_md"}}}
 		number := &btf.Int{Name: "int", Size: 4, Encoding: btf.Signed}
@@ -378,8 +378,8 @@ func sectionsImage() *image.Object {
 // What the generated code does not name is loaded as the object defines it, and a value that
 // the kernel lacks is zero, whatever was written to it.
 func TestSections(t *testing.T) {
-	kerneltest.BPF(t)
-	kerneltest.Linux(t, 5, 5, "sections that can be mapped")
+	bpftest.NeedsBPF(t)
+	bpftest.NeedsKernel(t, 5, 5, "sections that can be mapped")
 	type settings struct{ None, Nor uint32 }
 	for name, tc := range map[string]struct {
 		named bool

@@ -10,8 +10,8 @@ import (
 
 	"github.com/cilium/ebpf"
 
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/internal/secdef"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 )
 
 // targetProgram returns a program of a section that does nothing.
@@ -52,8 +52,8 @@ func wantMissing(t *testing.T, o *Object, want map[string]string) {
 // What programs attach to, and is not there, can be asked for before Load, and is in the
 // error of Load or Attach, all of it.
 func TestMissingTargets(t *testing.T) {
-	kerneltest.Linux(t, 5, 11, "targets in modules")
-	kerneltest.Tracefs(t)
+	bpftest.NeedsKernel(t, 5, 11, "targets in modules")
+	bpftest.NeedsTracefs(t)
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -165,7 +165,7 @@ func TestMissingTargets(t *testing.T) {
 
 // A pattern that no function has, and what cannot be a target, which is another error.
 func TestMissingPatterns(t *testing.T) {
-	kerneltest.Tracefs(t)
+	bpftest.NeedsTracefs(t)
 	o := newTestObject(t, nil, targetProgram("many", "kprobe.multi/no_such_function*"), targetProgram("odd", "kprobe/vfs_read+x"))
 	defer o.Close()
 	missing, err := o.MissingTargets()

@@ -22,7 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/internal/image"
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/binding"
 )
 
@@ -41,7 +41,7 @@ type counts struct {
 // the sizes of the map, and the given padding and inner types.
 func inKernel[M any](t testing.TB, spec *ebpf.MapSpec, more ...binding.MapTypes) *M {
 	t.Helper()
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	km, err := ebpf.NewMap(spec)
 	if err != nil {
 		t.Fatal(err)
@@ -456,7 +456,7 @@ func TestChangedType(t *testing.T) {
 
 // So can an inner map.
 func TestChangedInnerType(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	img := newTestImage(t, []*ebpf.MapSpec{{Name: "outer", Type: ebpf.HashOfMaps, KeySize: 4, ValueSize: 4, MaxEntries: 2}, array("inner")})
 	img.Maps[0].Inner, img.Maps[1].Kind = 1, image.InnerMap
 	o, err := openImage(img, describe(img))

@@ -16,6 +16,7 @@ import (
 	"github.com/cilium/ebpf/link"
 
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
 	"github.com/rules-bpf/rules_bpf/tests/attach/progs/calls"
 	"github.com/rules-bpf/rules_bpf/tests/attach/progs/cycle"
@@ -45,7 +46,7 @@ func loadForms(t *testing.T, choose ...func(*forms.Progs) *skeleton.BaseProgram)
 
 // A section that names no target is left alone, and the report says what to call.
 func TestBareNames(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	for method, prog := range map[string]func(*forms.Progs) *skeleton.BaseProgram{
 		"AttachKprobe":        func(p *forms.Progs) *skeleton.BaseProgram { return p.BareKprobe.Handle() },
 		"AttachKprobeMulti":   func(p *forms.Progs) *skeleton.BaseProgram { return p.BareKprobeMulti.Handle() },
@@ -78,7 +79,7 @@ func TestBareNames(t *testing.T) {
 
 // A bare name becomes attached by hand.
 func TestByHand(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	run, _ := placeVictim(t)
 	for name, tc := range map[string]struct {
 		prog   func(*forms.Progs) *skeleton.BaseProgram
@@ -88,11 +89,11 @@ func TestByHand(t *testing.T) {
 	}{
 		"kprobe": {
 			func(p *forms.Progs) *skeleton.BaseProgram { return p.BareKprobe.Handle() },
-			func(p *forms.Progs) error { return errOf(p.BareKprobe.AttachKprobe("security_task_getsid", nil)) }, getsid, kerneltest.Kprobes,
+			func(p *forms.Progs) error { return errOf(p.BareKprobe.AttachKprobe("security_task_getsid", nil)) }, getsid, bpftest.NeedsKprobes,
 		},
 		"ksyscall": {
 			func(p *forms.Progs) *skeleton.BaseProgram { return p.BareKsyscall.Handle() },
-			func(p *forms.Progs) error { return errOf(p.BareKsyscall.AttachSyscall("getsid", nil)) }, getsid, kerneltest.Kprobes,
+			func(p *forms.Progs) error { return errOf(p.BareKsyscall.AttachSyscall("getsid", nil)) }, getsid, bpftest.NeedsKprobes,
 		},
 		"uprobe": {
 			func(p *forms.Progs) *skeleton.BaseProgram { return p.BareUprobe.Handle() },
@@ -105,7 +106,7 @@ func TestByHand(t *testing.T) {
 				return errOf(p.BareKprobeMulti.AttachKprobeMulti("security_task_get?id", nil))
 			}, getsid,
 			func(t testing.TB) {
-				kerneltest.Linux(t, 5, 18, "kprobe.multi")
+				bpftest.NeedsKernel(t, 5, 18, "kprobe.multi")
 				if !kerneltest.Config(t, "CONFIG_FPROBE") {
 					t.Skip("needs a kernel with CONFIG_FPROBE")
 				}
@@ -159,11 +160,11 @@ func TestByHand(t *testing.T) {
 }
 
 // uprobeMulti skips t on kernels without the form.
-func uprobeMulti(t testing.TB) { kerneltest.Linux(t, 6, 6, "uprobe.multi") }
+func uprobeMulti(t testing.TB) { bpftest.NeedsKernel(t, 6, 6, "uprobe.multi") }
 
 // Probes on one process do not see others.
 func TestOneProcess(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	run, _ := placeVictim(t)
 	for name, tc := range map[string]struct {
 		prog   func(*forms.Progs) *skeleton.BaseProgram
@@ -234,7 +235,7 @@ func TestHelpersInWrongState(t *testing.T) {
 }
 
 func TestWrongTargets(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	placeVictim(t)
 	for _, tc := range []struct {
 		prog  func(*forms.Progs) *skeleton.BaseProgram
@@ -242,10 +243,10 @@ func TestWrongTargets(t *testing.T) {
 		is    error
 		needs func(testing.TB)
 	}{
-		{func(p *forms.Progs) *skeleton.BaseProgram { return p.WrongKprobe.Handle() }, "no_such_function", fs.ErrNotExist, kerneltest.Kprobes},
+		{func(p *forms.Progs) *skeleton.BaseProgram { return p.WrongKprobe.Handle() }, "no_such_function", fs.ErrNotExist, bpftest.NeedsKprobes},
 		{func(p *forms.Progs) *skeleton.BaseProgram { return p.WrongKprobeMulti.Handle() }, "available_filter_functions", fs.ErrNotExist, nil},
 		{func(p *forms.Progs) *skeleton.BaseProgram { return p.WrongPattern.Handle() }, `'-'`, nil, nil},
-		{func(p *forms.Progs) *skeleton.BaseProgram { return p.WrongSyscall.Handle() }, `system call "no_such_call"`, fs.ErrNotExist, kerneltest.Kprobes},
+		{func(p *forms.Progs) *skeleton.BaseProgram { return p.WrongSyscall.Handle() }, `system call "no_such_call"`, fs.ErrNotExist, bpftest.NeedsKprobes},
 		{func(p *forms.Progs) *skeleton.BaseProgram { return p.WrongProgram.Handle() }, `"no-such-program" is in none of the folders`, fs.ErrNotExist, nil},
 		{func(p *forms.Progs) *skeleton.BaseProgram { return p.WrongLibrary.Handle() }, "/usr/lib64", fs.ErrNotExist, nil},
 		{func(p *forms.Progs) *skeleton.BaseProgram { return p.WrongSymbol.Handle() }, `has no function "no_such_function"`, fs.ErrNotExist, nil},
@@ -295,7 +296,7 @@ func TestWrongTargets(t *testing.T) {
 
 // Attach attaches with the options that it is given: a cookie and a process.
 func TestOptionsOfAttach(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	run, _ := placeVictim(t)
 	skel := loadForms(t, func(p *forms.Progs) *skeleton.BaseProgram { return p.Usdt.Handle() })
 	const cookie = 0x1122334455667788
@@ -327,7 +328,7 @@ func TestOptionsOfAttach(t *testing.T) {
 
 // A program that needs a target before Load says so there.
 func TestTargetBeforeLoad(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	skel, err := forms.Open()
 	if err != nil {
 		t.Fatal(err)
@@ -400,7 +401,7 @@ func cycleLinks(skel *cycle.Skeleton) []link.Link {
 
 // Whichever program fails to attach, none stays attached.
 func TestNthFails(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	const programs = 12
 	for n := range programs {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
@@ -445,7 +446,7 @@ func TestNthFails(t *testing.T) {
 // The same with programs of many forms, whose links are of many kinds: perf events,
 // one per place of a static probe, and those that the kernel lists.
 func TestNthFormFails(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	run, _ := placeVictim(t)
 	// The forms that all kernels of the tests have, in the order of the object.
 	choose := func(p *forms.Progs) []*skeleton.BaseProgram {
@@ -526,7 +527,7 @@ func TestNthFormFails(t *testing.T) {
 
 // A program array is filled as the source says.
 func TestProgramArray(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	skel, err := calls.Open()
 	if err != nil {
 		t.Fatal(err)
@@ -561,7 +562,7 @@ func TestProgramArray(t *testing.T) {
 
 // What has no link in the kernel cannot be pinned.
 func TestPinNotSupported(t *testing.T) {
-	kerneltest.BPFFS(t)
+	bpftest.NeedsBPFFS(t)
 	skel := loadForms(t, func(p *forms.Progs) *skeleton.BaseProgram { return p.Socket.Handle() })
 	conn := listenUDP(t)
 	defer conn.Close()
@@ -576,8 +577,8 @@ func TestPinNotSupported(t *testing.T) {
 // A static probe whose link is pinned keeps its arguments when another is attached after
 // the link was closed.
 func TestPinUSDT(t *testing.T) {
-	kerneltest.BPF(t)
-	kerneltest.BPFFS(t)
+	bpftest.NeedsBPF(t)
+	bpftest.NeedsBPFFS(t)
 	run, _ := placeVictim(t)
 	skel := loadForms(t, func(p *forms.Progs) *skeleton.BaseProgram { return p.Usdt.Handle() },
 		func(p *forms.Progs) *skeleton.BaseProgram { return p.BareUsdt.Handle() })
@@ -611,8 +612,8 @@ func TestPinUSDT(t *testing.T) {
 
 // A pinned link stays when the skeleton is closed.
 func TestPin(t *testing.T) {
-	kerneltest.BPF(t)
-	kerneltest.BPFFS(t)
+	bpftest.NeedsBPF(t)
+	bpftest.NeedsBPFFS(t)
 	skel := loadForms(t, func(p *forms.Progs) *skeleton.BaseProgram { return p.RawTp.Handle() })
 	if err := skel.Attach(); err != nil {
 		t.Fatal(err)

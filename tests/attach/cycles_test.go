@@ -21,6 +21,7 @@ import (
 	"github.com/cilium/ebpf/link"
 
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/tests/attach/progs/cycle"
 )
 
@@ -197,7 +198,7 @@ func used(t *testing.T) usage {
 
 // Nothing is left of a skeleton after Close, while goroutines read its sections.
 func TestCycles(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	// The current section for the readers, whatever state its skeleton is in.
 	var current atomic.Pointer[cycle.Bss]
 	done := make(chan struct{})

@@ -13,14 +13,14 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
 	"github.com/rules-bpf/rules_bpf/tests/attach/progs/hooks"
 )
 
 func openHooks(t *testing.T, choose ...func(*hooks.Progs) *skeleton.BaseProgram) *hooks.Skeleton {
 	t.Helper()
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	skel, err := hooks.Open()
 	if err != nil {
 		t.Fatal(err)
@@ -297,7 +297,7 @@ func TestHookErrors(t *testing.T) {
 
 // When another program fails, those on hooks are not left behind.
 func TestHookAndAnotherFails(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	skel := openHooks(t, onBind, onTail, func(p *hooks.Progs) *skeleton.BaseProgram { return p.WrongSocket.Handle() })
 	_ = skel.Load()
 	before := openFiles(t)

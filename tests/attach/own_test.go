@@ -8,14 +8,14 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
 	"github.com/rules-bpf/rules_bpf/tests/attach/progs/own"
 )
 
 func openOwn(t *testing.T) *own.Skeleton {
 	t.Helper()
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	skel, err := own.Open()
 	if err != nil {
 		t.Fatal(err)

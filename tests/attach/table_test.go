@@ -27,6 +27,7 @@ import (
 
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/internal/secdef"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
 	"github.com/rules-bpf/rules_bpf/tests/attach/progs/forms"
 )
@@ -316,7 +317,7 @@ func throughSockMap(t *testing.T, _ *forms.Skeleton) {
 // cgroup makes a cgroup and puts this process into it for the rest of the test.
 func cgroup(t *testing.T) string {
 	t.Helper()
-	root := kerneltest.Cgroup2(t)
+	root := bpftest.CgroupRoot(t)
 	dir, err := os.MkdirTemp(root, "rules-bpf-")
 	if err != nil {
 		t.Skipf("needs a cgroup2 file system to make groups in: %v", err)
@@ -766,7 +767,7 @@ const (
 // it with -test.v to see it for the kernel that it runs on; docs/attach.md has it
 // for all kernels that the project is tested on.
 func TestForms(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	placeVictim(t)
 	results := make(map[string]string)
 	list := rows()

@@ -8,7 +8,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/tests/runtime/progs/lifecycle"
 )
 
@@ -16,7 +16,7 @@ import (
 // cilium/ebpf that it has. They take turns, so that whatever else the machine does
 // slows down both; "ratio" is what the handle takes of the other's time.
 func BenchmarkMapCalls(b *testing.B) {
-	kerneltest.BPF(b)
+	bpftest.NeedsBPF(b)
 	skel, err := lifecycle.Open()
 	if err != nil {
 		b.Fatal(err)

@@ -11,7 +11,7 @@ import (
 	"github.com/bazelbuild/rules_go/go/runfiles"
 	"github.com/cilium/ebpf"
 
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/tests/runtime/progs/lifecycle"
 )
 
@@ -22,7 +22,7 @@ var sink uint64
 // three ways that there are: through the skeleton, with ebpf.Variable.Get, and
 // with a lookup in the section's map.
 func BenchmarkReadGlobal(b *testing.B) {
-	kerneltest.BPF(b)
+	bpftest.NeedsBPF(b)
 	skel, err := lifecycle.Open()
 	if err != nil {
 		b.Fatal(err)

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/internal/bpftool"
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
 	"github.com/rules-bpf/rules_bpf/tests/core/progs/poison"
 	"github.com/rules-bpf/rules_bpf/tests/core/progs/relos"
@@ -45,7 +45,7 @@ func values(t *testing.T, opts skeleton.LoadOptions) []int64 {
 
 // All kinds of relocations come to what libbpf makes of them.
 func TestLikeLibbpf(t *testing.T) {
-	kerneltest.BPFFS(t)
+	bpftest.NeedsBPFFS(t)
 	got := values(t, skeleton.LoadOptions{})
 
 	command, version := bpftool.Command(t)
@@ -116,7 +116,7 @@ func recorded(t *testing.T, prog *ebpf.Program) []int64 {
 
 // What holds on all kernels.
 func TestValues(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	got := values(t, skeleton.LoadOptions{})
 	for i, want := range map[int]int64{
 		0: 1, 1: 0, 2: 0, 4: 0, 7: 0, 8: 1,
@@ -134,7 +134,7 @@ func TestValues(t *testing.T) {
 
 // Types of the user's own stand for the kernel's, and only for CO-RE.
 func TestKernelTypes(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	kernel, err := os.ReadFile("/sys/kernel/btf/vmlinux")
 	if err != nil {
 		t.Fatal(err)
@@ -161,7 +161,7 @@ func open(t *testing.T, load func(*poison.Progs) *skeleton.BaseProgram) (*poison
 
 // A subprogram that starts with poison is loaded where nothing reaches it.
 func TestGuarded(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	skel, err := open(t, func(p *poison.Progs) *skeleton.BaseProgram { return p.Guarded.Handle() })
 	if err != nil {
 		t.Fatalf("%+v", err)
@@ -177,7 +177,7 @@ func TestGuarded(t *testing.T) {
 
 // What a program needs and the kernel lacks is named, with the line that needs it.
 func TestMissing(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	for name, c := range map[string]struct {
 		load func(*poison.Progs) *skeleton.BaseProgram
 		want []string
@@ -204,7 +204,7 @@ func TestMissing(t *testing.T) {
 
 // An unsigned field that is narrower in the kernel is read as what it is.
 func TestNarrowed(t *testing.T) {
-	kerneltest.Linux(t, 5, 11, "bpf_get_current_task_btf")
+	bpftest.NeedsKernel(t, 5, 11, "bpf_get_current_task_btf")
 	skel, err := open(t, func(p *poison.Progs) *skeleton.BaseProgram { return p.Narrowed.Handle() })
 	if err != nil {
 		t.Fatalf("%+v", err)

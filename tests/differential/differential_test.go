@@ -16,8 +16,8 @@ import (
 
 	"github.com/rules-bpf/rules_bpf/internal/differential"
 	"github.com/rules-bpf/rules_bpf/internal/differential/ours"
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/internal/libbpf"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 )
 
 // serveEnv makes the program the process that loads the image of its first argument, or the
@@ -47,7 +47,7 @@ func command(object, program string) *exec.Cmd {
 // TestObjects loads each object, and each program by itself of those that libbpf does not
 // load as a whole on this kernel.
 func TestObjects(t *testing.T) {
-	kerneltest.BPFFS(t)
+	bpftest.NeedsBPFFS(t)
 	reference := openReference(t)
 	release, err := differential.Release()
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 
 	"github.com/bazelbuild/rules_go/go/runfiles"
 
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
 	"github.com/rules-bpf/rules_bpf/tests/load/progs/resized"
 	"github.com/rules-bpf/rules_bpf/tests/maps/progs/commands"
@@ -289,7 +289,7 @@ func loaded[S interface {
 
 // The code of the guide works.
 func TestMaps(t *testing.T) {
-	kerneltest.BPFFS(t)
+	bpftest.NeedsBPFFS(t)
 	containers, special := loaded(t, typedmaps.Open), loaded(t, kinds.Open)
 	dir, err := os.MkdirTemp("/sys/fs/bpf", "guides_test_")
 	if err != nil {

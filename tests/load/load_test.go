@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
 	"github.com/rules-bpf/rules_bpf/tests/load/progs/conntrack"
 	"github.com/rules-bpf/rules_bpf/tests/load/progs/contexts"
@@ -70,8 +71,8 @@ func wantParts(t *testing.T, err error, parts ...string) {
 // Lists and trees of objects, whose heads are in a section and in the value of a map, and
 // pointers that a map keeps.
 func TestGraph(t *testing.T) {
-	kerneltest.Linux(t, 6, 4, "objects that are in several collections")
-	skel := kerneltest.Load(t, graph.Open)
+	bpftest.NeedsKernel(t, 6, 4, "objects that are in several collections")
+	skel := bpftest.Load(t, graph.Open)
 	push, pop := skel.Progs.Push.Handle(), skel.Progs.Pop.Handle()
 	for _, weight := range []uint32{20, 5, 30} {
 		skel.Bss.Weight = weight
@@ -108,8 +109,8 @@ func TestGraph(t *testing.T) {
 
 // Programs end with the function that catches their exceptions.
 func TestExceptions(t *testing.T) {
-	kerneltest.Linux(t, 6, 7, "exceptions")
-	skel := kerneltest.Load(t, exceptions.Open)
+	bpftest.NeedsKernel(t, 6, 7, "exceptions")
+	skel := bpftest.Load(t, exceptions.Open)
 	skel.Data.Limit = 80
 	run(t, skel.Progs.Checked.Handle(), 64, 1)
 	run(t, skel.Progs.Checked.Handle(), 100, 200)
@@ -123,8 +124,8 @@ func TestExceptions(t *testing.T) {
 
 // User space follows the pointers that programs put into an arena.
 func TestArenaPages(t *testing.T) {
-	kerneltest.Linux(t, 6, 9, "arenas")
-	skel := kerneltest.Load(t, pages.Open)
+	bpftest.NeedsKernel(t, 6, 9, "arenas")
+	skel := bpftest.Load(t, pages.Open)
 	const n = 5
 	for range n {
 		call(t, skel.Progs.Push.Handle(), 0)
@@ -160,16 +161,16 @@ func TestArenaPages(t *testing.T) {
 // An arena that asks for its address gets it as often as it is opened, but not twice at a
 // time.
 func TestFixedArena(t *testing.T) {
-	kerneltest.Linux(t, 6, 9, "arenas")
+	bpftest.NeedsKernel(t, 6, 9, "arenas")
 	var kept []*uint64
 	for n := range 3 {
-		skel := kerneltest.Load(t, fixedarena.Open)
+		skel := bpftest.Load(t, fixedarena.Open)
 		call(t, skel.Progs.Count.Handle(), 6)
 		at := &skel.Arena.Counter
 		if where := skel.Bss.Where; where != uint64(uintptr(unsafe.Pointer(at))) || where>>44 != 2 {
 			t.Errorf("the program has the variable at %#x, user space at %p", where, at)
 		}
-		second := kerneltest.Open(t, fixedarena.Open)
+		second := bpftest.Open(t, fixedarena.Open)
 		if err := second.Load(); !errors.Is(err, unix.EEXIST) {
 			t.Errorf("a second one: %v, want %v", err, unix.EEXIST)
 		} else {
@@ -216,8 +217,8 @@ func symbols(t *testing.T, names ...string) map[string]uint64 {
 // Of several prototypes of a function, the kernel's is there, and its address is that of the
 // function.
 func TestKfuncs(t *testing.T) {
-	kerneltest.Linux(t, 6, 4, "addresses of kfuncs")
-	skel := kerneltest.Load(t, kfuncs.Open)
+	bpftest.NeedsKernel(t, 6, 4, "addresses of kfuncs")
+	skel := bpftest.Load(t, kfuncs.Open)
 	call(t, skel.Progs.Choose.Handle(), 0)
 	if skel.Bss.Exist != 2 || skel.Bss.Called != 2 {
 		t.Errorf("prototypes %#b exist, and %#b is called, want 0b10", skel.Bss.Exist, skel.Bss.Called)
@@ -242,7 +243,7 @@ func TestKfuncs(t *testing.T) {
 		{func(p *kfuncs.Progs) *skeleton.BaseProgram { return p.Declared },
 			[]string{"program declared", "calls the weak kfunc bpf_task_release, which has other parameters or results in the kernel", "define struct task_struct", "kfuncs.bpf.c:"}},
 	} {
-		unguarded := kerneltest.Open(t, kfuncs.Open)
+		unguarded := bpftest.Open(t, kfuncs.Open)
 		if err := c.program(&unguarded.Progs).SetAutoload(true); err != nil {
 			t.Fatal(err)
 		}
@@ -257,8 +258,8 @@ func TestKfuncs(t *testing.T) {
 
 // Functions of a module are called where the module is there.
 func TestConntrack(t *testing.T) {
-	kerneltest.Linux(t, 6, 0, "functions of nf_conntrack for programs")
-	kerneltest.BPF(t)
+	bpftest.NeedsKernel(t, 6, 0, "functions of nf_conntrack for programs")
+	bpftest.NeedsBPF(t)
 	const release = "bpf_ct_release"
 	address := symbols(t, release)[release]
 	if address == 0 {
@@ -267,10 +268,10 @@ func TestConntrack(t *testing.T) {
 	if version, err := features.LinuxVersionCode(); err != nil {
 		t.Fatal(err)
 	} else if version < 6<<16|4<<8 {
-		wantParts(t, kerneltest.Open(t, conntrack.Open).Load(), "program look_up", "takes the address of a kfunc", "6.4")
+		wantParts(t, bpftest.Open(t, conntrack.Open).Load(), "program look_up", "takes the address of a kfunc", "6.4")
 		return
 	}
-	skel := kerneltest.Load(t, conntrack.Open)
+	skel := bpftest.Load(t, conntrack.Open)
 	run(t, skel.Progs.LookUp.Handle(), 64, 1)
 	if skel.Data.Error != -int32(unix.ENOENT) || skel.Bss.OtherExists != 0 || skel.Bss.Address != address {
 		t.Errorf("error %d, want %d; other prototype %d, want 0; address %#x, want %#x",
@@ -282,14 +283,14 @@ func TestConntrack(t *testing.T) {
 func TestConntrackMissing(t *testing.T) {
 	if _, err := os.Stat("/sys/kernel/btf/nf_conntrack"); err != nil {
 		// There is no module, and there may be the functions.
-		kerneltest.BPF(t)
+		bpftest.NeedsBPF(t)
 		if symbols(t, "bpf_ct_release")["bpf_ct_release"] != 0 {
 			t.Skip("needs a kernel with nf_conntrack as a module, or without")
 		}
 	} else if !kerneltest.WithModules(t, nil) {
 		return
 	}
-	skel := kerneltest.Load(t, conntrack.Open)
+	skel := bpftest.Load(t, conntrack.Open)
 	run(t, skel.Progs.LookUp.Handle(), 64, 2)
 	if skel.Data.Error != 1 || skel.Bss.OtherExists != 0 || skel.Bss.Address != 0 {
 		t.Errorf("error %d, want 1; other prototype %d, address %#x, want 0", skel.Data.Error, skel.Bss.OtherExists, skel.Bss.Address)
@@ -298,7 +299,7 @@ func TestConntrackMissing(t *testing.T) {
 
 // A global function is that of programs of several types, each with its own context.
 func TestContexts(t *testing.T) {
-	skel := kerneltest.Load(t, contexts.Open)
+	skel := bpftest.Load(t, contexts.Open)
 	run(t, skel.Progs.Classify.Handle(), 64, 7)
 	run(t, skel.Progs.Filter.Handle(), 64, 3)
 	if err := skel.Attach(); err != nil {
@@ -312,7 +313,7 @@ func TestContexts(t *testing.T) {
 
 // Types that the kernel refuses are left out, and named where something may need them.
 func TestNaked(t *testing.T) {
-	skel := kerneltest.Load(t, naked.Open)
+	skel := bpftest.Load(t, naked.Open)
 	run(t, skel.Progs.Pass.Handle(), 64, 11)
 	run(t, skel.Progs.Count.Handle(), 64, 1)
 	n, err := skel.Maps.Counts.Lookup(0)
@@ -320,7 +321,7 @@ func TestNaked(t *testing.T) {
 		t.Errorf("%d packets in the map (%v), %d in the variable, want 1", n, err, skel.Bss.Packets)
 	}
 
-	rejected := kerneltest.Open(t, naked.Open)
+	rejected := bpftest.Open(t, naked.Open)
 	rejected.Progs.Rejected.SetAutoload(true)
 	err = rejected.Load()
 	var verr *skeleton.VerifierError
@@ -332,7 +333,7 @@ func TestNaked(t *testing.T) {
 
 // The verifier's log is there whatever error the kernel ends with.
 func TestJumps(t *testing.T) {
-	err := kerneltest.Open(t, jumps.Open).Load()
+	err := bpftest.Open(t, jumps.Open).Load()
 	var verr *skeleton.VerifierError
 	if !errors.As(err, &verr) || verr.Program != "jump" {
 		t.Fatalf("%v, want a *VerifierError", err)
@@ -357,12 +358,12 @@ func peak(t *testing.T) int64 {
 
 // A large section that is zero costs no more memory than it has.
 func TestLarge(t *testing.T) {
-	kerneltest.Linux(t, 5, 11, "map values of 64 MiB")
+	bpftest.NeedsKernel(t, 5, 11, "map values of 64 MiB")
 	if !kerneltest.Again(t, nil) {
 		return
 	}
 	before := peak(t)
-	skel := kerneltest.Load(t, large.Open)
+	skel := bpftest.Load(t, large.Open)
 	if n := peak(t) - before; n > 11*int64(len(skel.Bss.Bytes))/10 {
 		t.Errorf("Open and Load take %d bytes", n)
 	}
@@ -376,7 +377,7 @@ func TestLarge(t *testing.T) {
 // A scheduler schedules until it is closed.
 func TestScheduler(t *testing.T) {
 	const root = "/sys/kernel/sched_ext"
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	state := func() string {
 		data, err := os.ReadFile(filepath.Join(root, "state"))
 		if err != nil {
@@ -390,7 +391,7 @@ func TestScheduler(t *testing.T) {
 	if s := state(); s != "disabled" {
 		t.Skipf("needs a machine without another scheduler: the state is %s", s)
 	}
-	skel := kerneltest.Load(t, sched.Open)
+	skel := bpftest.Load(t, sched.Open)
 	if err := skel.Attach(); err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
 	"github.com/rules-bpf/rules_bpf/tests/load/progs/resized"
 )
@@ -14,9 +14,9 @@ import (
 // An array at the end of a section has as many elements as it is given before Load, with
 // those of the object first, and is the kernel's memory after it.
 func TestResize(t *testing.T) {
-	kerneltest.Linux(t, 5, 5, "sections that can be mapped")
+	bpftest.NeedsKernel(t, 5, 5, "sections that can be mapped")
 	const count = 900
-	skel := kerneltest.Open(t, resized.Open)
+	skel := bpftest.Open(t, resized.Open)
 	skel.DataValues.Values[0] = 70
 	values, err := skel.ResizeDataValues(count)
 	if err != nil {
@@ -89,7 +89,7 @@ func TestResize(t *testing.T) {
 }
 
 func TestResizeErrors(t *testing.T) {
-	skel := kerneltest.Open(t, resized.Open)
+	skel := bpftest.Open(t, resized.Open)
 	for _, tt := range []struct {
 		n    int
 		want string

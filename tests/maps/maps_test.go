@@ -17,7 +17,7 @@ import (
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
 	"github.com/rules-bpf/rules_bpf/tests/maps/progs/cgroups"
 	"github.com/rules-bpf/rules_bpf/tests/maps/progs/commands"
@@ -30,7 +30,7 @@ import (
 // open opens the skeleton of what all kernels have, with the programs that choose returns and no others.
 func open(t *testing.T, choose func(p *kinds.Progs) []*skeleton.BaseProgram) *kinds.Skeleton {
 	t.Helper()
-	skel := kerneltest.Open(t, kinds.Open)
+	skel := bpftest.Open(t, kinds.Open)
 	p := &skel.Progs
 	for _, prog := range []*skeleton.BaseProgram{
 		p.Renamed.Handle(), p.Created.Handle(), p.Connecting.Handle(), p.Caller.Handle(), p.Callee.Handle(), p.OfMaps.Handle(),
@@ -119,8 +119,8 @@ func checkStorage[V comparable](t *testing.T, m *skeleton.StorageMap[V], fd int,
 }
 
 func TestTaskStorage(t *testing.T) {
-	kerneltest.Linux(t, 5, 11, "storage of tasks")
-	skel := kerneltest.Load(t, tasks.Open)
+	bpftest.NeedsKernel(t, 5, 11, "storage of tasks")
+	skel := bpftest.Load(t, tasks.Open)
 	fd, err := unix.PidfdOpen(os.Getpid(), 0)
 	if err != nil {
 		t.Fatal(err)
@@ -142,7 +142,7 @@ func TestTaskStorage(t *testing.T) {
 
 // A program asks for the cgroup and the stack of the task.
 func TestCgroupArrayAndStacks(t *testing.T) {
-	root := kerneltest.Cgroup2(t)
+	root := bpftest.CgroupRoot(t)
 	skel := load(t, func(p *kinds.Progs) []*skeleton.BaseProgram { return []*skeleton.BaseProgram{p.Renamed.Handle()} })
 	if err := skel.Attach(); err != nil {
 		t.Fatal(err)
@@ -186,9 +186,9 @@ func TestCgroupArrayAndStacks(t *testing.T) {
 }
 
 func TestCgroupStorage(t *testing.T) {
-	kerneltest.Linux(t, 6, 2, "storage of cgroups")
-	root := kerneltest.Cgroup2(t)
-	skel := kerneltest.Load(t, cgroups.Open)
+	bpftest.NeedsKernel(t, 6, 2, "storage of cgroups")
+	root := bpftest.CgroupRoot(t)
+	skel := bpftest.Load(t, cgroups.Open)
 	if err := skel.Attach(); err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +207,7 @@ func TestCgroupStorage(t *testing.T) {
 }
 
 func TestSocketStorage(t *testing.T) {
-	root := kerneltest.Cgroup2(t)
+	root := bpftest.CgroupRoot(t)
 	skel := load(t, func(p *kinds.Progs) []*skeleton.BaseProgram {
 		return []*skeleton.BaseProgram{p.Created.Handle(), p.Connecting.Handle()}
 	})
@@ -246,7 +246,7 @@ func TestSocketStorage(t *testing.T) {
 }
 
 func TestInodeStorage(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	start := func(t *testing.T, autoload bool) *inodes.Skeleton {
 		skel, err := inodes.Open()
 		if err != nil {
@@ -255,7 +255,7 @@ func TestInodeStorage(t *testing.T) {
 		t.Cleanup(func() { skel.Close() })
 		skel.Progs.FileOpen.SetAutoload(autoload)
 		if err := skel.Load(); err != nil {
-			kerneltest.Refused(t, "LSM programs", err)
+			bpftest.SkipIfRefused(t, "LSM programs", err)
 			if errors.Is(err, unix.EINVAL) && !autoload {
 				t.Skipf("needs a kernel with CONFIG_BPF_LSM: %v", err)
 			}
@@ -287,7 +287,7 @@ func TestInodeStorage(t *testing.T) {
 	t.Run("from a program", func(t *testing.T) {
 		skel := start(t, true)
 		if err := skel.Attach(); err != nil {
-			kerneltest.Refused(t, "LSM programs", err)
+			bpftest.SkipIfRefused(t, "LSM programs", err)
 			t.Fatal(err)
 		}
 		if err := skel.Maps.Opened.Put(fd, 5); err != nil {
@@ -301,8 +301,8 @@ func TestInodeStorage(t *testing.T) {
 }
 
 func TestBloomFilter(t *testing.T) {
-	kerneltest.Linux(t, 5, 16, "Bloom filters")
-	skel := kerneltest.Load(t, filters.Open)
+	bpftest.NeedsKernel(t, 5, 16, "Bloom filters")
+	skel := bpftest.Load(t, filters.Open)
 	m := skel.Maps.Bloom
 	if has, err := m.MayContain(filters.Name{Kind: 1, Id: 10}); has || err != nil {
 		t.Errorf("an empty filter: %v, %v", has, err)
@@ -349,8 +349,8 @@ func TestProgArray(t *testing.T) {
 }
 
 func TestUserRingBuffer(t *testing.T) {
-	kerneltest.Linux(t, 6, 1, "ring buffers that user space writes to")
-	skel := kerneltest.Load(t, commands.Open)
+	bpftest.NeedsKernel(t, 6, 1, "ring buffers that user space writes to")
+	skel := bpftest.Load(t, commands.Open)
 	w, err := skeleton.NewUserRingWriter[commands.Command](skel.Maps.Commands)
 	if err != nil {
 		t.Fatal(err)
@@ -664,7 +664,7 @@ func TestResize(t *testing.T) {
 }
 
 func TestPin(t *testing.T) {
-	kerneltest.BPFFS(t)
+	bpftest.NeedsBPFFS(t)
 	dir, err := os.MkdirTemp("/sys/fs/bpf", "maps_test_")
 	if err != nil {
 		t.Fatal(err)

@@ -13,7 +13,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/features"
 
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
 	"github.com/rules-bpf/rules_bpf/tests/messages/progs/atomic"
 	"github.com/rules-bpf/rules_bpf/tests/messages/progs/atomicv2"
@@ -24,7 +24,7 @@ import (
 
 // The default instruction set and the one for older kernels.
 func TestInstructionSet(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	version, err := features.LinuxVersionCode()
 	if err != nil {
 		t.Fatal(err)
@@ -71,7 +71,7 @@ func TestInstructionSet(t *testing.T) {
 
 // What docs/kernels.md says of functions of libraries.
 func TestGlobalFunctions(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	version, err := features.LinuxVersionCode()
 	if err != nil {
 		t.Fatal(err)
@@ -106,7 +106,7 @@ func TestGlobalFunctions(t *testing.T) {
 
 // A prefix that is longer than the key.
 func TestLongPrefix(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	skel, err := prefixes.Open()
 	if err != nil {
 		t.Fatal(err)
@@ -139,14 +139,14 @@ func TestLongPrefix(t *testing.T) {
 // Programs on hooks of security modules that nobody asks are not attached in silence.
 // The kernels of this test have other modules, which its BUILD file names.
 func TestInactiveLSM(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	skel, err := guard.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer skel.Close()
 	if err := skel.Load(); err != nil {
-		kerneltest.Refused(t, "lsm", err)
+		bpftest.SkipIfRefused(t, "lsm", err)
 		t.Fatal(err)
 	}
 	active, err := os.ReadFile("/sys/kernel/security/lsm")

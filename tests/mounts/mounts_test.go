@@ -18,7 +18,7 @@ import (
 	"github.com/bazelbuild/rules_go/go/runfiles"
 	"golang.org/x/sys/unix"
 
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 )
 
 // sceneVariable has the name of a scene for this executable, which prepares it and
@@ -122,7 +122,7 @@ var lacks = map[string]string{
 }
 
 func TestExamples(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	for scene := range scenes {
 		t.Run(scene, func(t *testing.T) {
 			for _, file := range strings.Fields(os.Getenv("EXAMPLES")) {

@@ -13,7 +13,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/features"
 
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
 	"github.com/rules-bpf/rules_bpf/tests/normalise/progs/arena"
 	"github.com/rules-bpf/rules_bpf/tests/normalise/progs/ksyms"
@@ -33,7 +33,7 @@ func TestArena(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	if err := features.HaveMapType(ebpf.Arena); errors.Is(err, ebpf.ErrNotSupported) {
 		t.Skipf("needs a kernel with arenas (6.9): %v", err)
 	}
@@ -73,7 +73,7 @@ func TestArenaAccess(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer skel.Close()
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	if err := features.HaveMapType(ebpf.Arena); errors.Is(err, ebpf.ErrNotSupported) {
 		t.Skipf("needs a kernel with arenas (6.9): %v", err)
 	}
@@ -129,8 +129,8 @@ func TestTypedKsym(t *testing.T) {
 }
 
 func TestLikeLibbpf(t *testing.T) {
-	kerneltest.BPFFS(t)
-	kerneltest.Linux(t, 5, 14, "programs that run as system calls")
+	bpftest.NeedsBPFFS(t)
+	bpftest.NeedsKernel(t, 5, 14, "programs that run as system calls")
 	pin := filepath.Join("/sys/fs/bpf", "rules_bpf_test_pinned")
 	skel, err := likelibbpf.Open()
 	t.Cleanup(func() {

@@ -14,7 +14,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/features"
 
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
 	"github.com/rules-bpf/rules_bpf/tests/normalise/progs/kconfig"
 	"github.com/rules-bpf/rules_bpf/tests/normalise/progs/refused"
@@ -39,7 +39,7 @@ func load(t *testing.T, skel closer, err error) {
 			t.Error(err)
 		}
 	})
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	if err := skel.Load(); err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +158,7 @@ func TestKconfig(t *testing.T) {
 
 // What is written before Load does not count, and what the options give does.
 func TestKconfigWritten(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	for _, c := range []struct {
 		given          string
 		hz, nobody     uint64
@@ -223,7 +223,7 @@ func TestVerifierErrorNamesLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer skel.Close()
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	err = skel.Load()
 	var verr *skeleton.VerifierError
 	if !errors.As(err, &verr) {

@@ -13,7 +13,7 @@ import (
 	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
 
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
 	"github.com/rules-bpf/rules_bpf/tests/runtime/progs/attach"
 )
@@ -32,7 +32,7 @@ func (l *countingLink) Close() error {
 // loadOne loads the program that choose returns, alone.
 func loadOne(t *testing.T, kind string, choose func(*attach.Progs) *skeleton.BaseProgram) *attach.Skeleton {
 	t.Helper()
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	skel, err := attach.Open()
 	if err != nil {
 		t.Fatal(err)
@@ -44,7 +44,7 @@ func loadOne(t *testing.T, kind string, choose func(*attach.Progs) *skeleton.Bas
 	})
 	choose(&skel.Progs).SetAutoload(true)
 	if err := skel.Load(); err != nil {
-		kerneltest.Refused(t, kind, err)
+		bpftest.SkipIfRefused(t, kind, err)
 		t.Fatal(err)
 	}
 	return skel
@@ -61,9 +61,9 @@ func TestAttachKinds(t *testing.T) {
 		{"raw_tp", func(p *attach.Progs) *skeleton.BaseProgram { return p.RawTp.Handle() }, nil},
 		{"raw_tracepoint", func(p *attach.Progs) *skeleton.BaseProgram { return p.RawTracepoint.Handle() }, nil},
 		{"tp_btf", func(p *attach.Progs) *skeleton.BaseProgram { return p.TpBtf.Handle() }, nil},
-		{"kprobe", func(p *attach.Progs) *skeleton.BaseProgram { return p.Kprobe.Handle() }, kerneltest.Kprobes},
-		{"kprobe+offset", func(p *attach.Progs) *skeleton.BaseProgram { return p.KprobeOffset.Handle() }, kerneltest.Kprobes},
-		{"kretprobe", func(p *attach.Progs) *skeleton.BaseProgram { return p.Kretprobe.Handle() }, kerneltest.Kprobes},
+		{"kprobe", func(p *attach.Progs) *skeleton.BaseProgram { return p.Kprobe.Handle() }, bpftest.NeedsKprobes},
+		{"kprobe+offset", func(p *attach.Progs) *skeleton.BaseProgram { return p.KprobeOffset.Handle() }, bpftest.NeedsKprobes},
+		{"kretprobe", func(p *attach.Progs) *skeleton.BaseProgram { return p.Kretprobe.Handle() }, bpftest.NeedsKprobes},
 		{"fentry", func(p *attach.Progs) *skeleton.BaseProgram { return p.Fentry.Handle() }, nil},
 		{"fexit", func(p *attach.Progs) *skeleton.BaseProgram { return p.Fexit.Handle() }, nil},
 		{"uprobe", func(p *attach.Progs) *skeleton.BaseProgram { return p.Uprobe.Handle() }, libc},
@@ -76,7 +76,7 @@ func TestAttachKinds(t *testing.T) {
 			}
 			skel := loadOne(t, tc.kind, tc.prog)
 			if err := skel.Attach(); err != nil {
-				kerneltest.Refused(t, tc.kind, err)
+				bpftest.SkipIfRefused(t, tc.kind, err)
 				t.Fatal(err)
 			}
 			if forks(t, skel) == 0 {

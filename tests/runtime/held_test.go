@@ -11,7 +11,7 @@ import (
 	"time"
 	"weak"
 
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
 	"github.com/rules-bpf/rules_bpf/tests/runtime/progs/edges"
 )
@@ -20,7 +20,7 @@ import (
 // closed.
 func openEdges(t testing.TB) *edges.Skeleton {
 	t.Helper()
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	skel, err := edges.Open()
 	if err != nil {
 		t.Fatal(err)

@@ -18,6 +18,7 @@ import (
 	"github.com/cilium/ebpf/features"
 
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
 	"github.com/rules-bpf/rules_bpf/tests/runtime/progs/lifecycle"
 	"github.com/rules-bpf/rules_bpf/tests/runtime/progs/locked"
@@ -40,7 +41,7 @@ func open(t testing.TB) *lifecycle.Skeleton {
 
 func mustLoad(t testing.TB, skel *lifecycle.Skeleton) {
 	t.Helper()
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	if err := skel.Load(); err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +170,7 @@ func TestPointersOutliveSkeleton(t *testing.T) {
 // The collector runs all the time and nothing but pointers into the sections
 // is left of each skeleton, while the kernel writes to them.
 func TestGCStress(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	var stop atomic.Bool
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -336,7 +337,7 @@ func TestLoadFails(t *testing.T) {
 	calls := &skel.Bss.Calls
 	*calls = 3
 	skel.Progs.CannotLoad.SetAutoload(true)
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	err := skel.Load()
 	var verr *ebpf.VerifierError
 	if !errors.As(err, &verr) || !strings.Contains(err.Error(), "cannot_load") {
@@ -362,7 +363,7 @@ func TestUnmappableSection(t *testing.T) {
 	defer skel.Close()
 	before := skel.DataLocked
 	before.Guarded = 77
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	if err := skel.Load(); err != nil {
 		t.Fatal(err)
 	}
@@ -385,7 +386,7 @@ func TestUnmappableSection(t *testing.T) {
 
 // Nothing stays behind, and readers are never disturbed.
 func TestNothingLeaks(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	cycle := func() {
 		skel := open(t)
 		mustLoad(t, skel)

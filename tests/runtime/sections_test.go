@@ -16,7 +16,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
 	"github.com/rules-bpf/rules_bpf/tests/runtime/progs/edges"
 )
@@ -98,7 +98,7 @@ func TestWritesDuringLoadAndClose(t *testing.T) {
 // After a Load that failed all sections can be changed, and Load tried again.
 func TestSectionsAfterFailedLoad(t *testing.T) {
 	skel := open(t)
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	skel.Progs.CannotLoad.SetAutoload(true)
 	var verr *ebpf.VerifierError
 	if err := skel.Load(); !errors.As(err, &verr) {
@@ -120,7 +120,7 @@ func TestMappingLimit(t *testing.T) {
 		loadAtMappingLimit(t)
 		return
 	}
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	limit := readInt(t, "/proc/sys/vm/max_map_count")
 	if limit > 1<<17 {
 		t.Skipf("needs a limit that a test can reach (vm.max_map_count is %d)", limit)
@@ -142,7 +142,7 @@ func TestDescriptorLimit(t *testing.T) {
 		loadAtDescriptorLimit(t, spare)
 		return
 	}
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	for spare := range 8 {
 		cmd := exec.Command("/proc/self/exe", "-test.run=^TestDescriptorLimit$", "-test.v")
 		cmd.Env = append(os.Environ(), fmt.Sprint("DESCRIPTOR_LIMIT=", spare))

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
 	"github.com/rules-bpf/rules_bpf/tests/structops/progs/foreign"
 	"github.com/rules-bpf/rules_bpf/tests/structops/progs/owned"
@@ -27,7 +28,7 @@ import (
 
 func open(t testing.TB) *tables.Skeleton {
 	t.Helper()
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	skel, err := tables.Open()
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +67,7 @@ func only(skel *tables.Skeleton) {
 // available says whether the kernel lists a congestion control of this name.
 func available(t testing.TB, name string) bool {
 	t.Helper()
-	return kerneltest.CongestionControl(t, "available", name)
+	return bpftest.HasCongestionControl(t, "available", name)
 }
 
 func wantAvailable(t testing.TB, names ...string) {
@@ -211,7 +212,7 @@ func TestAttach(t *testing.T) {
 		}
 		for i, calls := range []*tables.Calls{&skel.Bss.FirstCalls, &skel.Bss.SecondCalls, &skel.Bss.ThirdCalls, &skel.Bss.V2Calls} {
 			before := atomic.LoadUint64(&calls.CongAvoid)
-			kerneltest.Transfer(t, names[i])
+			bpftest.TransferTCP(t, names[i])
 			if atomic.LoadUint64(&calls.CongAvoid) == before {
 				t.Errorf("%s was not used", names[i])
 			}
@@ -238,7 +239,7 @@ func TestAttachWithoutLinks(t *testing.T) {
 		wantAvailable(t, "ops_third", "ops_old")
 		for name, calls := range map[string]*tables.Calls{"ops_third": &skel.Bss.ThirdCalls, "ops_old": &skel.Bss.V2Calls} {
 			before := atomic.LoadUint64(&calls.CongAvoid)
-			kerneltest.Transfer(t, name)
+			bpftest.TransferTCP(t, name)
 			if atomic.LoadUint64(&calls.CongAvoid) == before {
 				t.Errorf("%s was not used", name)
 			}
@@ -404,11 +405,11 @@ func TestWiringInUse(t *testing.T) {
 		if err := skel.Attach(); err != nil {
 			t.Fatal(err)
 		}
-		kerneltest.Transfer(t, "ops_first")
+		bpftest.TransferTCP(t, "ops_first")
 		if skel.Bss.FirstCalls.CongAvoid == 0 || skel.Bss.SecondCalls != (tables.Calls{}) {
 			t.Fatalf("a connection with ops_first called %+v of it, %+v of ops_second", skel.Bss.FirstCalls, skel.Bss.SecondCalls)
 		}
-		kerneltest.Transfer(t, "ops_second")
+		bpftest.TransferTCP(t, "ops_second")
 		if skel.Bss.SecondCalls.CongAvoid == 0 || skel.Bss.ThirdCalls != (tables.Calls{}) {
 			t.Fatalf("a connection with ops_second called %+v of it, %+v of ops_third", skel.Bss.SecondCalls, skel.Bss.ThirdCalls)
 		}
@@ -437,10 +438,10 @@ func TestValues(t *testing.T) {
 	}
 	wantAvailable(t, "set")
 	wantGone(t, "ops_first", "late")
-	if !kerneltest.CongestionControl(t, "allowed", "set") {
+	if !bpftest.HasCongestionControl(t, "allowed", "set") {
 		t.Error("the flag was not set")
 	}
-	kerneltest.Transfer(t, "set")
+	bpftest.TransferTCP(t, "set")
 	if skel.Bss.FirstCalls.CongAvoid == 0 {
 		t.Error("it was not used")
 	}
@@ -468,7 +469,7 @@ func TestReplacedTable(t *testing.T) {
 	}
 	wantAvailable(t, "replaced")
 	wantGone(t, "ops_first")
-	kerneltest.Transfer(t, "replaced")
+	bpftest.TransferTCP(t, "replaced")
 	if atomic.LoadUint64(&skel.Bss.SpareCalls.CongAvoid) == 0 {
 		t.Error("its program was not used")
 	}
@@ -504,7 +505,7 @@ func TestArray(t *testing.T) {
 	}
 	wantAvailable(t, "Ops_hird")
 	wantGone(t, "ops_third")
-	kerneltest.Transfer(t, "Ops_hird")
+	bpftest.TransferTCP(t, "Ops_hird")
 	if atomic.LoadUint64(&skel.Bss.ThirdCalls.CongAvoid) == 0 {
 		t.Error("it was not used")
 	}
@@ -552,8 +553,8 @@ func TestPrograms(t *testing.T) {
 	if err := skel.Attach(); err != nil {
 		t.Fatal(err)
 	}
-	kerneltest.Transfer(t, "ops_first")
-	kerneltest.Transfer(t, "ops_second")
+	bpftest.TransferTCP(t, "ops_first")
+	bpftest.TransferTCP(t, "ops_second")
 	if skel.Bss.SpareCalls.CongAvoid == 0 || skel.Bss.FirstCalls.CongAvoid != 0 {
 		t.Errorf("%+v of the new program and %+v of the old one were called", skel.Bss.SpareCalls, skel.Bss.FirstCalls)
 	}
@@ -576,7 +577,7 @@ func TestDroppedProgram(t *testing.T) {
 	if err := skel.Attach(); err != nil {
 		t.Fatal(err)
 	}
-	kerneltest.Transfer(t, "ops_first")
+	bpftest.TransferTCP(t, "ops_first")
 	if calls := skel.Bss.FirstCalls; calls.Init != 0 || calls.CongAvoid == 0 {
 		t.Errorf("calls are %+v", calls)
 	}
@@ -699,7 +700,7 @@ func TestMissingMember(t *testing.T) {
 
 // A type that the kernel does not have is an error for a map that is to be created.
 func TestMissingType(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	skel, err := foreign.Open()
 	if err != nil {
 		t.Fatal(err)
@@ -915,7 +916,7 @@ func TestUpdateLink(t *testing.T) {
 	if err := skel.Attach(); err != nil {
 		t.Fatal(err)
 	}
-	kerneltest.Transfer(t, "ops_first")
+	bpftest.TransferTCP(t, "ops_first")
 	if skel.Bss.FirstCalls.CongAvoid == 0 || skel.Bss.SecondCalls.CongAvoid != 0 {
 		t.Errorf("before: calls are %+v and %+v", skel.Bss.FirstCalls, skel.Bss.SecondCalls)
 	}
@@ -923,7 +924,7 @@ func TestUpdateLink(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := skel.Bss.FirstCalls.CongAvoid
-	kerneltest.Transfer(t, "ops_first")
+	bpftest.TransferTCP(t, "ops_first")
 	if skel.Bss.FirstCalls.CongAvoid != first || skel.Bss.SecondCalls.CongAvoid == 0 {
 		t.Errorf("after: calls are %+v and %+v", skel.Bss.FirstCalls, skel.Bss.SecondCalls)
 	}
@@ -986,7 +987,7 @@ func TestNoLeaks(t *testing.T) {
 // A pointer of the kernel's, as the module that owns a table, is refused by name before
 // anything is in the kernel.
 func TestPointerOfTheKernel(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	skel, err := owned.Open()
 	if err != nil {
 		t.Fatal(err)

@@ -9,7 +9,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/features"
 
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
 	"github.com/rules-bpf/rules_bpf/tests/subskeleton/pool"
 	"github.com/rules-bpf/rules_bpf/tests/subskeleton/pooled"
@@ -51,7 +51,7 @@ var arenaObjects = map[string]func(testing.TB) arenaObject{
 
 func needArena(t testing.TB) {
 	t.Helper()
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	if err := features.HaveMapType(ebpf.Arena); errors.Is(err, ebpf.ErrNotSupported) {
 		t.Skipf("needs a kernel with arenas (6.9): %v", err)
 	}

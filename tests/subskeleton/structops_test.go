@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
 	"github.com/rules-bpf/rules_bpf/tests/subskeleton/limiter"
 	"github.com/rules-bpf/rules_bpf/tests/subskeleton/misfit"
@@ -19,7 +20,7 @@ import (
 
 func openTuned(t testing.TB) (*tuned.Skeleton, *steady.Subskeleton) {
 	t.Helper()
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	skel, err := tuned.Open()
 	if err != nil {
 		t.Fatal(err)
@@ -69,12 +70,12 @@ func TestStructOps(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]bool{"sub_own": true, "sub_steady": true, "sub_steady_old": true, "sub_own_old": false, "sub_internal": false} {
-		equal(t, name, kerneltest.CongestionControl(t, "available", name), want)
+		equal(t, name, bpftest.HasCongestionControl(t, "available", name), want)
 	}
 	if *lib.Links.Steady == nil || *lib.Links.SteadyOld == nil {
 		t.Fatal("Attach has not filled the slots")
 	}
-	kerneltest.Transfer(t, "sub_steady")
+	bpftest.TransferTCP(t, "sub_steady")
 	if atomic.LoadUint64(lib.Bss.SteadyInits) == 0 || atomic.LoadUint64(lib.Bss.SteadyAcks) == 0 {
 		t.Errorf("the kernel has called init %d times, cong_avoid %d times", *lib.Bss.SteadyInits, *lib.Bss.SteadyAcks)
 	}
@@ -82,19 +83,19 @@ func TestStructOps(t *testing.T) {
 		t.Fatal(err)
 	}
 	equal(t, "slot after Detach", *lib.Links.Steady, nil)
-	equal(t, "sub_steady", kerneltest.CongestionControl(t, "available", "sub_steady"), false)
+	equal(t, "sub_steady", bpftest.HasCongestionControl(t, "available", "sub_steady"), false)
 	// Through the library's handle.
 	l, err := lib.Maps.Steady.Attach()
 	if err != nil {
 		t.Fatal(err)
 	}
 	equal(t, "slot", *lib.Links.Steady, l)
-	equal(t, "sub_steady", kerneltest.CongestionControl(t, "available", "sub_steady"), true)
-	equal(t, "sub_own", kerneltest.CongestionControl(t, "available", "sub_own"), false)
+	equal(t, "sub_steady", bpftest.HasCongestionControl(t, "available", "sub_steady"), true)
+	equal(t, "sub_own", bpftest.HasCongestionControl(t, "available", "sub_own"), false)
 	if err := skel.Close(); err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "sub_steady", kerneltest.CongestionControl(t, "available", "sub_steady"), false)
+	equal(t, "sub_steady", bpftest.HasCongestionControl(t, "available", "sub_steady"), false)
 }
 
 // What is set in the tables before Load is what Load makes the maps of.
@@ -116,9 +117,9 @@ func TestStructOpsChanged(t *testing.T) {
 	if err := skel.Attach(); err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "sub_changed", kerneltest.CongestionControl(t, "available", "sub_changed"), true)
-	equal(t, "sub_steady", kerneltest.CongestionControl(t, "available", "sub_steady"), false)
-	kerneltest.Transfer(t, "sub_changed")
+	equal(t, "sub_changed", bpftest.HasCongestionControl(t, "available", "sub_changed"), true)
+	equal(t, "sub_steady", bpftest.HasCongestionControl(t, "available", "sub_steady"), false)
+	bpftest.TransferTCP(t, "sub_changed")
 	equal(t, "steady_inits", atomic.LoadUint64(lib.Bss.SteadyInits), 0)
 	equal(t, "steady_acks", atomic.LoadUint64(lib.Bss.SteadyAcks), 0)
 	if atomic.LoadUint64(lib.Bss.SteadySpareAcks) == 0 {

@@ -15,7 +15,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
 	"github.com/rules-bpf/rules_bpf/tests/subskeleton/crowded"
 	"github.com/rules-bpf/rules_bpf/tests/subskeleton/limiter"
@@ -89,7 +89,7 @@ func (o object) run(t testing.TB) uint32 {
 
 func load(t testing.TB, o object) {
 	t.Helper()
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	if err := o.Load(); err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +180,7 @@ func TestLoad(t *testing.T) {
 // A pointer that takes the place of one of the subskeleton's gives the variable its
 // value, in the place of the value of a struct that takes the place of the skeleton's.
 func TestReplacedPointers(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	skel, err := plain.Open()
 	if err != nil {
 		t.Fatal(err)
@@ -210,7 +210,7 @@ func TestReplacedPointers(t *testing.T) {
 
 // One package works with two objects at a time, each with memory of its own.
 func TestTwoObjects(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	a, b := openPlain(t), openCrowded(t)
 	libA, libB := openLibrary(t, a), openLibrary(t, b)
 	load(t, a)
@@ -242,7 +242,7 @@ func TestField(t *testing.T) {
 
 // What is done to a map's handle before Load counts for all handles on it.
 func TestMaps(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	skel, err := plain.Open()
 	if err != nil {
 		t.Fatal(err)
@@ -273,7 +273,7 @@ func TestMaps(t *testing.T) {
 
 // The size of a map's values is checked for the subskeleton's handle too.
 func TestMapSizes(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	skel, err := plain.Open()
 	if err != nil {
 		t.Fatal(err)
@@ -298,7 +298,7 @@ func TestMapSizes(t *testing.T) {
 
 // Reuse through the subskeleton's handle is what Load does.
 func TestReuse(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	skel, err := plain.Open()
 	if err != nil {
 		t.Fatal(err)
@@ -331,7 +331,7 @@ func TestReuse(t *testing.T) {
 
 // A slot of the library is one of the object: Attach fills it, Detach closes it.
 func TestLinks(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	for name, open := range objects {
 		t.Run(name, func(t *testing.T) {
 			obj := open(t)
@@ -388,7 +388,7 @@ func TestAutoload(t *testing.T) {
 // Pointers into a section that the kernel cannot map are nil, wherever they come
 // from.
 func TestUnmappable(t *testing.T) {
-	kerneltest.Linux(t, 5, 15, "a look for locks in global variables")
+	bpftest.NeedsKernel(t, 5, 15, "a look for locks in global variables")
 	obj := openPlain(t)
 	lib := openLibrary(t, obj)
 	if lib.DataLocked.LimiterRounds == nil {
@@ -406,7 +406,7 @@ func TestUnmappable(t *testing.T) {
 
 // A pointer stays valid when nothing else is left of the object.
 func TestPointersOutliveTheObject(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	var calls []*int32
 	var versions []*int32
 	for range 20 {
@@ -457,7 +457,7 @@ func TestPointersOutliveTheObject(t *testing.T) {
 
 // Readers and the steps of the object's life go on at the same time.
 func TestConcurrently(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	obj := openCrowded(t)
 	lib := openLibrary(t, obj)
 	calls := lib.Bss.LimiterCalls

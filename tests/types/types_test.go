@@ -7,7 +7,7 @@ import (
 	"testing"
 	"unsafe"
 
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
 	"github.com/rules-bpf/rules_bpf/tests/types/progs/floats"
 	"github.com/rules-bpf/rules_bpf/tests/types/progs/layouts"
@@ -192,7 +192,7 @@ func openFloats(t *testing.T) *object {
 
 func (o *object) mustLoad(t *testing.T) {
 	t.Helper()
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	if err := o.load(); err != nil {
 		t.Fatal(err)
 	}

@@ -7,12 +7,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 )
 
 func TestRun(t *testing.T) {
-	kerneltest.Tracefs(t)
-	child := kerneltest.Program(t, "migrated")
+	bpftest.NeedsTracefs(t)
+	child := bpftest.Executable(t, "migrated")
 	// Printed when the program is attached.
 	heading := regexp.MustCompile(`COMM\n`)
 	seen := regexp.MustCompile(`(?m) migrated$`)
@@ -26,11 +26,11 @@ func TestRun(t *testing.T) {
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		var out kerneltest.Output
+		var out bpftest.Buffer
 		go func() {
 			defer cancel()
 			out.WaitFor(ctx, heading)
-			kerneltest.Run(t, child)
+			bpftest.Run(t, child)
 			if tc.want {
 				out.WaitFor(ctx, seen)
 			} else {

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
 
@@ -19,7 +20,7 @@ func forget(t *testing.T) {
 
 // The kernel has what its version brought.
 func TestHas(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	version, err := ciliumfeatures.LinuxVersionCode()
 	if err != nil {
 		t.Fatal(err)
@@ -48,7 +49,7 @@ func TestHas(t *testing.T) {
 
 // What a try says about the process is not remembered.
 func TestUnknown(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	forget(t)
 	for _, errno := range []unix.Errno{unix.EPERM, unix.EMFILE, unix.ENFILE, unix.ENOMEM} {
 		for f := range count {
@@ -76,8 +77,8 @@ func TestUnknown(t *testing.T) {
 
 // A kernel that refuses is remembered, and one whose second call fails is not.
 func TestRefused(t *testing.T) {
-	kerneltest.Linux(t, 5, 16, "tags")
-	kerneltest.BPF(t)
+	bpftest.NeedsKernel(t, 5, 16, "tags")
+	bpftest.NeedsBPF(t)
 	forget(t)
 	defer forget(t)
 	calls := 0
@@ -105,7 +106,7 @@ func TestRefused(t *testing.T) {
 
 // A process without the right is no news of the kernel.
 func TestWithoutRights(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	forget(t)
 	err := kerneltest.AsUser(t, func() error { _, err := Has(Float); return err })
 	if !errors.Is(err, unix.EPERM) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/internal/rawbtf"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
 
@@ -189,7 +190,7 @@ func TestModules(t *testing.T) {
 
 // A program's types are those that it was loaded with.
 func TestOfProgram(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	b := rawbtf.NewBuilder(binary.NativeEndian, nil)
 	proto := b.Add(0, rawbtf.FuncProto, 0, b.AddInt("int", 4)) // int f(void)
 	b.Add(b.Intern("f"), rawbtf.Func, 0, proto)

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/kernelfs"
 )
 
@@ -97,7 +98,7 @@ func TestTracefs(t *testing.T) {
 }
 
 func TestSecurityfs(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	data, err := kernelfs.Securityfs.ReadFile("lsm")
 	if err != nil || !strings.Contains(string(data), "capability") {
 		t.Errorf("%q, %v", data, err)

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/internal/image"
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 )
 
 // arenaImage returns an image with an arena of 10 pages at an address, and a variable.
@@ -24,8 +24,8 @@ func arenaImage(address uint64) *image.Object {
 
 func needArenas(t *testing.T) {
 	t.Helper()
-	kerneltest.Linux(t, 6, 9, "arenas")
-	kerneltest.BPF(t)
+	bpftest.NeedsKernel(t, 6, 9, "arenas")
+	bpftest.NeedsBPF(t)
 }
 
 // counter is the variable of an arena.

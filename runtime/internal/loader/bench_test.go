@@ -5,11 +5,11 @@ import (
 
 	"github.com/cilium/ebpf/asm"
 
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 )
 
 func BenchmarkPrograms(b *testing.B) {
-	kerneltest.BPF(b)
+	bpftest.NeedsBPF(b)
 	img := manyPrograms(b, 200, func(i int) asm.Instructions { return returns(int32(i)) })
 	b.ReportAllocs()
 	for b.Loop() {

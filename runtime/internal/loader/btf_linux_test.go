@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/internal/image"
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/internal/rawbtf"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/features"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
@@ -93,8 +93,8 @@ func TestFeaturesOf(t *testing.T) {
 // What a kernel lacks is replaced by what it knows, IDs and sizes stay, and this kernel
 // takes the result.
 func TestWithoutFeatures(t *testing.T) {
-	kerneltest.Linux(t, 6, 9, "all kinds of types")
-	kerneltest.BPF(t)
+	bpftest.NeedsKernel(t, 6, 9, "all kinds of types")
+	bpftest.NeedsBPF(t)
 	raw, ids := allKinds(t)
 	original := bytes.Clone(raw)
 	giveTypes(t, raw)
@@ -176,7 +176,7 @@ func TestReplacements(t *testing.T) {
 
 // A header with more in it than the kernel knows gives way to a plain one.
 func TestLongHeader(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	plain := rawTypes(t, intType)
 	long := append(bytes.Clone(plain[:rawbtf.HeaderSize]), 1, 2, 3, 4, 5, 6, 7, 8)
 	binary.NativeEndian.PutUint32(long[4:], rawbtf.HeaderSize+8)
@@ -237,7 +237,7 @@ func TestRefusedTypes(t *testing.T) {
 // So are types that the process may not load, and the kernel's answer is named: it has not
 // looked at them.
 func TestForbiddenTypes(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	restore := sys.SetFault(func(c sys.Cmd) error {
 		if c == sys.BTFLoadCmd {
 			return unix.EPERM
@@ -302,8 +302,8 @@ func tagged(t testing.TB) *image.Object {
 
 // A parameter with the tag is the context on all kernels.
 func TestArgCtx(t *testing.T) {
-	kerneltest.Linux(t, 5, 6, "global functions")
-	kerneltest.BPF(t)
+	bpftest.NeedsKernel(t, 5, 6, "global functions")
+	bpftest.NeedsBPF(t)
 	o := Open(tagged(t))
 	if err := o.Load(Options{}); err != nil {
 		t.Fatal(err)
@@ -316,7 +316,7 @@ func TestArgCtx(t *testing.T) {
 
 // Second types of functions are what the kernel takes.
 func TestCloneContexts(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	o := Open(tagged(t))
 	l := &load{object: o, btf: -1}
 	if err := l.selectPrograms(); err != nil {
@@ -340,7 +340,7 @@ func TestCloneContexts(t *testing.T) {
 	if fn.Name() != "sub" || fn.Linkage() != rawbtf.Global || param.Kind() != rawbtf.Ptr || param.Elem().Name() != "__sk_buff" {
 		t.Errorf("%s has a parameter of kind %d to %s", fn.Name(), param.Kind(), param.Elem().Name())
 	}
-	kerneltest.Linux(t, 5, 16, "tags")
+	bpftest.NeedsKernel(t, 5, 16, "tags")
 	giveTypes(t, raw)
 }
 
@@ -379,7 +379,7 @@ func TestMustFix(t *testing.T) {
 
 // A lack of descriptors is an error, and not a reason to do without types.
 func TestTypesWithoutDescriptors(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	img := mapsOf(typedArray("m"))
 	img.BTF = rawTypes(t, intType)
 	restore := sys.SetFault(func(c sys.Cmd) error {

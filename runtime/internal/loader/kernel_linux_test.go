@@ -16,6 +16,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/internal/image"
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/internal/rawbtf"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/kallsyms"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/kernelbtf"
 )
@@ -131,7 +132,7 @@ func TestLoadForTargets(t *testing.T) {
 
 // A function of a module is found with the name of the module and without.
 func TestLoadedModule(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	k := needKernelBTF(t)
 	names, err := os.ReadDir("/sys/kernel/btf")
 	if err != nil {
@@ -309,7 +310,7 @@ func TestUnreadableModule(t *testing.T) {
 
 // Code sees the addresses that the kernel shows of variables and functions.
 func TestExternAddresses(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	k := needKernelBTF(t)
 	addresses := map[string]uint64{"bpf_rcu_read_lock": 0, "vfs_read": 0}
 	if err := kallsyms.Find(addresses); err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/rules-bpf/rules_bpf/internal/image"
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/features"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
@@ -54,7 +55,7 @@ func visible(img *image.Object, maps ...uint32) *image.Object {
 
 func loadMaps(t testing.TB, img *image.Object, opts Options) *Object {
 	t.Helper()
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	o := Open(img)
 	if err := o.Load(opts); err != nil {
 		t.Fatal(err)
@@ -130,7 +131,7 @@ func TestSections(t *testing.T) {
 // A section made larger before Load has zeros at its end; too much is an error.
 func TestResizedSection(t *testing.T) {
 	img := mapsOf(section(".data", image.DataMap, []byte{1, 2, 3, 4}, 4))
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	o := Open(img)
 	o.Maps[0].ValueSize = 8
 	if err := o.Load(Options{}); err != nil {
@@ -176,7 +177,7 @@ func TestRingSize(t *testing.T) {
 
 // Maps of all kinds that need something of their own.
 func TestKinds(t *testing.T) {
-	kerneltest.Linux(t, 5, 11, "storage of tasks")
+	bpftest.NeedsKernel(t, 5, 11, "storage of tasks")
 	cpus, err := ebpf.PossibleCPU()
 	if err != nil {
 		t.Fatal(err)
@@ -238,7 +239,7 @@ func TestKinds(t *testing.T) {
 
 // An inner map that the user gives stands in for the declared one.
 func TestInnerMap(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	like, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Hash, KeySize: 8, ValueSize: 8, MaxEntries: 2})
 	if err != nil {
 		t.Fatal(err)
@@ -258,7 +259,7 @@ func TestInnerMap(t *testing.T) {
 }
 
 func TestElementErrors(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	img := testImage(t, []function{{name: "p", insns: returns(0)}}, map[string]string{"p": "?socket"})
 	img.Maps = mapsOf(image.Map{Name: "calls", Type: uint32(ebpf.ProgramArray), KeySize: 4, ValueSize: 4, MaxEntries: 2}).Maps
 	img.Elements = []image.Element{{Map: 0, Key: 1, IsProgram: true}}
@@ -290,7 +291,7 @@ func TestElementErrors(t *testing.T) {
 
 // A map is taken in place of a new one when it fits.
 func TestReuse(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	other := loadMaps(t, mapsOf(array("m")), Options{}).Maps[0].Map
 	if err := other.Put(uint32(0), uint32(5)); err != nil {
 		t.Fatal(err)
@@ -328,7 +329,7 @@ func TestReuse(t *testing.T) {
 // pinFolder returns a folder in a bpffs.
 func pinFolder(t *testing.T) string {
 	t.Helper()
-	kerneltest.BPFFS(t)
+	bpftest.NeedsBPFFS(t)
 	dir, err := os.MkdirTemp("/sys/fs/bpf", "loader")
 	if err != nil {
 		t.Fatal(err)
@@ -543,7 +544,7 @@ func TestNthFailure(t *testing.T) {
 // A load that finds no descriptors says nothing of the kernel.
 func TestLackOfDescriptors(t *testing.T) {
 	img := visible(mapsOf(section(".data", image.DataMap, []byte{1, 2, 3, 4}, 4)), 0)
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	restore := sys.SetFault(func(sys.Cmd) error { return unix.EMFILE })
 	err := Open(img).Load(Options{})
 	restore()
@@ -565,7 +566,7 @@ func TestLackOfDescriptors(t *testing.T) {
 
 // A kernel that lacks mappings is asked once, and gets sections without.
 func TestWithoutMappings(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	has, err := features.Has(features.Mmapable)
 	if err != nil {
 		t.Fatal(err)
@@ -586,7 +587,7 @@ func TestWithoutMappings(t *testing.T) {
 
 // Zeros are not written, and all calls are those that are needed.
 func TestCalls(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	img := visible(mapsOf(
 		section(".bss", image.BssMap, make([]byte, 64), 64),
 		section(".data", image.DataMap, []byte{1, 0, 0, 0}, 4),
@@ -608,7 +609,7 @@ func TestCalls(t *testing.T) {
 
 // Types that a map cannot do without are not given up.
 func TestTypesOfMaps(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	lock := &btf.Struct{Name: "bpf_spin_lock", Size: 4, Members: []btf.Member{{Name: "val", Type: intType}}}
 	value := &btf.Struct{Name: "value", Size: 8, Members: []btf.Member{{Name: "lock", Type: lock}, {Name: "n", Type: intType, Offset: 32}}}
 	m := array("locked")
@@ -661,7 +662,7 @@ func TestExplainCreate(t *testing.T) {
 }
 
 func BenchmarkMaps(b *testing.B) {
-	kerneltest.BPF(b)
+	bpftest.NeedsBPF(b)
 	var maps []image.Map
 	for i := range 60 {
 		maps = append(maps, array(fmt.Sprintf("map_%d", i)))

@@ -17,6 +17,7 @@ import (
 
 	"github.com/rules-bpf/rules_bpf/internal/image"
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/core"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
@@ -24,7 +25,7 @@ import (
 // loadImage loads the programs of an image that needs nothing else.
 func loadImage(t testing.TB, img *image.Object, opts Options, change func(*Object)) (*Object, error) {
 	t.Helper()
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	// The types of the test's functions are made up.
 	img.BTF, img.FuncInfo, img.LineInfo = nil, image.Table[image.FuncInfo]{}, image.Table[image.LineInfo]{}
 	o := Open(img)
@@ -149,7 +150,7 @@ func TestRefused(t *testing.T) {
 
 // What the kernel says of many programs is said once.
 func TestOneCause(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	defer sys.SetFault(func(c sys.Cmd) error {
 		if c == sys.ProgLoadCmd {
 			return unix.ENOMEM
@@ -259,7 +260,7 @@ func TestPoison(t *testing.T) {
 					r.Target = 0
 				}
 				img.Relocations = image.NewTable([]image.Relocation{r})
-				kerneltest.BPF(t)
+				bpftest.NeedsBPF(t)
 				o := Open(img)
 				o.Maps = []*Map{{Name: "other"}, {Name: "counts"}}
 				l := &load{object: o, btf: -1, externs: make([]extern, 1)}
@@ -297,7 +298,7 @@ func TestTargetsFirst(t *testing.T) {
 
 // A jump table leads to the instructions of its function, wherever that is in the program.
 func TestJumpTable(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	fd, err := sys.MapCreate(&sys.MapCreateAttr{Type: sys.InsnArray, KeySize: 4, ValueSize: uint32(unsafe.Sizeof(insnArrayValue{})), MaxEntries: 1})
 	if err != nil {
 		t.Skip("needs a kernel with instruction arrays (6.19): ", err)
@@ -349,7 +350,7 @@ func TestTooNew(t *testing.T) {
 
 // A program that replaces a function of another one of the same object is loaded after it.
 func TestReplaceInObject(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	functions := []function{
 		{name: "replacement", insns: returns(2)},
 		{name: "main", insns: asm.Instructions{call, asm.Return()}, calls: map[uint32]string{0: "sub"}},
@@ -384,7 +385,7 @@ func TestReplaceInObject(t *testing.T) {
 	}
 	replacement.AttachTo = "sub"
 	err = o.Load(Options{})
-	kerneltest.Refused(t, "freplace", err)
+	bpftest.SkipIfRefused(t, "freplace", err)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -405,7 +406,7 @@ func TestReplaceInObject(t *testing.T) {
 // A field that the kernel lacks is in nobody's way unless it is read, and then the error
 // names it, the line of C and the kernel's type.
 func TestMissingField(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	read := asm.LoadMem(asm.R0, asm.R1, 12, asm.Word)
 	img := coreImage(t, asm.Instructions{read, asm.Return()}, core.FieldByteOffset, "0:2")
 	o := Open(img)
@@ -430,7 +431,7 @@ func TestMissingField(t *testing.T) {
 // The number of a helper that stands for a relocation may be in the program itself, whose
 // relocations need nothing of the kernel.
 func TestOwnPoison(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	own := asm.Instruction{OpCode: call.OpCode, Constant: poisonCORE}
 	img := coreImage(t, asm.Instructions{asm.Mov.Imm(asm.R0, 2), own, asm.Return()}, core.TypeIDLocal, "0")
 	err := Open(img).Load(Options{})
@@ -475,7 +476,7 @@ func TestLineOfRelocation(t *testing.T) {
 
 // Where a field is in the running kernel.
 func TestRunningKernel(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	spec, err := btf.LoadKernelSpec()
 	if err != nil {
 		t.Skip("needs a kernel with BTF: ", err)
@@ -508,7 +509,7 @@ func TestRunningKernel(t *testing.T) {
 
 // A program that the profiler's signal has interrupted is loaded.
 func TestInterrupted(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	calls := 0
 	defer sys.SetFault(func(c sys.Cmd) error {
 		if calls++; c == sys.ProgLoadCmd && calls < 4 {
@@ -549,7 +550,7 @@ func TestMetadata(t *testing.T) {
 
 // A process without capabilities loads one program at a time.
 func TestMayParallel(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var caps [2]unix.CapUserData
 	runtime.LockOSThread()

@@ -14,6 +14,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/internal/image"
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/internal/rawbtf"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
 
@@ -21,7 +22,7 @@ import (
 // Their type is a part of the kernel's, in another order.
 func opsImage(t testing.TB, section string, tables ...string) *image.Object {
 	t.Helper()
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	if _, ok := needKernelBTF(t).Types().Find("bpf_struct_ops_tcp_congestion_ops", rawbtf.Struct); !ok {
 		t.Skip("needs a kernel with struct_ops of tcp_congestion_ops (5.6)")
 	}

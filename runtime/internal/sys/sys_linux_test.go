@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 )
 
 // The attributes are where the kernel reads them.
@@ -49,7 +50,7 @@ func TestLayout(t *testing.T) {
 
 func newArray(t *testing.T) int {
 	t.Helper()
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	fd, err := MapCreate(&MapCreateAttr{Type: Array, KeySize: 4, ValueSize: 8, MaxEntries: 1, Name: Name("array")})
 	if err != nil {
 		t.Fatal(err)
@@ -90,7 +91,7 @@ func TestMap(t *testing.T) {
 
 func TestPin(t *testing.T) {
 	fd := newArray(t)
-	kerneltest.BPFFS(t)
+	bpftest.NeedsBPFFS(t)
 	dir, err := os.MkdirTemp("/sys/fs/bpf", "sys")
 	if err != nil {
 		t.Fatal(err)
@@ -116,9 +117,9 @@ func TestPin(t *testing.T) {
 // A program that keeps the verifier busy for long is loaded whatever the collector wants of
 // the goroutine meanwhile: the first call is interrupted, and the next one is not.
 func TestInterruptedVerifier(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	// That of 6.12 does not end with this loop in ten minutes on a machine that is emulated.
-	kerneltest.Linux(t, 6, 18, "a verifier that goes through long loops in seconds")
+	bpftest.NeedsKernel(t, 6, 18, "a verifier that goes through long loops in seconds")
 	type insn struct {
 		op, regs byte
 		off      int16

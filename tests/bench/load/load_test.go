@@ -31,6 +31,7 @@ import (
 
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/internal/libbpf"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 )
 
 // scene is a state of the machine in which objects are loaded.
@@ -76,7 +77,7 @@ type sample struct {
 
 // BenchmarkLoad measures all objects in all scenes, and prints the ratios as a table.
 func BenchmarkLoad(b *testing.B) {
-	kerneltest.BPF(b)
+	bpftest.NeedsBPF(b)
 	reference := openReference(b)
 	var table strings.Builder
 	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)

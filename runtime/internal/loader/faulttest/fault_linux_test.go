@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/internal/image"
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/loader"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
@@ -24,7 +24,7 @@ import (
 // then in the second, and so on: a Load that fails leaves nothing behind, and one that can
 // do without the call has made everything.
 func TestFaults(t *testing.T) {
-	kerneltest.BPFFS(t)
+	bpftest.NeedsBPFFS(t)
 	for _, path := range images(t) {
 		t.Run(strings.TrimSuffix(filepath.Base(path), ".bpf.o.image"), func(t *testing.T) {
 			data, err := os.ReadFile(path)

@@ -9,7 +9,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/tool/internal/linker"
 	"github.com/rules-bpf/rules_bpf/tool/internal/linker/linkertest"
 )
@@ -44,7 +44,7 @@ func returns(t *testing.T, data []byte, want uint32) {
 // A reference to the inside of a variable, with the variable's symbol, is one to the
 // same element after the link, and for each loader.
 func TestAddends(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	const license = `char LICENSE[] SEC("license") = "GPL";` + "\n"
 	const other = license + `
 int front[5] = { 1, 2, 3, 4, 5 };
@@ -128,7 +128,7 @@ func TestGCC(t *testing.T) {
 	if err != nil {
 		t.Skip("needs GCC's BPF back end (package gcc-bpf) on PATH")
 	}
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	dir := t.TempDir()
 	const source = linkertest.Prelude + `
 char LICENSE[] SEC("license") = "GPL";

@@ -11,7 +11,7 @@ import (
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/tool/internal/linker"
 	"github.com/rules-bpf/rules_bpf/tool/internal/linker/linkertest"
 )
@@ -28,7 +28,7 @@ char LICENSE[] SEC("license") = "GPL";
 // know. In each order of the files, all of them read what the kernel has: variables
 // called pid... the thread's number, tgid... the process's, and one... 1.
 func TestCOREViews(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	for name, files := range map[string][]string{
 		"function": {`
 struct task_struct { int pid; unsigned flags; int tgid; } CORE;

@@ -9,7 +9,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/tool/internal/linker"
 	"github.com/rules-bpf/rules_bpf/tool/internal/linker/linkertest"
 )
@@ -39,7 +39,7 @@ func link(t *testing.T, files ...string) *ebpf.CollectionSpec {
 // The verifier rejects a function of a library: its message has the library's file
 // and line.
 func TestVerifierLines(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	spec := link(t, caller, `
 __noinline u64 first(u64 x) { return x * 3; }
 __hidden __noinline int step(u64 *v)
@@ -65,7 +65,7 @@ char LICENSE[] SEC("license") = "GPL";`)
 // A field that the kernel has in another place is found, from a library and after
 // code that was left out.
 func TestCORE(t *testing.T) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	const task = `
 struct task_struct { int before; int pid; int tgid; } __attribute__((preserve_access_index));
 `

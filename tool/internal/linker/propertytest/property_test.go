@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/internal/bpftool"
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
 	"github.com/rules-bpf/rules_bpf/tool/internal/linker"
 	"github.com/rules-bpf/rules_bpf/tool/internal/linker/linkertest"
@@ -436,7 +436,7 @@ func (it *item) use(arg string) string {
 
 // each runs a test for each of n sets of files.
 func each(t *testing.T, n int, plain bool, test func(*testing.T, *program, []linker.Input)) {
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	for i := range n {
 		seed := *seed + uint64(i)
 		p := newProgram(seed, plain)
@@ -648,7 +648,7 @@ func bpffs(t *testing.T) string {
 // lost, those who read the object say what made it, and a link repairs it.
 func TestBpftoolRepaired(t *testing.T) {
 	command, _ := bpftool.Command(t)
-	kerneltest.BPF(t)
+	bpftest.NeedsBPF(t)
 	const license = "char LICENSE[] SEC(\"license\") = \"GPL\";\n"
 	for name, tt := range map[string]struct{ weak, strong, want string }{
 		"one section": {

@@ -1,7 +1,6 @@
-package kerneltest
+package bpftest
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -10,14 +9,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-
-	"github.com/cilium/ebpf"
-	"golang.org/x/sys/unix"
 )
 
-// CongestionControl says whether one of this name is in one of the kernel's lists of
-// congestion controls: "available" or "allowed".
-func CongestionControl(t testing.TB, list, name string) bool {
+// HasCongestionControl reports whether a TCP congestion control of this name is in one of the
+// kernel's lists: "available", all that are registered, or "allowed", those that processes
+// without privileges may use.
+func HasCongestionControl(t testing.TB, list, name string) bool {
 	t.Helper()
 	data, err := os.ReadFile("/proc/sys/net/ipv4/tcp_" + list + "_congestion_control")
 	if err != nil {
@@ -26,18 +23,9 @@ func CongestionControl(t testing.TB, list, name string) bool {
 	return slices.Contains(strings.Fields(string(data)), name)
 }
 
-// StructOpsLinks skips t when err says that the kernel does not attach struct_ops
-// maps through links.
-func StructOpsLinks(t testing.TB, err error) {
-	t.Helper()
-	if errors.Is(err, ebpf.ErrNotSupported) && strings.Contains(err.Error(), "Linux 6.4") {
-		t.Skipf("needs links of struct_ops maps (Linux 6.4): %v", err)
-	}
-}
-
-// Transfer sends some data over a TCP connection that uses the congestion
-// control of this name.
-func Transfer(t testing.TB, control string) {
+// TransferTCP sends a mebibyte over a TCP connection of the loopback interface that uses the
+// congestion control of this name, and waits until it has arrived. t fails when it does not.
+func TransferTCP(t testing.TB, control string) {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
@@ -61,9 +49,7 @@ func Transfer(t testing.TB, control string) {
 	}()
 	dialer := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
 		var err error
-		if ctlErr := c.Control(func(fd uintptr) {
-			err = unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, control)
-		}); ctlErr != nil {
+		if ctlErr := c.Control(func(fd uintptr) { err = setCongestionControl(fd, control) }); ctlErr != nil {
 			return ctlErr
 		}
 		return err
