@@ -108,11 +108,21 @@ func (o *Object) AllVariables() iter.Seq[Variable] {
 	}
 }
 
+// global returns the variable of the section with the name in C and global linkage.
+func (s DataSection) global(name string) (Variable, bool) {
+	for v := range s.Variables() {
+		if v.v.Name == name && v.v.Visible {
+			return v, true
+		}
+	}
+	return Variable{}, false
+}
+
 // FindVariable returns the variable with the name in C, and reports whether there is one
 // with global linkage: files may have static variables of the same name.
 func (o *Object) FindVariable(name string) (Variable, bool) {
-	for v := range o.AllVariables() {
-		if v.v.Name == name && v.v.Visible {
+	for s := range o.AllSections() {
+		if v, ok := s.global(name); ok {
 			return v, true
 		}
 	}
@@ -136,7 +146,7 @@ func (s DataSection) Name() string {
 
 // Bytes returns the memory of the section, which is that of its struct in the skeleton:
 // what is written to it before Load is what Load takes, and after it what programs see. It
-// is nil when the kernel cannot map the section. That of .rodata and .kconfig is read-only
+// is nil when the kernel cannot map the section: [Variable.Get] works all the same. That of .rodata and .kconfig is read-only
 // after Load: a write is a fault that ends the process. Take it again after Load for a
 // section in an arena, which moves, and after [Variable.ResizeArray].
 func (s DataSection) Bytes() []byte {
@@ -186,23 +196,37 @@ func (s DataSection) Variables() iter.Seq[Variable] {
 	}
 }
 
-// Variable is a variable of a data section.
+// Variable is a variable of a data section. The zero value has no name, no section and no
+// bytes.
 type Variable struct {
 	section DataSection
 	v       *image.Variable
 }
 
-// Name returns the variable's name in C.
-func (v Variable) Name() string { return v.v.Name }
+// Name returns the variable's name in C, empty for the zero value.
+func (v Variable) Name() string {
+	if v.v == nil {
+		return ""
+	}
+	return v.v.Name
+}
 
 // Section returns the section that has the variable.
 func (v Variable) Section() DataSection { return v.section }
 
 // Offset returns where the variable begins in its section, in bytes.
-func (v Variable) Offset() int { return int(v.v.Offset) }
+func (v Variable) Offset() int {
+	if v.v == nil {
+		return 0
+	}
+	return int(v.v.Offset)
+}
 
 // Size returns the variable's size in bytes, which [Variable.ResizeArray] changes.
 func (v Variable) Size() int {
+	if v.v == nil {
+		return 0
+	}
 	v.section.o.mu.Lock()
 	defer v.section.o.mu.Unlock()
 	return int(v.v.Size)
@@ -210,10 +234,13 @@ func (v Variable) Size() int {
 
 // Global reports whether the variable has global linkage and is not hidden, so that
 // subskeletons may find it.
-func (v Variable) Global() bool { return v.v.Visible }
+func (v Variable) Global() bool { return v.v != nil && v.v.Visible }
 
 // Bytes returns the memory of the variable: see [DataSection.Bytes].
 func (v Variable) Bytes() []byte {
+	if v.v == nil {
+		return nil
+	}
 	v.section.o.mu.Lock()
 	defer v.section.o.mu.Unlock()
 	data := v.section.bytes()
@@ -225,8 +252,11 @@ func (v Variable) Bytes() []byte {
 }
 
 // Type returns the variable's type in the object's BTF. It fails when that cannot be
-// decoded.
+// decoded, and for the zero value.
 func (v Variable) Type() (btf.Type, error) {
+	if v.v == nil {
+		return nil, errNoVariable
+	}
 	v.section.o.mu.Lock()
 	defer v.section.o.mu.Unlock()
 	types, err := v.section.o.types()

@@ -71,6 +71,9 @@ func (o *Object) openLibrary(desc libraryDesc) error {
 			return err
 		}
 	}
+	for _, d := range desc.Sections {
+		*d.Handle = o.sectionMap(d.Name)
+	}
 	for _, d := range desc.Progs {
 		p := o.prog(d.Name)
 		*d.Handle = p
@@ -87,7 +90,7 @@ func (o *Object) openLibrary(desc libraryDesc) error {
 	return nil
 }
 
-func (o *Object) bindVariable(d binding.Var) error {
+func (o *Object) bindVariable(d binding.Var[Variable]) error {
 	v, ok := o.vars[d.Name]
 	if !ok {
 		return nil
@@ -101,6 +104,18 @@ func (o *Object) bindVariable(d binding.Var) error {
 		return fmt.Errorf("variable %s: does not fit the generated code: generate it again", d.Name)
 	}
 	s.bind(boundVar{d.Name, offset, d.Size, fieldOf(d.Field)}, o.state == opened)
+	*d.Handle, _ = DataSection{o, s}.global(d.Name)
+	return nil
+}
+
+// sectionMap returns the handle on the map of a data section, nil when the object does not
+// have the section.
+func (o *Object) sectionMap(name string) *UntypedMap {
+	for _, m := range o.maps {
+		if m.name == name && m.def.Kind.IsSection() {
+			return m
+		}
+	}
 	return nil
 }
 

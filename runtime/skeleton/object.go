@@ -36,7 +36,7 @@ type (
 	desc          = binding.Desc[UntypedMap, BaseProgram, StructOpsMap]
 	progDesc      = binding.Prog[BaseProgram]
 	structOpsDesc = binding.StructOps[StructOpsMap]
-	libraryDesc   = binding.LibraryDesc[UntypedMap, BaseProgram, StructOpsMap]
+	libraryDesc   = binding.LibraryDesc[UntypedMap, BaseProgram, StructOpsMap, Variable]
 	mapDesc       = binding.Map[UntypedMap]
 )
 

@@ -25,18 +25,19 @@ type EnforceVersion uint
 // The descriptions of a skeleton and of a subskeleton: see package binding.
 type (
 	Desc             = binding.Desc[skeleton.UntypedMap, skeleton.BaseProgram, skeleton.StructOpsMap]
-	LibraryDesc      = binding.LibraryDesc[skeleton.UntypedMap, skeleton.BaseProgram, skeleton.StructOpsMap]
+	LibraryDesc      = binding.LibraryDesc[skeleton.UntypedMap, skeleton.BaseProgram, skeleton.StructOpsMap, skeleton.Variable]
 	Map              = binding.Map[skeleton.UntypedMap]
 	MapTypes         = binding.MapTypes
 	Span             = binding.Span
 	Prog             = binding.Prog[skeleton.BaseProgram]
+	LibrarySection   = binding.LibrarySection[skeleton.UntypedMap]
 	LibraryProg      = binding.LibraryProg[skeleton.BaseProgram]
 	Field            = binding.Field
 	Section          = binding.Section
 	StructOps        = binding.StructOps[skeleton.StructOpsMap]
 	StructOpsFunc    = binding.StructOpsFunc
 	LibraryStructOps = binding.LibraryStructOps[skeleton.StructOpsMap]
-	Var              = binding.Var
+	Var              = binding.Var[skeleton.Variable]
 )
 
 // Open reads the object and fills the handles and fields that desc names. Nothing is in the
@@ -49,8 +50,8 @@ func Open(desc Desc) (*skeleton.Object, error) {
 // which is open or loaded.
 //
 // The pointers are into the memory of obj's section structs, and as valid as pointers into
-// these: for as long as they are used. Program handles and slots are those of obj. The
-// handle of a weak map that obj does not have stays empty: see HasMap.
+// these: for as long as they are used. Program handles, slots and the handles of data sections are
+// those of obj. The handle of a weak map that obj does not have stays empty: see HasMap.
 func OpenLibrary(obj skeleton.Any, desc LibraryDesc) error {
 	return binding.Library.(func(skeleton.Any, LibraryDesc) error)(obj, desc)
 }

@@ -270,6 +270,22 @@ func dump(skel *resized.Skeleton) error {
 	return nil
 }
 
+func increase(skel *resized.Skeleton) error {
+	found, ok := skel.FindVariable("sum")
+	if !ok {
+		return errors.New("no such variable")
+	}
+	sum, err := skeleton.VarOf[uint64](found)
+	if err != nil {
+		return err
+	}
+	n, err := sum.Get()
+	if err != nil {
+		return err
+	}
+	return sum.Set(n + 1)
+}
+
 // loaded returns a loaded skeleton, which is closed when t ends.
 func loaded[S interface {
 	Load() error
@@ -312,6 +328,7 @@ func TestMaps(t *testing.T) {
 		"stack": stack(special, 0), "sockets": sockets(special, udp), "commands": userRing(loaded(t, commands.Open)),
 		"resize": resize(), "pin": pin(dir), "reuse": reuse(special), "resize array": resizeArray(),
 		"all maps": unpinAll(), "all variables": dump(loaded(t, resized.Open)),
+		"variable": increase(loaded(t, resized.Open)),
 	} {
 		if err != nil {
 			t.Errorf("%s: %v", name, err)

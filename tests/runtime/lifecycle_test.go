@@ -373,6 +373,12 @@ func TestUnmappableSection(t *testing.T) {
 		}
 		t.Error("the section's field must become nil")
 	}
+	variable, _ := skel.FindVariable("guarded")
+	if guarded, err := skeleton.VarOf[uint64](variable); err != nil {
+		t.Error(err)
+	} else if got, err := guarded.Get(); err != nil || got != 77 {
+		t.Errorf("guarded is %d, %v, want 77", got, err)
+	}
 	if before.Guarded != 77 {
 		t.Error("an old pointer must stay readable")
 	}

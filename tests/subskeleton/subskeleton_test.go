@@ -398,9 +398,58 @@ func TestUnmappable(t *testing.T) {
 	load(t, obj)
 	equal(t, "limiter_rounds", lib.DataLocked.LimiterRounds, nil)
 	equal(t, "limiter_lock", lib.DataLocked.LimiterLock, nil)
-	equal(t, "limiter_rounds of a later one", openLibrary(t, obj).DataLocked.LimiterRounds, nil)
+	late := openLibrary(t, obj)
+	equal(t, "limiter_rounds of a later one", late.DataLocked.LimiterRounds, nil)
+	// The handles reach it all the same.
+	equal(t, "section of limiter_rounds", lib.Vars.LimiterRounds.Section().Name(), ".data.locked")
+	for want := range int32(3) {
+		obj.run(t)
+		got, err := lib.Vars.LimiterRounds.Get()
+		if err != nil || got != 3+want+1 {
+			t.Fatalf("limiter_rounds is %d, %v, want %d", got, err, 3+want+1)
+		}
+	}
+	if err := late.Vars.LimiterRounds.Set(20); err != nil {
+		t.Fatal(err)
+	}
+	obj.run(t)
+	if got, err := lib.Vars.LimiterRounds.Get(); err != nil || got != 21 {
+		t.Errorf("limiter_rounds is %d, %v, want 21", got, err)
+	}
 	if lib.Bss.LimiterCalls == nil {
 		t.Error("other sections are gone too")
+	}
+}
+
+// The maps of data sections are those of the object, and handles on variables work where
+// there is a pointer too.
+func TestSections(t *testing.T) {
+	for name, open := range objects {
+		t.Run(name, func(t *testing.T) {
+			obj := open(t)
+			lib := openLibrary(t, obj)
+			for section, m := range map[string]*skeleton.UntypedMap{".bss": lib.Maps.Bss, ".data": lib.Maps.Data, ".data.limiter": lib.Maps.DataLimiter, ".kconfig": lib.Maps.Kconfig} {
+				if m == nil || m.Name() != section {
+					t.Fatalf("map of %s is %v", section, m)
+				}
+			}
+			equal(t, "app_extra", lib.Vars.AppExtra.Exists(), obj.extra != 0)
+			if err := lib.Vars.LimiterLimit.Set(limiter.Limit{PerSecond: 1}); err != nil {
+				t.Fatal(err)
+			}
+			equal(t, "limiter_limit", *lib.Data.LimiterLimit, limiter.Limit{PerSecond: 1})
+			load(t, obj)
+			if lib.Maps.Bss.Map() == nil {
+				t.Error("the map of .bss is not in the kernel")
+			}
+			obj.run(t)
+			if got, err := lib.Vars.LimiterCalls.Get(); err != nil || got != 1 {
+				t.Errorf("limiter_calls is %d, %v, want 1", got, err)
+			}
+			if err := lib.Vars.LimiterDefault.Set(limiter.Limit{}); err == nil || !strings.Contains(err.Error(), "is read-only after Load") {
+				t.Errorf("a constant after Load: %v", err)
+			}
+		})
 	}
 }
 

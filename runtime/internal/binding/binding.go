@@ -39,16 +39,19 @@ type Desc[M, P, S any] struct {
 	StructOps []StructOps[S]
 }
 
-// LibraryDesc describes a subskeleton.
-type LibraryDesc[M, P, S any] struct {
+// LibraryDesc describes a subskeleton. V is the type of package skeleton for variables.
+type LibraryDesc[M, P, S, V any] struct {
 	// Name is the library's name, used in errors.
 	Name string
 	// Library is what the library needs of an object, but for its programs.
-	Library   string
-	Maps      []Map[M]
+	Library string
+	Maps    []Map[M]
+	// Sections are the data sections that the library has, those with static variables
+	// alone too.
+	Sections  []LibrarySection[M]
 	Progs     []LibraryProg[P]
 	StructOps []LibraryStructOps[S]
-	Vars      []Var
+	Vars      []Var[V]
 }
 
 // Map is a map of the object, or the map of a data section, which has the section's name.
@@ -86,6 +89,13 @@ type LibraryProg[P any] struct {
 	Name, Section string
 	Handle        **P
 	Link          **link.Link
+}
+
+// LibrarySection is a data section of a library: the object's handle on the map that holds
+// it belongs in *Handle.
+type LibrarySection[M any] struct {
+	Name   string
+	Handle **M
 }
 
 // Field is a field of generated code that points to memory of the runtime's, Size bytes of
@@ -131,9 +141,11 @@ type LibraryStructOps[S any] struct {
 	Field
 }
 
-// Var is a variable of a library. It becomes the address of the object's.
-type Var struct {
+// Var is a variable of a library. The address of the object's belongs in the field, and what
+// reaches it where it has none in *Handle.
+type Var[V any] struct {
 	Name string
 	Field
-	Align uintptr
+	Align  uintptr
+	Handle *V
 }

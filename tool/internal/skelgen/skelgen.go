@@ -93,12 +93,14 @@ func CheckPackage(pkg string) error {
 // generator is what the file of a skeleton and that of a subskeleton are both
 // written from: C names with their Go names.
 type generator struct {
-	pkg       string
-	object    string
-	maps      []mapField
-	progs     []prog
-	structOps []structOps
-	types     *gotype.Decls
+	pkg    string
+	object string
+	maps   []mapField
+	// sectionMaps are those of the data sections, where they are described apart from maps.
+	sectionMaps []mapField
+	progs       []prog
+	structOps   []structOps
+	types       *gotype.Decls
 }
 
 func newGenerator(obj *bpfobj.Object, opts Options, names *gonames.Scope) generator {
@@ -109,8 +111,7 @@ func newGenerator(obj *bpfobj.Object, opts Options, names *gonames.Scope) genera
 
 // nameHandles names the programs, the maps and the struct_ops tables. A program has one
 // name in the structs Progs and Links, and a table in StructOps and Links; tables are
-// fields of Maps too, with sections, the data sections that are maps; a library has no
-// such maps, and sections is nil.
+// fields of Maps too, with sections, the data sections that are maps.
 func (g *generator) nameHandles(programs []bpfobj.Program, maps []bpfobj.Map, tables []bpfobj.StructOps, sections []string) {
 	var c []string
 	for _, p := range programs {
@@ -133,16 +134,13 @@ func (g *generator) nameHandles(programs []bpfobj.Program, maps []bpfobj.Map, ta
 		c = append(c, t.Name)
 	}
 	// The plain sections have their names always, as their structs do.
-	var reserved, others []string
-	if sections != nil {
-		reserved = sectionNames
-	}
+	var others []string
 	for _, sec := range sections {
 		if !slices.Contains(plainSections, sec) {
 			others = append(others, sec)
 		}
 	}
-	mapNames := gonames.Assign(slices.Concat(c, others), reserved...)
+	mapNames := gonames.Assign(slices.Concat(c, others), sectionNames...)
 	for i, m := range maps {
 		g.maps = append(g.maps, mapField{named: named{mapNames[i], m.Name}})
 	}
@@ -219,7 +217,7 @@ func withoutGoForm(err error) error {
 
 // dataMaps returns the sections that the loader makes maps for.
 func dataMaps(obj *bpfobj.Object) []string {
-	sections := []string{}
+	var sections []string
 	for _, sec := range obj.Sections {
 		if sec.HasMap {
 			sections = append(sections, sec.Name)

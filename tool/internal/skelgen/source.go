@@ -230,7 +230,7 @@ func (s *skeleton) appendHandles(b []byte) []byte {
 func (g *generator) appendMaps(b []byte, doc string) []byte {
 	b = appendComment(append(b, '\n'), "", doc)
 	b = append(b, "type Maps struct {\n"...)
-	for _, m := range g.maps {
+	for _, m := range slices.Concat(g.maps, g.sectionMaps) {
 		b = fmt.Appendf(b, "\t%s *skeleton.%s // %s", m.goName, m.handle.name, quote.Text(m.c))
 		if m.note != "" {
 			b = append(append(b, ", "...), m.note...)

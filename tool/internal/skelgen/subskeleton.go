@@ -18,13 +18,15 @@ import (
 // library declares and does not define.
 const externSection = "externs"
 
-var subAPINames = []string{"Subskeleton", "Maps", "Progs", "Links", "Open", "StructOps", "Externs"}
+var subAPINames = []string{"Subskeleton", "Maps", "Progs", "Links", "Open", "StructOps", "Vars", "Externs"}
 
 // subskeleton is what the file of a subskeleton is written from.
 type subskeleton struct {
 	generator
 	groups []group
-	desc   []byte
+	// handles are the fields of the struct Vars, for all variables.
+	handles []pointer
+	desc    []byte
 }
 
 // group is a struct of pointers to the variables of one section.
@@ -39,6 +41,8 @@ type pointer struct {
 	typ gotype.Type
 	// note is what the comment says after the C name.
 	note string
+	// weak says that the object need not have the variable.
+	weak bool
 }
 
 // Subskeleton returns the Go file for a library, which was read with
@@ -84,7 +88,8 @@ func makeSubskeleton(lib *bpfobj.Object, opts Options, names *gonames.Scope) (*s
 			tables = append(tables, m)
 		}
 	}
-	s.nameHandles(lib.Programs, maps, tables, nil)
+	s.nameHandles(lib.Programs, maps, tables, dataMaps(lib))
+	s.maps, s.sectionMaps = s.maps[:len(maps)], s.maps[len(maps):]
 	errs := s.addGroups(lib, names)
 	errs = append(errs, s.typeMaps(maps)...)
 	for i, m := range maps {
@@ -113,6 +118,8 @@ type variable struct {
 	typ  btf.Type
 	// note is what the comment says after the name.
 	note string
+	// weak says that the object need not have it.
+	weak bool
 }
 
 // addGroups declares a struct for each section that exposes a variable, one for the
@@ -127,7 +134,7 @@ func (s *subskeleton) addGroups(lib *bpfobj.Object, names *gonames.Scope) []erro
 	for _, sec := range lib.Sections {
 		var vars []variable
 		for _, v := range sec.Exposed() {
-			vars = append(vars, variable{v.Name, v.Size, v.Type, addressNote(v)})
+			vars = append(vars, variable{name: v.Name, size: v.Size, typ: v.Type, note: addressNote(v)})
 		}
 		if len(vars) > 0 {
 			doc := fmt.Sprintf("the variables that the library has in section %s", quote.Text(sec.Name))
@@ -147,18 +154,14 @@ func (s *subskeleton) addGroups(lib *bpfobj.Object, names *gonames.Scope) []erro
 			if v.Weak {
 				note = ", weak: zero where the kernel does not have it"
 			}
-			vars = append(vars, variable{v.Name, v.Size, v.Type, note})
+			vars = append(vars, variable{name: v.Name, size: v.Size, typ: v.Type, note: note})
 		}
 		add(sectionName(names, kconfigSection), kconfigSection, "the Kconfig options that the library asks for, as the running kernel has them. They are zero before Load, and read-only after it: a write is a fault that ends the process", vars)
 	}
 	if len(lib.Externs) > 0 {
 		var vars []variable
 		for _, v := range lib.Externs {
-			note := ""
-			if v.Weak {
-				note = ", weak: nil where the object does not have it"
-			}
-			vars = append(vars, variable{v.Name, v.Size, v.Type, note})
+			vars = append(vars, variable{name: v.Name, size: v.Size, typ: v.Type, weak: v.Weak})
 		}
 		add(gonames.Export(externSection), externSection, "the variables that the library uses and another file of the object defines. One that is const is read-only after Load: a write is a fault that ends the process", vars)
 	}
@@ -166,7 +169,23 @@ func (s *subskeleton) addGroups(lib *bpfobj.Object, names *gonames.Scope) []erro
 	for i := range s.groups {
 		errs = append(errs, s.addPointers(&s.groups[i], variables[i])...)
 	}
+	s.addHandles()
 	return errs
+}
+
+// addHandles names the handles on the variables. All are in one struct, where names of
+// different sections may collide.
+func (s *subskeleton) addHandles() {
+	var c []string
+	for _, g := range s.groups {
+		s.handles = append(s.handles, g.vars...)
+	}
+	for _, v := range s.handles {
+		c = append(c, v.c)
+	}
+	for i, goName := range gonames.Assign(c) {
+		s.handles[i].goName = goName
+	}
 }
 
 func (s *subskeleton) addPointers(g *group, vars []variable) []error {
@@ -186,7 +205,7 @@ func (s *subskeleton) addPointers(g *group, vars []variable) []error {
 		if typ == nil {
 			continue
 		}
-		g.vars = append(g.vars, pointer{named{goName, v.name}, typ, gotype.TypeNote(v.typ, typ) + v.note})
+		g.vars = append(g.vars, pointer{named{goName, v.name}, typ, gotype.TypeNote(v.typ, typ) + v.note, v.weak})
 	}
 	return errs
 }
@@ -208,12 +227,19 @@ func (s *subskeleton) declarations() []byte {
 	if len(s.structOps) > 0 {
 		b = append(b, "\tStructOps StructOps\n"...)
 	}
+	if s.hasVariables() {
+		b = append(b, "\tVars Vars\n"...)
+	}
 	b = append(b, '\n')
 	for _, g := range s.groups {
 		b = fmt.Appendf(b, "\t%[1]s %[1]s\n", g.goName)
 	}
 	b = append(b, "}\n"...)
-	b = s.appendMaps(b, "Maps are the maps of the library.")
+	doc := "Maps are the maps of the library."
+	if len(s.sectionMaps) > 0 {
+		doc = "Maps are the maps of the library, and those of the object that hold the data sections which the library has: nil where the object does not have the section."
+	}
+	b = s.appendMaps(b, doc)
 	b = s.appendProgs(b, "Progs are the programs of the library, with the handles of the object's skeleton.")
 	b = append(b, `
 // Links are the slots of the object's skeleton for what keeps each program of the
@@ -223,15 +249,37 @@ func (s *subskeleton) declarations() []byte {
 	b = s.appendStructOps(b, "StructOps are the tables of the library, in the object's skeleton: what is set here is set there.")
 	for _, g := range s.groups {
 		b = append(b, '\n')
-		b = appendComment(b, "", fmt.Sprintf("%s points to %s. A pointer is nil after Load when the kernel cannot map the section.", g.goName, g.doc))
+		b = appendComment(b, "", fmt.Sprintf("%s points to %s. A pointer is nil after Load when the kernel cannot map the section: Vars reaches the variable all the same.", g.goName, g.doc))
 		b = fmt.Appendf(b, "type %s struct {\n", g.goName)
 		for _, v := range g.vars {
-			b = fmt.Appendf(b, "\t%s *%s // %s%s\n", v.goName, v.typ, quote.Text(v.c), v.note)
+			note := v.note
+			if v.weak {
+				note += ", weak: nil where the object does not have it"
+			}
+			b = fmt.Appendf(b, "\t%s *%s // %s%s\n", v.goName, v.typ, quote.Text(v.c), note)
 		}
 		b = append(b, "}\n"...)
 	}
+	b = s.appendVars(b)
 	b = s.appendMemory(b, "Subskeleton", nil)
 	return s.types.Append(b)
+}
+
+// appendVars appends the struct of the handles on variables.
+func (s *subskeleton) appendVars(b []byte) []byte {
+	if !s.hasVariables() {
+		return b
+	}
+	b = appendComment(append(b, '\n'), "", "Vars get and set the variables above wherever they are, also where the kernel cannot map the section, and say which section that is: see [skeleton.Variable].")
+	b = append(b, "type Vars struct {\n"...)
+	for _, v := range s.handles {
+		note := v.note
+		if v.weak {
+			note += ", weak: Exists reports whether the object has it"
+		}
+		b = fmt.Appendf(b, "\t%s skeleton.Var[%s] // %s%s\n", v.goName, v.typ, quote.Text(v.c), note)
+	}
+	return append(b, "}\n"...)
 }
 
 func (s *subskeleton) appendOpen(b []byte) []byte {
@@ -247,6 +295,13 @@ func Open(obj skeleton.Any) (*Subskeleton, error) {
 		Library: library,
 `, s.object)
 	b = s.appendMapDescs(b)
+	if len(s.sectionMaps) > 0 {
+		b = append(b, "\t\tSections: []skelimpl.LibrarySection{\n"...)
+		for _, m := range s.sectionMaps {
+			b = fmt.Appendf(b, "\t\t\t{Name: %q, Handle: &s.Maps.%s},\n", m.c, m.goName)
+		}
+		b = append(b, "\t\t},\n"...)
+	}
 	if len(s.progs) > 0 {
 		b = append(b, "\t\tProgs: []skelimpl.LibraryProg{\n"...)
 		for _, p := range s.progs {
@@ -263,9 +318,11 @@ func Open(obj skeleton.Any) (*Subskeleton, error) {
 	}
 	if s.hasVariables() {
 		b = append(b, "\t\tVars: []skelimpl.Var{\n"...)
+		handles := s.handles
 		for _, g := range s.groups {
 			for _, v := range g.vars {
-				b = fmt.Appendf(b, "\t\t\t{Name: %[1]q, Field: skelimpl.Field{Pointer: unsafe.Pointer(&s.%[2]s), Size: unsafe.Sizeof(*s.%[2]s)}, Align: unsafe.Alignof(*s.%[2]s)},\n", v.c, g.goName+"."+v.goName)
+				b = fmt.Appendf(b, "\t\t\t{Name: %[1]q, Field: skelimpl.Field{Pointer: unsafe.Pointer(&s.%[2]s), Size: unsafe.Sizeof(*s.%[2]s)}, Align: unsafe.Alignof(*s.%[2]s), Handle: &s.Vars.%[3]s.Variable},\n", v.c, g.goName+"."+v.goName, handles[0].goName)
+				handles = handles[1:]
 			}
 		}
 		b = append(b, "\t\t},\n"...)
