@@ -49,12 +49,12 @@ func mapCaps(typ ebpf.MapType) []privilege.Cap {
 func (o *Object) explainRest(err error) error {
 	var btf *loader.BTFError
 	if errors.As(err, &btf) && features.IsForbidden(btf.Err) {
-		return advise(err, privilege.Explain(o.allCaps()...))
+		return advise(err, o.whyForbidden(o.allCaps()))
 	}
 	if !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EMFILE) && !errors.Is(err, unix.ENFILE) {
 		return err
 	}
-	return advise(err, whyRefused(err, o.allCaps()))
+	return advise(err, o.whyRefused(err, o.allCaps()))
 }
 
 // allCaps returns the capabilities that all maps and programs of the object need.
@@ -82,7 +82,22 @@ func (o *Object) whyRefused(err error, needed []privilege.Cap) string {
 	if !privilege.Has(needed...) {
 		needed = o.allCaps()
 	}
+	if errors.Is(err, unix.EPERM) && !privilege.InInitialUserNamespace() {
+		return o.whyForbidden(needed)
+	}
 	return whyRefused(err, needed)
+}
+
+// whyForbidden returns why the process may not do what needs these capabilities, or a token
+// that delegates it.
+func (o *Object) whyForbidden(needed []privilege.Cap) string {
+	switch t := o.loader.Token; {
+	case t.Path != "":
+		return fmt.Sprintf("the BPF token from %s does not delegate it (%s), or a security module refuses it: have the bpffs mounted with more", t.Path, t.Delegates())
+	case t.Absent != nil:
+		return privilege.Explain(needed...) + fmt.Sprintf(", or with a BPF token (LoadOptions.TokenPath), which %v", t.Absent)
+	}
+	return privilege.Explain(needed...)
 }
 
 // isLack reports whether the process has run out of something.

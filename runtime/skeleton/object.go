@@ -268,6 +268,13 @@ type LoadOptions struct {
 	// PinRoot is the directory in a bpffs where maps are pinned by their names,
 	// /sys/fs/bpf when it is empty.
 	PinRoot string
+	// TokenPath is where a bpffs is mounted that delegates to this process's user namespace,
+	// from which Load makes the BPF token that all is loaded with (libbpf's bpf_token_path,
+	// Linux 6.9). When it is empty, the variable LIBBPF_BPF_TOKEN_PATH says where, and when
+	// that is not set, a process that is not in the initial user namespace tries /sys/fs/bpf,
+	// and does without where that gives no token. A variable that is set and empty is for no
+	// token.
+	TokenPath string
 	// LogLevel is how much the verifier tells of programs that it accepts, too, in
 	// [ebpf.Program.VerifierLog]. Without one, a program is only verified with a log when
 	// it was refused.
@@ -339,6 +346,7 @@ func (o *Object) load(opts LoadOptions) error {
 	err := o.loader.Load(loader.Options{
 		KernelTypes: opts.KernelTypes,
 		PinRoot:     opts.PinRoot,
+		TokenPath:   opts.TokenPath,
 		LogLevel:    uint32(opts.LogLevel),
 		LogSize:     opts.LogSize,
 		Parallel:    opts.Parallel,

@@ -60,7 +60,7 @@ func (l *load) addContexts(raw []byte) ([]byte, error) {
 	if !bytes.Contains(raw, []byte("\x00"+ctxTag+"\x00")) {
 		return raw, nil
 	}
-	if yes, err := features.Has(features.ArgCtx); yes || features.IsForbidden(err) {
+	if yes, err := l.has(features.ArgCtx); yes || features.IsForbidden(err) {
 		return raw, nil
 	} else if err != nil {
 		return raw, err

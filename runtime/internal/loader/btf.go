@@ -52,10 +52,10 @@ func (l *load) loadBTF() error {
 	if err != nil {
 		return err
 	}
-	fd, err := giveBTF(raw, nil)
+	fd, err := l.giveBTF(raw, nil)
 	if err != nil && !features.IsLack(err) && !features.IsForbidden(err) {
-		if raw, err = sanitize(raw, err); err == nil {
-			fd, err = giveBTF(raw, nil)
+		if raw, err = sanitize(raw, err, l.has); err == nil {
+			fd, err = l.giveBTF(raw, nil)
 		}
 	}
 	if err == nil {
@@ -80,11 +80,12 @@ func (l *load) closeBTF() error {
 }
 
 // giveBTF is BPF_BTF_LOAD, with a log when there is memory for it.
-func giveBTF(raw, log []byte) (int, error) {
+func (l *load) giveBTF(raw, log []byte) (int, error) {
 	attr := sys.BTFLoadAttr{BTF: sys.PointerToSlice(raw), Size: uint32(len(raw))}
 	if len(log) > 0 {
 		attr.Log, attr.LogSize, attr.LogLevel = sys.PointerToSlice(log), uint32(len(log)), 1
 	}
+	attr.UseToken(l.token.FD)
 	return sys.BTFLoad(&attr)
 }
 
@@ -104,7 +105,7 @@ func (l *load) explainBTF() *BTFError {
 	}
 	for size := minBTFLog; size <= maxBTFLog; size *= 4 {
 		log := make([]byte, size)
-		fd, err := giveBTF(l.refused, log)
+		fd, err := l.giveBTF(l.refused, log)
 		if err == nil {
 			// It was for lack of something.
 			sys.Close(fd)

@@ -62,7 +62,7 @@ func allKinds(t testing.TB) (raw []byte, ids map[string]uint32) {
 func giveTypes(t *testing.T, raw []byte) {
 	t.Helper()
 	log := make([]byte, 1<<16)
-	fd, err := giveBTF(raw, log)
+	fd, err := (&load{}).giveBTF(raw, log)
 	if err != nil {
 		t.Fatalf("%v: %s", err, strings.Join(logLines(log), "\n"))
 	}

@@ -45,7 +45,7 @@ func (l *load) assemble() (*code, error) {
 		}
 	}
 	if sys.KernelVersion() < 5<<16|5<<8 {
-		errs = append(errs, useOldHelpers(c.insns))
+		errs = append(errs, l.useOldHelpers(c.insns))
 	}
 	// Last, since it may make calls of 64-bit loads.
 	return c, errors.Join(append(errs, l.relocateCORE(c.insns))...)
@@ -58,8 +58,8 @@ var oldHelpers = map[int32]int32{112: 4, 113: 4, 114: 45, 115: 45}
 
 // useOldHelpers makes calls of helpers that the kernel lacks such of the older ones, as
 // libbpf does. Some kernels of such versions have the new ones all the same.
-func useOldHelpers(code []byte) error {
-	if yes, err := features.Has(features.ProbeReadKernel); yes || err != nil {
+func (l *load) useOldHelpers(code []byte) error {
+	if yes, err := l.has(features.ProbeReadKernel); yes || err != nil {
 		return err
 	}
 	replaceHelpers(code)

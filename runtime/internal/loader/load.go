@@ -5,7 +5,9 @@ import (
 
 	"github.com/rules-bpf/rules_bpf/internal/image"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/core"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/features"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/kernelbtf"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/token"
 )
 
 // Open returns the object of the image, with the definitions that are in it.
@@ -36,6 +38,8 @@ type load struct {
 	toPin []pin
 	pins  *[]madePin
 
+	// token is that which comes with each call that wants capabilities.
+	token token.Token
 	// btf is the descriptor of the object's BTF in the kernel, -1 when there is none.
 	btf int
 	// refused is the BTF that the kernel has not taken, and refusal its answer, nil when it
@@ -80,6 +84,7 @@ func (o *Object) load(opts Options, pins *[]madePin) error {
 	l := &load{object: o, opts: opts, btf: -1, pins: pins}
 	// The comment of the package says why in this order.
 	steps := []func() error{
+		l.openToken,
 		l.selectPrograms,
 		l.findNames,
 		l.loadBTF,
@@ -101,6 +106,26 @@ func (o *Object) load(opts Options, pins *[]madePin) error {
 	l.succeeded = true
 	o.loaded = l
 	return nil
+}
+
+// openToken gets the token, which stays for maps that are made later.
+func (l *load) openToken() error {
+	t, err := token.Open(l.opts.TokenPath)
+	if err != nil {
+		return err
+	}
+	l.token, l.object.Token = t, t
+	l.undo = append(l.undo, l.token.Close)
+	return nil
+}
+
+// has reports whether the kernel has a feature. One that has tokens, as those since Linux 6.9
+// do, has them all; what a token does not delegate cannot be tried.
+func (l *load) has(f features.Feature) (bool, error) {
+	if l.token.FD != 0 {
+		return true, nil
+	}
+	return features.Has(f)
 }
 
 func (l *load) done() error {

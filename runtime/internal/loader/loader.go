@@ -36,6 +36,7 @@ import (
 
 	"github.com/rules-bpf/rules_bpf/internal/image"
 	"github.com/rules-bpf/rules_bpf/internal/rawbtf"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/token"
 )
 
 // Object is what is to be loaded.
@@ -48,6 +49,10 @@ type Object struct {
 	Programs []*Program
 	// StructOps are those of the image with the same indices.
 	StructOps []*StructOps
+
+	// Token is that which the last Load has used or looked for. Its descriptor is closed with
+	// what Load has made.
+	Token token.Token
 
 	// types is the image's BTF, nil until something asks for it.
 	types *rawbtf.Types
@@ -203,6 +208,9 @@ type Options struct {
 	KernelTypes []byte
 	// PinRoot is where maps are pinned by name, /sys/fs/bpf when empty.
 	PinRoot string
+	// TokenPath is that of the bpffs from which the BPF token is made that all is loaded with.
+	// When it is empty, [token.Open] says which it is, if any.
+	TokenPath string
 	// LogLevel is that of the verifier's log, a mask of ebpf.LogLevel*. When it is 0, only a
 	// program that is refused is verified again with a log.
 	LogLevel uint32

@@ -309,9 +309,10 @@ func (l *load) innerMap(m *Map) (int, error) {
 // the kernel does not know and the map can do without: first that the map can be mapped, then
 // its types.
 func (l *load) create(m *Map, attr *sys.MapCreateAttr) (int, error) {
+	attr.UseToken(l.token.FD)
 	fd, err := sys.MapCreate(attr)
 	if m.Kind.IsSection() && attr.Flags&sys.Mmapable != 0 && errors.Is(err, syscall.EINVAL) {
-		yes, unknown := features.Has(features.Mmapable)
+		yes, unknown := l.has(features.Mmapable)
 		if unknown != nil {
 			return -1, unknown
 		}

@@ -202,6 +202,7 @@ func (w *progLoader) setAttr(p *Program) {
 		Name:          progName(p.Name),
 		Ifindex:       p.Ifindex,
 	}
+	w.attr.UseToken(w.token.FD)
 	if len(w.code.modules) > 1 {
 		// Old kernels want it to be zero.
 		w.attr.FDArray = sys.PointerToSlice(w.code.modules)
@@ -326,10 +327,12 @@ type insnArrayValue struct {
 // when there is none.
 func (w *progLoader) createTable(table *image.JumpTableContents) (int, error) {
 	var value insnArrayValue
-	fd, err := sys.MapCreate(&sys.MapCreateAttr{
+	attr := sys.MapCreateAttr{
 		Type: sys.InsnArray, KeySize: 4, ValueSize: uint32(unsafe.Sizeof(value)),
 		MaxEntries: uint32(len(table.Instructions)), Name: sys.Name(".jumptables"),
-	})
+	}
+	attr.UseToken(w.token.FD)
+	fd, err := sys.MapCreate(&attr)
 	if err != nil {
 		return -1, err
 	}

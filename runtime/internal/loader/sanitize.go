@@ -16,7 +16,7 @@ func (s *featureSet) add(f features.Feature)     { *s |= 1 << f }
 
 // sanitize returns BTF that the kernel has refused without what the kernel does not know.
 // When there is nothing of that in it, sanitize returns the refusal, the kernel's error.
-func sanitize(raw []byte, refusal error) ([]byte, error) {
+func sanitize(raw []byte, refusal error, has func(features.Feature) (bool, error)) ([]byte, error) {
 	types, err := rawbtf.New(raw, nil)
 	if err != nil {
 		return raw, err
@@ -27,7 +27,7 @@ func sanitize(raw []byte, refusal error) ([]byte, error) {
 		if f != features.BTF && !used.has(f) {
 			continue
 		}
-		yes, err := features.Has(f)
+		yes, err := has(f)
 		if err != nil {
 			return raw, err
 		}

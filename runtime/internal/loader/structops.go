@@ -289,6 +289,7 @@ func (l *load) newStructOps(s *StructOps) (*ebpf.Map, error) {
 	if l.btf >= 0 {
 		attr.BTFFD = uint32(l.btf)
 	}
+	attr.UseToken(l.token.FD)
 	fd, err := sys.MapCreate(&attr)
 	if errors.Is(err, syscall.EINVAL) && s.linked() {
 		// Is it the flag that the kernel does not know?

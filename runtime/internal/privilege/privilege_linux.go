@@ -46,7 +46,7 @@ func Explain(needed ...Cap) string {
 	if err != nil {
 		return fmt.Sprintf("needs %s, or root (which of them this process has cannot be read: %v)", join(needed), err)
 	}
-	if !inInitialUserNamespace() {
+	if !InInitialUserNamespace() {
 		return "this process is in a user namespace of its own, as in a rootless container, and the capabilities that it has there do not count: run it outside"
 	}
 	if missing := effective.missing(needed); len(missing) > 0 {
@@ -98,7 +98,7 @@ func LSMs() ([]string, error) {
 // Has reports whether this thread has capabilities, or those that stand for them.
 func Has(caps ...Cap) bool {
 	effective, err := effective()
-	return err == nil && len(effective.missing(caps)) == 0 && inInitialUserNamespace()
+	return err == nil && len(effective.missing(caps)) == 0 && InInitialUserNamespace()
 }
 
 // set is a set of capabilities, a bit each.
@@ -139,8 +139,8 @@ func kernelHas(c Cap) bool {
 	return err != nil || int(c) <= last
 }
 
-// inInitialUserNamespace reports whether capabilities count for all of the kernel.
-func inInitialUserNamespace() bool {
+// InInitialUserNamespace reports whether capabilities count for all of the kernel.
+func InInitialUserNamespace() bool {
 	data, err := os.ReadFile("/proc/thread-self/uid_map")
 	if err != nil {
 		return true

@@ -33,12 +33,13 @@ const (
 	LinkCreateCmd             Cmd = 28
 	LinkUpdateCmd             Cmd = 29
 	ProgBindMapCmd            Cmd = 35
+	TokenCreateCmd            Cmd = 36
 )
 
 // returnsFD says that the command's answer is a descriptor.
 func (c Cmd) returnsFD() bool {
 	switch c {
-	case MapCreateCmd, ProgLoadCmd, ObjGetCmd, MapFDByIDCmd, RawTPOpenCmd, BTFLoadCmd, BTFFDByIDCmd, LinkCreateCmd:
+	case MapCreateCmd, ProgLoadCmd, ObjGetCmd, MapFDByIDCmd, RawTPOpenCmd, BTFLoadCmd, BTFFDByIDCmd, LinkCreateCmd, TokenCreateCmd:
 		return true
 	}
 	return false
@@ -65,6 +66,9 @@ const (
 	VtypeBTF    = 1 << 15
 	SegvOnFault = 1 << 17
 )
+
+// tokenFD is BPF_F_TOKEN_FD, the flag for maps, programs and BTF that come with a token.
+const tokenFD = 1 << 16
 
 // NameLen is how many bytes a name in the kernel has, with the zero that ends it.
 const NameLen = 16
@@ -117,6 +121,13 @@ type MapCreateAttr struct {
 	ModuleBTFFD, TokenFD int32
 }
 
+// UseToken has the kernel ask a token for the capabilities. 0 stands for none.
+func (m *MapCreateAttr) UseToken(fd int) {
+	if fd != 0 {
+		m.TokenFD, m.Flags = int32(fd), m.Flags|tokenFD
+	}
+}
+
 // ProgLoadAttr is union bpf_attr for BPF_PROG_LOAD.
 type ProgLoadAttr struct {
 	Type, InsnCount      uint32
@@ -144,13 +155,27 @@ type ProgLoadAttr struct {
 	FDArrayCount uint32
 }
 
+// UseToken has the kernel ask a token for the capabilities. 0 stands for none.
+func (p *ProgLoadAttr) UseToken(fd int) {
+	if fd != 0 {
+		p.TokenFD, p.Flags = int32(fd), p.Flags|tokenFD
+	}
+}
+
 // BTFLoadAttr is union bpf_attr for BPF_BTF_LOAD.
 type BTFLoadAttr struct {
-	BTF, Log          Pointer
-	Size, LogSize     uint32
-	LogLevel          uint32
-	LogTrueSize, Flag uint32
-	TokenFD           int32
+	BTF, Log           Pointer
+	Size, LogSize      uint32
+	LogLevel           uint32
+	LogTrueSize, Flags uint32
+	TokenFD            int32
+}
+
+// UseToken has the kernel ask a token for the capabilities. 0 stands for none.
+func (b *BTFLoadAttr) UseToken(fd int) {
+	if fd != 0 {
+		b.TokenFD, b.Flags = int32(fd), b.Flags|tokenFD
+	}
 }
 
 // LinkCreateAttr is union bpf_attr for BPF_LINK_CREATE. Kind is what depends on the kind of
@@ -275,6 +300,12 @@ func BTFLoad(attr *BTFLoadAttr) (int, error) {
 		return bpfBriefly(BTFLoadCmd, attr)
 	}
 	return bpf(BTFLoadCmd, attr)
+}
+
+// TokenCreate returns the descriptor of a token from the bpffs whose root a descriptor is of.
+func TokenCreate(bpffs int) (int, error) {
+	attr := struct{ flags, bpffs uint32 }{bpffs: uint32(bpffs)}
+	return bpf(TokenCreateCmd, &attr)
 }
 
 // elemAttr is union bpf_attr for BPF_MAP_*_ELEM.

@@ -1,0 +1,16 @@
+//go:build !linux
+
+package token
+
+// Token is a BPF token, of which other systems than Linux have none.
+type Token struct {
+	FD     int
+	Path   string
+	Absent error
+}
+
+// Open returns no token.
+func Open(string) (Token, error) { return Token{}, nil }
+
+// Close does nothing.
+func (t *Token) Close() error { return nil }
