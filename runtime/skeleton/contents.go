@@ -43,6 +43,30 @@ func (o *Object) FindMap(name string) *UntypedMap {
 	return nil
 }
 
+// AllStructOps ranges over the struct_ops maps, in the order of the object, with what a
+// table has that other maps do not, such as [StructOpsMap.Attach].
+func (o *Object) AllStructOps() iter.Seq[*StructOpsMap] {
+	return func(yield func(*StructOpsMap) bool) {
+		if !o.isOpen() {
+			return
+		}
+		for _, m := range o.structOps {
+			if !yield(m) {
+				return
+			}
+		}
+	}
+}
+
+// FindStructOps returns the struct_ops map with the name, that of its variable in C, and nil
+// when there is none.
+func (o *Object) FindStructOps(name string) *StructOpsMap {
+	if !o.isOpen() {
+		return nil
+	}
+	return o.structOpsMap(name)
+}
+
 // AllPrograms ranges over the programs of the object in its order, as
 // bpf_object__for_each_program does.
 func (o *Object) AllPrograms() iter.Seq[*BaseProgram] {

@@ -151,7 +151,7 @@
 // # Objects without generated code
 //
 // [OpenObject] opens an image that is known only at run time, such as a plugin's, which
-// bpfgen image has made of an ELF file. It has all that the object has, without Go types, and
+// bpfgen image, or package tool/elfimage, has made of an ELF file. It has all that the object has, without Go types, and
 // subskeletons work over it.
 //
 // # Tables of struct_ops

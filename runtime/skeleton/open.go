@@ -13,10 +13,11 @@ import (
 )
 
 // OpenObject opens an object that is known only at run time, as the Open function of
-// generated code opens its own. data is its image, which bpfgen image makes of an ELF file.
+// generated code opens its own. data is its image, which bpfgen image makes of an ELF file, or
+// the program itself with package tool/elfimage.
 //
-// All of the object is there, without Go types: maps are [UntypedMap], programs are
-// [BaseProgram], and sections are bytes. Subskeletons of the libraries in the object work
+// All of the object is there, without Go types: maps are [UntypedMap], tables are
+// [StructOpsMap], programs are [BaseProgram], and sections are bytes. Subskeletons of the libraries in the object work
 // over it as over a skeleton.
 //
 // It fails when data is not an image, or one for another version of this package or for

@@ -97,7 +97,26 @@ func TestOpenTable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := o.structOps[0]
+	m := o.FindStructOps("table")
+	if m == nil || m != o.structOps[0] || o.FindStructOps("first") != nil || !slices.Equal(slices.Collect(o.AllStructOps()), o.structOps) {
+		t.Errorf("table is %v", m)
+	}
+	if *m.Slot() != nil || *o.FindProgram("first").Slot() != nil {
+		t.Error("there is a link in a slot")
+	}
+	value := m.InitialValue()
+	if want := slices.Concat(contents[:8], make([]byte, 8), contents[16:24], make([]byte, 8), contents[32:]); !bytes.Equal(value, want) {
+		t.Errorf("the table has the value %v, want %v", value, want)
+	}
+	wantError(t, m.SetInitialValue(value[1:]), "set initial value of map table: the value has 40 bytes, and 39 are given")
+	value[0], value[8] = 50, 51
+	if err := m.SetInitialValue(value); err != nil {
+		t.Fatal(err)
+	}
+	if again := m.InitialValue(); again[0] != 50 || again[8] != 0 {
+		t.Errorf("the table has the value %v", again)
+	}
+	m.bytes()[0] = 0
 	for i, p := range []*BaseProgram{o.progs[1], o.progs[0]} {
 		if got := *programAt(m.table, m.funcs[i]); got != p {
 			t.Errorf("member at %d is %v, want program %s", m.funcs[i].Offset, got, p.Name())
@@ -171,7 +190,10 @@ func TestContentsOfNothing(t *testing.T) {
 	for range o.AllVariables() {
 		t.Error("has a variable")
 	}
-	if o.FindProgram("any") != nil {
+	for range o.AllStructOps() {
+		t.Error("has a table")
+	}
+	if o.FindProgram("any") != nil || o.FindStructOps("any") != nil {
 		t.Error("has a program")
 	}
 }

@@ -118,6 +118,11 @@ func (p *BaseProgram) Links() []link.Link {
 	return append(links, p.further.open()...)
 }
 
+// Slot returns the program's link slot, which is the field of the skeleton's Links and the
+// one that subskeletons point to. A link that is put there is the skeleton's: Attach leaves
+// it alone, and Detach and Close close it.
+func (p *BaseProgram) Slot() *link.Link { return p.link }
+
 // attach returns the link that connect makes, which becomes one of the program's.
 func (p *BaseProgram) attach(connect func(*ebpf.Program) (link.Link, error)) (link.Link, error) {
 	p.owner.mu.Lock()

@@ -65,6 +65,9 @@ func (m *StructOpsMap) SetAutoattach(autoattach bool) error {
 	})
 }
 
+// Slot returns the map's link slot: see [BaseProgram.Slot].
+func (m *StructOpsMap) Slot() *link.Link { return m.slot }
+
 // slotInUse reports whether there is a link in the slot that has not been closed.
 func (m *StructOpsMap) slotInUse() bool { return *m.slot != nil && !isClosed(*m.slot) }
 
