@@ -111,7 +111,7 @@ func importName(file *ast.File) string {
 var layers = [][]string{
 	// Tests of all others use bpftest, so it has nothing below it.
 	{"bpftest", "internal/binding", "internal/core", "internal/kallsyms", "internal/kernelfs", "internal/sys"},
-	{"internal/features", "internal/kconfig", "internal/kernelbtf", "internal/perfevent", "internal/privilege"},
+	{"internal/features", "internal/kconfig", "internal/kernelbtf", "internal/perfevent", "internal/privilege", "internal/tc"},
 	{"internal/token"},
 	{"internal/loader"},
 	{"skeleton"},
