@@ -164,7 +164,6 @@ const (
 // with its end b. Both have addresses.
 func veth(t *testing.T) (other bpftest.NetNS) {
 	t.Helper()
-	bpftest.NeedsKernel(t, 6, 6, "TCX")
 	ns, other := bpftest.NewNetNS(t), bpftest.NewNetNS(t)
 	a, b := ns.NewVeth(t, "a", other, "b")
 	ns.AddAddr(t, a, netip.MustParsePrefix(here+"/24"))

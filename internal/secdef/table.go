@@ -59,8 +59,8 @@ var (
 	xdp    = &Way{Handle: "XDPProgram", Needs: "a network interface", Calls: []Call{{"AttachXDP", `ifindex, nil`}}, CallsSince: "5.9"}
 	devmap = &Way{Handle: "BaseProgram", Note: "runs for a device map: put its file descriptor into an element of the map"}
 	cpumap = &Way{Handle: "BaseProgram", Note: "runs for a CPU map: put its file descriptor into an element of the map"}
-	tcx    = &Way{Handle: "TCProgram", Needs: "a network interface", Calls: []Call{{"AttachTC", `ifindex, TCBySection, nil`}}, CallsSince: "6.6"}
-	tc     = &Way{Handle: "TCProgram", Needs: "a network interface", Calls: []Call{{"AttachTC", `ifindex, TCIngress, nil`}}, CallsSince: "6.6"}
+	tcx    = &Way{Handle: "TCProgram", Needs: "a network interface", Calls: []Call{{"AttachTC", `ifindex, TCBySection, nil`}}, CallsSince: "4.5"}
+	tc     = &Way{Handle: "TCProgram", Needs: "a network interface", Calls: []Call{{"AttachTC", `ifindex, TCIngress, nil`}}, CallsSince: "4.5"}
 	action = &Way{Handle: "BaseProgram", Note: "is an action of a traffic control filter: attach it with a netlink library"}
 	netkit = &Way{Handle: "TCProgram", Needs: "a network interface of kind netkit", Calls: []Call{{"AttachNetkit", `ifindex, NetkitBySection, nil`}}}
 	lwt    = &Way{Handle: "BaseProgram", Note: "belongs to a route: name the program when adding the route with a netlink library"}
@@ -147,10 +147,10 @@ var forms = []Form{
 	{"xdp.frags/devmap", ebpf.XDP, ebpf.AttachXDPDevMap, xdpFrags, 0, "5.18", devmap},
 	{"xdp/cpumap", ebpf.XDP, ebpf.AttachXDPCPUMap, 0, 0, "5.9", cpumap},
 	{"xdp.frags/cpumap", ebpf.XDP, ebpf.AttachXDPCPUMap, xdpFrags, 0, "5.18", cpumap},
-	{"tcx/ingress", ebpf.SchedCLS, ebpf.AttachTCXIngress, 0, 0, "6.6", tcx},
-	{"tcx/egress", ebpf.SchedCLS, ebpf.AttachTCXEgress, 0, 0, "6.6", tcx},
-	{"tc/ingress", ebpf.SchedCLS, ebpf.AttachTCXIngress, 0, 0, "6.6", tcx},
-	{"tc/egress", ebpf.SchedCLS, ebpf.AttachTCXEgress, 0, 0, "6.6", tcx},
+	{"tcx/ingress", ebpf.SchedCLS, ebpf.AttachTCXIngress, 0, 0, "4.1", tcx},
+	{"tcx/egress", ebpf.SchedCLS, ebpf.AttachTCXEgress, 0, 0, "4.1", tcx},
+	{"tc/ingress", ebpf.SchedCLS, ebpf.AttachTCXIngress, 0, 0, "4.1", tcx},
+	{"tc/egress", ebpf.SchedCLS, ebpf.AttachTCXEgress, 0, 0, "4.1", tcx},
 	{"tc", ebpf.SchedCLS, ebpf.AttachNone, 0, 0, "4.1", tc},
 	{"classifier", ebpf.SchedCLS, ebpf.AttachNone, 0, 0, "4.1", tc},
 	{"action", ebpf.SchedACT, ebpf.AttachNone, 0, 0, "4.1", action},

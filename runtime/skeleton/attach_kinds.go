@@ -364,24 +364,75 @@ const (
 	TCEgress
 )
 
-// TCOptions are libbpf's struct bpf_tcx_opts.
+// TCMode is how programs of traffic control are attached.
+type TCMode int
+
+const (
+	// TCAuto is TCX where the kernel has it (6.6), else a filter of a clsact qdisc.
+	TCAuto TCMode = iota
+	// TCX is the kernel's links for traffic control.
+	TCX
+	// TCClsact is a filter of kind bpf with direct-action, on a qdisc of kind clsact.
+	TCClsact
+)
+
+// TCOptions say how a program of traffic control is attached: libbpf's struct bpf_tcx_opts,
+// and struct bpf_tc_opts for clsact.
 type TCOptions struct {
-	// Before or After is the place among the other programs, at the end without one.
+	// Mode chooses between TCX and clsact.
+	Mode TCMode
+	// Before or After is the place among the other programs, at the end without one. They
+	// are for TCX: where TCAuto comes to clsact they are an error without a Priority.
 	Before, After *Anchor
-	// Replace is as in [XDPOptions]. The place is that of the link.
+	// Replace is as in [XDPOptions]. The place is that of the link, and so is the mode.
 	Replace link.Link
 	// ExpectedRevision is the number of changes to the hook's programs, as
 	// [link.QueryPrograms] returns it: when it is another one by now, nothing is attached and
-	// the error is [syscall.ESTALE].
+	// the error is [syscall.ESTALE]. It is for TCX: where TCAuto comes to clsact it is an
+	// error.
 	ExpectedRevision uint64
+	// Priority is the place among the filters of clsact: those with lower ones run first, of
+	// one priority that which was added last. Zero is 49152. TCX has none.
+	Priority uint16
+	// Handle tells filters of one priority apart. Zero is a number made of the names of the
+	// object and the program. TCX has none.
+	Handle uint32
 }
 
 // AttachTC attaches the program to the packets of a network interface that go in one
-// direction, through TCX. It needs a kernel of version 6.6 or later; on older ones, attach
-// with a netlink library.
+// direction: through TCX where the kernel has it, which came with 6.6, and through a filter of
+// a clsact qdisc otherwise, as Mode says.
+//
+// The two differ. TCX comes first: its programs run before all filters of clsact. What a
+// program returns means (TC_ACT_*, TCX_* of linux/bpf.h and linux/pkt_cls.h):
+//
+//	returned                    TCX                        clsact
+//	TC_ACT_UNSPEC (-1)          the next program, then     the next filter; the packet
+//	TCX_NEXT                    the filters of clsact      passes after the last one
+//	TC_ACT_OK (0)               the packet passes; no      the same
+//	TCX_PASS                    other program sees it
+//	TC_ACT_SHOT (2)             the packet is dropped      the same
+//	TCX_DROP
+//	TC_ACT_REDIRECT (7)         it goes where              the same
+//	TCX_REDIRECT                bpf_redirect said
+//	TC_ACT_STOLEN (4)           not dropped: as another    the packet is gone, and does
+//	TC_ACT_TRAP (8)             code, below                not count as dropped
+//	TC_ACT_RECLASSIFY (1)       no other program of TCX    as TC_ACT_UNSPEC
+//	TC_ACT_PIPE (3), others     sees it, the filters of
+//	                            clsact do
+//
+// A program that is to run by both returns -1, 0, 2 or 7.
+//
+// For clsact the kernel has no link. What is returned in its place implements Update, which
+// no packet falls between, and Close; Info and Pin fail with [ebpf.ErrNotSupported]. It keeps
+// the network namespace of the interface until it is closed. A filter that a process has left
+// because it crashed is replaced when the same program is attached to the same place; one of
+// a process that lives, or of others, is an error that names it, [syscall.EEXIST]: choose
+// another Priority or Handle. The qdisc is removed with the last filter if this process has
+// made it.
 func (p *TCProgram) AttachTC(ifindex int, direction TCDirection, o *TCOptions) (link.Link, error) {
 	return p.attach(func(prog *ebpf.Program) (link.Link, error) {
-		return tcx(p.Handle(), prog, ifindex, direction, valueOf(o))
+		return trafficControl(p.Handle(), prog, ifindex, direction, valueOf(o))
 	})
 }
 

@@ -213,44 +213,17 @@ func (a *Anchor) encode() (number, flags uint32, err error) {
 	return number, flags, nil
 }
 
-// order is the place that the options ask for.
-func (o TCOptions) order() order {
-	return order{before: o.Before, after: o.After, revision: o.ExpectedRevision}
-}
-
 // replaceOn is replace for a link on an interface, which keeps its place.
-func replaceOn(prog *ebpf.Program, o TCOptions, kind link.Type, fits func(*link.Info) bool) (link.Link, error) {
-	if o.order() != (order{}) {
+func replaceOn(prog *ebpf.Program, place order, old link.Link, kind link.Type, fits func(*link.Info) bool) (link.Link, error) {
+	if place != (order{}) {
 		return nil, errors.New("option Replace keeps the place of the link: it excludes Before, After and ExpectedRevision")
 	}
-	return replace(prog, o.Replace, kind, fits)
+	return replace(prog, old, kind, fits)
 }
 
-func tcx(p *BaseProgram, prog *ebpf.Program, ifindex int, direction TCDirection, o TCOptions) (link.Link, error) {
-	if err := checkIfindex(ifindex); err != nil {
-		return nil, err
-	}
-	attach := p.def.AttachType
-	switch direction {
-	case TCIngress:
-		attach = ebpf.AttachTCXIngress
-	case TCEgress:
-		attach = ebpf.AttachTCXEgress
-	}
-	if attach != ebpf.AttachTCXIngress && attach != ebpf.AttachTCXEgress {
-		return nil, errors.New("SEC() names no direction: give TCIngress or TCEgress")
-	}
-	if o.Replace != nil {
-		return replaceOn(prog, o, link.TCXType, func(info *link.Info) bool {
-			tcx := info.TCX()
-			return int64(tcx.Ifindex) == int64(ifindex) && uint32(tcx.AttachType) == uint32(attach)
-		})
-	}
-	l, err := o.order().attach(prog, ifindex, attach)
-	if errors.Is(err, unix.EINVAL) && olderThan("6.6") {
-		return nil, fmt.Errorf("TCX needs a kernel of version 6.6 or later: attach to a clsact qdisc with a netlink library there: %w: %w", ebpf.ErrNotSupported, err)
-	}
-	return l, explainInterface(explainOrder(err), ifindex)
+// order is the place that the options ask for.
+func (o NetkitOptions) order() order {
+	return order{before: o.Before, after: o.After, revision: o.ExpectedRevision}
 }
 
 func netkit(p *BaseProgram, prog *ebpf.Program, ifindex int, end NetkitEnd, o NetkitOptions) (link.Link, error) {
@@ -268,12 +241,12 @@ func netkit(p *BaseProgram, prog *ebpf.Program, ifindex int, end NetkitEnd, o Ne
 		return nil, errors.New("SEC() names no end: give NetkitPrimary or NetkitPeer")
 	}
 	if o.Replace != nil {
-		return replaceOn(prog, TCOptions(o), link.NetkitType, func(info *link.Info) bool {
+		return replaceOn(prog, o.order(), o.Replace, link.NetkitType, func(info *link.Info) bool {
 			netkit := info.Netkit()
 			return int64(netkit.Ifindex) == int64(ifindex) && uint32(netkit.AttachType) == uint32(attach)
 		})
 	}
-	l, err := TCOptions(o).order().attach(prog, ifindex, attach)
+	l, err := o.order().attach(prog, ifindex, attach)
 	if errors.Is(err, unix.EINVAL) && olderThan("6.7") {
 		return nil, fmt.Errorf("netkit needs a kernel of version 6.7 or later: %w: %w", ebpf.ErrNotSupported, err)
 	}

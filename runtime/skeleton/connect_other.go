@@ -71,7 +71,7 @@ func (p *IterProgram) open() (io.ReadCloser, error) {
 
 func xdp(*ebpf.Program, int, XDPOptions) (link.Link, error) { return elsewhere() }
 
-func tcx(*BaseProgram, *ebpf.Program, int, TCDirection, TCOptions) (link.Link, error) {
+func trafficControl(*BaseProgram, *ebpf.Program, int, TCDirection, TCOptions) (link.Link, error) {
 	return elsewhere()
 }
 

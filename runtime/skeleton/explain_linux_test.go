@@ -665,7 +665,6 @@ func TestNoInterface(t *testing.T) {
 	}
 	_, err := (&XDPProgram{o.progs[0]}).AttachXDP(99999, nil)
 	wantError(t, err, "there is no network interface with the index 99999")
-	bpftest.NeedsKernel(t, 6, 6, "TCX")
 	_, err = (&TCProgram{o.progs[1]}).AttachTC(99999, TCIngress, nil)
 	wantError(t, err, "there is no network interface with the index 99999")
 }

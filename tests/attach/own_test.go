@@ -116,15 +116,12 @@ func TestLegacySections(t *testing.T) {
 	if _, err := skel.Progs.BySuffix.AttachXDP(loopback, &skeleton.XDPOptions{Mode: skeleton.XDPGeneric}); err != nil {
 		t.Fatal(err)
 	}
-	tcx := !older(t, "6.6")
-	if tcx {
-		if _, err := skel.Progs.ByPath.AttachTC(loopback, skeleton.TCEgress, nil); err != nil {
-			t.Fatal(err)
-		}
+	if _, err := skel.Progs.ByPath.AttachTC(loopback, skeleton.TCEgress, nil); err != nil {
+		t.Fatal(err)
 	}
 	sendTo(t, conn)
 	b := skel.Bss
-	if atomic.LoadUint64(&b.Numbered) == 0 || atomic.LoadUint64(&b.Entered) == 0 || tcx != (atomic.LoadUint64(&b.Classified) != 0) {
+	if atomic.LoadUint64(&b.Numbered) == 0 || atomic.LoadUint64(&b.Entered) == 0 || atomic.LoadUint64(&b.Classified) == 0 {
 		t.Errorf("the programs ran %d, %d and %d times", b.Numbered, b.Entered, b.Classified)
 	}
 }

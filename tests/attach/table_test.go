@@ -620,10 +620,10 @@ func rows() []row {
 			return errOf(s.Progs.TcEgress.AttachTC(loopback, skeleton.TCBySection, nil))
 		}, fire: udp},
 		{form: "tcx/ingress", prog: func(p P) K { return p.TcxIngress.Handle() }, attach: func(_ *testing.T, s S) error {
-			return errOf(s.Progs.TcxIngress.AttachTC(loopback, skeleton.TCBySection, &skeleton.TCOptions{Before: &skeleton.Anchor{}}))
+			return errOf(s.Progs.TcxIngress.AttachTC(loopback, skeleton.TCBySection, &skeleton.TCOptions{Before: &skeleton.Anchor{}, Priority: 1}))
 		}, fire: udp},
 		{form: "tcx/egress", prog: func(p P) K { return p.TcxEgress.Handle() }, attach: func(_ *testing.T, s S) error {
-			return errOf(s.Progs.TcxEgress.AttachTC(loopback, skeleton.TCBySection, &skeleton.TCOptions{After: &skeleton.Anchor{}}))
+			return errOf(s.Progs.TcxEgress.AttachTC(loopback, skeleton.TCBySection, &skeleton.TCOptions{After: &skeleton.Anchor{}, Priority: 2}))
 		}, fire: udp},
 		{form: "netkit/primary", prog: func(p P) K { return p.NetkitPrimary.Handle() }, attach: netkit(func(s S, i int) error {
 			return errOf(s.Progs.NetkitPrimary.AttachNetkit(i, skeleton.NetkitBySection, nil))

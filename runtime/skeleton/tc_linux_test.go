@@ -1,0 +1,373 @@
+package skeleton
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/link"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/tc"
+)
+
+// inNetNS moves the test to a new network namespace, in which interface 1 is the loopback
+// interface.
+func inNetNS(t *testing.T) {
+	t.Helper()
+	ns := bpftest.NewNetNS(t)
+	ns.Enter(t)
+}
+
+// newTC returns a program that counts the packets of an index in the map "packets", and
+// returns a code.
+func newTC(name string, index, code int32) *ebpf.ProgramSpec {
+	spec := newTestProgram(name, append(asm.Instructions{asm.Mov.Imm(asm.R2, index)}, count("packets", asm.R2, code)...)...)
+	spec.Type, spec.SectionName = ebpf.SchedCLS, "tc"
+	return spec
+}
+
+// fire sends a UDP packet over the loopback interface, and reports whether it arrives.
+func fire(t *testing.T) bool {
+	t.Helper()
+	to, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer to.Close()
+	// What egress drops is an error of the sender's.
+	_, err = to.WriteTo([]byte("x"), to.LocalAddr())
+	if err != nil && !errors.Is(err, unix.ENOBUFS) {
+		t.Fatal(err)
+	}
+	// Packets of the loopback interface arrive before the call returns, but for those that
+	// its thread handles.
+	if err := to.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = to.ReadFrom(make([]byte, 1))
+	return err == nil
+}
+
+// seen returns how many packets each of the programs has counted, and forgets them.
+func seen(t *testing.T, o *Object, n int) []uint64 {
+	t.Helper()
+	counts := make([]uint64, n)
+	for i := range counts {
+		if err := o.maps[0].Map().Lookup(uint32(i), &counts[i]); err != nil {
+			t.Fatal(err)
+		}
+		if err := o.maps[0].Map().Put(uint32(i), uint64(0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return counts
+}
+
+// attachTC attaches program i to the loopback interface, which must work.
+func attachTC(t *testing.T, o *Object, i int, direction TCDirection, opts *TCOptions) link.Link {
+	t.Helper()
+	l, err := (&TCProgram{o.progs[i]}).AttachTC(1, direction, opts)
+	if errors.Is(err, unix.ENOPROTOOPT) {
+		t.Skipf("needs a kernel with clsact and filters of kind bpf: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// filters returns the names of the filters of the loopback interface.
+func filters(t *testing.T, egress bool) []string {
+	t.Helper()
+	list, err := tc.List(1, egress)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range list {
+		if e.Handle != 0 {
+			names = append(names, e.Name)
+		}
+	}
+	return names
+}
+
+// The table of AttachTC: what codes mean to TCX and to clsact.
+func TestCodesOfTC(t *testing.T) {
+	inNetNS(t)
+	codes := []struct {
+		code                 int32
+		pass                 bool
+		second               bool // runs in the mode of clsact
+		tcxPass, tcxToClsact bool
+	}{
+		{-1, true, true, true, true},
+		{0, true, false, true, false},   // TC_ACT_OK
+		{1, true, true, true, true},     // TC_ACT_RECLASSIFY
+		{2, false, false, false, false}, // TC_ACT_SHOT
+		{3, true, true, true, true},     // TC_ACT_PIPE
+		{4, false, false, true, true},   // TC_ACT_STOLEN
+		{5, true, true, true, true},     // TC_ACT_QUEUED
+		{6, true, true, true, true},     // TC_ACT_REPEAT
+		{8, false, false, true, true},   // TC_ACT_TRAP
+		{99, true, true, true, true},
+	}
+	for _, c := range codes {
+		o := loadTestObject(t, packetsMap(), newTC("first", 0, c.code), newTC("second", 1, -1), newTC("third", 2, -1))
+		attachTC(t, o, 0, TCIngress, &TCOptions{Mode: TCClsact, Priority: 1})
+		attachTC(t, o, 1, TCIngress, &TCOptions{Mode: TCClsact, Priority: 2})
+		if pass := fire(t); pass != c.pass {
+			t.Errorf("clsact, code %d: passes: %t, want %t", c.code, pass, c.pass)
+		}
+		want := []uint64{1, 0}
+		if c.second {
+			want[1] = 1
+		}
+		if have := seen(t, o, 2); !slices.Equal(have, want) {
+			t.Errorf("clsact, code %d: programs have seen %v, want %v", c.code, have, want)
+		}
+		if err := o.Detach(); err != nil {
+			t.Fatal(err)
+		}
+		if olderThan("6.6") {
+			continue
+		}
+		attachTC(t, o, 0, TCIngress, &TCOptions{Mode: TCX})
+		attachTC(t, o, 1, TCIngress, &TCOptions{Mode: TCX})
+		attachTC(t, o, 2, TCIngress, &TCOptions{Mode: TCClsact})
+		if pass := fire(t); pass != c.tcxPass {
+			t.Errorf("TCX, code %d: passes: %t, want %t", c.code, pass, c.tcxPass)
+		}
+		want = []uint64{1, 0, 0}
+		if c.code == -1 {
+			want[1] = 1
+		}
+		if c.tcxToClsact {
+			want[2] = 1
+		}
+		if have := seen(t, o, 3); !slices.Equal(have, want) {
+			t.Errorf("TCX, code %d: programs have seen %v, want %v", c.code, have, want)
+		}
+		if err := o.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A program is attached by what the kernel has, in both directions.
+func TestTCAuto(t *testing.T) {
+	inNetNS(t)
+	spec := newTC("by_section", 1, -1)
+	spec.SectionName, spec.AttachType = "tcx/ingress", ebpf.AttachTCXIngress
+	o := loadTestObject(t, packetsMap(), newTC("out", 0, -1), spec)
+	out := attachTC(t, o, 0, TCEgress, nil)
+	in := attachTC(t, o, 1, TCBySection, &TCOptions{Before: &Anchor{}, Priority: 7})
+	for _, l := range []link.Link{out, in} {
+		if byFilter := filterOf(l) != nil; byFilter != olderThan("6.6") {
+			t.Errorf("attached by a filter: %t", byFilter)
+		}
+	}
+	if !fire(t) {
+		t.Error("the packet has not arrived")
+	}
+	if have := seen(t, o, 2); !slices.Equal(have, []uint64{1, 1}) {
+		t.Errorf("programs have seen %v packets", have)
+	}
+	if !olderThan("6.6") {
+		// The kernel's answer is the same for what it does not take.
+		defer sys.SetFault(func(cmd sys.Cmd) error {
+			if cmd == sys.LinkCreateCmd {
+				return unix.EINVAL
+			}
+			return nil
+		})()
+		_, err := (&TCProgram{o.progs[0]}).AttachTC(1, TCIngress, nil)
+		if !errors.Is(err, unix.EINVAL) || len(filters(t, false)) > 0 {
+			t.Errorf("%v, filters %v", err, filters(t, false))
+		}
+		return
+	}
+	for text, o2 := range map[string]*TCOptions{
+		"needs a kernel of version 6.6":         {Mode: TCX},
+		"option ExpectedRevision needs TCX":     {ExpectedRevision: 1},
+		"give Priority for the place among the": {After: &Anchor{}},
+	} {
+		_, err := (&TCProgram{o.progs[0]}).AttachTC(1, TCIngress, o2)
+		wantError(t, err, text)
+		if !errors.Is(err, ebpf.ErrNotSupported) {
+			t.Errorf("%v, want %v", err, ebpf.ErrNotSupported)
+		}
+	}
+}
+
+// What stands for a link of clsact.
+func TestClsact(t *testing.T) {
+	inNetNS(t)
+	o := loadTestObject(t, packetsMap(), newTC("first", 0, -1), newTC("second", 1, -1))
+	p, q := TCProgram{o.progs[0]}, TCProgram{o.progs[1]}
+	l := attachTC(t, o, 0, TCIngress, &TCOptions{Mode: TCClsact})
+	if have := filters(t, false); !slices.Equal(have, []string{"rules_bpf/test/first"}) {
+		t.Errorf("filters are %q", have)
+	}
+	if a := o.Attachments()[0]; a.State != Attached {
+		t.Error(a)
+	}
+	_, err := l.Info()
+	for op, err := range map[string]error{"info of": err, "pin": l.Pin(filepath.Join(t.TempDir(), "l")), "unpin": l.Unpin()} {
+		wantError(t, err, op+" a filter of clsact: the kernel has no link for it")
+		if !errors.Is(err, ebpf.ErrNotSupported) {
+			t.Errorf("%v, want %v", err, ebpf.ErrNotSupported)
+		}
+	}
+	if err := l.Update(q.Program()); err != nil {
+		t.Fatal(err)
+	}
+	fire(t)
+	if have := seen(t, o, 2); !slices.Equal(have, []uint64{0, 1}) {
+		t.Errorf("after Update, programs have seen %v packets", have)
+	}
+	second, err := p.AttachTC(1, TCIngress, &TCOptions{Replace: l})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, l.Update(q.Program()), "it is closed")
+	fire(t)
+	if have := seen(t, o, 2); !slices.Equal(have, []uint64{1, 0}) {
+		t.Errorf("after Replace, programs have seen %v packets", have)
+	}
+	for text, opts := range map[string]*TCOptions{
+		"option Mode is 7":                       {Mode: 7},
+		"options Before and After need TCX":      {Mode: TCClsact, Before: &Anchor{}, Priority: 1},
+		"option ExpectedRevision needs TCX":      {Mode: TCClsact, ExpectedRevision: 1},
+		"Priority and Handle are for clsact":     {Mode: TCX, Handle: 1},
+		"it excludes Priority and Handle":        {Replace: second, Priority: 1},
+		"it excludes Before":                     {Replace: second, Before: &Anchor{}},
+		"it is a link of clsact, and option":     {Replace: second, Mode: TCX},
+		"option Replace: it is closed":           {Replace: l},
+		"of a process that lives: file exists: ": {Mode: TCClsact},
+	} {
+		_, err := p.AttachTC(1, TCIngress, opts)
+		wantError(t, err, `attach program first, SEC("tc"): `, text)
+	}
+	_, err = p.AttachTC(1, TCEgress, &TCOptions{Replace: second})
+	wantError(t, err, "it is a link of another target")
+	if _, err := p.AttachTC(1, TCIngress, &TCOptions{Mode: TCClsact, Handle: 7}); err != nil {
+		t.Fatal(err)
+	}
+	if have := filters(t, false); len(have) != 2 {
+		t.Errorf("filters are %q, want two", have)
+	}
+	if err := o.Detach(); err != nil {
+		t.Fatal(err)
+	}
+	if have := filters(t, false); len(have) > 0 {
+		t.Errorf("after Detach, filters are %q", have)
+	}
+	if q, err := netlink.QdiscList(&netlink.GenericLink{LinkAttrs: netlink.LinkAttrs{Index: 1}}); err != nil || slices.ContainsFunc(q, func(q netlink.Qdisc) bool { return q.Type() == "clsact" }) {
+		t.Errorf("after Detach, qdiscs are %v, %v", q, err)
+	}
+}
+
+// A filter that a process has left is replaced; one of somebody else is named.
+func TestClsactLeft(t *testing.T) {
+	inNetNS(t)
+	o := loadTestObject(t, packetsMap(), newTC("first", 0, -1), newTC("second", 1, 2))
+	attachTC(t, o, 0, TCIngress, &TCOptions{Mode: TCClsact}).Close() // skips where it must
+	leave := func(name string) {
+		t.Helper()
+		lo := 1
+		if err := netlink.QdiscReplace(&netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: lo, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := netlink.FilterReplace(&netlink.BpfFilter{
+			FilterAttrs: netlink.FilterAttrs{LinkIndex: lo, Parent: netlink.HANDLE_MIN_INGRESS, Priority: tc.DefaultPriority, Handle: tc.DefaultHandle("rules_bpf/test/first"), Protocol: unix.ETH_P_ALL},
+			Fd:          o.progs[1].Program().FD(), Name: name, DirectAction: true,
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	leave("a filter of others")
+	_, err := (&TCProgram{o.progs[0]}).AttachTC(1, TCIngress, &TCOptions{Mode: TCClsact})
+	wantError(t, err, `"a filter of others", program `+fmt.Sprint(programID(t, o.progs[1])), "choose another place with options Priority and Handle")
+	if !errors.Is(err, unix.EEXIST) {
+		t.Errorf("%v, want %v", err, unix.EEXIST)
+	}
+	leave("rules_bpf/test/first")
+	if fire(t) {
+		t.Error("the filter that was left is to drop packets")
+	}
+	l := attachTC(t, o, 0, TCIngress, &TCOptions{Mode: TCClsact})
+	if !fire(t) {
+		t.Error("the filter that was left still drops packets")
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if have := filters(t, false); len(have) > 0 {
+		t.Errorf("filters are %q", have)
+	}
+}
+
+// An interface that vanishes takes its filters along.
+func TestClsactInterfaceGone(t *testing.T) {
+	ns := bpftest.NewNetNS(t)
+	a, _ := ns.NewVeth(t, "a", ns, "b")
+	ns.Enter(t)
+	o := loadTestObject(t, packetsMap(), newTC("first", 0, -1))
+	_, err := (&TCProgram{o.progs[0]}).AttachTC(a.Index, TCIngress, &TCOptions{Mode: TCClsact})
+	if errors.Is(err, unix.ENOPROTOOPT) {
+		t.Skipf("needs a kernel with clsact and filters of kind bpf: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := netlink.LinkDel(&netlink.GenericLink{LinkAttrs: netlink.LinkAttrs{Index: a.Index}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Detach(); err != nil {
+		t.Error(err)
+	}
+	_, err = (&TCProgram{o.progs[0]}).AttachTC(a.Index, TCIngress, &TCOptions{Mode: TCClsact})
+	wantError(t, err, "there is no network interface with the index")
+}
+
+// A filter outlives neither the descriptors of the process nor anything else of it.
+func TestClsactLeavesNothingOpen(t *testing.T) {
+	inNetNS(t)
+	o := loadTestObject(t, packetsMap(), newTC("first", 0, -1))
+	open := func() int {
+		list, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list)
+	}
+	cycle := func() {
+		if err := attachTC(t, o, 0, TCIngress, &TCOptions{Mode: TCClsact}).Close(); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = (&TCProgram{o.progs[0]}).AttachTC(99999, TCIngress, &TCOptions{Mode: TCClsact})
+	}
+	cycle()
+	before := open()
+	for range 10 {
+		cycle()
+	}
+	if after := open(); after != before {
+		t.Errorf("%d descriptors are open, before %d", after, before)
+	}
+}
