@@ -16,30 +16,9 @@ const (
 	benchLibraries = 100
 )
 
-// benchTree writes a repository of packages with one C file and one Go file each,
-// and of libraries that each third of the packages links three of.
-func benchTree(b *testing.B, importSkeletons bool) string {
-	b.Helper()
-	root := b.TempDir()
-	write := func(name, content string) {
-		path := filepath.Join(root, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			b.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
-			b.Fatal(err)
-		}
-	}
-	write("MODULE.bazel", "module(name = \"bench\")\nbazel_dep(name = \"rules_bpf\")\nbazel_dep(name = \"rules_go\")\n")
-	write("BUILD.bazel", "# gazelle:prefix example.com/bench\n")
-	for i := range benchLibraries {
-		write(fmt.Sprintf("lib/l%d/l%d.bpf.h", i, i), fmt.Sprintf("#pragma once\n\nint l%d(unsigned int key);\n", i))
-		next, call := "", ""
-		if i+1 < benchLibraries {
-			next = fmt.Sprintf("#include \"lib/l%d/l%d.bpf.h\"\n", i+1, i+1)
-			call = fmt.Sprintf(" + l%d(key)", i+1)
-		}
-		write(fmt.Sprintf("lib/l%d/l%d.bpf.c", i, i), fmt.Sprintf(`#include <linux/bpf.h>
+// benchLibrary is a library's source: of its number, what includes the next library's
+// header, and what calls it.
+const benchLibrary = `#include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include "l%d.bpf.h"
 %s
@@ -50,13 +29,11 @@ int l%d(unsigned int key)
 	__sync_fetch_and_add(&calls_%d, 1);
 	return 0%s;
 }
-`, i, next, i, i, i, call))
-	}
-	for i := range benchPackages {
-		dir := fmt.Sprintf("group%d/p%d", i%50, i)
-		// The end of the chain of libraries, so that a program links a few of them.
-		lib := benchLibraries - 1 - i%3
-		write(dir+"/prog.bpf.c", strings.ReplaceAll(`#include <linux/bpf.h>
+`
+
+// benchProgram is a final object's source, with LIB for the number of the library that it
+// links.
+const benchProgram = `#include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <bpf/bpf_helpers.h>
 #include "lib/lLIB/lLIB.bpf.h"
@@ -98,7 +75,38 @@ int on_exec(void *ctx)
 }
 
 char LICENSE[] SEC("license") = "GPL";
-`, "LIB", fmt.Sprint(lib)))
+`
+
+// benchTree writes a repository of packages with one C file and one Go file each,
+// and of libraries that each third of the packages links three of.
+func benchTree(b *testing.B, importSkeletons bool) string {
+	b.Helper()
+	root := b.TempDir()
+	write := func(name, content string) {
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			b.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			b.Fatal(err)
+		}
+	}
+	write("MODULE.bazel", "module(name = \"bench\")\nbazel_dep(name = \"rules_bpf\")\nbazel_dep(name = \"rules_go\")\n")
+	write("BUILD.bazel", "# gazelle:prefix example.com/bench\n")
+	for i := range benchLibraries {
+		write(fmt.Sprintf("lib/l%d/l%d.bpf.h", i, i), fmt.Sprintf("#pragma once\n\nint l%d(unsigned int key);\n", i))
+		next, call := "", ""
+		if i+1 < benchLibraries {
+			next = fmt.Sprintf("#include \"lib/l%d/l%d.bpf.h\"\n", i+1, i+1)
+			call = fmt.Sprintf(" + l%d(key)", i+1)
+		}
+		write(fmt.Sprintf("lib/l%d/l%d.bpf.c", i, i), fmt.Sprintf(benchLibrary, i, next, i, i, i, call))
+	}
+	for i := range benchPackages {
+		dir := fmt.Sprintf("group%d/p%d", i%50, i)
+		// The end of the chain of libraries, so that a program links a few of them.
+		lib := benchLibraries - 1 - i%3
+		write(dir+"/prog.bpf.c", strings.ReplaceAll(benchProgram, "LIB", fmt.Sprint(lib)))
 		imported := ""
 		if importSkeletons {
 			imported = fmt.Sprintf("\n\t_ \"example.com/bench/%s/prog\"", dir)
