@@ -134,6 +134,21 @@ func TestCheckedInVmlinux(t *testing.T) {
 	r.has("headers/BUILD.bazel", `"vmlinux.h"`, `"vmlinux-x86.h"`, `"vmlinux-arm64.h"`)
 }
 
+// TestVmlinuxElse has a header of one architecture behind #else.
+func TestVmlinuxElse(t *testing.T) {
+	t.Parallel()
+	r := newRepository(t)
+	r.write("bpf/vmlinux.h", "#ifdef __TARGET_ARCH_x86\n#include \"x86/vmlinux.h\"\n#elif defined(__TARGET_ARCH_s390)\n#error no s390\n"+
+		"#else\n#include \"arm64/vmlinux.h\"\n#endif\n")
+	r.write("bpf/x86/vmlinux.h", "")
+	r.write("bpf/arm64/vmlinux.h", "")
+	r.write("bpf/a.bpf.c", "#include \"vmlinux.h\"\n"+inclusions+program+license)
+	if out := r.says(); out != "" {
+		t.Errorf("Gazelle says:\n%s", out)
+	}
+	r.has("bpf/BUILD.bazel", `"arm64/vmlinux.h"`, `"vmlinux.h"`, `"x86/vmlinux.h"`)
+}
+
 // TestVmlinuxElsewhere has a checked-in vmlinux.h in a folder that nobody names, with
 // those of the architectures below it.
 func TestVmlinuxElsewhere(t *testing.T) {
@@ -571,4 +586,79 @@ func TestNeighbourGone(t *testing.T) {
 	r.has("p/BUILD.bazel", "!bpf_skeleton")
 	r.has("lib/BUILD.bazel", `srcs = ["lib.bpf.c"]`)
 	r.has("q/BUILD.bazel", `subskeletons = ["//lib"]`, `deps = ["//lib:lib_bpf`)
+}
+
+// TestOutputDir writes the rule of a line where the line writes its files, and says what
+// that directory lacks.
+func TestOutputDir(t *testing.T) {
+	t.Parallel()
+	r := newRepository(t)
+	r.write("go.mod", "module example.com/m\n\nrequire github.com/cilium/ebpf v0.22.0\n")
+	r.write("app/one.c", "//go:build ignore\n\n"+inclusions+program+license)
+	r.write("app/app.go", "package app\n\n"+
+		"//go:generate go tool bpf2go -output-dir gen -go-package gen g one.c\n"+
+		"//go:generate go tool bpf2go -output-dir ./none -go-package none n one.c\n")
+	r.write("app/gen/.keep", "")
+	out := r.says()
+	for _, want := range []string{
+		"app/app.go:3: bpf2go writes to app/gen, where no go_library embeds it: add a Go file of package gen to that directory",
+		"app/app.go:4: bpf2go writes to app/none, which is no directory of the repository: make it, with a Go file of package none in it",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("Gazelle says:\n%swant:\n%s", out, want)
+		}
+	}
+	r.has("app/gen/BUILD.bazel", `srcs = ["//app:one_src"]`)
+	r.has("app/BUILD.bazel", `name = "one_src"`)
+
+	r.remove("app/gen/.keep")
+	r.write("app/gen/doc.go", "package gen\n")
+	r.write("app/none/doc.go", "package none\n")
+	if out := r.says(); out != "" {
+		t.Errorf("Gazelle says:\n%s", out)
+	}
+	r.has("app/gen/BUILD.bazel", `embed = [":g_bpf2go"]`)
+	r.has("app/none/BUILD.bazel", `embed = [":n_bpf2go"]`)
+}
+
+// TestSourceInNoPackage has lines whose source is in a directory that gets no BUILD file.
+func TestSourceInNoPackage(t *testing.T) {
+	t.Parallel()
+	r := newRepository(t)
+	r.write("go.mod", "module example.com/m\n\nrequire github.com/cilium/ebpf v0.22.0\n")
+	r.write("app/app.go", "package app\n\n//go:generate go tool bpf2go g ../c/one.c\n")
+	r.write("c/one.c", inclusions+"#include \"one.h\"\n"+program+license)
+	r.write("c/one.h", "")
+	r.write("BUILD.bazel", "# gazelle:prefix example.com/m\n# gazelle:exclude c\n")
+	if out := r.says(); out != "" {
+		t.Errorf("Gazelle says:\n%s", out)
+	}
+	r.has("app/BUILD.bazel", `srcs = ["//:c/one_src"]`)
+	r.has("BUILD.bazel", `name = "c/one_src"`, `srcs = ["c/one.c"]`, `"c/one.h"`)
+
+	r.write("below/BUILD.bazel", "# gazelle:generation_mode update_only\n")
+	r.write("below/app.go", "package below\n\n//go:generate go tool bpf2go g bpf/one.c\n")
+	r.write("below/bpf/one.c", inclusions+program+license)
+	r.says()
+	// The line's rule is the only one of the source.
+	r.has("below/BUILD.bazel", `srcs = ["bpf/one.c"]`, "!bpf_skeleton")
+}
+
+// TestVariantsOfSkeleton makes one skeleton of a source for several lines, and says so
+// when they ask for different ones.
+func TestVariantsOfSkeleton(t *testing.T) {
+	t.Parallel()
+	r := newRepository(t)
+	r.write("BUILD.bazel", "# gazelle:prefix example.com/m\n# gazelle:bpf_bpf2go skeleton\n")
+	r.write("go.mod", "module example.com/m\n\nrequire github.com/cilium/ebpf v0.22.0\n")
+	r.write("c/one.c", inclusions+program+license)
+	r.write("app/app.go", "package app\n\n"+
+		"//go:generate go tool bpf2go -type a one ../c/one.c -- -DX\n"+
+		"//go:generate go tool bpf2go -type b two ../c/one.c -- -DX\n"+
+		"//go:generate go tool bpf2go -type c three ../c/one.c -- -DY\n")
+	const want = "app/app.go:5: c/one.c has a bpf_skeleton already, with the flags of one: write that of three by hand"
+	if out := r.says(); !strings.Contains(out, want) {
+		t.Errorf("Gazelle says:\n%swant:\n%s", out, want)
+	}
+	r.has("c/BUILD.bazel", `defines = ["X"]`, `"a"`, `"b"`, `!"Y"`)
 }

@@ -124,6 +124,9 @@ func (l *bpfLang) headerProblem(bc *bpfConfig, inc bpfc.Include, err error) {
 	case errors.Is(err, errNoFile):
 		text = fmt.Sprintf("%q is in no directory where it is searched for: name one with # gazelle:bpf_search, or a target: # gazelle:resolve bpf %s LABEL",
 			inc.Path, inc.Path)
+	case l.survey.isExcluded(paths.Parent(e.file)):
+		text = fmt.Sprintf("no target has the header %s, and Gazelle leaves its directory out: write a bpf_library with it by hand, and say # gazelle:resolve bpf %s LABEL",
+			e.file, inc.Path)
 	default:
 		text = fmt.Sprintf("no target has the header %s: say # gazelle:bpf_library %s in %s", e.file, path.Base(e.file), paths.OrRoot(paths.Parent(e.file)))
 	}

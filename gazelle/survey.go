@@ -31,6 +31,7 @@ type survey struct {
 	// done is set once the repository was looked through, full when there was a
 	// reason to.
 	done, full bool
+	config     *config.Config
 	// nothing is set when neither files of BPF nor lines of Go files can be anywhere.
 	nothing bool
 	dirs    map[string]*surveyed
@@ -54,8 +55,9 @@ type surveyed struct {
 	rules []plan.Rule
 	// hasGo is set when a Go file is in it, usesEBPF when its Go module may run bpf2go.
 	hasGo, usesEBPF bool
-	// contained is set when the files are a package's further up.
-	contained bool
+	// contained is set when the files are a package's further up, excluded when Gazelle
+	// makes no rules in the directory, whatever is in it.
+	contained, excluded bool
 	// isPackage is set when the directory has a BUILD file, or what gives it one;
 	// hasBPF when it has sources, headers or lines of its own.
 	isPackage, hasBPF bool
@@ -99,17 +101,20 @@ func (l *bpfLang) prepare(c *config.Config) {
 		return
 	}
 	s := &l.survey
+	s.config = c
 	s.dirs = make(map[string]*surveyed)
 	// What the root's directives say is read again: the configuration is that of the
 	// directory that comes first.
 	l.visit("", defaults, false)
 	if !slices.ContainsFunc(s.order, func(sd *surveyed) bool { return sd.hasC() }) {
-		// No C, no BPF.
+		// No C, no BPF, as long as no line compiles C of a directory that is excluded.
 		s.nothing = !slices.ContainsFunc(s.order, func(sd *surveyed) bool {
 			return sd.usesEBPF || sd.hasBPF || len(sd.bc.kinds) > 0
 		})
-		s.dirs, s.order = nil, nil
-		return
+		if s.nothing {
+			s.dirs, s.order = nil, nil
+			return
+		}
 	}
 	s.full = true
 	s.contain()
@@ -235,8 +240,19 @@ func (s *survey) packageOf(rel string) *surveyed {
 	}
 }
 
-// canCreate reports whether a directory can become a package.
-func (sd *surveyed) canCreate() bool { return sd.bc.enabled && !sd.bc.updateOnly }
+// canCreate reports whether a directory can become a package. One that is excluded is
+// taken for a package whose rules somebody else writes, but for a source that a line
+// compiles: that belongs to the package above.
+func (sd *surveyed) canCreate() bool {
+	return sd.bc.enabled && !sd.bc.updateOnly && !(sd.excluded && len(sd.claimed) > 0)
+}
+
+// isExcluded reports whether Gazelle makes no rules in a directory, as far as that is
+// known.
+func (s *survey) isExcluded(rel string) bool {
+	sd := s.dirs[rel]
+	return sd != nil && sd.excluded
+}
 
 // findCommands reads the lines of a directory's Go files that run bpf2go, and the
 // rules that stand for lines which are gone.
@@ -291,11 +307,17 @@ func (l *bpfLang) addRule(sd *surveyed, r *rule.Rule) {
 
 // claim notes that a bpf2go rule compiles a source.
 func (l *bpfLang) claim(file string, bc *bpfConfig) {
-	of := l.directory(paths.Parent(file), bc)
+	of := l.survey.directory(paths.Parent(file), bc)
 	if of.claimed == nil {
 		of.claimed = make(map[string]bool)
 	}
 	of.claimed[path.Base(file)] = true
+}
+
+// isClaimed reports whether a bpf2go rule compiles a source.
+func (s *survey) isClaimed(file string) bool {
+	of := s.dirs[paths.Parent(file)]
+	return of != nil && of.claimed[path.Base(file)]
 }
 
 func (l *bpfLang) readLines(sd *surveyed) {
@@ -323,22 +345,52 @@ func (l *bpfLang) addCommand(sd *surveyed, from string, cmd bpf2go.Command) {
 		log.Printf("%s:%d: bpf2go compiles %s, which is no file of the repository", path.Join(sd.rel, from), cmd.Line, cmd.Source)
 		return
 	}
+	at := fmt.Sprintf("%s:%d", path.Join(sd.rel, from), cmd.Line)
 	if sd.bc.bpf2go == bpf2goSkeleton {
-		of := l.directory(paths.Parent(file), sd.bc)
-		if of.skeletons == nil {
-			of.skeletons = make(map[string]plan.Command)
-		}
-		of.skeletons[path.Base(file)] = l.command(sd, file, cmd)
-		of.hasBPF = true
+		l.addSkeleton(at, sd.bc, l.command(sd, file, cmd))
 		return
 	}
-	l.claim(file, sd.bc)
 	to := sd
 	if cmd.Dir != "" && cmd.Dir != "." {
-		to = l.directory(path.Join(sd.rel, cmd.Dir), sd.bc)
+		rel := path.Join(sd.rel, cmd.Dir)
+		if info, err := os.Stat(l.sources.path(rel)); paths.Outside(rel) || err != nil || !info.IsDir() {
+			log.Printf("%s: bpf2go writes to %s, which is no directory of the repository: make it, with a Go file of package %s in it",
+				at, rel, cmd.Package)
+			return
+		}
+		if to = l.survey.directory(rel, sd.bc); l.survey.full && !to.hasGoPackage() {
+			log.Printf("%s: bpf2go writes to %s, where no go_library embeds it: add a Go file of package %s to that directory", at, rel, cmd.Package)
+		}
 	}
+	l.claim(file, sd.bc)
 	to.isPackage, to.hasBPF = true, true
 	to.commands = append(to.commands, l.command(sd, file, cmd))
+}
+
+// hasGoPackage reports whether a rule in the directory can embed what bpf2go writes.
+func (sd *surveyed) hasGoPackage() bool {
+	return sd.hasGo || sd.build != nil && slices.ContainsFunc(sd.build.Rules, isGoRule)
+}
+
+// addSkeleton notes a line that gets a bpf_skeleton: of several that compile a source
+// in the same way, one.
+func (l *bpfLang) addSkeleton(at string, bc *bpfConfig, cmd plan.Command) {
+	of := l.survey.directory(paths.Parent(cmd.File), bc)
+	if of.skeletons == nil {
+		of.skeletons = make(map[string]plan.Command)
+	}
+	of.hasBPF = true
+	name := path.Base(cmd.File)
+	first, again := of.skeletons[name]
+	switch {
+	case !again:
+		of.skeletons[name] = cmd
+	case !slices.Equal(first.Defines, cmd.Defines) || !slices.Equal(first.Copts, cmd.Copts) || !slices.Equal(first.Flags.Search, cmd.Flags.Search):
+		log.Printf("%s: %s has a bpf_skeleton already, with the flags of %s: write that of %s by hand", at, cmd.File, first.Ident, cmd.Ident)
+	default:
+		first.Types = slices.Concat(first.Types, cmd.Types)
+		of.skeletons[name] = first
+	}
 }
 
 // command returns a line with its directories and files as paths from the root.
@@ -400,16 +452,23 @@ func (l *bpfLang) perArch(dir string) []string {
 	return out[:1]
 }
 
-// directory returns what is known of a directory.
-func (l *bpfLang) directory(rel string, bc *bpfConfig) *surveyed {
-	if sd := l.survey.dirs[rel]; sd != nil {
+// directory returns what is known of a directory, also of one that has nothing of
+// interest by itself, or that Gazelle does not come to.
+func (s *survey) directory(rel string, bc *bpfConfig) *surveyed {
+	if sd := s.dirs[rel]; sd != nil {
 		return sd
 	}
 	sd := &surveyed{rel: rel, bc: bc}
-	if l.survey.dirs == nil {
-		l.survey.dirs = make(map[string]*surveyed)
+	if s.dirs == nil {
+		s.dirs = make(map[string]*surveyed)
 	}
-	l.survey.dirs[rel] = sd
+	s.dirs[rel] = sd
+	if s.full {
+		_, err := walk.GetDirInfo(rel)
+		sd.excluded = err != nil || isOthers(rel)
+		sd.isPackage = sd.excluded && hasBuildFile(s.config, rel)
+		s.order = append(s.order, sd)
+	}
 	return sd
 }
 
@@ -428,7 +487,7 @@ func (l *bpfLang) findSources(sd *surveyed) {
 		file := path.Join(sd.rel, name)
 		switch {
 		case sd.bc.kindOf(name) != "", slices.Contains(compiled, name), sd.skeletons[name].File != "":
-		case sd.claimed[name] || !l.survey.full && slices.Contains(exported, name):
+		case l.survey.isClaimed(file) || !l.survey.full && slices.Contains(exported, name):
 			continue
 		case strings.HasSuffix(name, paths.SourceSuffix):
 		case sd.bc.isSource(file):
@@ -569,11 +628,9 @@ func (s *survey) become(file string, user *surveyed) {
 		if owner != nil && !owner.canCreate() {
 			return
 		}
-		sd = &surveyed{rel: dir, bc: user.bc}
-		s.dirs[dir] = sd
-		s.order = append(s.order, sd)
+		sd = s.directory(dir, user.bc)
 	}
-	sd.isPackage = sd.canCreate()
+	sd.isPackage = sd.isPackage || sd.canCreate()
 }
 
 // place says how a command's rule names its source.

@@ -42,7 +42,7 @@ type frame struct {
 // A cond is an open #if.
 type cond struct {
 	line int32
-	// all is set when every group but #else is read.
+	// all is set when every group is read.
 	all bool
 	// live is set while the group is read, taken when one of its groups was,
 	// outer when the #if itself stands in text that is read.
@@ -721,7 +721,7 @@ func (p *preprocessor) directive(f *frame, hash token) {
 			p.problem(hash.file, hash.line, "#%s behind #else", name)
 		case name == "else":
 			c.hadElse = true
-			c.live = c.outer && !c.taken
+			c.live = c.outer && (c.all || !c.taken)
 			c.taken = true
 		case c.all:
 			// Each architecture's.
@@ -749,6 +749,10 @@ func (p *preprocessor) directive(f *frame, hash token) {
 			p.once[f.file] = true
 		}
 	case "error":
+		if f.file.vmlinux {
+			// Of each architecture's groups, others than the compiler's are read, too.
+			return
+		}
 		n := len(p.file.Problems)
 		p.problem(hash.file, hash.line, "#error %s", spell(line))
 		if n < len(p.file.Problems) {
