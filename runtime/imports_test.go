@@ -112,7 +112,7 @@ var layers = [][]string{
 	// Tests of all others use bpftest, so it has nothing below it.
 	{"bpftest", "internal/binding", "internal/core", "internal/kallsyms", "internal/kernelfs", "internal/sys"},
 	{"internal/features", "internal/kconfig", "internal/kernelbtf", "internal/perfevent", "internal/privilege", "internal/tc"},
-	{"internal/token"},
+	{"internal/region", "internal/token"},
 	{"internal/loader"},
 	{"skeleton"},
 	{"skelimpl"},

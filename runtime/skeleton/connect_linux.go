@@ -24,7 +24,7 @@ type option struct {
 
 // lacking names the options of a failed call that the kernel is too old for.
 func lacking(err error, options ...option) error {
-	if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.E2BIG) && !errors.Is(err, ebpf.ErrNotSupported) && !errors.Is(err, enotsupp) && !errors.Is(err, unix.EOPNOTSUPP) {
+	if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.E2BIG) && !errors.Is(err, ebpf.ErrNotSupported) && !errors.Is(err, sys.ENOTSUPP) && !errors.Is(err, unix.EOPNOTSUPP) {
 		return err
 	}
 	for _, o := range options {

@@ -3,12 +3,12 @@ package skeleton
 import (
 	"fmt"
 	"iter"
-	"os"
 	"unsafe"
 
 	"github.com/cilium/ebpf/btf"
 
 	"github.com/rules-bpf/rules_bpf/internal/image"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/region"
 )
 
 // AllMaps ranges over the maps of the object, as bpf_object__for_each_map does: the
@@ -184,7 +184,7 @@ func (s DataSection) Bytes() []byte {
 
 // bytes returns the memory that the section's field points to, nil when it does not.
 func (s DataSection) bytes() []byte {
-	p, size := s.s.field.get(), s.s.region.size
+	p, size := s.s.field.get(), s.s.region.Size()
 	if p == nil {
 		return nil
 	}
@@ -335,15 +335,13 @@ func (o *Object) resizeArray(s *section, offset uint32, n int) error {
 	if err := o.indexVariables(types); err != nil {
 		return err
 	}
-	if err := o.loader.ResizeArray(s.m, offset, n, mostZeroed()); err != nil {
+	if err := o.loader.ResizeArray(s.m, offset, n, region.MaxSize()); err != nil {
 		return err
 	}
-	old := s.region
-	s.region = newRegion(nil, int(s.m.ValueSize), os.Getpagesize(), !s.readOnly())
-	s.region.typ = old.typ
-	copy(s.region.bytes(), old.bytes())
-	s.base = s.region.pointer()
-	s.show()
+	resized := region.New(region.Spec{Size: int(s.m.ValueSize), Writable: !s.readOnly()})
+	resized.Types = s.region.Types
+	copy(resized.Bytes(), s.region.Bytes())
+	s.setRegion(resized)
 	o.decodeTypes()
 	return nil
 }

@@ -292,7 +292,7 @@ func uprobeAt(prog *ebpf.Program, at uprobePlace) (link.Link, error) {
 	switch {
 	case errors.Is(err, unix.ESRCH):
 		return nil, fmt.Errorf("there is no process %d: %w", at.pid, err)
-	case errors.Is(err, enotsupp):
+	case errors.Is(err, sys.ENOTSUPP):
 		return nil, fmt.Errorf("%s: the instruction at offset %#x cannot be probed, it may be a breakpoint: %w", at.path, at.offset, err)
 	case err != nil:
 		return nil, fmt.Errorf("%s: offset %#x: %w", at.path, at.offset, err)

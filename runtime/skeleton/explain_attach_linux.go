@@ -11,6 +11,7 @@ import (
 
 	"github.com/rules-bpf/rules_bpf/runtime/internal/kernelfs"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/privilege"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
 
 // explainAttach says what a program lacks that the kernel refuses to attach, where its
@@ -71,7 +72,7 @@ func explainNetkit(err error, ifindex int) error {
 func (p *BaseProgram) explainTrampoline(err error) error {
 	busy := errors.Is(err, unix.EBUSY)
 	switch {
-	case !busy && !errors.Is(err, ebpf.ErrNotSupported) && !errors.Is(err, enotsupp):
+	case !busy && !errors.Is(err, ebpf.ErrNotSupported) && !errors.Is(err, sys.ENOTSUPP):
 		return err
 	case busy && (p.def.AttachTarget != nil || p.def.Target != nil):
 		return advise(err, "the function is replaced by another program, or traced: detach that first")

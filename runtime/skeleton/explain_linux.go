@@ -124,7 +124,7 @@ func whyRefused(err error, needed []privilege.Cap) string {
 		return "the machine has as many open files as it may: raise fs.file-max"
 	case errors.Is(err, unix.ENOMEM):
 		return "the kernel has no memory for it: make its maps smaller, or raise the limit of the cgroup (memory.max)"
-	case errors.Is(err, enotsupp):
+	case errors.Is(err, sys.ENOTSUPP):
 		return whyNoJIT()
 	}
 	return ""

@@ -7,6 +7,7 @@ import (
 
 	"github.com/rules-bpf/rules_bpf/internal/image"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/loader"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/region"
 )
 
 // InitialValue returns a copy of the value that Load would give the map now
@@ -41,7 +42,7 @@ func (m *UntypedMap) InitialValue() []byte {
 	}
 	value := make([]byte, size)
 	if s := o.sectionOf(m); s != nil {
-		copyShared(value, DataSection{o, s}.bytes())
+		region.CopyShared(value, DataSection{o, s}.bytes())
 	} else {
 		copy(value, m.def.Contents)
 	}
@@ -79,7 +80,7 @@ func (m *UntypedMap) SetInitialValue(value []byte) error {
 		if err := s.takeOver(); err != nil {
 			return err
 		}
-		copyShared(s.region.bytes(), value)
+		region.CopyShared(s.region.Bytes(), value)
 		return nil
 	})
 }

@@ -76,8 +76,8 @@ func TestInitialValueOfReplacedStruct(t *testing.T) {
 	if got := m.InitialValue(); !bytes.Equal(got, []byte{5, 6, 7, 8}) || s.field.get() != s.base {
 		t.Errorf("the initial value is %v", got)
 	}
-	if err := s.takeOver(); err != nil || !bytes.Equal(s.region.bytes(), []byte{5, 6, 7, 8}) {
-		t.Errorf("Load takes %v, %v", s.region.bytes(), err)
+	if err := s.takeOver(); err != nil || !bytes.Equal(s.region.Bytes(), []byte{5, 6, 7, 8}) {
+		t.Errorf("Load takes %v, %v", s.region.Bytes(), err)
 	}
 }
 

@@ -71,14 +71,11 @@ func (m *UntypedMap) failElem(op mapOp, err error) error {
 		return m.keyError(&m.keyErrors.present[op], op, ebpf.ErrKeyExist, err)
 	case syscall.E2BIG:
 		err = fmt.Errorf("the map is full, or the key is beyond its end: see SetMaxEntries: %w", err)
-	case errNotSupported:
+	case sys.ENOTSUPP:
 		err = fmt.Errorf("%w (%w)", ebpf.ErrNotSupported, err)
 	}
 	return m.fail(mapOpText[op], err)
 }
-
-// errNotSupported is the kernel's ENOTSUPP, which user space has no name for.
-const errNotSupported = syscall.Errno(524)
 
 func (m *UntypedMap) keyError(made *atomic.Pointer[keyError], op mapOp, is, errno error) error {
 	if err := made.Load(); err != nil {

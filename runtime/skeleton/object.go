@@ -16,6 +16,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/binding"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/kconfig"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/loader"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/region"
 )
 
 var (
@@ -80,7 +81,7 @@ type Object struct {
 	structOps []*StructOpsMap
 	sections  []section
 	// memory has the sections that are not large.
-	memory *memory
+	memory *region.Memory
 	// refused are the settings that could not be made.
 	refused []refusal
 	usdtIDs usdtIDs
@@ -204,29 +205,32 @@ func (o *Object) openSections(desc desc) error {
 	}
 	img := o.loader.Image
 	o.sections = make([]section, len(desc.Sections))
-	contents, sizes := make([][]byte, len(desc.Sections)), make([]int, len(desc.Sections))
+	specs := make([]region.Spec, len(desc.Sections))
 	next := 0
 	for n, d := range desc.Sections {
 		s := &o.sections[n]
 		s.name, s.size, s.field = d.Name, d.Size, fieldOf(d.Field)
 		if def, i := find(o.loader.Maps, next, d.Name, mapName); def != nil && def.Kind.IsSection() {
 			next = i + 1
-			s.m, contents[n], sizes[n] = def, def.Contents, int(def.ValueSize)
+			s.m, specs[n].Contents, specs[n].Size = def, def.Contents, int(def.ValueSize)
 			// The user's Go code wants it, static variables or not.
 			def.Mmap = true
 		} else if d.Name == bpflib.Arena && img.Arena.Map != image.NoIndex {
-			s.m, contents[n], sizes[n] = o.loader.Maps[img.Arena.Map], img.Arena.Contents, int(img.Arena.Size)
+			s.m, specs[n].Contents, specs[n].Size = o.loader.Maps[img.Arena.Map], img.Arena.Contents, int(img.Arena.Size)
 		} else {
 			return notInObject("section", d.Name)
 		}
-		if err := s.checkSize(sizes[n]); err != nil {
+		if err := s.checkSize(specs[n].Size); err != nil {
 			return err
 		}
+		specs[n].Writable = !s.readOnly()
 	}
-	o.memory = layOut(o.sections, contents, sizes)
+	memory, regions := region.LayOut(specs)
+	o.memory = memory
 	for i := range o.sections {
 		s := &o.sections[i]
-		s.region.typ = func() *btf.Datasec { return o.datasec(s.name) }
+		s.setRegion(&regions[i])
+		s.region.Types = func() *btf.Datasec { return o.datasec(s.name) }
 	}
 	return nil
 }
@@ -390,7 +394,7 @@ func (o *Object) setKconfig(opts LoadOptions) error {
 		}
 		m.Contents = values
 		if s := o.section(m.Name); s != nil {
-			copy(s.region.bytes(), values)
+			copy(s.region.Bytes(), values)
 		}
 	}
 	return nil
@@ -401,8 +405,8 @@ func (o *Object) setKconfig(opts LoadOptions) error {
 func (o *Object) setContents(LoadOptions) error {
 	for i := range o.sections {
 		s := &o.sections[i]
-		s.before = s.region.snapshot()
-		s.m.Contents = s.before.contents()
+		s.before = s.region.Snapshot()
+		s.m.Contents = s.before.Contents()
 	}
 	return nil
 }
@@ -429,16 +433,16 @@ func (o *Object) mapSections() error {
 		}
 	}
 	// Before any of it is replaced.
-	old := o.memory.alias()
-	defer old.close()
+	old := o.memory.Alias()
+	defer old.Close()
 	for n, s := range order {
-		err := s.mapOver(old.of(s.region))
+		err := s.mapOver(old)
 		if err == nil {
 			continue
 		}
 		err = fmt.Errorf("section %s: %w", s.name, err)
 		for _, s := range order[:n] {
-			err = errors.Join(err, s.region.release(s.m.Map.FD()))
+			err = errors.Join(err, s.region.Release(s.m.Map.FD()))
 			s.show()
 		}
 		return err
@@ -622,10 +626,10 @@ func (o *Object) Close() error {
 	}
 	for i := range o.sections {
 		s := &o.sections[i]
-		if !s.region.mapped {
+		if !s.region.Mapped() {
 			continue
 		}
-		if err := s.region.release(s.m.Map.FD()); err != nil {
+		if err := s.region.Release(s.m.Map.FD()); err != nil {
 			errs = append(errs, fmt.Errorf("section %s: %w", s.name, err))
 		}
 	}

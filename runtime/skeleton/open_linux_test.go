@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/rules-bpf/rules_bpf/internal/image"
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/region"
 )
 
 // An object without generated code has its maps, programs and sections, and what is written
@@ -171,9 +171,9 @@ func TestBytesOfReplacedStruct(t *testing.T) {
 		t.Errorf("before it is resized: %v", b)
 	}
 	const size = 1 << 16
-	s.region = newRegion(nil, size, os.Getpagesize(), true)
-	s.base = s.region.pointer()
-	if b := section.Bytes(); len(b) != size || &b[0] != &s.region.bytes()[0] || !bytes.Equal(b[:5], []byte{1, 2, 3, 4, 0}) || s.field.get() != s.base {
+	s.region = region.New(region.Spec{Size: size, Writable: true})
+	s.base = s.region.Pointer()
+	if b := section.Bytes(); len(b) != size || &b[0] != &s.region.Bytes()[0] || !bytes.Equal(b[:5], []byte{1, 2, 3, 4, 0}) || s.field.get() != s.base {
 		t.Errorf("after it was resized: %d bytes, %v", len(b), b[:5])
 	}
 	if v, _ := o.FindVariable("number"); !bytes.Equal(v.Bytes(), own[:]) {

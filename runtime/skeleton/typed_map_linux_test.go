@@ -24,6 +24,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/internal/image"
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/binding"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/region"
 )
 
 // counts is as generated code lays it out: padding in the middle and at the end,
@@ -574,7 +575,7 @@ func TestMapsDoNotAllocate(t *testing.T) {
 			t.Errorf("%s: %v, want %v", c.name, err, c.want)
 			continue
 		}
-		if n := testing.AllocsPerRun(100, func() { _ = c.call() }); n != 0 && !raceDetector {
+		if n := testing.AllocsPerRun(100, func() { _ = c.call() }); n != 0 && !region.RaceDetector {
 			t.Errorf("%s allocates %v times", c.name, n)
 		}
 	}

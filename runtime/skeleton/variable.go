@@ -8,6 +8,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
+
+	"github.com/rules-bpf/rules_bpf/runtime/internal/region"
 )
 
 // Var is a [Variable] with its Go type. A subskeleton has one for each variable of its
@@ -113,7 +115,7 @@ func (v Variable) put(value []byte) error {
 
 func (v Variable) copyOut(value []byte) error {
 	if memory := v.section.bytes(); memory != nil {
-		copyShared(value, memory[v.v.Offset:])
+		region.CopyShared(value, memory[v.v.Offset:])
 		return nil
 	}
 	m, err := v.section.hiddenMap()
@@ -134,7 +136,7 @@ func (v Variable) copyIn(value []byte) error {
 		return fmt.Errorf("section %s is read-only after Load: set the variable before", s.name)
 	}
 	if memory := v.section.bytes(); memory != nil {
-		copyShared(memory[v.v.Offset:][:len(value)], value)
+		region.CopyShared(memory[v.v.Offset:][:len(value)], value)
 		return nil
 	}
 	m, err := v.section.hiddenMap()

@@ -6,6 +6,7 @@ package sys
 
 import (
 	"sync/atomic"
+	"syscall"
 	"unsafe"
 )
 
@@ -69,6 +70,10 @@ const (
 
 // tokenFD is BPF_F_TOKEN_FD, the flag for maps, programs and BTF that come with a token.
 const tokenFD = 1 << 16
+
+// ENOTSUPP is an error of the kernel's own, which it lets escape here and there, and which
+// user space has no name for.
+const ENOTSUPP = syscall.Errno(524)
 
 // NameLen is how many bytes a name in the kernel has, with the zero that ends it.
 const NameLen = 16

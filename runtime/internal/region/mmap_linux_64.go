@@ -1,6 +1,6 @@
 //go:build linux && !(386 || arm || mips || mipsle || s390x)
 
-package skeleton
+package region
 
 import (
 	"unsafe"

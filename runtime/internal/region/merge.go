@@ -1,4 +1,4 @@
-package skeleton
+package region
 
 import (
 	"bytes"
@@ -15,7 +15,7 @@ import (
 // Where nobody has written to the new word yet, it becomes now. Otherwise the order of
 // the two writes is lost, and what counts is what the word is: an integer of 4 or 8 bytes
 // gets both changes, as a counter must; anything else keeps the later value.
-func (r *region) merge(to *uint64, index int, before, now uint64) {
+func (r *Region) merge(to *uint64, index int, before, now uint64) {
 	for {
 		current := atomic.LoadUint64(to)
 		merged := now
@@ -28,11 +28,11 @@ func (r *region) merge(to *uint64, index int, before, now uint64) {
 	}
 }
 
-func (r *region) datasec() *btf.Datasec {
-	if r.typ == nil {
+func (r *Region) datasec() *btf.Datasec {
+	if r.Types == nil {
 		return nil
 	}
-	return r.typ()
+	return r.Types()
 }
 
 // mergeWord returns what the word at offset of the section becomes when one side has

@@ -1,4 +1,4 @@
-package skeleton
+package region
 
 import (
 	"encoding/binary"

@@ -1,4 +1,4 @@
-package skeleton
+package region
 
 import (
 	"bytes"
@@ -13,14 +13,12 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
 
-// enotsupp is the kernel's internal ENOTSUPP, which array_map_mmap lets escape
-// for maps that hold a spin lock, a timer or a kptr.
-const enotsupp = unix.Errno(524)
-
 // guard makes the heap get its pages back when nothing refers to the memory any more.
-func (m *memory) guard() {
+func (m *Memory) guard() {
 	if m.guarded {
 		return
 	}
@@ -36,7 +34,7 @@ func (m *memory) guard() {
 // when it is to tell what was written to, and reports whether it could. Otherwise, as when
 // the process has no mappings left, the memory is as good until Load, which then cannot
 // tell what others write while it replaces the pages.
-func (m *memory) share(n int, tell bool) bool {
+func (m *Memory) share(n int, tell bool) bool {
 	m.guard()
 	if tell && m.shareFile() == nil || mmapAnonymousFixed(m.at(0), n, unix.MAP_SHARED) == nil {
 		m.shared = n
@@ -51,7 +49,7 @@ func (m *memory) share(n int, tell bool) bool {
 
 // shareFile replaces all pages by those of a new file in memory. Its descriptor is open
 // until the memory is that of a map, or nothing refers to it.
-func (m *memory) shareFile() error {
+func (m *Memory) shareFile() error {
 	fd, err := unix.MemfdCreate("bpf section", unix.MFD_CLOEXEC)
 	if err != nil {
 		return err
@@ -71,46 +69,48 @@ func (m *memory) shareFile() error {
 	return nil
 }
 
-// aliasOf is a second mapping of what is shared of a memory.
-type aliasOf struct {
-	*memory
-	base unsafe.Pointer
-	n    int
+// Alias is a second mapping of what is shared of a memory. The zero value is none.
+type Alias struct {
+	memory *Memory
+	base   unsafe.Pointer
+	n      int
 }
 
-// alias makes one. Where it cannot, regions that need one make their own, and say why.
-func (m *memory) alias() aliasOf {
+// Alias makes one, before any of the memory is replaced. Where it cannot, regions that need
+// one make their own, and say why. Close it.
+func (m *Memory) Alias() Alias {
 	if m == nil || m.shared == 0 {
-		return aliasOf{}
+		return Alias{}
 	}
 	base, err := alias(m.at(0), m.shared)
 	if err != nil {
-		return aliasOf{}
+		return Alias{}
 	}
-	return aliasOf{m, base, m.shared}
+	return Alias{m, base, m.shared}
 }
 
 // of returns where the memory of a region is in the mapping, nil when it is not.
-func (a aliasOf) of(r *region) unsafe.Pointer {
+func (a Alias) of(r *Region) unsafe.Pointer {
 	if a.base == nil || r.memory != a.memory || !r.shared {
 		return nil
 	}
 	return unsafe.Add(a.base, r.start)
 }
 
-func (a aliasOf) close() {
+// Close removes the mapping.
+func (a Alias) Close() {
 	if a.base != nil {
 		_ = munmap(a.base, a.n)
 	}
 }
 
 // holds reports whether a block may have something else than zeros.
-func (r *region) holds(i int) bool {
-	if r.file == nil {
+func (r *Region) holds(i int) bool {
+	if r.memory.file == nil {
 		return true
 	}
 	start, n := block(r.size, i)
-	at, err := unix.Seek(int(r.file.Fd()), int64(start), unix.SEEK_DATA)
+	at, err := unix.Seek(int(r.memory.file.Fd()), int64(start), unix.SEEK_DATA)
 	if err == unix.ENXIO {
 		return false // nothing up to the end
 	}
@@ -118,7 +118,7 @@ func (r *region) holds(i int) bool {
 }
 
 // mmap makes a mapping of the region's size, anywhere.
-func (r *region) mmap(fd, prot, flags int) (unsafe.Pointer, error) {
+func (r *Region) mmap(fd, prot, flags int) (unsafe.Pointer, error) {
 	mem, err := mmap(nil, r.pages, prot, flags, fd, 0)
 	if err != nil {
 		return nil, fmt.Errorf("mmap: %w", err)
@@ -126,15 +126,16 @@ func (r *region) mmap(fd, prot, flags int) (unsafe.Pointer, error) {
 	return mem, nil
 }
 
-// mapOver replaces the region's pages by the memory of the BPF map fd. contents are what
-// the map was created with, from snapshot; mapOver changes them. They are nil for a map
+// MapOver replaces the region's pages by the memory of the BPF map fd. contents are what
+// the map was created with, from Snapshot; MapOver changes them. They are nil for a map
 // that has other contents, for which what is written to the region meanwhile is not. old is
-// a second mapping of the region, nil when mapOver is to make one.
+// a second mapping of the region's memory; MapOver makes one when it needs one that old does
+// not have.
 //
 // The kernel refuses a writable mapping of a frozen map, and freezing fails
 // while one exists: frozen maps must be mapped with readOnly, after the freeze.
-// It returns errNotMappable and errRefused with the region unchanged.
-func (r *region) mapOver(fd int, readOnly bool, contents *snapshot, old unsafe.Pointer) error {
+// It returns ErrNotMappable and ErrRefused with the region unchanged.
+func (r *Region) MapOver(fd int, readOnly bool, contents *Snapshot, old Alias) error {
 	prot := unix.PROT_READ | unix.PROT_WRITE
 	if readOnly {
 		prot = unix.PROT_READ
@@ -144,24 +145,25 @@ func (r *region) mapOver(fd int, readOnly bool, contents *snapshot, old unsafe.P
 	mem, err := r.mmap(fd, prot, unix.MAP_SHARED)
 	switch {
 	case err == nil:
-	case errors.Is(err, enotsupp):
-		return errNotMappable
+	case errors.Is(err, sys.ENOTSUPP):
+		// array_map_mmap lets it escape for maps that hold a spin lock, a timer or a kptr.
+		return ErrNotMappable
 	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENODEV), errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
 		// EPERM, EACCES: it is frozen, or of another access mode. The others: it was made
 		// without BPF_F_MMAPABLE.
-		return fmt.Errorf("%w: %w", errRefused, err)
+		return fmt.Errorf("%w: %w", ErrRefused, err)
 	default:
 		return explainNoMappings(err)
 	}
-	r.guard()
+	r.memory.guard()
 	x := exchange{region: r, mem: mem, before: contents, old: -1}
 	defer x.close()
 	if r.shared && !readOnly && contents != nil {
-		if x.from = old; old == nil {
-			x.from, err = alias(r.pointer(), r.pages)
+		if x.from = old.of(r); x.from == nil {
+			x.from, err = alias(r.Pointer(), r.pages)
 			x.fromPages = r.pages
 		}
-		if err == nil && raceDetector {
+		if err == nil && RaceDetector {
 			x.to, err = r.mmap(fd, prot, unix.MAP_SHARED)
 		}
 		if err != nil {
@@ -173,38 +175,38 @@ func (r *region) mapOver(fd int, readOnly bool, contents *snapshot, old unsafe.P
 	}
 	r.mapped, r.readOnly, r.shared = true, readOnly, false
 	r.memory.shared = 0
-	if r.file != nil {
-		_ = r.file.Close()
-		r.file = nil
+	if r.memory.file != nil {
+		_ = r.memory.file.Close()
+		r.memory.file = nil
 	}
 	return nil
 }
 
-// release replaces the pages of the map fd, which mapOver has put there, by memory of
+// Release replaces the pages of the map fd, which MapOver has put there, by memory of
 // the region's own with the same contents.
 //
 // When the process has no mappings left for that, other goroutines may see zeros while
 // the contents are copied, and lose what they write. When there is not even one, the
 // pages stay those of the map, which then lives as long as the region, and that is an
 // error.
-func (r *region) release(fd int) error {
+func (r *Region) Release(fd int) error {
 	if !r.mapped {
 		return nil
 	}
-	contents := r.snapshot()
+	contents := r.Snapshot()
 	if err := r.releaseTo(fd, contents); err != nil {
-		if bad := mmapAnonymousFixed(r.pointer(), r.pages, unix.MAP_PRIVATE); bad != nil {
+		if bad := mmapAnonymousFixed(r.Pointer(), r.pages, unix.MAP_PRIVATE); bad != nil {
 			return explainNoMappings(errors.Join(err, fmt.Errorf("mmap: %w", bad)))
 		}
-		contents.copyTo(r.pointer())
+		contents.copyTo(r.Pointer())
 	}
 	r.mapped, r.readOnly = false, false
 	return nil
 }
 
-func (r *region) releaseTo(fd int, contents *snapshot) error {
+func (r *Region) releaseTo(fd int, contents *Snapshot) error {
 	kind := unix.MAP_PRIVATE
-	if raceDetector {
+	if RaceDetector {
 		kind = unix.MAP_SHARED // for a second mapping
 	}
 	mem, err := r.mmap(-1, unix.PROT_READ|unix.PROT_WRITE, kind|unix.MAP_ANONYMOUS)
@@ -217,7 +219,7 @@ func (r *region) releaseTo(fd int, contents *snapshot) error {
 	if !r.readOnly {
 		// A block at a time: the kernel makes all pages of a map that it maps present.
 		x.fromPages = min(r.pages, blockSize)
-		if x.from, err = mmapAt(nil, fd, 0, x.fromPages); err == nil && raceDetector {
+		if x.from, err = mmapAt(nil, fd, 0, x.fromPages); err == nil && RaceDetector {
 			x.to, err = alias(mem, r.pages)
 		}
 		if err != nil {
@@ -229,10 +231,10 @@ func (r *region) releaseTo(fd int, contents *snapshot) error {
 
 // exchange puts other pages into the place of a region's.
 type exchange struct {
-	region *region
+	region *Region
 	// mem is the mapping that is moved there. It holds before.
 	mem    unsafe.Pointer
-	before *snapshot
+	before *Snapshot
 	// from is a second mapping of the pages that were there, nil when what others write
 	// meanwhile does not count. It has all of them, or, when they are those of the map old,
 	// which is not -1, one block. fromPages is how many bytes of it are the exchange's to
@@ -249,18 +251,18 @@ type exchange struct {
 func (x *exchange) swap() error {
 	r := x.region
 	if x.from == nil {
-		return moveMapping(x.mem, r.pointer(), r.pages)
+		return moveMapping(x.mem, r.Pointer(), r.pages)
 	}
 	// What was written since the snapshot, while nobody has the new pages yet.
 	err := x.eachChange(x.mem, func(to *uint64, _ int, before *uint64, now uint64) { *before, *to = now, now })
 	if err != nil {
 		return errors.Join(err, munmap(x.mem, r.pages))
 	}
-	if err := moveMapping(x.mem, r.pointer(), r.pages); err != nil {
+	if err := moveMapping(x.mem, r.Pointer(), r.pages); err != nil {
 		return err
 	}
 	// And while the pages were replaced.
-	to := r.pointer()
+	to := r.Pointer()
 	if x.to != nil {
 		to = x.to
 	}

@@ -1,9 +1,8 @@
-package skeleton
+package region
 
 import (
 	"bytes"
 	"errors"
-	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -50,20 +49,20 @@ func get(t testing.TB, m *ebpf.Map) []byte {
 	return value
 }
 
-func word(r *region) *uint64 { return (*uint64)(r.pointer()) }
+func word(r *Region) *uint64 { return (*uint64)(r.Pointer()) }
 
 func TestRegionLayout(t *testing.T) {
 	for _, pageSize := range []int{4096, 16384, 65536} {
 		for _, size := range []int{1, 8, 4095, 4096, 4097, 65536, 200_000} {
 			contents := bytes.Repeat([]byte{0xa5}, size)
-			r := newRegion(contents, len(contents), pageSize, true)
-			if p := uintptr(r.pointer()); p%uintptr(pageSize) != 0 {
+			r := newRegion(Spec{Size: size, Contents: contents, Writable: true}, pageSize)
+			if p := uintptr(r.Pointer()); p%uintptr(pageSize) != 0 {
 				t.Errorf("page size %d, %d bytes: address %#x is not aligned", pageSize, size, p)
 			}
-			if r.off+r.pages > len(r.buf) || r.pages < size || r.pages%pageSize != 0 {
-				t.Errorf("page size %d, %d bytes: pages [%d, +%d) of a buffer of %d", pageSize, size, r.off, r.pages, len(r.buf))
+			if r.memory.off+r.pages > len(r.memory.buf) || r.pages < size || r.pages%pageSize != 0 {
+				t.Errorf("page size %d, %d bytes: pages [%d, +%d) of a buffer of %d", pageSize, size, r.memory.off, r.pages, len(r.memory.buf))
 			}
-			if !bytes.Equal(r.bytes(), contents) {
+			if !bytes.Equal(r.Bytes(), contents) {
 				t.Errorf("page size %d, %d bytes: contents differ", pageSize, size)
 			}
 		}
@@ -73,9 +72,9 @@ func TestRegionLayout(t *testing.T) {
 func TestRegionIsTheMap(t *testing.T) {
 	m := newArray(t, 16, unix.BPF_F_MMAPABLE)
 	put(t, m, []byte{1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0})
-	r := newRegion(nil, 16, os.Getpagesize(), true)
+	r := New(Spec{Size: 16, Writable: true})
 	p := word(r)
-	if err := r.mapOver(m.FD(), false, r.snapshot(), nil); err != nil {
+	if err := r.MapOver(m.FD(), false, r.Snapshot(), Alias{}); err != nil {
 		t.Fatal(err)
 	}
 	if *p != 1 {
@@ -90,7 +89,7 @@ func TestRegionIsTheMap(t *testing.T) {
 		t.Errorf("read %#x after a write to the map", *p)
 	}
 
-	if err := r.release(m.FD()); err != nil {
+	if err := r.Release(m.FD()); err != nil {
 		t.Fatal(err)
 	}
 	if word(r) != p || *p != 0x0909090909090909 {
@@ -108,17 +107,17 @@ func TestRegionReadOnly(t *testing.T) {
 	if err := m.Freeze(); err != nil {
 		t.Fatal(err)
 	}
-	r := newRegion(nil, 8, os.Getpagesize(), true)
-	if err := r.mapOver(m.FD(), false, r.snapshot(), nil); !errors.Is(err, errRefused) {
+	r := New(Spec{Size: 8, Writable: true})
+	if err := r.MapOver(m.FD(), false, r.Snapshot(), Alias{}); !errors.Is(err, ErrRefused) {
 		t.Errorf("writable mapping of a frozen map: %v", err)
 	}
-	if err := r.mapOver(m.FD(), true, r.snapshot(), nil); err != nil {
+	if err := r.MapOver(m.FD(), true, r.Snapshot(), Alias{}); err != nil {
 		t.Fatal(err)
 	}
 	if got := *word(r); got != 3 {
 		t.Errorf("read %d, want 3", got)
 	}
-	if err := r.release(m.FD()); err != nil {
+	if err := r.Release(m.FD()); err != nil {
 		t.Fatal(err)
 	}
 	*word(r) = 4 // private memory again: no fault
@@ -132,20 +131,20 @@ func TestRegionNotMappable(t *testing.T) {
 	}
 	defer hash.Close()
 	// For types that have no mapping, the kernel answers as for values that may not be seen.
-	for m, want := range map[*ebpf.Map]error{newArray(t, 8, 0): errRefused, hash: errNotMappable} {
-		r := newRegion([]byte{5, 0, 0, 0, 0, 0, 0, 0}, 8, os.Getpagesize(), true)
-		if err := r.mapOver(m.FD(), false, r.snapshot(), nil); !errors.Is(err, want) {
+	for m, want := range map[*ebpf.Map]error{newArray(t, 8, 0): ErrRefused, hash: ErrNotMappable} {
+		r := New(Spec{Size: 8, Contents: []byte{5, 0, 0, 0, 0, 0, 0, 0}, Writable: true})
+		if err := r.MapOver(m.FD(), false, r.Snapshot(), Alias{}); !errors.Is(err, want) {
 			t.Errorf("%s: %v", m.Type(), err)
 		}
 		*word(r)++
 		if got := *word(r); got != 6 {
 			t.Errorf("%s: memory holds %d, want 6", m.Type(), got)
 		}
-		if err := r.release(m.FD()); err != nil {
+		if err := r.Release(m.FD()); err != nil {
 			t.Error(err)
 		}
 	}
-	if err := newRegion(nil, 8, os.Getpagesize(), true).mapOver(-1, false, nil, nil); err == nil || errors.Is(err, errRefused) {
+	if err := New(Spec{Size: 8, Writable: true}).MapOver(-1, false, nil, Alias{}); err == nil || errors.Is(err, ErrRefused) {
 		t.Errorf("bad file descriptor: %v", err)
 	}
 }
@@ -155,7 +154,7 @@ func TestRegionNotMappable(t *testing.T) {
 func TestRegionReleaseIsAtomic(t *testing.T) {
 	m := newArray(t, 8, unix.BPF_F_MMAPABLE)
 	put(t, m, []byte{1, 2, 3, 4, 5, 6, 7, 8})
-	r := newRegion([]byte{1, 2, 3, 4, 5, 6, 7, 8}, 8, os.Getpagesize(), true)
+	r := New(Spec{Size: 8, Contents: []byte{1, 2, 3, 4, 5, 6, 7, 8}, Writable: true})
 	p := word(r)
 	want := atomic.LoadUint64(p)
 
@@ -183,10 +182,10 @@ func TestRegionReleaseIsAtomic(t *testing.T) {
 		if i >= 100 && time.Now().After(enough) {
 			break
 		}
-		if err := r.mapOver(m.FD(), false, r.snapshot(), nil); err != nil {
+		if err := r.MapOver(m.FD(), false, r.Snapshot(), Alias{}); err != nil {
 			t.Fatal(err)
 		}
-		if err := r.release(m.FD()); err != nil {
+		if err := r.Release(m.FD()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -212,10 +211,10 @@ func TestRegionKeepsAdds(t *testing.T) {
 		if round >= 20 && time.Now().After(enough) {
 			break
 		}
-		r := newRegion(nil, 24, os.Getpagesize(), true)
-		r.typ = func() *btf.Datasec { return section }
-		long, stored := word(r), (*uint64)(unsafe.Add(r.pointer(), 16))
-		short, other := (*uint32)(unsafe.Add(r.pointer(), 8)), (*uint32)(unsafe.Add(r.pointer(), 12))
+		r := New(Spec{Size: 24, Writable: true})
+		r.Types = func() *btf.Datasec { return section }
+		long, stored := word(r), (*uint64)(unsafe.Add(r.Pointer(), 16))
+		short, other := (*uint32)(unsafe.Add(r.Pointer(), 8)), (*uint32)(unsafe.Add(r.Pointer(), 12))
 		var stop atomic.Bool
 		var wg sync.WaitGroup
 		var added [3]uint64
@@ -240,18 +239,18 @@ func TestRegionKeepsAdds(t *testing.T) {
 			time.Sleep(time.Duration(round%20) * 5 * time.Microsecond)
 			atomic.StoreUint64(stored, value)
 		})
-		contents := r.snapshot()
-		initial := contents.contents()
+		contents := r.Snapshot()
+		initial := contents.Contents()
 		if initial == nil {
 			initial = make([]byte, 24)
 		}
 		put(t, m, initial)
 		runtime.Gosched() // as in Load, where programs are verified meanwhile
-		if err := r.mapOver(m.FD(), false, contents, nil); err != nil {
+		if err := r.MapOver(m.FD(), false, contents, Alias{}); err != nil {
 			t.Fatal(err)
 		}
 		runtime.Gosched()
-		if err := r.release(m.FD()); err != nil {
+		if err := r.Release(m.FD()); err != nil {
 			t.Fatal(err)
 		}
 		stop.Store(true)
@@ -268,16 +267,57 @@ func TestRegionKeepsAdds(t *testing.T) {
 func TestRegionOfAnotherMap(t *testing.T) {
 	m := newArray(t, 8, unix.BPF_F_MMAPABLE)
 	put(t, m, []byte{1, 0, 0, 0, 0, 0, 0, 0})
-	r := newRegion([]byte{5, 0, 0, 0, 0, 0, 0, 0}, 8, os.Getpagesize(), true)
+	r := New(Spec{Size: 8, Contents: []byte{5, 0, 0, 0, 0, 0, 0, 0}, Writable: true})
 	*word(r) = 6
-	if err := r.mapOver(m.FD(), false, nil, nil); err != nil {
+	if err := r.MapOver(m.FD(), false, nil, Alias{}); err != nil {
 		t.Fatal(err)
 	}
 	if got := *word(r); got != 1 {
 		t.Errorf("the section is %d, want the 1 of the map", got)
 	}
-	if err := r.release(m.FD()); err != nil {
+	if err := r.Release(m.FD()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// One second mapping serves all regions of a memory that share pages.
+func TestAlias(t *testing.T) {
+	m, regions := LayOut([]Spec{{Size: 8, Writable: true}, {Size: 8}, {Size: 8, Writable: true}, {Size: blockSize + 1, Writable: true}})
+	if m.shared == 0 {
+		t.Fatal("no memory is shared")
+	}
+	old := m.Alias()
+	for i, shared := range []bool{true, false, true, false} {
+		p := (*uint64)(old.of(&regions[i]))
+		if (p != nil) != shared {
+			t.Fatalf("region %d has another mapping: %v, want %v", i, p != nil, shared)
+		}
+		if p != nil {
+			if atomic.AddUint64(word(&regions[i]), 3); atomic.LoadUint64(p) != 3 {
+				t.Errorf("region %d: its mappings differ", i)
+			}
+		}
+	}
+	array := newArray(t, 8, unix.BPF_F_MMAPABLE)
+	put(t, array, []byte{3, 0, 0, 0, 0, 0, 0, 0})
+	before := regions[2].Snapshot()
+	atomic.AddUint64(word(&regions[2]), 1)
+	if err := regions[2].MapOver(array.FD(), false, before, old); err != nil {
+		t.Fatal(err)
+	}
+	old.Close()
+	if got := get(t, array); got[0] != 4 || !regions[2].Mapped() {
+		t.Errorf("the map has %v, want the 4 that was written after the snapshot", got)
+	}
+	// It is not one mapping any more.
+	none := m.Alias()
+	if p := none.of(&regions[0]); p != nil {
+		t.Error("there is an alias of what was replaced")
+	}
+	none.Close()
+	(*Memory)(nil).Alias().Close()
+	if err := regions[2].Release(array.FD()); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -292,8 +332,8 @@ func TestRegionOutlivesItsOwner(t *testing.T) {
 		value := make([]byte, 5000)
 		value[0] = byte(i)
 		put(t, maps[i], value)
-		r := newRegion(nil, 5000, os.Getpagesize(), true)
-		if err := r.mapOver(maps[i].FD(), false, r.snapshot(), nil); err != nil {
+		r := New(Spec{Size: 5000, Writable: true})
+		if err := r.MapOver(maps[i].FD(), false, r.Snapshot(), Alias{}); err != nil {
 			t.Fatal(err)
 		}
 		pointers[i] = word(r)
@@ -352,12 +392,12 @@ func TestRegionIsGivenBack(t *testing.T) {
 	before := kerneltest.MapCount(t)
 	func() {
 		for i := range 200 {
-			r := newRegion(nil, 5000, os.Getpagesize(), true)
-			if err := r.mapOver(m.FD(), false, r.snapshot(), nil); err != nil {
+			r := New(Spec{Size: 5000, Writable: true})
+			if err := r.MapOver(m.FD(), false, r.Snapshot(), Alias{}); err != nil {
 				t.Fatal(err)
 			}
 			if i%2 == 0 { // half of them released, half just dropped
-				if err := r.release(m.FD()); err != nil {
+				if err := r.Release(m.FD()); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -403,14 +443,14 @@ func churn(n int) {
 func TestLargeRegion(t *testing.T) {
 	const size = 16<<20 + 24
 	m := newArray(t, size, unix.BPF_F_MMAPABLE)
-	r := newRegion(nil, size, os.Getpagesize(), true)
-	at := func(offset int) *uint64 { return (*uint64)(unsafe.Add(r.pointer(), offset)) }
+	r := New(Spec{Size: size, Writable: true})
+	at := func(offset int) *uint64 { return (*uint64)(unsafe.Add(r.Pointer(), offset)) }
 	places := []int{0, blockSize - 8, 5 << 20, size - 8}
-	if s := r.snapshot(); s.contents() != nil {
+	if s := r.Snapshot(); s.Contents() != nil {
 		t.Error("a region that is zero has contents")
 	}
 	*at(5 << 20) = 5
-	before := r.snapshot()
+	before := r.Snapshot()
 	used := 0
 	for _, b := range before.blocks {
 		if b != nil {
@@ -420,12 +460,12 @@ func TestLargeRegion(t *testing.T) {
 	if used != 1 {
 		t.Errorf("%d blocks are in the snapshot, want the one that was written to", used)
 	}
-	put(t, m, before.contents())
+	put(t, m, before.Contents())
 	// After the snapshot.
 	for i, place := range places {
 		*at(place) += uint64(i + 1)
 	}
-	if err := r.mapOver(m.FD(), false, before, nil); err != nil {
+	if err := r.MapOver(m.FD(), false, before, Alias{}); err != nil {
 		t.Fatal(err)
 	}
 	got := get(t, m)
@@ -438,7 +478,7 @@ func TestLargeRegion(t *testing.T) {
 			t.Errorf("at %d: %d in the map and %d in the section, want %d", place, got[place], *at(place), want)
 		}
 	}
-	if r.file != nil {
+	if r.memory.file != nil {
 		t.Error("the file is open")
 	}
 	var stop atomic.Bool
@@ -454,7 +494,7 @@ func TestLargeRegion(t *testing.T) {
 			}
 		})
 	}
-	if err := r.release(m.FD()); err != nil {
+	if err := r.Release(m.FD()); err != nil {
 		t.Error(err)
 	}
 	stop.Store(true)
