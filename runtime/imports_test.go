@@ -110,9 +110,10 @@ func importName(file *ast.File) string {
 // /internal.
 var layers = [][]string{
 	// Tests of all others use bpftest, so it has nothing below it.
-	{"bpftest", "internal/binding", "internal/core", "internal/kallsyms", "internal/kernelfs", "internal/sys"},
+	{"bpftest", "internal/binding", "internal/core", "internal/glob", "internal/kallsyms", "internal/kernelfs", "internal/sys"},
 	{"internal/features", "internal/kconfig", "internal/kernelbtf", "internal/perfevent", "internal/privilege", "internal/tc"},
-	{"internal/region", "internal/token"},
+	{"internal/region", "internal/token", "internal/userelf"},
+	{"internal/usdt"},
 	{"internal/loader"},
 	{"skeleton"},
 	{"skelimpl"},

@@ -18,6 +18,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/perfevent"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/privilege"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/userelf"
 )
 
 // attachers are what attaches programs automatically.
@@ -299,12 +300,12 @@ func attachUprobe(p *BaseProgram, target string) (link.Link, error) {
 
 // uprobe attaches prog to symbol[+offset] or to an offset of a file.
 func uprobe(p *BaseProgram, prog *ebpf.Program, path, target string, o UprobeOptions) (link.Link, error) {
-	file, err := openUserELF(path)
+	file, err := userelf.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	offset, hasOffset, err := file.address(target)
+	offset, hasOffset, err := file.Address(target)
 	if err != nil {
 		return nil, err
 	}
@@ -312,7 +313,7 @@ func uprobe(p *BaseProgram, prog *ebpf.Program, path, target string, o UprobeOpt
 	if hasOffset && ret {
 		return nil, fmt.Errorf("target %q: a uretprobe takes no offset", target)
 	}
-	return uprobeAt(prog, uprobePlace{path: file.path, offset: offset, semaphore: o.RefCtrOffset, pid: o.PID, ret: ret, cookie: o.Cookie, mode: o.Mode})
+	return uprobeAt(prog, uprobePlace{path: file.Path, offset: offset, semaphore: o.RefCtrOffset, pid: o.PID, ret: ret, cookie: o.Cookie, mode: o.Mode})
 }
 
 func attachUprobeMulti(p *BaseProgram, target string) (link.Link, error) {
@@ -332,7 +333,7 @@ func uprobeMulti(p *BaseProgram, prog *ebpf.Program, path, pattern string, o Upr
 	if err != nil {
 		return nil, err
 	}
-	file, err := openUserELF(path)
+	file, err := userelf.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -346,12 +347,12 @@ func uprobeMulti(p *BaseProgram, prog *ebpf.Program, path, pattern string, o Upr
 	}
 	offsets := o.Offsets
 	if pattern != "" {
-		if offsets, err = file.matching(pattern); err != nil {
+		if offsets, err = file.Matching(pattern); err != nil {
 			return nil, err
 		}
 	}
 	for _, symbol := range o.Symbols {
-		offset, hasOffset, err := file.address(symbol)
+		offset, hasOffset, err := file.Address(symbol)
 		if err != nil {
 			return nil, err
 		}
@@ -370,7 +371,7 @@ func uprobeMulti(p *BaseProgram, prog *ebpf.Program, path, pattern string, o Upr
 	l, err := createLink(prog, sys.LinkCreateAttr[sys.UprobeMultiLink]{
 		AttachType: uint32(p.def.AttachType),
 		Kind: sys.UprobeMultiLink{
-			Path:          sys.CString(file.path),
+			Path:          sys.CString(file.Path),
 			Offsets:       sys.PointerToSlice(offsets),
 			RefCtrOffsets: sys.PointerToSlice(o.RefCtrOffsets),
 			Cookies:       sys.PointerToSlice(values),

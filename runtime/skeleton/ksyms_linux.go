@@ -9,48 +9,23 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rules-bpf/rules_bpf/runtime/internal/glob"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/kallsyms"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/kernelfs"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/privilege"
 )
 
-// glob is a pattern as libbpf has them: * stands for any text, ? for any
-// character, all else for itself.
-type glob string
-
-func (g glob) match(s string) bool {
-	// The place after the last star, and how far that one has reached.
-	star, reached := -1, 0
-	i, j := 0, 0
-	for j < len(s) {
-		switch {
-		case i < len(g) && g[i] == '*':
-			star, reached = i+1, j
-			i++
-		case i < len(g) && (g[i] == '?' || g[i] == s[j]):
-			i++
-			j++
-		case star >= 0:
-			reached++
-			i, j = star, reached
-		default:
-			return false
-		}
-	}
-	return strings.Trim(string(g[i:]), "*") == ""
-}
-
-// compileGlob returns a pattern for functions of the kernel.
-func compileGlob(pattern string) (glob, error) {
+// checkPattern refuses patterns that no function of the kernel has a name for.
+func checkPattern(pattern string) error {
 	for _, c := range []byte(pattern) {
 		switch {
 		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
 		case strings.IndexByte("_.$*?", c) >= 0:
 		default:
-			return "", fmt.Errorf("pattern %q: no function of the kernel has a %q in its name", pattern, c)
+			return fmt.Errorf("pattern %q: no function of the kernel has a %q in its name", pattern, c)
 		}
 	}
-	return glob(pattern), nil
+	return nil
 }
 
 // kernelFunctions returns the addresses of the functions of the kernel that can
@@ -59,13 +34,13 @@ func compileGlob(pattern string) (glob, error) {
 // (before 6.6) the functions of /proc/kallsyms that are in
 // available_filter_functions.
 func kernelFunctions(pattern string) ([]uintptr, error) {
-	functions, err := compileGlob(pattern)
-	if err != nil {
+	if err := checkPattern(pattern); err != nil {
 		return nil, err
 	}
-	addrs, err := functionAddrs(functions.match)
+	matches := func(name string) bool { return glob.Match(pattern, name) }
+	addrs, err := functionAddrs(matches)
 	if errors.Is(err, fs.ErrNotExist) {
-		addrs, err = intersectedAddrs(functions.match)
+		addrs, err = intersectedAddrs(matches)
 	}
 	if errors.Is(err, unix.EPERM) {
 		err = advise(err, privilege.Explain())

@@ -95,7 +95,7 @@ func TestUSDTLinkPinned(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := &usdtAttacher{owner: new(Object)}
-			id, _ := a.owner.usdtIDs.take("one")
+			id, _ := a.owner.usdtIDs.Take("one")
 			a.ids = append(a.ids, id)
 			l := &usdtLink{Link: &fakeLink{pin: tc.pin}, release: a.release}
 			for _, step := range tc.steps {
@@ -103,7 +103,7 @@ func TestUSDTLinkPinned(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if other, _ := a.owner.usdtIDs.take("another"); (other == id) != tc.freed {
+			if other, _ := a.owner.usdtIDs.Take("another"); (other == id) != tc.freed {
 				t.Errorf("another probe is given place %d, the first had %d: want the same: %t", other, id, tc.freed)
 			}
 		})

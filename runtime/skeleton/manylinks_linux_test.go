@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/userelf"
 )
 
 // loadTestObject is newTestObject, loaded until the test ends.
@@ -687,7 +688,7 @@ func probedFunction(n int64) { spun.Add(n) }
 // its symbols out.
 func probedOffset(t *testing.T, path string) uint64 {
 	t.Helper()
-	f, err := openUserELF(path)
+	f, err := userelf.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -695,7 +696,7 @@ func probedOffset(t *testing.T, path string) uint64 {
 	if f.Type != elf.ET_EXEC {
 		t.Fatalf("%s is of type %v", path, f.Type)
 	}
-	offset, _, ok := f.fileOffset(uint64(reflect.ValueOf(probedFunction).Pointer()))
+	offset, _, ok := f.FileOffset(uint64(reflect.ValueOf(probedFunction).Pointer()))
 	if !ok {
 		t.Fatalf("%s does not have the function", path)
 	}

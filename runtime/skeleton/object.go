@@ -17,6 +17,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/kconfig"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/loader"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/region"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/usdt"
 )
 
 var (
@@ -84,7 +85,7 @@ type Object struct {
 	memory *region.Memory
 	// refused are the settings that could not be made.
 	refused []refusal
-	usdtIDs usdtIDs
+	usdtIDs usdt.IDs
 	readers readers
 }
 

@@ -14,6 +14,8 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/kernelfs"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/loader"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/perfevent"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/usdt"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/userelf"
 )
 
 // isMissing reports whether a program was not attached because its target is not there.
@@ -117,19 +119,19 @@ func findTarget(auto secdef.Auto, target string) error {
 		}
 		return err
 	case secdef.AutoUprobe:
-		return findInFile(target, func(f *userELF, function string) error {
-			_, _, err := f.address(function)
+		return findInFile(target, func(f *userelf.File, function string) error {
+			_, _, err := f.Address(function)
 			return err
 		})
 	case secdef.AutoUprobeMulti:
-		return findInFile(target, func(f *userELF, pattern string) error {
-			_, err := f.matching(pattern)
+		return findInFile(target, func(f *userelf.File, pattern string) error {
+			_, err := f.Matching(pattern)
 			return err
 		})
 	case secdef.AutoUSDT:
-		return findInFile(target, func(f *userELF, probe string) error {
+		return findInFile(target, func(f *userelf.File, probe string) error {
 			provider, name, _ := strings.Cut(probe, ":")
-			_, err := f.places(provider, name)
+			_, err := usdt.Locations(f, provider, name)
 			return err
 		})
 	}
@@ -137,12 +139,12 @@ func findTarget(auto secdef.Auto, target string) error {
 }
 
 // findInFile calls find for the program or library of a target "path:what", and for what.
-func findInFile(target string, find func(f *userELF, what string) error) error {
+func findInFile(target string, find func(f *userelf.File, what string) error) error {
 	path, what, err := splitUser(target)
 	if err != nil {
 		return err
 	}
-	f, err := openUserELF(path)
+	f, err := userelf.Open(path)
 	if err != nil {
 		return err
 	}

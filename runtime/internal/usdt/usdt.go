@@ -1,4 +1,15 @@
-package skeleton
+// Package usdt knows USDTs, the static probes of programs and libraries in user space: where
+// they are, where their arguments are, and how a BPF program that includes bpf/usdt.bpf.h is
+// told.
+//
+// The compiler puts a note into the ELF file for each location of a USDT, with the location's
+// address, the address of a semaphore, which counts who listens, and where the arguments are.
+// Attaching is a uprobe at each location, for which the kernel keeps the semaphore, and an
+// entry in the map [SpecMap], from which the program finds its arguments: by the uprobe's
+// cookie, or on kernels without cookies by the location's address in the map [IPMap]. Equal
+// entries share an index, which [IDs] gives out. The format of the notes is SystemTap's; the
+// maps and the sequence are libbpf's.
+package usdt
 
 import (
 	"errors"
@@ -10,20 +21,26 @@ import (
 	"sync"
 )
 
-// usdtArgKind is enum __bpf_usdt_arg_type of bpf/usdt.bpf.h.
-type usdtArgKind uint64
-
+// The maps of bpf/usdt.bpf.h: of struct __bpf_usdt_spec by index, and of indexes by address.
 const (
-	usdtConst usdtArgKind = iota
-	usdtRegister
-	usdtMemory
-	usdtIndexed
+	SpecMap = "__bpf_usdt_specs"
+	IPMap   = "__bpf_usdt_ip_to_spec_id"
 )
 
-// usdtArg is where an argument of a USDT is: struct __bpf_usdt_arg_spec
+// argKind is enum __bpf_usdt_arg_type of bpf/usdt.bpf.h.
+type argKind uint64
+
+const (
+	constant argKind = iota
+	register
+	memory
+	indexed
+)
+
+// Arg is where an argument of a USDT is: struct __bpf_usdt_arg_spec
 // of bpf/usdt.bpf.h.
-type usdtArg struct {
-	kind usdtArgKind
+type Arg struct {
+	kind argKind
 	// size is the number of bytes: 1, 2, 4 or 8.
 	size   int
 	signed bool
@@ -35,46 +52,46 @@ type usdtArg struct {
 	shift int
 }
 
-// maxUSDTArgs is BPF_USDT_MAX_ARG_CNT of bpf/usdt.bpf.h.
-const maxUSDTArgs = 12
+// maxArgs is BPF_USDT_MAX_ARG_CNT of bpf/usdt.bpf.h.
+const maxArgs = 12
 
-// usdtArch is how the arguments of USDTs are written on an architecture.
-type usdtArch struct {
+// arch is how the arguments of USDTs are written on an architecture.
+type arch struct {
 	// operand parses what follows "size@".
-	operand func(s string, arg *usdtArg) error
+	operand func(s string, arg *Arg) error
 	// split splits the arguments of a probe.
 	split func(s string) []string
 }
 
-// usdtArchs are the architectures whose arguments are known, by GOARCH.
-var usdtArchs = map[string]usdtArch{
+// archs are the architectures whose arguments are known, by GOARCH.
+var archs = map[string]arch{
 	"amd64": {operandAMD64, strings.Fields},
 	"arm64": {operandARM64, splitARM64},
 }
 
-// parseUSDTArgs parses the arguments of a USDT, as in the ELF note:
+// ParseArgs parses the arguments of a USDT for the architecture, a GOARCH, as in the ELF note:
 // "-4@%eax 8@8(%rbp)". The format is that of the assembler's operands, with the
 // size in bytes in front, negative for a signed number.
-func parseUSDTArgs(goarch, s string) ([]usdtArg, error) {
+func ParseArgs(goarch, s string) ([]Arg, error) {
 	if s == "" {
 		return nil, nil
 	}
-	arch, ok := usdtArchs[goarch]
+	arch, ok := archs[goarch]
 	if !ok {
 		return nil, fmt.Errorf("arguments of static probes are not known for architecture %s, only for amd64 and arm64", goarch)
 	}
 	fields := arch.split(s)
-	if len(fields) > maxUSDTArgs {
-		return nil, fmt.Errorf("probe has %d arguments, more than bpf/usdt.bpf.h has room for (%d)", len(fields), maxUSDTArgs)
+	if len(fields) > maxArgs {
+		return nil, fmt.Errorf("probe has %d arguments, more than bpf/usdt.bpf.h has room for (%d)", len(fields), maxArgs)
 	}
-	args := make([]usdtArg, 0, len(fields))
+	args := make([]Arg, 0, len(fields))
 	for i, field := range fields {
 		size, operand, ok := strings.Cut(field, "@")
 		n, err := strconv.Atoi(size)
 		if !ok || err != nil {
 			return nil, fmt.Errorf("argument %d, %q: does not begin with its size and @", i, field)
 		}
-		arg := usdtArg{size: max(n, -n), signed: n < 0}
+		arg := Arg{size: max(n, -n), signed: n < 0}
 		switch arg.size {
 		case 1, 2, 4, 8:
 		default:
@@ -134,14 +151,14 @@ func lazyRegexp(expr string) func() *regexp.Regexp {
 }
 
 // operandAMD64 parses an operand in the assembler's AT&T syntax.
-func operandAMD64(s string, arg *usdtArg) (err error) {
+func operandAMD64(s string, arg *Arg) (err error) {
 	if num, ok := strings.CutPrefix(s, "$"); ok {
-		arg.kind = usdtConst
+		arg.kind = constant
 		arg.value, err = parseConstant(num)
 		return err
 	}
 	if name, ok := strings.CutPrefix(s, "%"); ok {
-		arg.kind = usdtRegister
+		arg.kind = register
 		arg.reg, err = registerAMD64(name)
 		return err
 	}
@@ -149,7 +166,7 @@ func operandAMD64(s string, arg *usdtArg) (err error) {
 	if m == nil {
 		return errOperand
 	}
-	arg.kind = usdtMemory
+	arg.kind = memory
 	if m[1] != "" {
 		if arg.value, err = parseConstant(m[1]); err != nil {
 			return err
@@ -161,7 +178,7 @@ func operandAMD64(s string, arg *usdtArg) (err error) {
 	if m[3] == "" {
 		return nil
 	}
-	arg.kind = usdtIndexed
+	arg.kind = indexed
 	arg.shift = map[string]int{"": 0, "1": 0, "2": 1, "4": 2, "8": 3}[m[4]]
 	arg.index, err = registerAMD64(m[3])
 	return err
@@ -176,9 +193,9 @@ func registerAMD64(name string) (int, error) {
 }
 
 // operandARM64 parses an operand such as 5, x0, w0, sp, [x0] and [sp, 16].
-func operandARM64(s string, arg *usdtArg) (err error) {
+func operandARM64(s string, arg *Arg) (err error) {
 	if m := arm64Memory().FindStringSubmatch(s); m != nil {
-		arg.kind = usdtMemory
+		arg.kind = memory
 		if m[2] != "" {
 			if arg.value, err = parseConstant(m[2]); err != nil {
 				return err
@@ -188,13 +205,13 @@ func operandARM64(s string, arg *usdtArg) (err error) {
 		return err
 	}
 	if value, err := parseConstant(strings.TrimPrefix(s, "#")); err == nil {
-		arg.kind, arg.value = usdtConst, value
+		arg.kind, arg.value = constant, value
 		return nil
 	}
 	if s == "" || strings.ContainsAny(s, "[],") {
 		return errOperand
 	}
-	arg.kind = usdtRegister
+	arg.kind = register
 	arg.reg, err = registerARM64(s)
 	return err
 }
@@ -239,20 +256,23 @@ func parseConstant(s string) (int64, error) {
 	return int64(n), nil
 }
 
-// usdtIDs gives out the indexes of the map of specs. Equal specs share one. It
-// has a mutex of its own because links give indexes back, which users may close.
-type usdtIDs struct {
+// IDs gives out the indexes of the map of specs. Equal specs share one. The zero value has
+// given out none. It has a mutex of its own because links give indexes back, which users may
+// close at any time.
+type IDs struct {
 	mu   sync.Mutex
 	ids  map[string]uint32
-	uses []usdtUse
+	uses []use
 }
 
-type usdtUse struct {
+type use struct {
 	value string
 	count int
 }
 
-func (u *usdtIDs) take(value string) (id uint32, isNew bool) {
+// Take returns the index for the value of a spec, one that is not in use when isNew, and
+// counts the use.
+func (u *IDs) Take(value string) (id uint32, isNew bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if id, ok := u.ids[value]; ok {
@@ -262,17 +282,18 @@ func (u *usdtIDs) take(value string) (id uint32, isNew bool) {
 	if u.ids == nil {
 		u.ids = make(map[string]uint32)
 	}
-	i := slices.IndexFunc(u.uses, func(use usdtUse) bool { return use.count == 0 })
+	i := slices.IndexFunc(u.uses, func(use use) bool { return use.count == 0 })
 	if i < 0 {
 		i = len(u.uses)
-		u.uses = append(u.uses, usdtUse{})
+		u.uses = append(u.uses, use{})
 	}
-	u.uses[i] = usdtUse{value, 1}
+	u.uses[i] = use{value, 1}
 	u.ids[value] = uint32(i)
 	return uint32(i), true
 }
 
-func (u *usdtIDs) drop(id uint32) {
+// Drop ends a use of an index.
+func (u *IDs) Drop(id uint32) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.uses[id].count--

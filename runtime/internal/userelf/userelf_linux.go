@@ -1,9 +1,10 @@
-package skeleton
+package userelf
 
 import (
 	"debug/elf"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,6 +13,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rules-bpf/rules_bpf/runtime/internal/glob"
 )
 
 // libraryDirs are where libraries of the architecture lie on Debian and its
@@ -29,12 +32,12 @@ var libraryDirs = map[string]string{
 	"s390x":    "/lib/s390x-linux-gnu",
 }
 
-// findFile returns the path of a program or a library. A name with a slash is a
+// FindFile returns the path of a program or a library. A name with a slash is a
 // path as it is. A name without one is searched for as libbpf does: a library,
 // which is what has ".so" at its end or ".so." in its name, in the folders of
 // LD_LIBRARY_PATH, /usr/lib64, /usr/lib and the architecture's own; all else in
 // those of PATH, /usr/bin and /usr/sbin.
-func findFile(name string) (string, error) {
+func FindFile(name string) (string, error) {
 	switch {
 	case name == "":
 		return "", errors.New("the path is empty: name a program or a library")
@@ -60,23 +63,24 @@ func findFile(name string) (string, error) {
 	return "", fmt.Errorf("%q is in none of the folders %s: %w", name, strings.Join(dirs, ":"), fs.ErrNotExist)
 }
 
-// userELF is a program or a library that probes go into.
-type userELF struct {
+// File is a program or a library that probes go into. Close it.
+type File struct {
 	*elf.File
-	path string
+	// Path is the file's.
+	Path string
 }
 
-// openUserELF opens the program or library of this name, which it searches for as
-// findFile does.
-func openUserELF(name string) (*userELF, error) {
-	path, err := findFile(name)
+// Open opens the program or library of this name, which it searches for as
+// FindFile does.
+func Open(name string) (*File, error) {
+	path, err := FindFile(name)
 	if err != nil {
 		return nil, err
 	}
 	f, err := elf.Open(path)
 	if err != nil {
 		var format *elf.FormatError
-		if errors.As(err, &format) {
+		if errors.As(err, &format) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			return nil, fmt.Errorf("%s: is not a program or a library in ELF format: %w", path, err)
 		}
 		return nil, err
@@ -85,11 +89,12 @@ func openUserELF(name string) (*userELF, error) {
 		f.Close()
 		return nil, fmt.Errorf("%s: is neither a program nor a library, but of ELF type %s", path, f.Type)
 	}
-	return &userELF{f, path}, nil
+	return &File{f, path}, nil
 }
 
-// fileOffset returns where in the file the byte lies that is at addr in memory.
-func (f *userELF) fileOffset(addr uint64) (offset uint64, seg *elf.Prog, ok bool) {
+// FileOffset returns where in the file the byte lies that is at addr in memory, and the
+// segment that has it.
+func (f *File) FileOffset(addr uint64) (offset uint64, seg *elf.Prog, ok bool) {
 	for _, p := range f.Progs {
 		if p.Type == elf.PT_LOAD && addr >= p.Vaddr && addr-p.Vaddr < p.Memsz {
 			return addr - p.Vaddr + p.Off, p, true
@@ -100,14 +105,14 @@ func (f *userELF) fileOffset(addr uint64) (offset uint64, seg *elf.Prog, ok bool
 
 // functions returns the functions that the file defines, those of the table that
 // the debugger uses first. Libraries of distributions have the other one only.
-func (f *userELF) functions() ([]elf.Symbol, error) {
+func (f *File) functions() ([]elf.Symbol, error) {
 	static, err := f.Symbols()
 	if err != nil && !errors.Is(err, elf.ErrNoSymbols) {
-		return nil, fmt.Errorf("%s: symbols: %w", f.path, err)
+		return nil, fmt.Errorf("%s: symbols: %w", f.Path, err)
 	}
 	dynamic, err := f.DynamicSymbols()
 	if err != nil && !errors.Is(err, elf.ErrNoSymbols) {
-		return nil, fmt.Errorf("%s: dynamic symbols: %w", f.path, err)
+		return nil, fmt.Errorf("%s: dynamic symbols: %w", f.Path, err)
 	}
 	var funcs []elf.Symbol
 	for _, table := range [][]elf.Symbol{static, dynamic} {
@@ -120,14 +125,15 @@ func (f *userELF) functions() ([]elf.Symbol, error) {
 	return funcs, nil
 }
 
-// address returns the offset in the file of "symbol", "symbol+offset" or, for one
-// of several versions, "symbol@version". A number alone is the offset itself. What follows a plus sign that is no
-// number belongs to the name, as in C++'s operator+.
+// Address returns the offset in the file of "symbol", "symbol+offset" or, for one of several
+// versions, "symbol@version", and whether it is another than the symbol's. A number alone is
+// the offset itself. What follows a plus sign that is no number belongs to the name, as in
+// C++'s operator+.
 //
 // Where several functions have the name, one that is global counts more than one
 // that is weak, and that more than one that is local; two of the same rank at
 // different places are an error, as with libbpf.
-func (f *userELF) address(target string) (offset uint64, hasOffset bool, err error) {
+func (f *File) Address(target string) (offset uint64, hasOffset bool, err error) {
 	if offset, err := strconv.ParseUint(target, 0, 64); err == nil {
 		return f.codeOffset(offset)
 	}
@@ -158,27 +164,27 @@ func (f *userELF) address(target string) (offset uint64, hasOffset bool, err err
 	}
 	switch {
 	case found == nil:
-		return 0, false, fmt.Errorf("%s: has no function %q that its symbols tell of: %w", f.path, name, fs.ErrNotExist)
+		return 0, false, fmt.Errorf("%s: has no function %q that its symbols tell of: %w", f.Path, name, fs.ErrNotExist)
 	case ambiguous:
-		return 0, false, fmt.Errorf("%s: has several functions %q: add the version (%s@VERSION), or attach by hand", f.path, name, name)
+		return 0, false, fmt.Errorf("%s: has several functions %q: add the version (%s@VERSION), or attach by hand", f.Path, name, name)
 	case found.Size != 0 && add >= found.Size:
-		return 0, false, fmt.Errorf("%s: offset %#x is beyond the end of function %q, which has %#x bytes", f.path, add, name, found.Size)
+		return 0, false, fmt.Errorf("%s: offset %#x is beyond the end of function %q, which has %#x bytes", f.Path, add, name, found.Size)
 	}
-	offset, _, ok := f.fileOffset(found.Value)
+	offset, _, ok := f.FileOffset(found.Value)
 	if !ok {
-		return 0, false, fmt.Errorf("%s: function %q lies in no part of the file that is loaded", f.path, name)
+		return 0, false, fmt.Errorf("%s: function %q lies in no part of the file that is loaded", f.Path, name)
 	}
 	return offset + add, add != 0, nil
 }
 
 // codeOffset returns an offset in the file, which must be one of code.
-func (f *userELF) codeOffset(offset uint64) (uint64, bool, error) {
+func (f *File) codeOffset(offset uint64) (uint64, bool, error) {
 	for _, p := range f.Progs {
 		if p.Type == elf.PT_LOAD && p.Flags&elf.PF_X != 0 && offset >= p.Off && offset-p.Off < p.Filesz {
 			return offset, false, nil
 		}
 	}
-	return 0, false, fmt.Errorf("%s: has no code at offset %#x", f.path, offset)
+	return 0, false, fmt.Errorf("%s: has no code at offset %#x", f.Path, offset)
 }
 
 // namedBy says whether name, with or without a version, means s.
@@ -208,9 +214,9 @@ func rank(s *elf.Symbol) int {
 	return r
 }
 
-// matching returns the offsets in the file of the functions that the glob
-// matches, each once.
-func (f *userELF) matching(pattern string) ([]uint64, error) {
+// Matching returns the offsets in the file of the functions that the pattern, of package
+// glob, matches, each once. It fails with [fs.ErrNotExist] when there are none.
+func (f *File) Matching(pattern string) ([]uint64, error) {
 	funcs, err := f.functions()
 	if err != nil {
 		return nil, err
@@ -218,17 +224,17 @@ func (f *userELF) matching(pattern string) ([]uint64, error) {
 	var offsets []uint64
 	seen := make(map[uint64]bool)
 	for i := range funcs {
-		if !glob(pattern).match(funcs[i].Name) {
+		if !glob.Match(pattern, funcs[i].Name) {
 			continue
 		}
-		offset, _, ok := f.fileOffset(funcs[i].Value)
+		offset, _, ok := f.FileOffset(funcs[i].Value)
 		if ok && !seen[offset] {
 			seen[offset] = true
 			offsets = append(offsets, offset)
 		}
 	}
 	if len(offsets) == 0 {
-		return nil, fmt.Errorf("%s: has no function %q that its symbols tell of: %w", f.path, pattern, fs.ErrNotExist)
+		return nil, fmt.Errorf("%s: has no function %q that its symbols tell of: %w", f.Path, pattern, fs.ErrNotExist)
 	}
 	return offsets, nil
 }

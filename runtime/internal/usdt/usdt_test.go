@@ -1,4 +1,4 @@
-package skeleton
+package usdt
 
 import (
 	"reflect"
@@ -6,34 +6,34 @@ import (
 	"testing"
 )
 
-func TestParseUSDTArgs(t *testing.T) {
+func TestParseArgs(t *testing.T) {
 	for _, tc := range []struct {
 		arch, args string
-		want       []usdtArg
+		want       []Arg
 	}{
 		{"amd64", "", nil},
 		{"s390x", "", nil},
-		{"amd64", "-4@%eax", []usdtArg{{kind: usdtRegister, size: 4, signed: true, reg: 80}}},
-		{"amd64", "8@%rdi 2@%bx 1@%r15b", []usdtArg{
-			{kind: usdtRegister, size: 8, reg: 112}, {kind: usdtRegister, size: 2, reg: 40}, {kind: usdtRegister, size: 1, reg: 0},
+		{"amd64", "-4@%eax", []Arg{{kind: register, size: 4, signed: true, reg: 80}}},
+		{"amd64", "8@%rdi 2@%bx 1@%r15b", []Arg{
+			{kind: register, size: 8, reg: 112}, {kind: register, size: 2, reg: 40}, {kind: register, size: 1, reg: 0},
 		}},
-		{"amd64", "-4@$-9 8@$0xffffffffffffffff", []usdtArg{
-			{kind: usdtConst, size: 4, signed: true, value: -9}, {kind: usdtConst, size: 8, value: -1},
+		{"amd64", "-4@$-9 8@$0xffffffffffffffff", []Arg{
+			{kind: constant, size: 4, signed: true, value: -9}, {kind: constant, size: 8, value: -1},
 		}},
-		{"amd64", "-4@-1204(%rbp) 8@(%rax)", []usdtArg{
-			{kind: usdtMemory, size: 4, signed: true, value: -1204, reg: 32}, {kind: usdtMemory, size: 8, reg: 80},
+		{"amd64", "-4@-1204(%rbp) 8@(%rax)", []Arg{
+			{kind: memory, size: 4, signed: true, value: -1204, reg: 32}, {kind: memory, size: 8, reg: 80},
 		}},
-		{"amd64", "1@-96(%rbp,%rax,8) 4@(%rdx,%rcx)", []usdtArg{
-			{kind: usdtIndexed, size: 1, value: -96, reg: 32, index: 80, shift: 3}, {kind: usdtIndexed, size: 4, reg: 96, index: 88},
+		{"amd64", "1@-96(%rbp,%rax,8) 4@(%rdx,%rcx)", []Arg{
+			{kind: indexed, size: 1, value: -96, reg: 32, index: 80, shift: 3}, {kind: indexed, size: 4, reg: 96, index: 88},
 		}},
-		{"arm64", "-4@5 8@x4 4@w0 8@sp", []usdtArg{
-			{kind: usdtConst, size: 4, signed: true, value: 5}, {kind: usdtRegister, size: 8, reg: 32}, {kind: usdtRegister, size: 4}, {kind: usdtRegister, size: 8, reg: 248},
+		{"arm64", "-4@5 8@x4 4@w0 8@sp", []Arg{
+			{kind: constant, size: 4, signed: true, value: 5}, {kind: register, size: 8, reg: 32}, {kind: register, size: 4}, {kind: register, size: 8, reg: 248},
 		}},
-		{"arm64", "4@[sp, 60] -8@[x19] 8@[x29, -16]", []usdtArg{
-			{kind: usdtMemory, size: 4, value: 60, reg: 248}, {kind: usdtMemory, size: 8, signed: true, reg: 152}, {kind: usdtMemory, size: 8, value: -16, reg: 232},
+		{"arm64", "4@[sp, 60] -8@[x19] 8@[x29, -16]", []Arg{
+			{kind: memory, size: 4, value: 60, reg: 248}, {kind: memory, size: 8, signed: true, reg: 152}, {kind: memory, size: 8, value: -16, reg: 232},
 		}},
 	} {
-		got, err := parseUSDTArgs(tc.arch, tc.args)
+		got, err := ParseArgs(tc.arch, tc.args)
 		if err != nil || !reflect.DeepEqual(got, tc.want) {
 			t.Errorf("%s, %q: %+v, %v, want %+v", tc.arch, tc.args, got, err, tc.want)
 		}
@@ -60,36 +60,36 @@ func TestParseUSDTArgsErrors(t *testing.T) {
 		{"arm64", "8@", "no operand"},
 		{"amd64", strings.Repeat("8@%rax ", 13), "more than"},
 	} {
-		_, err := parseUSDTArgs(tc.arch, tc.args)
+		_, err := ParseArgs(tc.arch, tc.args)
 		if err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s, %q: error %v does not contain %q", tc.arch, tc.args, err, tc.want)
 		}
 	}
 }
 
-func FuzzParseUSDTArgs(f *testing.F) {
+func FuzzParseArgs(f *testing.F) {
 	f.Add("-4@%eax 8@8(%rbp,%rax,8)")
 	f.Add("4@[sp, 60] 8@x0")
 	f.Fuzz(func(_ *testing.T, args string) {
-		_, _ = parseUSDTArgs("amd64", args)
-		_, _ = parseUSDTArgs("arm64", args)
+		_, _ = ParseArgs("amd64", args)
+		_, _ = ParseArgs("arm64", args)
 	})
 }
 
-func TestUSDTIDs(t *testing.T) {
-	var ids usdtIDs
+func TestIDs(t *testing.T) {
+	var ids IDs
 	take := func(value string, want uint32, wantNew bool) {
 		t.Helper()
-		if id, isNew := ids.take(value); id != want || isNew != wantNew {
+		if id, isNew := ids.Take(value); id != want || isNew != wantNew {
 			t.Errorf("take(%q) = %d, %v, want %d, %v", value, id, isNew, want, wantNew)
 		}
 	}
 	take("a", 0, true)
 	take("b", 1, true)
 	take("a", 0, false)
-	ids.drop(0)
+	ids.Drop(0)
 	take("c", 2, true)
-	ids.drop(0)
+	ids.Drop(0)
 	take("d", 0, true)
 	take("a", 3, true)
 }

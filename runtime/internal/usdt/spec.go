@@ -1,0 +1,93 @@
+package usdt
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf/btf"
+)
+
+// EncodeSpec returns the value of [SpecMap] for arguments and the user's cookie, a struct
+// __bpf_usdt_spec. Where its members are is in typ, the type of the map's values in the
+// object's BTF: versions of libbpf differ.
+func EncodeSpec(typ btf.Type, args []Arg, cookie uint64) ([]byte, error) {
+	st, ok := btf.As[*btf.Struct](typ)
+	if !ok {
+		return nil, errors.New("its values are no struct")
+	}
+	buf := &bitBuffer{bytes: make([]byte, st.Size)}
+	array, err := member(st, "args")
+	if err != nil {
+		return nil, err
+	}
+	arr, ok := btf.As[*btf.Array](array.Type)
+	if !ok {
+		return nil, errors.New("member args is no array")
+	}
+	elem, ok := btf.As[*btf.Struct](arr.Type)
+	if !ok || uint32(len(args)) > arr.Nelems {
+		return nil, errors.New("member args is no array of structs that is long enough")
+	}
+	for i, arg := range args {
+		at := uint32(array.Offset) + 8*uint32(i)*elem.Size
+		signed := uint64(0)
+		if arg.signed {
+			signed = 1
+		}
+		buf.set(elem, at, "val_off", uint64(arg.value))
+		buf.set(elem, at, "arg_type", uint64(arg.kind))
+		buf.set(elem, at, "reg_off", uint64(arg.reg))
+		buf.set(elem, at, "arg_signed", signed)
+		buf.set(elem, at, "arg_bitshift", uint64(64-8*arg.size))
+		if arg.kind == indexed {
+			buf.set(elem, at, "idx_reg_off", uint64(arg.index))
+			buf.set(elem, at, "scale_bitshift", uint64(arg.shift))
+		}
+	}
+	buf.set(st, 0, "arg_cnt", uint64(len(args)))
+	if cookie != 0 {
+		buf.set(st, 0, "usdt_cookie", cookie)
+	}
+	return buf.bytes, buf.err
+}
+
+func member(st *btf.Struct, name string) (btf.Member, error) {
+	for _, m := range st.Members {
+		if m.Name == name {
+			return m, nil
+		}
+	}
+	return btf.Member{}, fmt.Errorf("struct %s has no member %s", st.Name, name)
+}
+
+// bitBuffer is memory of C structs, little-endian like the architectures whose
+// arguments are known.
+type bitBuffer struct {
+	bytes []byte
+	err   error
+}
+
+// set sets a member of the struct that begins at the bit at.
+func (b *bitBuffer) set(st *btf.Struct, at uint32, name string, value uint64) {
+	m, err := member(st, name)
+	size := uint32(m.BitfieldSize)
+	if err == nil && size == 0 {
+		var n int
+		n, err = btf.Sizeof(m.Type)
+		size = 8 * uint32(n)
+	}
+	at += uint32(m.Offset)
+	if err == nil && uint64(at)+uint64(size) > 8*uint64(len(b.bytes)) {
+		err = fmt.Errorf("member %s of struct %s lies beyond its end", name, st.Name)
+	}
+	if err != nil {
+		b.err = cmp.Or(b.err, err)
+		return
+	}
+	for i := range size {
+		if i < 64 && value>>i&1 != 0 {
+			b.bytes[(at+i)/8] |= 1 << ((at + i) % 8)
+		}
+	}
+}
