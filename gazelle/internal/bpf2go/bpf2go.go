@@ -3,14 +3,13 @@
 package bpf2go
 
 import (
-	"bytes"
 	"go/build/constraint"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/rules-bpf/rules_bpf/gazelle/internal/cflags"
+	"github.com/rules-bpf/rules_bpf/internal/gogenerate"
 )
 
 // A Command is one line.
@@ -50,123 +49,19 @@ func (c *Command) Stem() string {
 	return strings.ToLower(c.Ident)
 }
 
-const marker = "//go:generate"
-
 // Commands returns the commands of a Go file.
 func Commands(name string, content []byte) []Command {
-	// Most files have none.
-	if !bytes.Contains(content, []byte("bpf2go")) || !bytes.Contains(content, []byte(marker)) {
-		return nil
-	}
-	pkg := packageName(content)
-	aliases := make(map[string][]string)
 	var out []Command
-	number := 0
-	for line := range bytes.Lines(content) {
-		number++
-		rest, ok := strings.CutPrefix(string(line), marker)
-		if !ok || rest == "" || rest[0] != ' ' && rest[0] != '\t' {
-			continue
-		}
-		words := split(rest)
-		expand(words, map[string]string{"GOPACKAGE": pkg, "GOFILE": path.Base(name), "DOLLAR": "$", "PWD": "."})
-		if len(words) > 2 && words[0] == "-command" {
-			aliases[words[1]] = words[2:]
-			continue
-		}
-		if len(words) > 0 && aliases[words[0]] != nil {
-			words = slices.Concat(aliases[words[0]], words[1:])
-		}
-		arguments, ok := arguments(words)
-		if !ok {
-			continue
-		}
-		c := Command{Line: number, Package: pkg}
+	for _, line := range gogenerate.Lines(name, content, "bpf2go") {
+		c := Command{Line: line.Number, Package: line.Package}
 		if strings.HasSuffix(name, "_test.go") {
 			c.OutputSuffix = "_test"
 		}
-		if c.parse(arguments) {
+		if c.parse(line.Args) {
 			out = append(out, c)
 		}
 	}
 	return out
-}
-
-// packageName returns the name in a file's package clause.
-func packageName(content []byte) string {
-	for line := range bytes.Lines(content) {
-		if name, ok := bytes.CutPrefix(line, []byte("package ")); ok {
-			if fields := strings.Fields(string(name)); len(fields) > 0 {
-				return strings.TrimSuffix(fields[0], ";")
-			}
-		}
-	}
-	return ""
-}
-
-// split splits a line as go generate does: at spaces, but not within a quoted word.
-func split(line string) []string {
-	var words []string
-	for line = strings.TrimSpace(line); line != ""; line = strings.TrimLeft(line, " \t") {
-		if line[0] == '"' {
-			quoted, err := strconv.QuotedPrefix(line)
-			if err != nil {
-				return nil
-			}
-			word, err := strconv.Unquote(quoted)
-			if err != nil {
-				return nil
-			}
-			words = append(words, word)
-			line = line[len(quoted):]
-			continue
-		}
-		end := strings.IndexAny(line, " \t")
-		if end < 0 {
-			end = len(line)
-		}
-		words = append(words, line[:end])
-		line = line[end:]
-	}
-	return words
-}
-
-// expand replaces the variables that go generate sets. All others stay.
-func expand(words []string, values map[string]string) {
-	for i, word := range words {
-		for name, value := range values {
-			word = strings.ReplaceAll(word, "${"+name+"}", value)
-			if at := strings.Index(word, "$"+name); at >= 0 {
-				end := at + 1 + len(name)
-				if end == len(word) || !isNamePart(word[end]) {
-					word = word[:at] + value + word[end:]
-				}
-			}
-		}
-		words[i] = word
-	}
-}
-
-func isNamePart(c byte) bool {
-	return c == '_' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
-}
-
-// arguments returns what follows the generator's name. Before it may stand what
-// runs it: the environment, go tool, go run with a version.
-func arguments(words []string) ([]string, bool) {
-	for i, word := range words {
-		name, _, _ := strings.Cut(word, "@")
-		if path.Base(name) == "bpf2go" {
-			return words[i+1:], true
-		}
-		// sh -c "..."
-		if i > 0 && strings.HasPrefix(words[i-1], "-") && strings.Contains(word, " ") {
-			if inner, ok := arguments(split(word)); ok {
-				return inner, true
-			}
-		}
-	}
-	return nil, false
 }
 
 // Flags with a value that says nothing of the code.
@@ -201,7 +96,11 @@ func (c *Command) parse(args []string) bool {
 		switch name {
 		case "cflags":
 			// What stands behind -- comes last.
-			flags = slices.Concat(splitFlags(value), flags)
+			words, err := gogenerate.Fields(value)
+			if err != nil {
+				return false
+			}
+			flags = slices.Concat(words, flags)
 		case "tags":
 			// In the syntax of build constraints before Go 1.17, as the command takes them.
 			if expr, err := constraint.Parse("// +build " + value); err == nil {
@@ -232,34 +131,6 @@ func (c *Command) parse(args []string) bool {
 	flags = append(flags, positional[2:]...)
 	c.compilerFlags(flags)
 	return !strings.Contains(c.Source, "$")
-}
-
-// splitFlags splits a value of -cflags, in which quotes keep words together.
-func splitFlags(value string) []string {
-	var words []string
-	var word strings.Builder
-	quote, inWord := rune(0), false
-	for _, r := range value {
-		switch {
-		case quote == 0 && (r == '"' || r == '\''):
-			quote, inWord = r, true
-		case r == quote && quote != 0:
-			quote = 0
-		case quote == 0 && (r == ' ' || r == '\t'):
-			if inWord {
-				words = append(words, word.String())
-				word.Reset()
-			}
-			inWord = false
-		default:
-			word.WriteRune(r)
-			inWord = true
-		}
-	}
-	if inWord {
-		words = append(words, word.String())
-	}
-	return words
 }
 
 // Flags that the rules give the compiler anyway, or that the target platform says.
