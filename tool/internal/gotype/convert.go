@@ -157,7 +157,7 @@ func (d *Decls) scalar(typedef string, under basicType) Type {
 	if t, ok := d.scalars[key]; ok {
 		return t
 	}
-	t := &scalarType{d.nameOf("typedef", typedef, under.name), typedef, under}
+	t := &scalarType{d.Prefix + d.nameOf("typedef", typedef, under.name), typedef, under}
 	d.scalars[key] = t
 	d.list = append(d.list, t)
 	return t

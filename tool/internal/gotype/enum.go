@@ -76,7 +76,7 @@ func (d *Decls) convertEnum(c *btf.Enum, at place) (Type, error) {
 		return nil, fail(c, fmt.Sprintf("an enum of %d bytes is not supported", c.Size))
 	}
 	t := &enumType{
-		name:   d.declName(c, "enum", c.Name, at),
+		name:   d.Prefix + d.declName(c, "enum", c.Name, at),
 		doc:    docOf("enum", c.Name, at),
 		under:  under,
 		values: make([]enumValue, 0, len(c.Values)),
@@ -86,7 +86,7 @@ func (d *Decls) convertEnum(c *btf.Enum, at place) (Type, error) {
 		if !ok {
 			return nil, fail(c, fmt.Sprintf("%s does not fit its %d bytes", quote.Text(v.Name), c.Size))
 		}
-		t.values = append(t.values, enumValue{d.nameOf("constant", v.Name, c.Name+"="+value), v.Name, value})
+		t.values = append(t.values, enumValue{d.Prefix + d.nameOf("constant", v.Name, c.Name+"="+value), v.Name, value})
 	}
 	d.types[c] = t
 	d.list = append(d.list, t)

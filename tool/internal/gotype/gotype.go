@@ -80,6 +80,8 @@ type Decls struct {
 	// BigEndian says that the object is for big-endian machines: bit-fields start
 	// at the other end of a byte there.
 	BigEndian bool
+	// Prefix begins the names of all declarations and of their constants.
+	Prefix string
 }
 
 // NewDecls returns an empty set of declarations, which take their names and

@@ -135,7 +135,7 @@ func (d *Decls) convertStruct(c btf.Type, size uint32, keyword, tag string, at p
 		return nil, fail(c, "is larger than memory can be")
 	}
 	d.types[c] = nil
-	t := &structType{name: d.declName(c, keyword, tag, at), doc: docOf(keyword, tag, at)}
+	t := &structType{name: d.Prefix + d.declName(c, keyword, tag, at), doc: docOf(keyword, tag, at)}
 	d.list = append(d.list, t)
 	if err := d.layOut(t, c, uint64(size), depth); err != nil {
 		delete(d.types, c)

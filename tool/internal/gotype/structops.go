@@ -27,7 +27,7 @@ func (d *Decls) StructOps(c *btf.Struct, doc string) (string, error) {
 		return "", fail(c, "is larger than memory can be")
 	}
 	mark := d.mark()
-	t := &structType{name: d.nameOf("table", c.Name, describe(c)), doc: doc}
+	t := &structType{name: d.Prefix + d.nameOf("table", c.Name, describe(c)), doc: doc}
 	d.list = append(d.list, t)
 	l := newLayout(d, t)
 	l.programs = true

@@ -12,6 +12,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"go/build/constraint"
 	"go/format"
 	"go/token"
 	"slices"
@@ -41,6 +42,17 @@ var (
 type Options struct {
 	// Package is the name of the Go package.
 	Package string
+	// Prefix begins the names of all that the file declares, for several objects in one
+	// package: with prefix bpf, Skeleton is bpfSkeleton and Open is openBpf. Names are
+	// exported when it begins with a capital letter. Empty: the package is the object's
+	// alone.
+	Prefix string
+	// Command is how the first line calls the generator, and Sources is of what it says
+	// that the file is generated. Empty: it is the command that is called like what it
+	// writes, and the object.
+	Command, Sources string
+	// Constraint is the expression of the file's //go:build line, nil for none.
+	Constraint constraint.Expr
 	// Types are the C types to declare besides those of maps and variables, by
 	// their names without struct, union or enum.
 	Types []string
@@ -51,7 +63,7 @@ type Options struct {
 // Skeleton returns the Go file for the object, gofmt-clean. img is the object's image,
 // which the file carries.
 func Skeleton(obj *bpfobj.Object, img *imagegen.Image, opts Options) ([]byte, error) {
-	if err := CheckPackage(opts.Package); err != nil {
+	if err := opts.check(); err != nil {
 		return nil, err
 	}
 	s, err := newSkeleton(obj, img, opts)
@@ -70,8 +82,8 @@ func Skeleton(obj *bpfobj.Object, img *imagegen.Image, opts Options) ([]byte, er
 	// most of the lines: formatting them would take most of the time.
 	src = s.appendAsserts(src)
 	src = s.appendOpen(src)
-	doc := fmt.Sprintf("object is the image of %s: see docs/architecture.md of rules_bpf.", quote.Text(obj.Name))
-	return appendBytes(src, doc, "object", encoded), nil
+	doc := fmt.Sprintf("%s is the image of %s: see docs/architecture.md of rules_bpf.", s.private("object"), quote.Text(obj.Name))
+	return appendBytes(src, doc, s.private("object"), encoded), nil
 }
 
 func gofmt(src []byte) ([]byte, error) {
@@ -93,7 +105,7 @@ func CheckPackage(pkg string) error {
 // generator is what the file of a skeleton and that of a subskeleton are both
 // written from: C names with their Go names.
 type generator struct {
-	pkg    string
+	opts   Options
 	object string
 	maps   []mapField
 	// sectionMaps are those of the data sections, where they are described apart from maps.
@@ -104,7 +116,8 @@ type generator struct {
 }
 
 func newGenerator(obj *bpfobj.Object, opts Options, names *gonames.Scope) generator {
-	g := generator{pkg: opts.Package, object: obj.Name, types: gotype.NewDecls(names)}
+	g := generator{opts: opts, object: obj.Name, types: gotype.NewDecls(names)}
+	g.types.Prefix = opts.Prefix
 	g.types.BigEndian = obj.ByteOrder == binary.BigEndian
 	return g
 }
@@ -293,7 +306,7 @@ func (s *skeleton) addSections(obj *bpfobj.Object, names *gonames.Scope) []error
 		for _, v := range variables[i] {
 			vars = append(vars, gotype.Variable{Name: v.Name, Offset: v.Offset, Size: v.Size, Type: v.Type, Note: addressNote(v)})
 		}
-		errs = append(errs, s.types.Section(goNames[i], doc, sec.Size, vars)...)
+		errs = append(errs, s.types.Section(s.name(goNames[i]), doc, sec.Size, vars)...)
 	}
 	return errs
 }

@@ -48,7 +48,7 @@ func (g *generator) appendStructOps(b []byte, doc string) []byte {
 		return b
 	}
 	b = appendComment(append(b, '\n'), "", doc+" Set their fields before Load, which makes the maps of them: a program that no table has any more is not loaded, and nil leaves a place empty.")
-	b = append(b, "type StructOps struct {\n"...)
+	b = fmt.Appendf(b, "type %s struct {\n", g.name("StructOps"))
 	for _, m := range g.structOps {
 		b = fmt.Appendf(b, "\t%s *%s // %s, SEC(%q)\n", m.goName, m.goType, quote.Text(m.c), m.table.Section)
 	}

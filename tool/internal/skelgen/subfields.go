@@ -89,8 +89,8 @@ func (s *skeleton) appendSubskeletons(b []byte) []byte {
 		return b
 	}
 	b = append(b, '\n')
-	b = appendComment(b, "", "Subskeletons are those of the libraries in the object. Open has opened them, so none is nil.")
-	b = append(b, "type Subskeletons struct {\n"...)
+	b = appendComment(b, "", s.name("Subskeletons")+" are those of the libraries in the object. Open has opened them, so none is nil.")
+	b = fmt.Appendf(b, "type %s struct {\n", s.name("Subskeletons"))
 	for _, sub := range s.subs {
 		b = fmt.Appendf(b, "\t%s *%s.Subskeleton // %s\n", sub.goName, sub.alias, sub.importPath)
 	}

@@ -49,7 +49,7 @@ type pointer struct {
 // [bpfobj.ReadLibrary], gofmt-clean. It does not carry the object: it works inside
 // of those that the library is linked into.
 func Subskeleton(lib *bpfobj.Object, opts Options) ([]byte, error) {
-	if err := CheckPackage(opts.Package); err != nil {
+	if err := opts.check(); err != nil {
 		return nil, err
 	}
 	s, err := newSubskeleton(lib, opts)
@@ -62,8 +62,8 @@ func Subskeleton(lib *bpfobj.Object, opts Options) ([]byte, error) {
 	}
 	src = s.appendAsserts(src)
 	src = s.appendOpen(src)
-	doc := "library says what " + quote.Text(lib.Name) + " needs of an object, as the runtime reads it."
-	return appendBytes(src, doc, "library", s.desc), nil
+	doc := s.private("library") + " says what " + quote.Text(lib.Name) + " needs of an object, as the runtime reads it."
+	return appendBytes(src, doc, s.private("library"), s.desc), nil
 }
 
 func newSubskeleton(lib *bpfobj.Object, opts Options) (*subskeleton, error) {
@@ -218,39 +218,33 @@ func (s *subskeleton) declarations() []byte {
 	b = s.appendImports(b, nil, s.hasVariables())
 	b = appendContract(b)
 	b = append(b, '\n')
-	b = appendComment(b, "", fmt.Sprintf("Subskeleton is the BPF library %s in an object.", object))
-	b = append(b, `type Subskeleton struct {
-	Maps Maps
-	Progs Progs
-	Links Links
-`...)
-	if len(s.structOps) > 0 {
-		b = append(b, "\tStructOps StructOps\n"...)
-	}
+	b = appendComment(b, "", fmt.Sprintf("%s is the BPF library %s in an object.", s.name("Subskeleton"), object))
+	b = fmt.Appendf(b, "type %s struct {\n", s.name("Subskeleton"))
+	b = s.appendParts(b)
 	if s.hasVariables() {
-		b = append(b, "\tVars Vars\n"...)
+		b = fmt.Appendf(b, "\tVars %s\n", s.name("Vars"))
 	}
 	b = append(b, '\n')
 	for _, g := range s.groups {
-		b = fmt.Appendf(b, "\t%[1]s %[1]s\n", g.goName)
+		b = fmt.Appendf(b, "\t%s %s\n", g.goName, s.name(g.goName))
 	}
 	b = append(b, "}\n"...)
-	doc := "Maps are the maps of the library."
+	doc := s.name("Maps") + " are the maps of the library."
 	if len(s.sectionMaps) > 0 {
-		doc = "Maps are the maps of the library, and those of the object that hold the data sections which the library has: nil where the object does not have the section."
+		doc = s.name("Maps") + " are the maps of the library, and those of the object that hold the data sections which the library has: nil where the object does not have the section."
 	}
 	b = s.appendMaps(b, doc)
-	b = s.appendProgs(b, "Progs are the programs of the library, with the handles of the object's skeleton.")
-	b = append(b, `
-// Links are the slots of the object's skeleton for what keeps each program of the
+	b = s.appendProgs(b, s.name("Progs")+" are the programs of the library, with the handles of the object's skeleton.")
+	b = fmt.Appendf(b, `
+// %s are the slots of the object's skeleton for what keeps each program of the
 // library attached: what is in a slot is closed by the skeleton's Detach and Close.
-`...)
+`, s.name("Links"))
 	b = s.appendLinks(b, "*link.Link")
-	b = s.appendStructOps(b, "StructOps are the tables of the library, in the object's skeleton: what is set here is set there.")
+	b = s.appendStructOps(b, s.name("StructOps")+" are the tables of the library, in the object's skeleton: what is set here is set there.")
 	for _, g := range s.groups {
 		b = append(b, '\n')
-		b = appendComment(b, "", fmt.Sprintf("%s points to %s. A pointer is nil after Load when the kernel cannot map the section: Vars reaches the variable all the same.", g.goName, g.doc))
-		b = fmt.Appendf(b, "type %s struct {\n", g.goName)
+		b = appendComment(b, "", fmt.Sprintf("%s points to %s. A pointer is nil after Load when the kernel cannot map the section: Vars reaches the variable all the same.", s.name(g.goName), g.doc))
+		b = fmt.Appendf(b, "type %s struct {\n", s.name(g.goName))
 		for _, v := range g.vars {
 			note := v.note
 			if v.weak {
@@ -270,8 +264,8 @@ func (s *subskeleton) appendVars(b []byte) []byte {
 	if !s.hasVariables() {
 		return b
 	}
-	b = appendComment(append(b, '\n'), "", "Vars get and set the variables above wherever they are, also where the kernel cannot map the section, and say which section that is: see [skeleton.Variable].")
-	b = append(b, "type Vars struct {\n"...)
+	b = appendComment(append(b, '\n'), "", s.name("Vars")+" get and set the variables above wherever they are, also where the kernel cannot map the section, and say which section that is: see [skeleton.Variable].")
+	b = fmt.Appendf(b, "type %s struct {\n", s.name("Vars"))
 	for _, v := range s.handles {
 		note := v.note
 		if v.weak {
@@ -283,17 +277,17 @@ func (s *subskeleton) appendVars(b []byte) []byte {
 }
 
 func (s *subskeleton) appendOpen(b []byte) []byte {
-	b = append(b, `
-// Open returns the library's part of obj, a skeleton that is open or loaded. It
+	b = fmt.Appendf(b, `
+// %[1]s returns the library's part of obj, a skeleton that is open or loaded. It
 // fails with a [*skeleton.MismatchError], which lists everything that the object
 // does not have as the library needs it.
-func Open(obj skeleton.Any) (*Subskeleton, error) {
-`...)
+func %[1]s(obj skeleton.Any) (*%[2]s, error) {
+`, s.open(), s.name("Subskeleton"))
 	b = s.appendPointers(b, "Subskeleton", nil)
 	b = fmt.Appendf(b, `	err := skelimpl.OpenLibrary(obj, skelimpl.LibraryDesc{
 		Name:    %q,
-		Library: library,
-`, s.object)
+		Library: %s,
+`, s.object, s.private("library"))
 	b = s.appendMapDescs(b)
 	if len(s.sectionMaps) > 0 {
 		b = append(b, "\t\tSections: []skelimpl.LibrarySection{\n"...)
