@@ -57,7 +57,8 @@ func outputs(t *testing.T) [][]string {
 		seen[args[0]] = true
 	}
 	for _, cmd := range commands() {
-		if !seen[cmd.name] {
+		// Its outputs have the names of Go files, always.
+		if !seen[cmd.name] && cmd.name != "generate" {
 			t.Errorf("%s is not tested", cmd.name)
 		}
 	}

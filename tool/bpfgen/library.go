@@ -47,15 +47,21 @@ func readLibrary(files []string) (*bpfobj.Object, error) {
 		return nil, err
 	}
 	// The base names only: the output is the same whatever the folder.
-	name, elf := filepath.Base(files[0]), inputs[0].Data
-	if len(files) > 1 {
+	return libraryOf(filepath.Base(files[0]), inputs)
+}
+
+// libraryOf reads object files as one library with that name.
+func libraryOf(name string, inputs []linker.Input) (*bpfobj.Object, error) {
+	elf := inputs[0].Data
+	if len(inputs) > 1 {
+		var err error
 		if elf, err = linker.Link(inputs, linker.Options{Partial: true}); err != nil {
 			return nil, err
 		}
 	}
 	lib, err := bpfobj.ReadLibrary(name, elf)
 	if err != nil {
-		return nil, inFile(files[0], err)
+		return nil, inFile(inputs[0].Name, err)
 	}
 	return lib, nil
 }

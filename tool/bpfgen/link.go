@@ -9,6 +9,7 @@ import (
 
 	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
 	"github.com/rules-bpf/rules_bpf/tool/internal/linker"
+	"github.com/rules-bpf/rules_bpf/tool/internal/sections"
 )
 
 func link(fs *flag.FlagSet, args []string, std streams) error {
@@ -39,13 +40,7 @@ func link(fs *flag.FlagSet, args []string, std streams) error {
 		return err
 	}
 	if !*partial {
-		// Of what the compiler wrote, which says more than what is linked.
-		for _, in := range inputs {
-			losses, addresses := bpfobj.ReadLosses(filepath.Base(in.Name), in.Data)
-			// Sections of the user's own are for a loader of the user's own.
-			std.warnLosses(in.Name, slices.DeleteFunc(losses, func(l *bpfobj.Loss) bool { return policy.IsOwn(l.Section) }))
-			std.warn(in.Name, addresses)
-		}
+		warnInputs(std, inputs, policy)
 		programs, err := linkedPrograms(linked)
 		if err != nil {
 			return inFile(*out, err)
@@ -55,6 +50,17 @@ func link(fs *flag.FlagSet, args []string, std streams) error {
 		}
 	}
 	return writeFile(*out, linked)
+}
+
+// warnInputs writes what is to be said of objects that go into a final one: of what the
+// compiler wrote, which says more than what is linked.
+func warnInputs(std streams, inputs []linker.Input, policy *sections.Policy) {
+	for _, in := range inputs {
+		losses, addresses := bpfobj.ReadLosses(filepath.Base(in.Name), in.Data)
+		// Sections of the user's own are for a loader of the user's own.
+		std.warnLosses(in.Name, slices.DeleteFunc(losses, func(l *bpfobj.Loss) bool { return policy.IsOwn(l.Section) }))
+		std.warn(in.Name, addresses)
+	}
 }
 
 func readInputs(files []string) ([]linker.Input, error) {

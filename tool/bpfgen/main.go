@@ -1,6 +1,7 @@
 // Bpfgen is the build-time tool of rules_bpf: each action of the build is one of
 // its subcommands. It works without Bazel too, from go generate or make.
 //
+//	bpfgen generate -type event minimal minimal.bpf.c -- -I../headers
 //	bpfgen skeleton -package minimal -o minimal.go minimal.bpf.o
 //	bpfgen subskeleton -package ratelimit -o ratelimit.go ratelimit.o
 //	bpfgen check -object edge.bpf.o ratelimit.o
@@ -43,6 +44,7 @@ type command struct {
 
 func commands() []command {
 	return []command{
+		{"generate", generateUsage, "compile BPF programs and write their Go package, for go:generate lines", generate},
 		{"skeleton", "-package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go OBJECT", "write the Go package of a BPF object", skeleton},
 		{"subskeleton", "-package NAME [-type NAME]... -o OUT.go OBJECT...", "write the Go package of a BPF library", subskeleton},
 		{"check", "-object FINAL [-o STAMP] OBJECT...", "say whether an object has what a library in it needs", check},

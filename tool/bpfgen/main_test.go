@@ -104,7 +104,7 @@ func TestHelp(t *testing.T) {
 	}
 	for _, cmd := range commands() {
 		out, errs, status := bpfgen(cmd.name, "-h")
-		if status != 0 || errs != "" || !strings.Contains(out, "usage: bpfgen "+cmd.name+" "+cmd.usage) || !strings.Contains(out, "  -o ") {
+		if status != 0 || errs != "" || !strings.Contains(out, "usage: bpfgen "+cmd.name+" "+cmd.usage) || !strings.Contains(out, "flags:\n  -") {
 			t.Errorf("%s -h: status %d, stdout %q, stderr %q", cmd.name, status, out, errs)
 		}
 	}

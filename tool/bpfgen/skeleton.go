@@ -10,6 +10,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
 	"github.com/rules-bpf/rules_bpf/tool/internal/imagegen"
 	"github.com/rules-bpf/rules_bpf/tool/internal/linker"
+	"github.com/rules-bpf/rules_bpf/tool/internal/sections"
 	"github.com/rules-bpf/rules_bpf/tool/internal/skelgen"
 )
 
@@ -41,36 +42,58 @@ func skeleton(fs *flag.FlagSet, args []string, std streams) error {
 		return inFile(in, err)
 	}
 	// The base name only: the output is the same whatever the folder.
-	obj, err := bpfobj.Read(filepath.Base(in), elf)
+	src, err := skeletonOf(std, skeletonInput{file: in, name: filepath.Base(in), elf: elf, policy: policy, linked: *linked, keepELF: *withELF},
+		skelgen.Options{Package: *pkg, Types: *types, Subskeletons: subs})
+	if err != nil {
+		return err
+	}
+	return writeFile(*out, src)
+}
+
+// skeletonInput is an object that a skeleton is made of.
+type skeletonInput struct {
+	// file is what messages call the object, and name is how the skeleton knows it.
+	file, name string
+	elf        []byte
+	policy     *sections.Policy
+	// linked says that the linker has warned of what compilers show and it does not keep.
+	linked bool
+	// keepELF says that the skeleton carries the object file too.
+	keepELF bool
+}
+
+// skeletonOf returns the Go file for an object.
+func skeletonOf(std streams, in skeletonInput, opts skelgen.Options) ([]byte, error) {
+	obj, err := bpfobj.Read(in.name, in.elf)
 	if obj == nil {
-		return inFile(in, err)
+		return nil, inFile(in.file, err)
 	}
 	if err != nil {
 		// All that is misspelt at once, of what could be read.
-		return errors.Join(inFile(in, err), checkSections(std, in, policy, obj.Programs, true))
+		return nil, errors.Join(inFile(in.file, err), checkSections(std, in.file, in.policy, obj.Programs, true))
 	}
-	std.warnLosses(in, obj.Losses)
-	if !*linked {
-		std.warn(in, obj.AddressWarnings)
+	std.warnLosses(in.file, obj.Losses)
+	if !in.linked {
+		std.warn(in.file, obj.AddressWarnings)
 	}
-	if err := checkSections(std, in, policy, obj.Programs, true); err != nil {
-		return err
+	if err := checkSections(std, in.file, in.policy, obj.Programs, true); err != nil {
+		return nil, err
 	}
-	if err := linker.Undefined(linker.Input{Name: in, Data: elf}); err != nil {
-		return err
+	if err := linker.Undefined(linker.Input{Name: in.file, Data: in.elf}); err != nil {
+		return nil, err
 	}
-	img, err := imagegen.Build(filepath.Base(in), elf)
+	img, err := imagegen.Build(in.name, in.elf)
 	if err != nil {
-		return inFile(in, err)
+		return nil, inFile(in.file, err)
 	}
-	if *withELF {
-		img.ELF = string(elf)
+	if in.keepELF {
+		img.ELF = string(in.elf)
 	}
-	src, err := skelgen.Skeleton(obj, img, skelgen.Options{Package: *pkg, Types: *types, Subskeletons: subs})
+	src, err := skelgen.Skeleton(obj, img, opts)
 	if err != nil {
-		return inFile(in, err)
+		return nil, inFile(in.file, err)
 	}
-	return writeFile(*out, src)
+	return src, nil
 }
 
 // typesFlag defines the flag for C types to declare.

@@ -1,4 +1,4 @@
-// Package depfile reads the dependency files that clang writes with -MD, and
+// Package depfile reads and writes dependency files as clang does with -MD, and
 // finds the inputs that a compile did not need.
 //
 // A dependency file is a makefile with rules and nothing else:
@@ -13,6 +13,7 @@ package depfile
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"path"
 	"path/filepath"
 	"strings"
@@ -112,6 +113,29 @@ func backslashes(data []byte) (n int, text []byte) {
 		return n - 1, data[:n-1]
 	}
 	return n, data[:n]
+}
+
+// Escape returns a path as it stands in a dependency file. A path with a line's end in it
+// cannot stand in one, and fails.
+func Escape(path string) (string, error) {
+	if strings.ContainsAny(path, "\r\n") {
+		return "", fmt.Errorf("%q: a dependency file cannot name it: rename it", path)
+	}
+	var b strings.Builder
+	for i := 0; i < len(path); i++ {
+		switch c := path[i]; c {
+		case ' ', '\t', '#':
+			// Backslashes right before come in pairs.
+			for j := i - 1; c != '#' && j >= 0 && path[j] == '\\'; j-- {
+				b.WriteByte('\\')
+			}
+			b.WriteByte('\\')
+		case '$':
+			b.WriteByte('$')
+		}
+		b.WriteByte(path[i])
+	}
+	return b.String(), nil
 }
 
 // Unused returns those of the inputs that are not among deps, in order and as

@@ -161,3 +161,19 @@ func FuzzDepfile(f *testing.F) {
 		}
 	})
 }
+
+func TestEscape(t *testing.T) {
+	for _, path := range []string{"a.h", "with space.h", `back\slash.h`, `both\ space.h`, `two\\ space`, "tab\t.h", "a#b.h", "$(x).h"} {
+		escaped, err := Escape(path)
+		if err != nil {
+			t.Errorf("%q: %v", path, err)
+			continue
+		}
+		if deps, err := Parse([]byte("x.o: " + escaped + " b.h\n")); err != nil || len(deps) != 2 || deps[0] != path {
+			t.Errorf("%q is %q, which is read as %q, %v", path, escaped, deps, err)
+		}
+	}
+	if got, err := Escape("a\nb"); err == nil {
+		t.Errorf("a line's end is %q, want an error", got)
+	}
+}

@@ -1,0 +1,436 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"flag"
+	"fmt"
+	"go/build/constraint"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/rules-bpf/rules_bpf/internal/gogenerate"
+	"github.com/rules-bpf/rules_bpf/internal/quote"
+	"github.com/rules-bpf/rules_bpf/tool/internal/bpftarget"
+	"github.com/rules-bpf/rules_bpf/tool/internal/linker"
+	"github.com/rules-bpf/rules_bpf/tool/internal/sections"
+	"github.com/rules-bpf/rules_bpf/tool/internal/skelgen"
+)
+
+// generation is what one line of go generate asks for. Its flags are those of cilium/ebpf's
+// bpf2go, and some more.
+type generation struct {
+	// ident is the name of the object, and begins the names in the Go files.
+	ident   string
+	sources []string
+	// cc is the compiler, with what stands before its arguments ("ccache clang").
+	cc      []string
+	cflags  []string
+	targets []bpftarget.Target
+	tags    constraint.Expr
+	pkg     string
+	// dir is where the files are written, and they are called stem, _, the target's
+	// suffix, suffix and .go.
+	dir, stem, suffix string
+	makeBase          string
+	verbose           bool
+	library           bool
+	noPrefix          bool
+	keepELF           bool
+	types             []string
+	subskeletons      []skelgen.Sub
+	policy            *sections.Policy
+}
+
+const generateUsage = "[FLAG]... NAME FILE.c... [-- CLANGFLAG...]"
+
+func generate(fs *flag.FlagSet, args []string, std streams) error {
+	g, notes, err := parseGenerate(fs, args, os.Getenv)
+	if err != nil {
+		return err
+	}
+	for _, note := range notes {
+		std.note(note)
+	}
+	if file := os.Getenv("GOFILE"); file != "" {
+		line, _ := strconv.Atoi(os.Getenv("GOLINE"))
+		if err := g.checkOthers(file, line); err != nil {
+			return err
+		}
+	}
+	return g.run(std)
+}
+
+// note writes what is worth knowing and no fault.
+func (s streams) note(text string) { fmt.Fprintf(s.stderr, "bpfgen: note: %s\n", text) }
+
+// parseGenerate reads the command line. getenv is the environment's. notes say which
+// flags of bpf2go mean something else here, or nothing.
+func parseGenerate(fs *flag.FlagSet, args []string, getenv func(string) string) (g *generation, notes []string, err error) {
+	g = &generation{}
+	verbose, _ := strconv.ParseBool(getenv("V"))
+	fs.BoolVar(&g.verbose, "verbose", verbose, "print the commands that run and the files that are written ($V)")
+	cc := fs.String("cc", "", "C `compiler`, clang 14 or newer; may have arguments, as \"ccache clang\" ($BPF_CLANG, $BPF2GO_CC, clang)")
+	cflags := fs.String("cflags", "", "`flags` for the compiler, before those after --; quotes are as in a shell ($BPF_CFLAGS, $BPF2GO_CFLAGS)")
+	target := fs.String("target", "bpfel,bpfeb", "`targets` to compile for, separated by commas: "+bpftarget.Names())
+	tags := fs.String("tags", "", "build `tags` that the files have besides: a comma is and, a space is or, ! is not")
+	fs.StringVar(&g.pkg, "go-package", "", "`name` of the files' package ($GOPACKAGE)")
+	fs.StringVar(&g.dir, "output-dir", "", "`directory` for the files, which must exist; the current one unless set")
+	fs.StringVar(&g.stem, "output-stem", "", "`beginning` of the files' names; NAME in small letters unless set")
+	fs.StringVar(&g.stem, "stem", "", "short for -output-`stem`")
+	fs.StringVar(&g.suffix, "output-suffix", "", "`end` of the files' names; _test unless set when $GOFILE is a test")
+	fs.StringVar(&g.makeBase, "makebase", "", "write a makefile FILE.go.d for each file, with what it is made from, relative to `directory` ($BPF2GO_MAKEBASE)")
+	fs.BoolVar(&g.noPrefix, "no-prefix", false, "declare Skeleton, Open and so on, without NAME: the object has the Go package for itself")
+	fs.BoolVar(&g.library, "library", false, "write a subskeleton, that of a library to link into other objects; it has the Go package for itself")
+	fs.BoolVar(&g.keepELF, "elf", false, "put the object file into the package too: Object.ELF returns it")
+	types := typesFlag(fs)
+	fs.Func("subskeleton", "`NAME=IMPORTPATH` of the subskeleton of a library among the sources, which the skeleton opens; may be repeated", func(arg string) error {
+		sub, err := skelgen.ParseSub(arg)
+		g.subskeletons = append(g.subskeletons, sub)
+		return err
+	})
+	g.policy = sectionFlags(fs)
+	strip := fs.String("strip", "", "not needed: a `program` for bpf2go to strip debug information with, which is never in the files here")
+	noStrip := fs.Bool("no-strip", false, "not needed: see -strip")
+	noGlobalTypes := fs.Bool("no-global-types", false, "not needed: the Go types of maps and variables are always declared")
+
+	positional, clangFlags, err := parseMixed(fs, args)
+	if err != nil {
+		return nil, nil, err
+	}
+	if *strip != "" || *noStrip {
+		notes = append(notes, "-strip and -no-strip do nothing: no debug information is in the Go files: leave them out")
+	}
+	if *noGlobalTypes {
+		notes = append(notes, "-no-global-types does nothing: fields of the skeleton have these types: leave it out")
+	}
+	if len(positional) < 2 {
+		return nil, nil, usageError{fmt.Errorf("%d names given: want NAME, which begins the Go names, and the C file", len(positional))}
+	}
+	g.ident, g.sources, g.types = positional[0], positional[1:], *types
+	if err := g.setCompiler(cmp.Or(*cc, getenv("BPF_CLANG"), getenv("BPF2GO_CC"), "clang"), cmp.Or(*cflags, getenv("BPF_CFLAGS"), getenv("BPF2GO_CFLAGS")), clangFlags); err != nil {
+		return nil, nil, err
+	}
+	var more []string
+	if g.targets, more, err = bpftarget.Parse(*target); err != nil {
+		return nil, nil, fmt.Errorf("-%w", err)
+	}
+	if *tags != "" {
+		if g.tags, err = parseTags(*tags); err != nil {
+			return nil, nil, err
+		}
+	}
+	g.pkg = cmp.Or(g.pkg, getenv("GOPACKAGE"))
+	g.makeBase = cmp.Or(g.makeBase, getenv("BPF2GO_MAKEBASE"))
+	g.stem = cmp.Or(g.stem, strings.ToLower(g.ident))
+	suffixed := false
+	fs.Visit(func(f *flag.Flag) { suffixed = suffixed || f.Name == "output-suffix" })
+	if !suffixed && strings.HasSuffix(getenv("GOFILE"), "_test.go") {
+		g.suffix = "_test"
+	}
+	return g, append(notes, more...), g.check()
+}
+
+// parseTags reads build tags in the syntax of build constraints before Go 1.17, as bpf2go
+// takes them. Where that syntax has no such word, Go's parser makes the tag ignore of it.
+func parseTags(tags string) (constraint.Expr, error) {
+	expr, err := constraint.Parse("// +build " + tags)
+	if err != nil || strings.Contains(expr.String(), "ignore") && !strings.Contains(tags, "ignore") {
+		return nil, fmt.Errorf("-tags %q: is no list of build tags: want names with a comma for and, a space for or, and ! for not", tags)
+	}
+	return expr, nil
+}
+
+// parseMixed parses flags before, between and after the other arguments, as far as a --,
+// and returns these and what follows the --.
+func parseMixed(fs *flag.FlagSet, args []string) (positional, rest []string, err error) {
+	if i := slices.Index(args, "--"); i >= 0 {
+		args, rest = args[:i], args[i+1:]
+	}
+	for {
+		if err := parse(fs, args); err != nil {
+			if len(positional) >= 2 {
+				err = usageError{fmt.Errorf("%w: flags for clang come after --", err)}
+			}
+			return nil, nil, err
+		}
+		args = fs.Args()
+		if len(args) == 0 {
+			return positional, rest, nil
+		}
+		positional, args = append(positional, args[0]), args[1:]
+	}
+}
+
+func (g *generation) setCompiler(cc, cflags string, rest []string) error {
+	var err error
+	if g.cc, err = gogenerate.Fields(cc); err != nil {
+		return fmt.Errorf("-cc %s: %w", cc, err)
+	}
+	if len(g.cc) == 0 || g.cc[0] == "" {
+		return fmt.Errorf("-cc %q: names no compiler: give the path of clang, or leave -cc out", cc)
+	}
+	words, err := gogenerate.Fields(cflags)
+	if err != nil {
+		return fmt.Errorf("-cflags %s: %w", cflags, err)
+	}
+	g.cflags = slices.Concat(words, rest)
+	for _, word := range g.cflags {
+		switch {
+		case strings.HasPrefix(word, "-M"):
+			return fmt.Errorf("%s: dependency files are what -makebase writes: use it instead", word)
+		case word == "-o" || word == "-S" || word == "-E" || word == "-emit-llvm":
+			return fmt.Errorf("%s: the compiler has to write an object, and bpfgen says where: leave it out", word)
+		}
+	}
+	return nil
+}
+
+// check reports what of the command line cannot be.
+func (g *generation) check() error {
+	if err := skelgen.CheckPrefix(g.ident); err != nil {
+		return fmt.Errorf("NAME %w", err)
+	}
+	if g.pkg == "" {
+		return usageError{errors.New("no Go package: run it from go generate, which sets $GOPACKAGE, or give -go-package")}
+	}
+	if err := skelgen.CheckPackage(g.pkg); err != nil {
+		return fmt.Errorf("-go-package %w", err)
+	}
+	for _, part := range []struct{ flag, value string }{{"stem", g.stem}, {"suffix", g.suffix}} {
+		if strings.ContainsAny(part.value, `/\`) || quote.Text(part.value) != part.value {
+			return fmt.Errorf("-output-%s %q: is part of a file's name: use no slashes and what can be printed; -output-dir says where", part.flag, part.value)
+		}
+	}
+	if g.stem[0] == '_' || g.stem[0] == '.' {
+		return fmt.Errorf("-output-stem %s: Go does not read files whose names begin so: give another", g.stem)
+	}
+	for i, name := range g.types {
+		if slices.Contains(g.types[:i], name) {
+			return fmt.Errorf("-type %s: is given twice: name it once", quote.Name(name))
+		}
+	}
+	if g.library && (len(g.subskeletons) > 0 || g.keepELF) {
+		return usageError{errors.New("-library is for what objects are linked with: -subskeleton and -elf are for the objects")}
+	}
+	return g.checkSources()
+}
+
+func (g *generation) checkSources() error {
+	for i, name := range g.sources {
+		if quote.Text(name) != name {
+			return fmt.Errorf("%q: has characters that cannot be printed: rename the file", name)
+		}
+		if slices.Contains(g.sources[:i], name) {
+			return fmt.Errorf("%s: is given twice: name it once", name)
+		}
+		info, err := os.Stat(name)
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+			return fmt.Errorf("%s: there is no such C file: correct the name, which is relative to the directory of the Go file", name)
+		case err != nil:
+			return inFile(name, err)
+		case info.IsDir():
+			return fmt.Errorf("%s: is a directory: give the C files", name)
+		}
+	}
+	if g.dir != "" {
+		if info, err := os.Stat(g.dir); err != nil || !info.IsDir() {
+			return fmt.Errorf("-output-dir %s: there is no such directory: make it first", quote.Name(g.dir))
+		}
+	}
+	return nil
+}
+
+// prefix begins the names in the Go files.
+func (g *generation) prefix() string {
+	if g.noPrefix || g.library {
+		return ""
+	}
+	return g.ident
+}
+
+// output returns the name of the Go file for a target.
+func (g *generation) output(t *bpftarget.Target) string {
+	return filepath.Join(g.dir, g.stem+"_"+t.Suffix+g.suffix+".go")
+}
+
+// checkOthers looks for another line in the directory of the file, which is the current
+// one, that writes one of the files of this line: the last to run would win. line is
+// where this one stands.
+func (g *generation) checkOthers(file string, line int) error {
+	names, err := filepath.Glob("*.go")
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return inFile(name, err)
+		}
+		for _, other := range gogenerate.Lines(name, data, "bpfgen") {
+			if name == file && other.Number == line || len(other.Args) == 0 || other.Args[0] != "generate" {
+				continue
+			}
+			if err := g.checkOther(name, other); err != nil {
+				return fmt.Errorf("%s:%d: %w", name, other.Number, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (g *generation) checkOther(name string, line gogenerate.Line) error {
+	env := func(key string) string {
+		switch key {
+		case "GOFILE":
+			return name
+		case "GOPACKAGE":
+			return line.Package
+		}
+		return ""
+	}
+	fs := flag.NewFlagSet("generate", flag.ContinueOnError)
+	fs.SetOutput(new(bytes.Buffer))
+	args := slices.Clone(line.Args[1:])
+	for i := range args {
+		args[i] = os.ExpandEnv(args[i])
+	}
+	other, _, err := parseGenerate(fs, args, env)
+	if err != nil {
+		return nil // It has its own turn.
+	}
+	for i := range g.targets {
+		for j := range other.targets {
+			if out := g.output(&g.targets[i]); out == other.output(&other.targets[j]) {
+				return fmt.Errorf("%s: is written by two lines: give one of them another NAME", out)
+			}
+		}
+	}
+	return nil
+}
+
+// run writes the files: all of them, or none.
+func (g *generation) run(std streams) error {
+	if _, err := exec.LookPath(g.cc[0]); err != nil {
+		return fmt.Errorf("%s: there is no such compiler: install clang 14 or newer (Debian, Ubuntu: apt install clang; Fedora: dnf install clang), or say where it is with -cc or $BPF_CLANG", g.cc[0])
+	}
+	temp, err := os.MkdirTemp("", "bpfgen-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(temp)
+	c, err := newCompiler(g, temp, std)
+	if err != nil {
+		return err
+	}
+	var outputs []*output
+	defer func() {
+		for _, o := range outputs {
+			o.discard()
+		}
+	}()
+	add := func(name string, data []byte) error {
+		o, err := newOutput(name)
+		if err != nil {
+			return err
+		}
+		outputs = append(outputs, o)
+		return os.WriteFile(o.temp, data, 0o666)
+	}
+	for i := range g.targets {
+		t := &g.targets[i]
+		inputs, deps, err := c.compile(t)
+		if err != nil {
+			return err
+		}
+		src, err := g.source(c.once(), t, inputs)
+		if err != nil {
+			return err
+		}
+		name := g.output(t)
+		if err := add(name, src); err != nil {
+			return err
+		}
+		if g.makeBase == "" {
+			continue
+		}
+		rules, err := g.makefile(name, deps)
+		if err != nil {
+			return err
+		}
+		if err := add(name+".d", rules); err != nil {
+			return err
+		}
+	}
+	for _, o := range outputs {
+		if err := o.commit(); err != nil {
+			return err
+		}
+		if g.verbose {
+			std.note("wrote " + o.name)
+		}
+	}
+	g.noteObjects(std)
+	return nil
+}
+
+// noteObjects says which files are left of bpf2go: nothing replaces them.
+func (g *generation) noteObjects(std streams) {
+	for i := range g.targets {
+		object := strings.TrimSuffix(g.output(&g.targets[i]), ".go") + ".o"
+		if _, err := os.Stat(object); err == nil {
+			std.note(object + ": is left of bpf2go, and nothing reads it any more: delete it")
+		}
+	}
+}
+
+// source returns the Go file for a target. inputs are its objects, which have the names
+// of their sources.
+func (g *generation) source(std streams, t *bpftarget.Target, inputs []linker.Input) ([]byte, error) {
+	expr := t.Constraint()
+	if g.tags != nil {
+		expr = &constraint.AndExpr{X: expr, Y: g.tags}
+	}
+	opts := skelgen.Options{
+		Package: g.pkg, Prefix: g.prefix(), Types: g.types, Subskeletons: g.subskeletons,
+		Command: "generate", Sources: strings.Join(baseNames(g.sources), ", "), Constraint: expr,
+	}
+	name := g.ident + ".bpf.o"
+	if g.library {
+		lib, err := libraryOf(name, inputs)
+		if err != nil {
+			return nil, err
+		}
+		std.warnLosses(g.sources[0], lib.Losses)
+		std.warn(g.sources[0], lib.AddressWarnings)
+		src, err := skelgen.Subskeleton(lib, opts)
+		if err != nil {
+			return nil, inFile(g.sources[0], err)
+		}
+		return src, nil
+	}
+	elf, err := linker.Link(inputs, linker.Options{})
+	if err != nil {
+		return nil, err
+	}
+	warnInputs(std, inputs, g.policy)
+	return skeletonOf(std, skeletonInput{
+		file: strings.Join(g.sources, ", "), name: name, elf: elf, policy: g.policy, linked: true, keepELF: g.keepELF,
+	}, opts)
+}
+
+// baseNames returns the paths' last elements: what is written is the same whatever the
+// directory.
+func baseNames(paths []string) []string {
+	var names []string
+	for _, p := range paths {
+		names = append(names, filepath.Base(p))
+	}
+	return names
+}

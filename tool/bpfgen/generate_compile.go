@@ -1,0 +1,205 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/rules-bpf/rules_bpf/tool/internal/bpftarget"
+	"github.com/rules-bpf/rules_bpf/tool/internal/depfile"
+	"github.com/rules-bpf/rules_bpf/tool/internal/linker"
+)
+
+// compiler compiles the sources of a generation.
+type compiler struct {
+	*generation
+	// temp is a directory for what it writes.
+	temp string
+	std  streams
+	// maps are flags by which the object has no path of this machine.
+	maps []string
+	// said are the messages of all targets so far, each of which is written once.
+	said string
+	runs int
+}
+
+func newCompiler(g *generation, temp string, std streams) (*compiler, error) {
+	maps, err := prefixMaps()
+	if err != nil {
+		return nil, err
+	}
+	return &compiler{generation: g, temp: temp, std: std, maps: maps}, nil
+}
+
+// prefixMaps returns flags that make paths in the module of the current directory
+// relative to that: what a program knows of its sources (the lines in the verifier's log,
+// __FILE__) is then the same wherever the module lies. Relative paths are so already.
+func prefixMaps() ([]string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return nil, err
+	}
+	flags := []string{"-fdebug-compilation-dir=."}
+	spellings := []string{dir}
+	if real, err := filepath.EvalSymlinks(dir); err == nil && real != dir {
+		spellings = append(spellings, real)
+	}
+	for _, dir := range spellings {
+		root := moduleRoot(dir)
+		rel, err := filepath.Rel(dir, root)
+		if err != nil {
+			return nil, err
+		}
+		flags = append(flags, "-ffile-prefix-map="+root+"="+filepath.ToSlash(rel))
+	}
+	return flags, nil
+}
+
+// moduleRoot returns the directory of the go.mod above dir, or dir when there is none.
+func moduleRoot(dir string) string {
+	for d := dir; ; d = filepath.Dir(d) {
+		if info, err := os.Stat(filepath.Join(d, "go.mod")); err == nil && !info.IsDir() {
+			return d
+		}
+		if d == filepath.Dir(d) {
+			return dir
+		}
+	}
+}
+
+// once returns the streams for what is said of an object: that of the first target, as
+// the others' are made of the same sources.
+func (c *compiler) once() streams {
+	if c.runs > 1 {
+		return streams{c.std.stdout, new(bytes.Buffer)}
+	}
+	return c.std
+}
+
+// compile returns the objects of the sources for a target, by the names of the sources,
+// and the files that they were made from: the sources, then headers.
+func (c *compiler) compile(t *bpftarget.Target) (objects []linker.Input, deps []string, err error) {
+	c.runs++
+	var headers []string
+	for i, source := range c.sources {
+		object := filepath.Join(c.temp, fmt.Sprintf("%s-%d.o", t.Suffix, i))
+		if err := c.clang(t, source, object); err != nil {
+			return nil, nil, err
+		}
+		data, err := os.ReadFile(object)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: %s wrote no object: %w", source, c.cc[0], reason(err))
+		}
+		objects = append(objects, linker.Input{Name: source, Data: data})
+		read, err := readDeps(object + ".d")
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: the dependency file that %s wrote: %w", source, c.cc[0], reason(err))
+		}
+		for _, dep := range read {
+			if !slices.Contains(c.sources, dep) && !slices.Contains(headers, dep) {
+				headers = append(headers, dep)
+			}
+		}
+	}
+	return objects, slices.Concat(c.sources, headers), nil
+}
+
+// clang runs the compiler. Users' flags can replace what stands before them.
+func (c *compiler) clang(t *bpftarget.Target, source, object string) error {
+	args := slices.Concat(c.cc[1:], []string{"-O2", "-mcpu=v3"}, c.cflags)
+	for _, define := range t.Defines {
+		args = append(args, "-D"+define)
+	}
+	args = append(args, "--target="+t.Clang, "-g", "-fno-ident")
+	args = append(args, c.maps...)
+	args = append(args, "-MD", "-MF", object+".d", "-c", source, "-o", object)
+	if c.verbose {
+		c.std.note("runs " + c.cc[0] + " " + strings.Join(args, " "))
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, c.cc[0], args...)
+	cmd.Stdout, cmd.Stderr = c.std.stdout, &stderr
+	err := cmd.Run()
+	if said := stderr.String(); !strings.Contains(c.said, said) {
+		c.said += said
+		fmt.Fprint(c.std.stderr, said)
+	}
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("%s: was interrupted", c.cc[0])
+	case errors.As(err, &exit):
+		return fmt.Errorf("%s: %s does not compile it for %s: %w%s", source, c.cc[0], t.Suffix, err, remedy(stderr.String()))
+	}
+	return fmt.Errorf("%s: cannot be run: %w: give the path of clang 14 or newer", c.cc[0], reason(err))
+}
+
+// remedies are for what compilers say of a machine that is not set up for BPF.
+var remedies = []struct{ text, remedy string }{
+	{"'bpf/bpf_", "libbpf's headers are not where clang looks: install libbpf-dev (Debian, Ubuntu) or libbpf-devel (Fedora), or say where bpf/bpf_helpers.h is with -I after --"},
+	{"'vmlinux.h' file not found", "make one with \"bpfgen vmlinux -o vmlinux.h /sys/kernel/btf/vmlinux\", and say where it is with -I after --"},
+	{"'asm/types.h' file not found", "clang looks for the headers of a machine, and BPF is none: on Debian and Ubuntu they are in -I/usr/include/x86_64-linux-gnu, or that of the machine at hand"},
+	{"unknown target triple", "this clang was built without BPF: install another, and say where it is with -cc or $BPF_CLANG"},
+	{"No available targets are compatible", "this clang was built without BPF: install another, and say where it is with -cc or $BPF_CLANG"},
+	{"unrecognized command", "this is no clang: say where clang 14 or newer is with -cc or $BPF_CLANG"},
+	{"Must specify a BPF target arch", "the program reads registers, which differ between architectures: give them, as in -target amd64,arm64"},
+	{"__BPF_TARGET_MISSING", "the program reads registers, which differ between architectures: give them, as in -target amd64,arm64"},
+}
+
+func remedy(stderr string) string {
+	for _, r := range remedies {
+		if strings.Contains(stderr, r.text) {
+			return ": " + r.remedy
+		}
+	}
+	return ""
+}
+
+// makefile returns the rules that say what the Go file is made from. Each file has a rule
+// without a recipe, so that one that is gone fails no build.
+func (g *generation) makefile(name string, deps []string) ([]byte, error) {
+	relative := func(file string) (string, error) {
+		base, err := filepath.Abs(g.makeBase)
+		if err != nil {
+			return "", err
+		}
+		if file, err = filepath.Abs(file); err != nil {
+			return "", err
+		}
+		rel, err := filepath.Rel(base, file)
+		if err != nil {
+			return "", err
+		}
+		return depfile.Escape(rel)
+	}
+	target, err := relative(name)
+	if err != nil {
+		return nil, err
+	}
+	var first, others bytes.Buffer
+	fmt.Fprintf(&first, "%s:", target)
+	for i, dep := range deps {
+		rel, err := relative(dep)
+		if err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(&first, " \\\n %s", rel)
+		if i >= len(g.sources) {
+			fmt.Fprintf(&others, "\n%s:\n", rel)
+		}
+	}
+	first.WriteString("\n")
+	return append(first.Bytes(), others.Bytes()...), nil
+}
