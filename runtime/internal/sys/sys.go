@@ -35,6 +35,7 @@ const (
 	LinkUpdateCmd             Cmd = 29
 	ProgBindMapCmd            Cmd = 35
 	TokenCreateCmd            Cmd = 36
+	ProgStreamReadCmd         Cmd = 37
 )
 
 // returnsFD says that the command's answer is a descriptor.
@@ -368,6 +369,16 @@ func ProgBindMap(prog, m int) error {
 	attr := struct{ prog, m, flags uint32 }{prog: uint32(prog), m: uint32(m)}
 	_, err := bpf(ProgBindMapCmd, &attr)
 	return err
+}
+
+// ProgStreamRead reads from a stream of a program, BPF_STREAM_STDOUT (1) or BPF_STREAM_STDERR
+// (2), and returns how many bytes, 0 when nothing is there.
+func ProgStreamRead(prog int, stream uint32, buf []byte) (int, error) {
+	attr := struct {
+		buf               Pointer
+		len, stream, prog uint32
+	}{PointerToSlice(buf), uint32(min(len(buf), 1<<30)), stream, uint32(prog)}
+	return bpf(ProgStreamReadCmd, &attr)
 }
 
 // GetFDByID returns a descriptor of the object with the ID: cmd is one of *FDByIDCmd.
