@@ -138,12 +138,7 @@ func newTestProgram(name string, insns ...asm.Instruction) *ebpf.ProgramSpec {
 
 // A failed Load takes back the pins that it has made, and no others.
 func TestFailedLoadUnpins(t *testing.T) {
-	bpftest.NeedsBPFFS(t)
-	dir, err := os.MkdirTemp("/sys/fs/bpf", "failed")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := bpftest.PinDir(t)
 	spec := func(name string) *ebpf.MapSpec {
 		return &ebpf.MapSpec{Name: name, Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1, Pinning: ebpf.PinByName}
 	}
@@ -203,12 +198,7 @@ func TestFailedLoadUnpins(t *testing.T) {
 // Of several that load at the same moment and pin the same map, one makes the pin, and
 // all use its map.
 func TestPinRace(t *testing.T) {
-	bpftest.NeedsBPFFS(t)
-	dir, err := os.MkdirTemp("/sys/fs/bpf", "race")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := bpftest.PinDir(t)
 	path := filepath.Join(dir, "seen")
 	opts := LoadOptions{PinRoot: dir}
 	for range 40 {

@@ -305,13 +305,8 @@ func loaded[S interface {
 
 // The code of the guide works.
 func TestMaps(t *testing.T) {
-	bpftest.NeedsBPFFS(t)
+	dir := bpftest.PinDir(t)
 	containers, special := loaded(t, typedmaps.Open), loaded(t, kinds.Open)
-	dir, err := os.MkdirTemp("/sys/fs/bpf", "guides_test_")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
 	udp, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
 	if err != nil {
 		t.Fatal(err)

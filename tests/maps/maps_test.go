@@ -664,12 +664,7 @@ func TestResize(t *testing.T) {
 }
 
 func TestPin(t *testing.T) {
-	bpftest.NeedsBPFFS(t)
-	dir, err := os.MkdirTemp("/sys/fs/bpf", "maps_test_")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
+	dir := bpftest.PinDir(t)
 	opts := skeleton.LoadOptions{PinRoot: dir}
 	start := func(entries uint32) (*kinds.Skeleton, error) {
 		skel := open(t, fill)

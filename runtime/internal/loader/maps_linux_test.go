@@ -326,18 +326,6 @@ func TestReuse(t *testing.T) {
 	wantParts(t, o.Load(Options{Maps: map[string]*ebpf.Map{"x": other}}), "map x is to be used in place of the object's, which has none of this name")
 }
 
-// pinFolder returns a folder in a bpffs.
-func pinFolder(t *testing.T) string {
-	t.Helper()
-	bpftest.NeedsBPFFS(t)
-	dir, err := os.MkdirTemp("/sys/fs/bpf", "loader")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
-}
-
 func pinned(name string) image.Map {
 	m := array(name)
 	m.Pinning = 1
@@ -345,7 +333,7 @@ func pinned(name string) image.Map {
 }
 
 func TestPins(t *testing.T) {
-	dir := pinFolder(t)
+	dir := bpftest.PinDir(t)
 	first := loadMaps(t, mapsOf(pinned("m"), array("n")), Options{PinRoot: dir})
 	second := loadMaps(t, mapsOf(pinned("m")), Options{PinRoot: dir})
 	if a, b := infoOf(t, first.Maps[0].Map).ID, infoOf(t, second.Maps[0].Map).ID; a != b || first.Maps[0].Taken || !second.Maps[0].Taken {
@@ -373,7 +361,7 @@ func TestPins(t *testing.T) {
 
 // What is pinned where a map should be is said.
 func TestPinnedProgram(t *testing.T) {
-	dir := pinFolder(t)
+	dir := bpftest.PinDir(t)
 	img := testImage(t, []function{{name: "p", insns: returns(0)}}, map[string]string{"p": "socket"})
 	o, err := loadImage(t, img, Options{}, nil)
 	if err != nil {
@@ -395,7 +383,7 @@ func TestPinnedProgram(t *testing.T) {
 // Several loads of one map at the same moment end with the map of one of them, which stays
 // pinned.
 func TestPinRace(t *testing.T) {
-	dir := pinFolder(t)
+	dir := bpftest.PinDir(t)
 	for range 200 {
 		os.Remove(filepath.Join(dir, "m"))
 		os.Remove(filepath.Join(dir, "n"))
@@ -433,7 +421,7 @@ func TestPinRace(t *testing.T) {
 
 // A load that fails takes its pins back, and leaves those of others.
 func TestPinsOfFailure(t *testing.T) {
-	dir := pinFolder(t)
+	dir := bpftest.PinDir(t)
 	there := loadMaps(t, mapsOf(pinned("there")), Options{PinRoot: dir})
 	o := Open(mapsOf(pinned("there"), pinned("mine"), pinned("replaced")))
 	stop := errors.New("stop")
@@ -461,7 +449,7 @@ func TestPinsOfFailure(t *testing.T) {
 
 // Whatever call fails, nothing stays, and the error says where.
 func TestNthFailure(t *testing.T) {
-	dir := pinFolder(t)
+	dir := bpftest.PinDir(t)
 	inner := array("inner")
 	inner.Kind = image.InnerMap
 	open := func() *Object {

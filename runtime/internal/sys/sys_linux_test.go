@@ -3,7 +3,6 @@ package sys
 import (
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"runtime"
 	"testing"
@@ -91,12 +90,7 @@ func TestMap(t *testing.T) {
 
 func TestPin(t *testing.T) {
 	fd := newArray(t)
-	bpftest.NeedsBPFFS(t)
-	dir, err := os.MkdirTemp("/sys/fs/bpf", "sys")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
+	dir := bpftest.PinDir(t)
 	path := filepath.Join(dir, "m")
 	if err := ObjPin(fd, path); err != nil {
 		t.Fatal(err)
