@@ -59,6 +59,9 @@ var slow = []string{"net", "net/http", "os/user"}
 
 func TestNothingSlowsTheStart(t *testing.T) {
 	eachFile(t, func(path string, _ *token.FileSet, file *ast.File) {
+		if isForTests(filepath.ToSlash(path)) {
+			return
+		}
 		for _, spec := range file.Imports {
 			if imported, err := strconv.Unquote(spec.Path.Value); err == nil && slices.Contains(slow, imported) {
 				t.Errorf("%s imports %s, which makes programs start slowly", path, imported)
@@ -66,6 +69,10 @@ func TestNothingSlowsTheStart(t *testing.T) {
 		}
 	})
 }
+
+// isForTests reports whether a package or a file is one that only tests have: see
+// TestNothingImportsUpwards.
+func isForTests(path string) bool { return path == "bpftest" || strings.HasPrefix(path, "bpftest/") }
 
 // eachFile calls look with every Go file of the runtime that is not a test.
 func eachFile(t *testing.T, look func(path string, set *token.FileSet, file *ast.File)) {
@@ -109,14 +116,14 @@ func importName(file *ast.File) string {
 // layers only. Below all of them are the packages that the tool shares with the runtime, in
 // /internal.
 var layers = [][]string{
-	// Tests of all others use bpftest, so it has nothing below it.
+	// The tests of all others use bpftest, so it has nothing below it.
 	{"bpftest", "internal/binding", "internal/core", "internal/glob", "internal/kallsyms", "internal/kernelfs", "internal/sys"},
-	{"internal/features", "internal/kconfig", "internal/kernelbtf", "internal/perfevent", "internal/privilege", "internal/tc"},
+	{"internal/fakemap", "internal/features", "internal/kconfig", "internal/kernelbtf", "internal/perfevent", "internal/privilege", "internal/tc"},
 	{"internal/region", "internal/token", "internal/userelf"},
 	{"internal/usdt"},
 	{"internal/loader"},
 	{"skeleton"},
-	{"skelimpl"},
+	{"bpftest/fake", "skelimpl"},
 }
 
 func TestNothingImportsUpwards(t *testing.T) {
@@ -147,6 +154,8 @@ func TestNothingImportsUpwards(t *testing.T) {
 			}
 			below, isRuntime := strings.CutPrefix(rest, "runtime/")
 			switch {
+			case isForTests(below):
+				t.Errorf("%s imports %s, which is for tests", path, imported)
 			case isRuntime:
 				if l, ok := layer[below]; !ok || l >= own {
 					t.Errorf("%s imports %s, which is not in a lower layer", path, imported)

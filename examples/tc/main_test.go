@@ -19,6 +19,7 @@ import (
 
 	"github.com/rules-bpf/rules_bpf/examples/tc/quota"
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
+	"github.com/rules-bpf/rules_bpf/runtime/bpftest/fake"
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
 )
 
@@ -130,6 +131,28 @@ func TestFrames(t *testing.T) {
 `, "\n")
 	if table.String() != wantTable {
 		t.Errorf("printed\n%s\nwant\n%s", table.String(), wantTable)
+	}
+}
+
+// What is printed of a map needs no kernel: here, the map is in memory.
+func TestReport(t *testing.T) {
+	skel := fake.Load(t, quota.Open)
+	traffic := quota.Traffic{Received: quota.Count{Packets: 3, Bytes: 4000}}
+	if err := skel.Maps.Peers.Put(peer("192.0.2.7", unix.IPPROTO_TCP), traffic); err != nil {
+		t.Fatal(err)
+	}
+	skel.Bss.Untracked = 5
+	var table bytes.Buffer
+	if err := report(&table, skel); err != nil {
+		t.Fatal(err)
+	}
+	want := strings.TrimPrefix(`
+    ADDRESS  PROTOCOL  RECEIVED  BYTES  SENT  BYTES  DROPPED  BYTES
+  192.0.2.7       tcp         3   4000     0      0        0      0
+5 packets of further addresses were neither counted nor limited
+`, "\n")
+	if table.String() != want {
+		t.Errorf("printed\n%s\nwant\n%s", table.String(), want)
 	}
 }
 

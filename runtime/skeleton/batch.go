@@ -36,20 +36,20 @@ type Batch[K, V any] struct {
 // other kinds of maps and older kernels end the range with [ebpf.ErrNotSupported],
 // and All is what works there.
 func LookupBatches[K, V any](m *Map[K, V], size int) iter.Seq2[Batch[K, V], error] {
-	return batches(m, "look up batches of", (*ebpf.Map).BatchLookup, size)
+	return batches(m, "look up batches of", false, size)
 }
 
 // LookupAndDeleteBatches is [LookupBatches] that removes from the map what it
 // hands out. All entries of a batch are removed when it comes: leave the range only
 // after using the whole batch. Hashes know it since Linux 5.6.
 func LookupAndDeleteBatches[K, V any](m *Map[K, V], size int) iter.Seq2[Batch[K, V], error] {
-	return batches(m, "look up and delete batches of", (*ebpf.Map).BatchLookupAndDelete, size)
+	return batches(m, "look up and delete batches of", true, size)
 }
 
-func batches[K, V any](m *Map[K, V], op string, call batchLookup, size int) iter.Seq2[Batch[K, V], error] {
+func batches[K, V any](m *Map[K, V], op string, deleting bool, size int) iter.Seq2[Batch[K, V], error] {
 	return func(yield func(Batch[K, V], error) bool) {
 		var values []V
-		lookupBatches(&m.UntypedMap, op, call, size, func(size int) any {
+		lookupBatches(&m.UntypedMap, op, deleting, size, func(size int) any {
 			values = make([]V, size)
 			return elements(values)
 		}, func(keys []K) bool {
@@ -67,9 +67,7 @@ func PutBatch[K, V any](m *Map[K, V], keys []K, values []V) (int, error) {
 	if len(keys) != len(values) {
 		return 0, m.UntypedMap.fail("put a batch into", fmt.Errorf("%d keys and %d values", len(keys), len(values)))
 	}
-	return changeBatch(&m.UntypedMap, "put a batch into", keys, func(km *ebpf.Map, raw any) (int, error) {
-		return km.BatchUpdate(raw, elements(values), nil)
-	})
+	return changeBatch(&m.UntypedMap, "put a batch into", keys, elements(values))
 }
 
 // DeleteBatch removes keys. It returns how many it has removed, of the first keys,
@@ -83,19 +81,19 @@ func DeleteBatch[K, V any](m *Map[K, V], keys []K) (int, error) {
 // LookupPerCPUBatches is [LookupBatches]; every key has a value for each possible
 // CPU. Per-CPU arrays know it since Linux 5.13.
 func LookupPerCPUBatches[K, V any](m *PerCPUMap[K, V], size int) iter.Seq2[Batch[K, []V], error] {
-	return perCPUBatches(m, "look up batches of", (*ebpf.Map).BatchLookup, size)
+	return perCPUBatches(m, "look up batches of", false, size)
 }
 
 // LookupAndDeletePerCPUBatches is [LookupAndDeleteBatches]; every key has a value
 // for each possible CPU.
 func LookupAndDeletePerCPUBatches[K, V any](m *PerCPUMap[K, V], size int) iter.Seq2[Batch[K, []V], error] {
-	return perCPUBatches(m, "look up and delete batches of", (*ebpf.Map).BatchLookupAndDelete, size)
+	return perCPUBatches(m, "look up and delete batches of", true, size)
 }
 
-func perCPUBatches[K, V any](m *PerCPUMap[K, V], op string, call batchLookup, size int) iter.Seq2[Batch[K, []V], error] {
+func perCPUBatches[K, V any](m *PerCPUMap[K, V], op string, deleting bool, size int) iter.Seq2[Batch[K, []V], error] {
 	return func(yield func(Batch[K, []V], error) bool) {
 		fail := func(err error) { yield(Batch[K, []V]{}, err) }
-		cpus, err := ebpf.PossibleCPU()
+		cpus, err := m.UntypedMap.possibleCPUs()
 		if err != nil {
 			fail(m.UntypedMap.fail(op, err))
 			return
@@ -106,7 +104,7 @@ func perCPUBatches[K, V any](m *PerCPUMap[K, V], op string, call batchLookup, si
 			all    []V   // one after the other
 			values [][]V // those of each key, in all
 		)
-		lookupBatches(&m.UntypedMap, op, call, size, func(size int) any {
+		lookupBatches(&m.UntypedMap, op, deleting, size, func(size int) any {
 			raw, all, values = make([]byte, size*perKey), make([]V, size*cpus), make([][]V, size)
 			for i := range values {
 				values[i] = all[i*cpus : (i+1)*cpus : (i+1)*cpus]
@@ -127,7 +125,7 @@ func PutPerCPUBatch[K, V any](m *PerCPUMap[K, V], keys []K, values [][]V) (int, 
 	if len(keys) != len(values) {
 		return 0, m.UntypedMap.fail(op, fmt.Errorf("%d keys and values of %d", len(keys), len(values)))
 	}
-	cpus, err := ebpf.PossibleCPU()
+	cpus, err := m.UntypedMap.possibleCPUs()
 	if err != nil {
 		return 0, m.UntypedMap.fail(op, err)
 	}
@@ -138,9 +136,7 @@ func PutPerCPUBatch[K, V any](m *PerCPUMap[K, V], keys []K, values [][]V) (int, 
 		}
 		copy(all[i*cpus:], v)
 	}
-	return changeBatch(&m.UntypedMap, op, keys, func(km *ebpf.Map, raw any) (int, error) {
-		return km.BatchUpdate(raw, elements(all), nil)
-	})
+	return changeBatch(&m.UntypedMap, op, keys, elements(all))
 }
 
 // DeletePerCPUBatch is [DeleteBatch].
@@ -148,12 +144,16 @@ func DeletePerCPUBatch[K, V any](m *PerCPUMap[K, V], keys []K) (int, error) {
 	return deleteBatch(&m.UntypedMap, keys)
 }
 
-type batchLookup func(km *ebpf.Map, cursor *ebpf.MapBatchCursor, keys, values any, opts *ebpf.BatchOptions) (int, error)
+// batchCursor is how far a range over batches has come, in the kernel's map or in a fake.
+type batchCursor struct {
+	kernel ebpf.MapBatchCursor
+	fake   uint64
+}
 
 // lookupBatches calls the kernel until it has no more entries. allocate returns
 // memory for the values of so many keys, yield gets the keys whose values are in
 // it, and fail the error that ended it.
-func lookupBatches[K any](m *UntypedMap, op string, call batchLookup, size int, allocate func(size int) any, yield func([]K) bool, fail func(error)) {
+func lookupBatches[K any](m *UntypedMap, op string, deleting bool, size int, allocate func(size int) any, yield func([]K) bool, fail func(error)) {
 	entries, err := m.capacity()
 	if err == nil && size < 1 {
 		err = fmt.Errorf("size is %d: give 1 or more", size)
@@ -166,9 +166,9 @@ func lookupBatches[K any](m *UntypedMap, op string, call batchLookup, size int, 
 	limit := int(entries)
 	size = min(size, max(1, limit))
 	keys, values := make([]K, size), allocate(size)
-	var cursor ebpf.MapBatchCursor
+	var cursor batchCursor
 	for {
-		n, err := m.batch(call, &cursor, elements(keys), values)
+		n, err := m.batch(deleting, &cursor, elements(keys), values)
 		// ErrKeyNotExist comes with the last batch.
 		last := errors.Is(err, ebpf.ErrKeyNotExist)
 		if errors.Is(err, syscall.ENOSPC) && size < limit {
@@ -187,26 +187,26 @@ func lookupBatches[K any](m *UntypedMap, op string, call batchLookup, size int, 
 	}
 }
 
-// batch makes one call. None is in flight while a batch is used.
-func (m *UntypedMap) batch(call batchLookup, cursor *ebpf.MapBatchCursor, keys, values any) (int, error) {
+// batch makes one call, which removes what it returns when deleting says so. None is in
+// flight while a batch is used.
+func (m *UntypedMap) batch(deleting bool, cursor *batchCursor, keys, values any) (int, error) {
 	km, err := m.beginElements()
+	if err == errFake {
+		return m.fakeBatch(deleting, &cursor.fake, keys, values)
+	}
 	if err != nil {
 		return 0, err
 	}
 	defer m.end()
-	return call(km, cursor, keys, values, nil)
+	if deleting {
+		return km.BatchLookupAndDelete(&cursor.kernel, keys, values, nil)
+	}
+	return km.BatchLookup(&cursor.kernel, keys, values, nil)
 }
 
-// changeBatch hands keys to the kernel, without what is in their padding.
-func changeBatch[K any](m *UntypedMap, op string, keys []K, call func(km *ebpf.Map, keys any) (int, error)) (int, error) {
-	km, err := m.beginElements()
-	if err != nil {
-		return 0, m.fail(op, err)
-	}
-	defer m.end()
-	if len(keys) == 0 {
-		return 0, nil
-	}
+// changeBatch hands keys to the kernel, without what is in their padding, to be given the
+// values, or to be deleted when these are nil.
+func changeBatch[K any](m *UntypedMap, op string, keys []K, values any) (int, error) {
 	if len(m.types.Padding) > 0 {
 		clean := make([]K, len(keys))
 		for i := range keys {
@@ -215,22 +215,40 @@ func changeBatch[K any](m *UntypedMap, op string, keys []K, call func(km *ebpf.M
 		}
 		keys = clean
 	}
-	n, err := call(km, elements(keys))
-	if err != nil && n == len(keys) {
-		// The kernel sets the number when it has done the first or failed at it; an
-		// error before that leaves the number that it was given.
-		n = 0
-	}
+	n, err := m.change(len(keys), elements(keys), values)
 	if n < len(keys) {
 		err = m.prefixError(unsafe.Pointer(&keys[n]), err)
 	}
 	return n, m.fail(op, err)
 }
 
+// change makes the call of changeBatch.
+func (m *UntypedMap) change(size int, keys, values any) (n int, err error) {
+	km, err := m.beginElements()
+	if err == errFake {
+		return m.fakeChange(size, keys, values)
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer m.end()
+	switch {
+	case size == 0:
+	case values == nil:
+		n, err = km.BatchDelete(keys, nil)
+	default:
+		n, err = km.BatchUpdate(keys, values, nil)
+	}
+	if err != nil && n == size {
+		// The kernel sets the number when it has done the first or failed at it; an
+		// error before that leaves the number that it was given.
+		n = 0
+	}
+	return n, err
+}
+
 func deleteBatch[K any](m *UntypedMap, keys []K) (int, error) {
-	return changeBatch(m, "delete a batch from", keys, func(km *ebpf.Map, raw any) (int, error) {
-		return km.BatchDelete(raw, nil)
-	})
+	return changeBatch(m, "delete a batch from", keys, nil)
 }
 
 // elements returns the memory of s as a slice of as many arrays of bytes, which the

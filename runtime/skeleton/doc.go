@@ -154,6 +154,11 @@
 // bpfgen image, or package tool/elfimage, has made of an ELF file. It has all that the object has, without Go types, and
 // subskeletons work over it.
 //
+// # Tests
+//
+// Package bpftest helps tests that load programs. Package bpftest/fake has maps in memory
+// behind the handles, for tests that need no kernel.
+//
 // # Tables of struct_ops
 //
 // A struct_ops map is a struct of the skeleton too, in which pointers to functions

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rules-bpf/rules_bpf/internal/image"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/binding"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/fakemap"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/loader"
 )
 
@@ -35,6 +36,8 @@ type UntypedMap struct {
 	// pinningSet says that the user has said whether and where the map is pinned.
 	pinningSet bool
 	loaded     atomic.Pointer[ebpf.Map]
+	// fake has the elements in place of the kernel: see fake.go.
+	fake fakemap.Map
 	// calls are those on loaded that are in flight.
 	calls calls
 	// keyErrors are those that calls have failed with.
@@ -86,6 +89,9 @@ func (m *UntypedMap) begin() (*ebpf.Map, error) {
 		return loaded, nil
 	}
 	m.calls.leave()
+	if m.isFake() {
+		return nil, errFake
+	}
 	return nil, ErrNotLoaded
 }
 

@@ -97,6 +97,9 @@ func (m *UntypedMap) zeroPadding(key unsafe.Pointer) {
 // call makes the system call for op as it is. A key may be NULL.
 func (m *UntypedMap) call(cmd sys.Cmd, key, value unsafe.Pointer, flags uint64) error {
 	km, err := m.beginElements()
+	if err == errFake {
+		return m.callFake(cmd, key, value, flags)
+	}
 	if err != nil {
 		return err
 	}
@@ -227,6 +230,9 @@ const noCommonLRU = 1 << 1
 // (htab_map_alloc in kernel/bpf/hashtab.c), and the handle does not have it.
 func (m *UntypedMap) capacity() (uint32, error) {
 	km, err := m.begin()
+	if err == errFake {
+		return m.definition().MaxEntries, nil
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -251,9 +257,17 @@ var cpuValuesPool sync.Pool
 // stride returns the distance between the values of two CPUs.
 func stride(size uintptr) int { return (int(size) + 7) &^ 7 }
 
+// possibleCPUs returns how many values a key has in a map with one for each CPU.
+func (m *UntypedMap) possibleCPUs() (int, error) {
+	if f := m.origin().fake; f != nil {
+		return f.CPUs(), nil
+	}
+	return ebpf.PossibleCPU()
+}
+
 // newCPUValues returns memory for values of size bytes. give gives it back.
-func newCPUValues(size uintptr) (*cpuValues, error) {
-	cpus, err := ebpf.PossibleCPU()
+func (m *UntypedMap) newCPUValues(size uintptr) (*cpuValues, error) {
+	cpus, err := m.possibleCPUs()
 	if err != nil {
 		return nil, err
 	}
@@ -293,7 +307,7 @@ func copyCPUValues(values unsafe.Pointer, raw []byte, size uintptr) {
 
 // lookupCPUs returns the values of key, each of size bytes.
 func (m *UntypedMap) lookupCPUs(key unsafe.Pointer, size uintptr) (*cpuValues, error) {
-	v, err := newCPUValues(size)
+	v, err := m.newCPUValues(size)
 	if err != nil {
 		return nil, m.fail("lookup", err)
 	}
@@ -320,7 +334,7 @@ func (m *UntypedMap) lookupCPUsInto(key, values unsafe.Pointer, n int, size uint
 
 // putCPUs sets the values of key to those of an array of n.
 func (m *UntypedMap) putCPUs(key, values unsafe.Pointer, n int, size uintptr, flags []ebpf.MapUpdateFlags) error {
-	v, err := newCPUValues(size)
+	v, err := m.newCPUValues(size)
 	if err != nil {
 		return m.fail("update", err)
 	}

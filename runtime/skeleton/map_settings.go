@@ -122,6 +122,9 @@ func (m *UntypedMap) definition() *loader.Map {
 	def := new(loader.Map)
 	if k := m.loaded.Load(); k != nil {
 		def.Type, def.KeySize, def.ValueSize, def.MaxEntries, def.Flags = k.Type(), k.KeySize(), k.ValueSize(), k.MaxEntries(), k.Flags()
+	} else if m.fake != nil {
+		f := m.fake.Spec()
+		def.Type, def.KeySize, def.ValueSize, def.MaxEntries = f.Type, f.KeySize, f.ValueSize, f.MaxEntries
 	}
 	return def
 }
@@ -329,6 +332,9 @@ func (m *UntypedMap) makeInner(h *UntypedMap) error {
 		return ErrNotLoaded
 	case closed:
 		return ErrClosed
+	}
+	if m.isFake() {
+		return errFake
 	}
 	made, err := m.owner.loader.NewMap(m.def.Inner)
 	if err != nil {

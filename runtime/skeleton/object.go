@@ -70,6 +70,8 @@ type Object struct {
 
 	mu    sync.Mutex
 	state state
+	// fake says that the maps are fakes, and that nothing is in the kernel: see fake.go.
+	fake bool
 	// loader has the definitions, and what is in the kernel.
 	loader *loader.Object
 	// types decodes the object's BTF, when something asks for it.
@@ -504,6 +506,9 @@ func (o *Object) attach() error {
 		return ErrNotLoaded
 	case closed:
 		return ErrClosed
+	}
+	if o.fake {
+		return errFake
 	}
 	// Until all are attached, the reason of all that this call is to attach is that it
 	// failed, of those too that it does not come to.

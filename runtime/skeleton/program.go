@@ -141,6 +141,8 @@ func (p *BaseProgram) attachHere(connect func(*ebpf.Program) (link.Link, error))
 		return nil, ErrClosed
 	case p.owner.state == opened:
 		return nil, ErrNotLoaded
+	case p.owner.fake:
+		return nil, errFake
 	case prog == nil:
 		return nil, errors.New("was not loaded: call SetAutoload(true) before Load")
 	}
@@ -171,6 +173,9 @@ func (p *BaseProgram) begin() (*ebpf.Program, error) {
 		return prog, nil
 	}
 	p.calls.leave()
+	if p.owner.fake {
+		return nil, p.fail(errFake)
+	}
 	return nil, p.fail(ErrNotLoaded)
 }
 

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf/ringbuf"
+
+	"github.com/rules-bpf/rules_bpf/runtime/internal/fakemap"
 )
 
 // RingBuffer is a handle on a ring buffer (BPF_MAP_TYPE_RINGBUF). Read it with
@@ -23,7 +25,7 @@ type PerfEventArray struct{ UntypedMap }
 // at a time may call Read, All and Tail; SetDeadline and Close may be called from
 // others meanwhile.
 type RingReader[T any] struct {
-	reader *ringbuf.Reader
+	reader fakemap.Reader
 	record ringbuf.Record
 	m      *UntypedMap
 }
@@ -34,22 +36,30 @@ type RingReader[T any] struct {
 // the C type in the attribute types of bpf_skeleton. T must not contain Go
 // pointers.
 func NewRingReader[T any](m *RingBuffer) (*RingReader[T], error) {
-	km, err := m.begin()
-	if err != nil {
-		return nil, m.fail("read", err)
-	}
-	defer m.end()
 	if err := checkRecordType[T](); err != nil {
 		return nil, m.fail("read", err)
 	}
-	reader, err := ringbuf.NewReader(km)
+	reader, err := m.newReader()
 	if err != nil {
 		return nil, m.fail("read", err)
 	}
-	if err := m.origin().readers.add(reader); err != nil {
-		return nil, m.fail("read", err)
-	}
 	return &RingReader[T]{reader: reader, m: &m.UntypedMap}, nil
+}
+
+// newReader returns a reader of the ring buffer, which the skeleton's Close closes.
+func (m *RingBuffer) newReader() (fakemap.Reader, error) {
+	var reader fakemap.Reader
+	km, err := m.begin()
+	if err == nil {
+		reader, err = ringbuf.NewReader(km)
+		m.end()
+	} else if err == errFake {
+		reader, err = m.newFakeReader()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return reader, m.origin().readers.add(reader)
 }
 
 // Read waits for a record and returns it. It fails with [ringbuf.ErrClosed] after

@@ -1,0 +1,147 @@
+package fakemap
+
+import (
+	"encoding/binary"
+	"errors"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/ringbuf"
+
+	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
+)
+
+func newMap(t *testing.T, spec Spec) Map {
+	t.Helper()
+	m, err := New(spec, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func number(n uint32) []byte { return binary.NativeEndian.AppendUint32(nil, n) }
+
+func put(t *testing.T, m Map, keys ...uint32) {
+	t.Helper()
+	for _, k := range keys {
+		if err := m.Elem(sys.MapUpdateElemCmd, number(k), number(10*k), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// What is deleted and added between two batches of a range costs it no other entries.
+func TestChangesBetweenBatches(t *testing.T) {
+	m := newMap(t, Spec{ebpf.Hash, 4, 4, 10})
+	put(t, m, 1, 2, 3, 4)
+	var at uint64
+	keys, values := make([]byte, 8), make([]byte, 8)
+	if n, err := m.LookupBatch(&at, keys, values, true); n != 2 || err != nil {
+		t.Fatal(n, err)
+	}
+	if err := m.Elem(sys.MapDeleteElemCmd, number(3), nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	put(t, m, 1, 5)
+	got := map[uint32]uint32{}
+	for err := error(nil); err == nil; {
+		var n int
+		n, err = m.LookupBatch(&at, keys, values, false)
+		for i := range n {
+			got[binary.NativeEndian.Uint32(keys[4*i:])] = binary.NativeEndian.Uint32(values[4*i:])
+		}
+		if err != nil && err != syscall.ENOENT {
+			t.Fatal(err)
+		}
+	}
+	if len(got) != 3 || got[4] != 40 || got[1] != 10 || got[5] != 50 {
+		t.Errorf("%v", got)
+	}
+}
+
+// A key that was deleted makes a range start over, as in the kernel.
+func TestNextKeyOfAbsentKey(t *testing.T) {
+	m := newMap(t, Spec{ebpf.Hash, 4, 4, 10})
+	put(t, m, 1, 2)
+	next := number(0)
+	if err := m.Elem(sys.MapGetNextKeyCmd, number(7), next, 0); err != nil || next[0]|next[3] != 1 {
+		t.Errorf("%v, %v", next, err)
+	}
+}
+
+// An array takes memory for the elements that were set only.
+func TestLargeArray(t *testing.T) {
+	m := newMap(t, Spec{ebpf.Array, 4, 4, 1 << 31})
+	put(t, m, 1<<31-1)
+	value := number(1)
+	if err := m.Elem(sys.MapLookupElemCmd, number(5), value, 0); err != nil || value[0]|value[3] != 0 {
+		t.Errorf("%v, %v", value, err)
+	}
+	if err := m.Elem(sys.MapUpdateElemCmd, number(1<<31), value, 0); err != syscall.E2BIG {
+		t.Error(err)
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	for _, spec := range []Spec{
+		{ebpf.Hash, 0, 4, 1}, {ebpf.Hash, 4, 0, 1}, {ebpf.Hash, 4, 4, 0},
+		{ebpf.Array, 8, 4, 1}, {ebpf.Queue, 4, 4, 1}, {ebpf.Stack, 0, 0, 1}, {ebpf.RingBuf, 0, 0, 0},
+	} {
+		if _, err := New(spec, 1); err == nil || errors.Is(err, ebpf.ErrNotSupported) {
+			t.Errorf("%v: %v", spec, err)
+		}
+	}
+	if _, err := New(Spec{ebpf.SkStorage, 4, 4, 1}, 1); !errors.Is(err, ebpf.ErrNotSupported) {
+		t.Error(err)
+	}
+}
+
+// Records leave room for others when they are read, and two readers get each once.
+func TestRing(t *testing.T) {
+	ring := newMap(t, Spec{ebpf.RingBuf, 0, 0, 64}).(*Ring)
+	const records = 1000
+	var (
+		wg   sync.WaitGroup
+		mu   sync.Mutex
+		seen = map[uint32]int{}
+	)
+	readers := []Reader{ring.NewReader(), ring.NewReader()}
+	for _, r := range readers {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			var record ringbuf.Record
+			for r.ReadInto(&record) == nil {
+				mu.Lock()
+				seen[binary.NativeEndian.Uint32(record.RawSample)]++
+				mu.Unlock()
+			}
+		}()
+	}
+	for i := range uint32(records) {
+		for ring.Output(number(i)) == syscall.EAGAIN {
+		}
+	}
+	for done := false; !done; {
+		mu.Lock()
+		done = len(seen) == records
+		mu.Unlock()
+	}
+	for _, r := range readers {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	wg.Wait()
+	for n, times := range seen {
+		if times != 1 {
+			t.Errorf("record %d came %d times", n, times)
+		}
+	}
+	if ring.used != 0 {
+		t.Errorf("%d bytes are used of an empty ring buffer", ring.used)
+	}
+}

@@ -1,0 +1,187 @@
+package skeleton
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"syscall"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/rules-bpf/rules_bpf/internal/image"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/binding"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/fakemap"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
+)
+
+// Fakes are maps in memory behind the handles, for tests without a kernel: package
+// bpftest/fake makes them. They come into play where begin finds nothing in the kernel, so
+// that calls on what is in there have nothing to do with them.
+
+// errFake is returned for all that a fake is not.
+var errFake = errors.New("a fake has nothing in the kernel: test this with package bpftest")
+
+func init() {
+	fakemap.Skeleton = fakemap.Hooks[UntypedMap, Any]{
+		Handle: func(m *UntypedMap, name string, types binding.MapTypes, f fakemap.Map) {
+			m.init(name, types)
+			m.fake = f
+		},
+		Load:        loadFakes,
+		Of:          func(m *UntypedMap) fakemap.Map { return m.origin().fake },
+		HasPointers: hasPointers,
+	}
+}
+
+// isFake reports whether the map is a fake, or of a skeleton whose maps are.
+func (m *UntypedMap) isFake() bool { return m.fake != nil || m.owner != nil && m.owner.fake }
+
+// loadFakes makes the maps of an open skeleton fakes. Sections stay what they are before Load,
+// Go's memory, and maps of types that have no fakes fail in all calls.
+func loadFakes(obj Any, newFake func(fakemap.Spec) (fakemap.Map, error)) error {
+	o := obj.object()
+	if !o.isOpen() {
+		return ErrNotOpen
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch o.state {
+	case loaded:
+		return ErrLoaded
+	case closed:
+		return ErrClosed
+	}
+	if err := o.refusals(); err != nil {
+		return err
+	}
+	made := make([]fakemap.Map, len(o.maps))
+	for i, m := range o.maps {
+		if m.def.Kind != image.DeclaredMap || !m.def.Autocreate {
+			continue
+		}
+		f, err := newFake(fakemap.Spec{Type: m.def.Type, KeySize: m.def.KeySize, ValueSize: m.def.ValueSize, MaxEntries: m.def.MaxEntries})
+		if err != nil && !errors.Is(err, ebpf.ErrNotSupported) {
+			return fmt.Errorf("map %s: %w", m.name, err)
+		}
+		made[i] = f
+	}
+	for i, m := range o.maps {
+		m.fake, m.shared = made[i], nil
+	}
+	o.fake, o.state = true, loaded
+	return nil
+}
+
+// beginFake returns the fake for one call: Close waits until end is called.
+func (m *UntypedMap) beginFake() (fakemap.Map, error) {
+	f := m.origin().fake
+	if f == nil {
+		return nil, fmt.Errorf("maps of type %v have no fakes: test this with package bpftest", m.Type())
+	}
+	if made := f.Spec().Type; made != m.declared && m.declared != 0 {
+		if err := m.checkType(made); err != nil {
+			return nil, err
+		}
+	}
+	if !m.origin().calls.enter() {
+		return nil, ErrClosed
+	}
+	return f, nil
+}
+
+// callFake is call for a fake. It gets copies, so that memory on the caller's stack stays
+// there for calls on what is in the kernel.
+func (m *UntypedMap) callFake(cmd sys.Cmd, key, value unsafe.Pointer, flags uint64) error {
+	f, err := m.beginFake()
+	if err != nil {
+		return err
+	}
+	defer m.end()
+	spec := f.Spec()
+	size := spec.ElementSize(f.CPUs())
+	if cmd == sys.MapGetNextKeyCmd {
+		size = int(spec.KeySize)
+	}
+	var keyBytes, valueBytes []byte
+	if key != nil {
+		keyBytes = append(keyBytes, unsafe.Slice((*byte)(key), spec.KeySize)...)
+	}
+	if value != nil {
+		valueBytes = append(valueBytes, unsafe.Slice((*byte)(value), size)...)
+	}
+	if err := f.Elem(cmd, keyBytes, valueBytes, flags); err != nil {
+		return err
+	}
+	if value != nil && cmd != sys.MapUpdateElemCmd {
+		copy(unsafe.Slice((*byte)(value), size), valueBytes)
+	}
+	return nil
+}
+
+// fakeBatch is batch for a fake.
+func (m *UntypedMap) fakeBatch(deleting bool, at *uint64, keys, values any) (int, error) {
+	f, err := m.beginFake()
+	if err != nil {
+		return 0, err
+	}
+	defer m.end()
+	n, err := f.LookupBatch(at, memoryOf(keys), memoryOf(values), deleting)
+	return n, batchError(err)
+}
+
+// fakeChange is change for a fake.
+func (m *UntypedMap) fakeChange(size int, keys, values any) (int, error) {
+	f, err := m.beginFake()
+	if err != nil {
+		return 0, err
+	}
+	defer m.end()
+	if size == 0 {
+		return 0, nil
+	}
+	var memory []byte
+	if values != nil {
+		if memory = memoryOf(values); isPerCPU(f.Spec().Type) {
+			memory = inStrides(memory, int(f.Spec().ValueSize))
+		}
+	}
+	n, err := f.ChangeBatch(memoryOf(keys), memory)
+	return n, batchError(err)
+}
+
+// inStrides returns values of size bytes, which are one after the other, as the kernel has
+// them: each begins at a multiple of 8 bytes.
+func inStrides(values []byte, size int) []byte {
+	step := stride(uintptr(size))
+	raw := make([]byte, len(values)/size*step)
+	for at := 0; len(values) > 0; at, values = at+step, values[size:] {
+		copy(raw[at:], values[:size])
+	}
+	return raw
+}
+
+// memoryOf undoes rawElements.
+func memoryOf(elements any) []byte {
+	v := reflect.ValueOf(elements)
+	return unsafe.Slice((*byte)(v.UnsafePointer()), v.Len()*int(v.Type().Elem().Size()))
+}
+
+// batchError makes the errors of batches those that ebpf.Map returns for the kernel's.
+func batchError(err error) error {
+	switch err {
+	case syscall.ENOENT:
+		return fmt.Errorf("%w (%w)", ebpf.ErrKeyNotExist, err)
+	case sys.ENOTSUPP:
+		return fmt.Errorf("%w (%w)", ebpf.ErrNotSupported, err)
+	}
+	return err
+}
+
+// newFakeReader returns a reader of a fake.
+func (m *RingBuffer) newFakeReader() (fakemap.Reader, error) {
+	if f, ok := m.origin().fake.(fakemap.Readable); ok {
+		return f.NewReader(), nil
+	}
+	return nil, errFake
+}
