@@ -303,6 +303,30 @@ func TestVendored(t *testing.T) {
 	}
 }
 
+// TestVendoredHeaders includes headers of other people's packages, and compiles a source
+// of theirs.
+func TestVendoredHeaders(t *testing.T) {
+	t.Parallel()
+	r := newRepository(t)
+	r.write("go.mod", "module example.com/m\n\nrequire github.com/cilium/ebpf v0.22.0\n")
+	r.write("vendor/example.com/v/v.go", "package v\n")
+	r.write("vendor/example.com/v/v.h", "")
+	r.write("vendor/example.com/v/bpf/b.h", "")
+	r.write("vendor/example.com/v/c/c.go", "package c\n\n//go:generate go tool bpf2go c c.c\n")
+	r.write("vendor/example.com/v/c/c.c", "//go:build ignore\n\n"+inclusions+program+license)
+	r.write("app/one.c", "//go:build ignore\n\n"+inclusions+"#include \"v.h\"\n#include \"bpf/b.h\"\n"+program+license)
+	r.write("app/app.go", "package app\n\n//go:generate go tool bpf2go one one.c -- -I../vendor/example.com/v\n"+
+		"//go:generate go tool bpf2go c ../vendor/example.com/v/c/c.c\n")
+	if out := r.says(); out != "" {
+		t.Errorf("Gazelle says:\n%s", out)
+	}
+	r.has("app/BUILD.bazel", `"//vendor/example.com/v:v_bpf"`, `"//vendor/example.com/v/bpf:bpf_bpf"`, `"../vendor/example.com/v",`,
+		`srcs = ["//vendor/example.com/v/c:c_src"]`)
+	r.has("vendor/example.com/v/BUILD.bazel", `hdrs = ["v.h"]`, `srcs = ["v.go"]`)
+	r.has("vendor/example.com/v/bpf/BUILD.bazel", `hdrs = ["b.h"]`)
+	r.has("vendor/example.com/v/c/BUILD.bazel", `name = "c_src"`, "!bpf2go(")
+}
+
 // TestLicenseGone takes the license away: that is said, for the skeleton becomes a
 // library.
 func TestLicenseGone(t *testing.T) {

@@ -36,7 +36,7 @@ func (l *bpfLang) GenerateRules(args language.GenerateArgs) language.GenerateRes
 		args.Config.Exts[languageName] = &own
 	}
 	l.imports.note(args, prefix)
-	if !bc.enabled || isOthers(args.Rel) {
+	if !bc.enabled || isOthers(args.Rel) && !l.survey.uses(args.Rel) {
 		return res
 	}
 	if args.Config.IndexLazy {

@@ -254,6 +254,12 @@ func (s *survey) isExcluded(rel string) bool {
 	return sd != nil && sd.excluded
 }
 
+// uses reports whether files of a directory are included or compiled elsewhere.
+func (s *survey) uses(rel string) bool {
+	sd := s.dirs[rel]
+	return s.full && sd != nil && len(sd.reached)+len(sd.exported) > 0
+}
+
 // findCommands reads the lines of a directory's Go files that run bpf2go, and the
 // rules that stand for lines which are gone.
 func (l *bpfLang) findCommands(c *config.Config, sd *surveyed) {
@@ -465,7 +471,7 @@ func (s *survey) directory(rel string, bc *bpfConfig) *surveyed {
 	s.dirs[rel] = sd
 	if s.full {
 		_, err := walk.GetDirInfo(rel)
-		sd.excluded = err != nil || isOthers(rel)
+		sd.excluded = err != nil
 		sd.isPackage = sd.excluded && hasBuildFile(s.config, rel)
 		s.order = append(s.order, sd)
 	}
