@@ -57,8 +57,8 @@ func outputs(t *testing.T) [][]string {
 		seen[args[0]] = true
 	}
 	for _, cmd := range commands() {
-		// Its outputs have the names of Go files, always.
-		if !seen[cmd.name] && cmd.name != "generate" {
+		// One names its Go files itself, and the other writes to stdout.
+		if !seen[cmd.name] && cmd.name != "generate" && cmd.name != "inspect" {
 			t.Errorf("%s is not tested", cmd.name)
 		}
 	}

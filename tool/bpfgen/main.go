@@ -7,6 +7,7 @@
 //	bpfgen check -object edge.bpf.o ratelimit.o
 //	bpfgen link -o edge.bpf.o edge.o ratelimit.o
 //	bpfgen image -o minimal.image minimal.bpf.o
+//	bpfgen inspect minimal.bpf.o
 //	bpfgen compile -o minimal.bpf.o -- clang -target bpfel -g -O2 -c minimal.bpf.c
 //	bpfgen vmlinux -o vmlinux.h /sys/kernel/btf/vmlinux
 //	bpfgen modules -o modules.cpio -names veth,dummy /lib/modules/6.1/kernel/drivers/net/*.ko
@@ -50,6 +51,7 @@ func commands() []command {
 		{"check", "-object FINAL [-o STAMP] OBJECT...", "say whether an object has what a library in it needs", check},
 		{"link", "-o OUT.bpf.o [-partial] [-allow-undefined PATTERN]... [-section NAME]... [-legacy-sections] [-strict-sections] OBJECT...", "make one BPF object of several", link},
 		{"image", "-o OUT.image [-elf] OBJECT", "write a BPF object in the form in which its Go package carries it", writeImage},
+		{"inspect", "[-json] OBJECT", "say what is in a BPF object and what it needs of a kernel", inspectObject},
 		{"compile", "-o OUT.o [-inputs FILE -unused FILE] -- CLANG ARGUMENT...", "run clang, and list the headers that it did not read", compile},
 		{"vmlinux", "-o OUT.h [-types NAME,...] [-btf] [-base KERNEL] BTF", "write a C header, or a part, of the types that a kernel has", vmlinux},
 		{"modules", "-o OUT.cpio -names NAME,... FILE...", "pack kernel modules and what they depend on, for bpf_test to load", modules},

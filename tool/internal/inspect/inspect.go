@@ -1,0 +1,306 @@
+// Package inspect says what is in a linked BPF object, and what it needs of a kernel: for
+// people as tables, for programs as JSON.
+package inspect
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/btf"
+
+	"github.com/rules-bpf/rules_bpf/internal/bpflib"
+	"github.com/rules-bpf/rules_bpf/internal/image"
+	"github.com/rules-bpf/rules_bpf/internal/quote"
+	"github.com/rules-bpf/rules_bpf/internal/secdef"
+	"github.com/rules-bpf/rules_bpf/tool/internal/imagegen"
+)
+
+// Report is what is in an object. Its fields are the JSON.
+type Report struct {
+	Name      string `json:"name"`
+	ByteOrder string `json:"byteOrder"`
+	License   string `json:"license"`
+	// Programs, Maps, Variables, Externs and Kconfig are in the order of the object.
+	Programs  []Program  `json:"programs"`
+	Maps      []Map      `json:"maps"`
+	Variables []Variable `json:"variables"`
+	Externs   []Extern   `json:"externs"`
+	Kconfig   []Kconfig  `json:"kconfig"`
+	// Needs are sorted: those of the newest kernels first, unknown ones before them.
+	Needs []Need `json:"needs"`
+	// Kernel is the first version that has all that is known, and Unknown says that
+	// something is not known.
+	Kernel  string `json:"kernel"`
+	Unknown bool   `json:"unknown"`
+	// Capabilities are those that loading takes, from 5.8 on. Before, it is CAP_SYS_ADMIN.
+	Capabilities []string `json:"capabilities"`
+}
+
+// Program is a program.
+type Program struct {
+	Name    string `json:"name"`
+	Section string `json:"section"`
+	// Type is cilium/ebpf's name, unknown for sections of a project's own.
+	Type string `json:"type"`
+	// Target is what the section names, empty when it names nothing.
+	Target string `json:"target,omitempty"`
+	// Instructions are those of the program's own function, of 8 bytes each.
+	Instructions int `json:"instructions"`
+	// Autoload is false where the section begins with "?", and Autoattach says that
+	// Attach attaches it.
+	Autoload   bool `json:"autoload"`
+	Autoattach bool `json:"autoattach"`
+	// CORE are the CO-RE relocations in the program's own function.
+	CORE []CORE `json:"core"`
+}
+
+// CORE is a CO-RE relocation.
+type CORE struct {
+	// Instruction counts from the program's first.
+	Instruction int    `json:"instruction"`
+	Kind        string `json:"kind"`
+	Type        string `json:"type"`
+	// Access is the way to a member or an enum's constant: 0:1:2.
+	Access string `json:"access"`
+}
+
+// Map is a map.
+type Map struct {
+	Name string `json:"name"`
+	Type string `json:"type"`
+	// Key and Value are their C types, empty where there are none.
+	Key   string `json:"key,omitempty"`
+	Value string `json:"value,omitempty"`
+	// KeySize and ValueSize are in bytes.
+	KeySize    uint32 `json:"keySize"`
+	ValueSize  uint32 `json:"valueSize"`
+	MaxEntries uint32 `json:"maxEntries"`
+	Flags      uint32 `json:"flags"`
+	Pinning    uint32 `json:"pinning,omitempty"`
+	// Section says that the map holds variables.
+	Section bool `json:"section"`
+}
+
+// Variable is a global variable.
+type Variable struct {
+	Section string `json:"section"`
+	Name    string `json:"name"`
+	Type    string `json:"type"`
+	// Offset and Size are in bytes.
+	Offset uint32 `json:"offset"`
+	Size   uint32 `json:"size"`
+	// Value is the initial one, as bytes in hexadecimal digits. Empty: all are zero.
+	Value string `json:"value,omitempty"`
+	// Visible says that other files see it.
+	Visible bool `json:"visible"`
+}
+
+// Extern is something of the kernel.
+type Extern struct {
+	Name string `json:"name"`
+	// Kind is kfunc, ksym variable or ksym address.
+	Kind string `json:"kind"`
+	Weak bool   `json:"weak"`
+}
+
+// Kconfig is a Kconfig option.
+type Kconfig struct {
+	Name string `json:"name"`
+	Size uint32 `json:"size"`
+	Weak bool   `json:"weak"`
+}
+
+// Read reads a linked object. name is the file's base name. Errors have the form "symbol:
+// what, and what to do".
+func Read(name string, elf []byte) (*Report, error) {
+	img, err := imagegen.Build(name, elf)
+	if err != nil {
+		return nil, err
+	}
+	r := &reader{img: img, report: &Report{
+		Name: img.Name, License: img.License,
+		Programs: []Program{}, Maps: []Map{}, Variables: []Variable{}, Externs: []Extern{}, Kconfig: []Kconfig{}, Capabilities: []string{},
+	}}
+	r.report.ByteOrder = "little-endian"
+	if img.Order == binary.BigEndian {
+		r.report.ByteOrder = "big-endian"
+	}
+	if len(img.BTF) > 0 {
+		if r.types, err = btf.LoadSpecFromReader(bytes.NewReader(img.BTF)); err != nil {
+			return nil, fmt.Errorf(".BTF: %w: compile the object again", err)
+		}
+	}
+	r.programs()
+	r.maps()
+	r.variables()
+	r.externs()
+	r.needs()
+	return r.report, nil
+}
+
+type reader struct {
+	img    *imagegen.Image
+	types  *btf.Spec
+	report *Report
+}
+
+func (r *reader) typeName(id uint32) string {
+	if id == 0 || r.types == nil {
+		return ""
+	}
+	t, err := r.types.TypeByID(btf.TypeID(id))
+	if err != nil {
+		return "unknown"
+	}
+	return cType(t)
+}
+
+// cType spells a type as C does, without the place of a name.
+func cType(t btf.Type) string { return spell(t, 0) }
+
+// maxDepth bounds what a type refers to: damaged BTF has types that refer to themselves.
+const maxDepth = 32
+
+func spell(t btf.Type, depth int) string {
+	if depth > maxDepth {
+		return "..."
+	}
+	depth++
+	switch t := t.(type) {
+	case *btf.Void:
+		return "void"
+	case *btf.Pointer:
+		return spell(t.Target, depth) + " *"
+	case *btf.Array:
+		return fmt.Sprintf("%s[%d]", spell(t.Type, depth), t.Nelems)
+	case *btf.Const:
+		return "const " + spell(t.Type, depth)
+	case *btf.Volatile:
+		return "volatile " + spell(t.Type, depth)
+	case *btf.Restrict:
+		return spell(t.Type, depth)
+	case *btf.TypeTag:
+		return spell(t.Type, depth)
+	case *btf.FuncProto:
+		return "function"
+	}
+	name := quote.Text(t.TypeName())
+	if name == "" {
+		name = "(anonymous)"
+	}
+	switch t.(type) {
+	case *btf.Struct:
+		return "struct " + name
+	case *btf.Union:
+		return "union " + name
+	case *btf.Enum:
+		return "enum " + name
+	}
+	return name
+}
+
+func (r *reader) programs() {
+	for _, p := range r.img.Programs {
+		f := r.img.Functions[p.Function]
+		out := Program{Name: p.Name, Section: p.Section, Type: "unknown", Instructions: int(f.Count), Autoload: !strings.HasPrefix(p.Section, "?"), CORE: []CORE{}}
+		if form, target, ok := secdef.Find(p.Section); ok {
+			out.Type, out.Target, out.Autoattach = form.Type.String(), target, form.Auto != ""
+		}
+		for _, c := range r.img.CORE.All() {
+			if c.Instruction >= f.First && c.Instruction < f.First+f.Count {
+				out.CORE = append(out.CORE, CORE{int(c.Instruction - f.First), coreKind(c.Kind), r.typeName(c.Type), r.text(c.Access)})
+			}
+		}
+		r.report.Programs = append(r.report.Programs, out)
+	}
+}
+
+// text returns a text of BTF by its offset.
+func (r *reader) text(offset uint32) string {
+	order := r.img.Order
+	raw := r.img.BTF
+	const headerLength, stringsOffset, stringsLength = 4, 16, 20
+	if len(raw) < stringsLength+4 {
+		return ""
+	}
+	start := uint64(order.Uint32(raw[headerLength:])) + uint64(order.Uint32(raw[stringsOffset:]))
+	end := start + uint64(order.Uint32(raw[stringsLength:]))
+	if end > uint64(len(raw)) || start+uint64(offset) >= end {
+		return ""
+	}
+	text, _, _ := bytes.Cut(raw[start+uint64(offset):end], []byte{0})
+	return quote.Text(string(text))
+}
+
+// coreKinds are the names of enum bpf_core_relo_kind, without BPF_CORE_.
+var coreKinds = []string{
+	"FIELD_BYTE_OFFSET", "FIELD_BYTE_SIZE", "FIELD_EXISTS", "FIELD_SIGNED", "FIELD_LSHIFT_U64", "FIELD_RSHIFT_U64",
+	"TYPE_ID_LOCAL", "TYPE_ID_TARGET", "TYPE_EXISTS", "TYPE_SIZE", "ENUMVAL_EXISTS", "ENUMVAL_VALUE", "TYPE_MATCHES",
+}
+
+func coreKind(kind uint32) string {
+	if int(kind) < len(coreKinds) {
+		return coreKinds[kind]
+	}
+	return fmt.Sprintf("unknown (%d)", kind)
+}
+
+func (r *reader) maps() {
+	for _, m := range r.img.Maps {
+		out := Map{
+			Name: m.Name, Type: bpflib.MapTypeName(ebpf.MapType(m.Type)), KeySize: m.KeySize, ValueSize: m.ValueSize,
+			MaxEntries: m.MaxEntries, Flags: m.Flags, Pinning: m.Pinning, Section: m.Kind.IsSection() || m.Kind == image.KconfigMap,
+		}
+		if !out.Section {
+			out.Key, out.Value = r.typeName(m.KeyType), r.typeName(m.ValueType)
+		}
+		if m.Kind == image.InnerMap {
+			out.Name += " (inner maps)"
+		}
+		r.report.Maps = append(r.report.Maps, out)
+	}
+}
+
+func (r *reader) variables() {
+	for _, v := range r.img.Variables {
+		out := Variable{Name: v.Name, Type: r.typeName(v.Type), Offset: v.Offset, Size: v.Size, Visible: v.Visible, Section: "arena"}
+		contents := r.img.Arena.Contents
+		if v.Map != image.NoIndex {
+			out.Section, contents = r.img.Maps[v.Map].Name, r.img.Maps[v.Map].Contents
+		}
+		if end := uint64(v.Offset) + uint64(v.Size); end <= uint64(len(contents)) {
+			if value := contents[v.Offset:end]; slices.ContainsFunc(value, func(b byte) bool { return b != 0 }) {
+				out.Value = hex.EncodeToString(value)
+			}
+		}
+		r.report.Variables = append(r.report.Variables, out)
+	}
+}
+
+func (r *reader) externs() {
+	kinds := map[image.ExternKind]string{image.KsymAddress: "ksym address", image.KsymVariable: "ksym variable", image.Kfunc: "kfunc"}
+	for _, e := range r.img.Externs {
+		r.report.Externs = append(r.report.Externs, Extern{e.Name, kinds[e.Kind], e.Weak})
+	}
+	for _, k := range r.img.Kconfig {
+		r.report.Kconfig = append(r.report.Kconfig, Kconfig{k.Name, k.Size, k.Weak})
+	}
+}
+
+// instructions calls see with the instructions of all functions: their first 8 bytes, and
+// the index of each.
+func (r *reader) instructions(see func(i int, raw []byte)) {
+	for i := 0; (i+1)*image.InstructionSize <= len(r.img.Code); i++ {
+		raw := r.img.Code[i*image.InstructionSize:]
+		see(i, raw[:image.InstructionSize])
+		if raw[0] == byte(asm.LdClass)|byte(asm.ImmMode)|byte(asm.DWord) {
+			i++
+		}
+	}
+}

@@ -1,0 +1,255 @@
+package inspect
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/rules-bpf/rules_bpf/internal/bpflib"
+	"github.com/rules-bpf/rules_bpf/internal/image"
+	"github.com/rules-bpf/rules_bpf/internal/secdef"
+)
+
+// Need is something that a kernel must have.
+type Need struct {
+	// What is the thing: a form of SEC(), a map type, an instruction, a helper.
+	What string `json:"what"`
+	// Since is the first version of the kernel that has it, and unknown where no rule
+	// says.
+	Since string `json:"since"`
+	// Rule is what says so.
+	Rule string `json:"rule"`
+}
+
+const unknown = "unknown"
+
+// mapTypes are the versions of the kernel that brought the map types, as package features
+// of cilium/ebpf 0.22 has them, and those that it does not have from the kernel's log.
+var mapTypes = map[ebpf.MapType]string{
+	ebpf.Hash: "3.19", ebpf.Array: "3.19", ebpf.ProgramArray: "4.2", ebpf.PerfEventArray: "4.3", ebpf.PerCPUHash: "4.6",
+	ebpf.PerCPUArray: "4.6", ebpf.StackTrace: "4.6", ebpf.CGroupArray: "4.8", ebpf.LRUHash: "4.10", ebpf.LRUCPUHash: "4.10",
+	ebpf.LPMTrie: "4.11", ebpf.ArrayOfMaps: "4.12", ebpf.HashOfMaps: "4.12", ebpf.DevMap: "4.14", ebpf.SockMap: "4.14",
+	ebpf.CPUMap: "4.15", ebpf.XSKMap: "4.18", ebpf.SockHash: "4.18", ebpf.CGroupStorage: "4.19", ebpf.ReusePortSockArray: "4.19",
+	ebpf.PerCPUCGroupStorage: "4.20", ebpf.Queue: "4.20", ebpf.Stack: "4.20", ebpf.SkStorage: "5.2", ebpf.DevMapHash: "5.4",
+	ebpf.StructOpsMap: "5.6", ebpf.RingBuf: "5.8", ebpf.InodeStorage: "5.10", ebpf.TaskStorage: "5.11", ebpf.BloomFilter: "5.16",
+}
+
+const featuresRule = "map types of cilium/ebpf's package features"
+
+// needs collects what the object needs.
+func (r *reader) needs() {
+	n := &needs{seen: make(map[string]bool)}
+	var types []ebpf.ProgramType
+	for _, p := range r.img.Programs {
+		form, _, ok := secdef.Find(p.Section)
+		if !ok {
+			n.add("programs of SEC(\""+p.Section+"\")", unknown, "no form of SEC() has the name")
+			continue
+		}
+		types = append(types, form.Type)
+		n.add("SEC(\""+form.Name()+"\")", cmp.Or(form.Since, unknown), "forms of SEC() of rules_bpf")
+	}
+	for _, m := range r.img.Maps {
+		typ := ebpf.MapType(m.Type)
+		n.add(bpflib.MapTypeName(typ), cmp.Or(mapTypes[typ], unknown), featuresRule)
+		if m.Kind.IsSection() || m.Kind == image.KconfigMap {
+			n.add("global variables", "5.2", "BPF_PSEUDO_MAP_VALUE")
+		}
+	}
+	if len(r.img.StructOps) > 0 {
+		n.add("BPF_MAP_TYPE_STRUCT_OPS", "5.6", featuresRule)
+	}
+	for _, e := range r.img.Externs {
+		switch e.Kind {
+		case image.Kfunc:
+			n.add("kfunc "+e.Name, unknown, "kfuncs are in no table: calls of any need 5.13")
+		case image.KsymVariable:
+			n.add("variables of the kernel (__ksym with a type)", "5.10", "BPF_PSEUDO_BTF_ID of variables")
+		}
+	}
+	r.codeNeeds(n)
+	r.report.Needs = n.list
+	for _, need := range n.list {
+		if need.Since == unknown {
+			r.report.Unknown = true
+		} else if r.report.Kernel == "" || compareVersions(need.Since, r.report.Kernel) > 0 {
+			r.report.Kernel = need.Since
+		}
+	}
+	slices.SortStableFunc(r.report.Needs, func(a, b Need) int {
+		return cmp.Or(compareVersions(b.Since, a.Since), cmp.Compare(a.What, b.What))
+	})
+	r.report.Capabilities = capabilities(types)
+}
+
+type needs struct {
+	list []Need
+	seen map[string]bool
+}
+
+func (n *needs) add(what, since, rule string) {
+	if !n.seen[what] {
+		n.seen[what] = true
+		n.list = append(n.list, Need{what, since, rule})
+	}
+}
+
+// compareVersions compares "5.10" and "5.9" as numbers. What is unknown is the greatest.
+func compareVersions(a, b string) int {
+	key := func(version string) int {
+		if version == unknown {
+			return 1 << 30
+		}
+		major, minor, _ := strings.Cut(version, ".")
+		x, _ := strconv.Atoi(major)
+		y, _ := strconv.Atoi(minor)
+		return x<<16 | y
+	}
+	return cmp.Compare(key(a), key(b))
+}
+
+// loadAcquire is BPF_LOAD_ACQ, the first of the operations in an atomic instruction's imm
+// that are no read-modify-write.
+const loadAcquire = 0x100
+
+// codeNeeds collects what instructions need.
+func (r *reader) codeNeeds(n *needs) {
+	related := make(map[int]bool)
+	for _, rel := range r.img.Relocations.All() {
+		related[int(rel.Instruction)] = true
+		switch rel.Kind {
+		case image.Call:
+			n.add("calls between functions", "4.16", "BPF_PSEUDO_CALL")
+		case image.FuncAddress:
+			n.add("callbacks", "5.13", "BPF_PSEUDO_FUNC")
+		case image.ExternCall:
+			n.add("calls of kfuncs", "5.13", "BPF_PSEUDO_KFUNC_CALL")
+		case image.JumpTable:
+			n.add("jump tables", unknown, "indirect jumps are in no table")
+		}
+	}
+	const rule = "instruction set of the kernel's instruction-set document"
+	r.instructions(func(i int, raw []byte) {
+		op := asm.OpCode(raw[0])
+		src := raw[1] >> 4
+		if r.report.ByteOrder == "big-endian" {
+			src = raw[1] & 0xf
+		}
+		offset := int16(r.img.Order.Uint16(raw[2:]))
+		imm := int32(r.img.Order.Uint32(raw[4:]))
+		switch op.Class() {
+		case asm.Jump32Class, asm.JumpClass:
+			jumpNeeds(n, op, src, offset, imm, related[i])
+		case asm.StXClass:
+			if byte(op)&0xe0 == byte(asm.AtomicMode) && imm != 0 {
+				if imm < loadAcquire {
+					n.add("atomic operations other than an addition (-mcpu=v3)", "5.12", rule)
+				} else {
+					n.add("atomic loads and stores", "6.15", rule)
+				}
+			}
+		case asm.ALUClass, asm.ALU64Class:
+			aluNeeds(n, op, offset)
+		case asm.LdXClass:
+			if byte(op)&0xe0 == byte(asm.MemSXMode) {
+				n.add("sign extension (-mcpu=v4)", "6.6", rule)
+			}
+		}
+	})
+}
+
+// jumpNeeds is codeNeeds for a jump or a call. related says that the linker knows what is
+// called.
+func jumpNeeds(n *needs, op asm.OpCode, src byte, offset int16, imm int32, related bool) {
+	const rule = "instruction set of the kernel's instruction-set document"
+	const mayGoto = 0xe0
+	switch {
+	case byte(op)&0xf0 == mayGoto:
+		n.add("may_goto", "6.9", rule)
+	case op.JumpOp() == asm.Call:
+		if src == 0 && !related {
+			n.add(fmt.Sprintf("helper %s", helperName(imm)), unknown, "helpers are in no table")
+		}
+	case op.JumpOp() == asm.Exit:
+	case op.Class() == asm.Jump32Class && op.JumpOp() == asm.Ja:
+		n.add("long jumps (-mcpu=v4)", "6.6", rule)
+	default:
+		if offset < 0 {
+			n.add("loops", "5.3", "bounded loops of the verifier")
+		}
+		if op.Class() == asm.Jump32Class {
+			n.add("32-bit jumps (-mcpu=v3)", "5.1", rule)
+		}
+	}
+}
+
+func aluNeeds(n *needs, op asm.OpCode, offset int16) {
+	const rule = "instruction set of the kernel's instruction-set document"
+	switch byte(op) & 0xf0 {
+	case 0xb0: // MOV
+		switch {
+		case offset == 1 && op.Class() == asm.ALU64Class:
+			n.add("addr_space_cast", "6.9", rule)
+		case offset != 0:
+			n.add("sign extension (-mcpu=v4)", "6.6", rule)
+		}
+	case 0x30, 0x90: // DIV, MOD
+		if offset != 0 {
+			n.add("signed division (-mcpu=v4)", "6.6", rule)
+		}
+	case 0xd0: // END
+		if op.Class() == asm.ALU64Class {
+			n.add("unconditional byte swap (-mcpu=v4)", "6.6", rule)
+		}
+	}
+}
+
+// helperName returns the C name of a helper.
+func helperName(number int32) string {
+	name := asm.BuiltinFunc(number).String()
+	rest, ok := strings.CutPrefix(name, "Fn")
+	if !ok {
+		return strconv.Itoa(int(number))
+	}
+	var b strings.Builder
+	b.WriteString("bpf")
+	for _, c := range rest {
+		if c >= 'A' && c <= 'Z' {
+			b.WriteByte('_')
+			c += 'a' - 'A'
+		}
+		b.WriteRune(c)
+	}
+	return b.String()
+}
+
+// capabilities are what the kernel asks of who loads programs of these types, by the rules
+// of bpf_prog_load (kernel/bpf/syscall.c) from 5.8 on.
+func capabilities(types []ebpf.ProgramType) []string {
+	caps := []string{"CAP_BPF"}
+	add := func(name string) {
+		if !slices.Contains(caps, name) {
+			caps = append(caps, name)
+		}
+	}
+	for _, t := range types {
+		switch t {
+		case ebpf.SchedCLS, ebpf.SchedACT, ebpf.XDP, ebpf.LWTIn, ebpf.LWTOut, ebpf.LWTXmit, ebpf.LWTSeg6Local, ebpf.SkSKB,
+			ebpf.SkMsg, ebpf.FlowDissector, ebpf.CGroupDevice, ebpf.CGroupSock, ebpf.CGroupSockAddr, ebpf.CGroupSockopt,
+			ebpf.CGroupSysctl, ebpf.SockOps, ebpf.Netfilter:
+			add("CAP_NET_ADMIN")
+		case ebpf.Kprobe, ebpf.TracePoint, ebpf.PerfEvent, ebpf.RawTracepoint, ebpf.RawTracepointWritable, ebpf.Tracing,
+			ebpf.LSM, ebpf.StructOps:
+			add("CAP_PERFMON")
+		case ebpf.Extension:
+			add("CAP_NET_ADMIN")
+			add("CAP_PERFMON")
+		}
+	}
+	return caps
+}
