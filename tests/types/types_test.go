@@ -322,3 +322,18 @@ func TestStrings(t *testing.T) {
 		}
 	}
 }
+
+// A value with members that are no fields is made in one expression.
+func TestCopies(t *testing.T) {
+	e := layouts.Endpoint{Version: 4, Port: 80}.WithV4(0x7f000001).WithFlags(5)
+	if e.Version != 4 || e.Port != 80 || *e.AsV4() != 0x7f000001 || e.Flags() != 5 {
+		t.Errorf("endpoint is %+v", e)
+	}
+	b := layouts.Bits{Before: 1}.WithNumber(-64).WithOn(true)
+	if b.Before != 1 || b.Number() != -64 || !b.On() || b.One() != 0 {
+		t.Errorf("bits are %+v", b)
+	}
+	if again := b.WithOn(false); again.On() || !b.On() {
+		t.Error("the copy is the value")
+	}
+}

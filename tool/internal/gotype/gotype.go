@@ -21,7 +21,8 @@
 //     the largest one, in a struct whose size is such a multiple too.
 //   - Any other member is bytes with methods: packed ones and bit-fields are read
 //     and written by value (X and SetX), the members of a union, which share
-//     bytes, by address (AsX).
+//     bytes, by address (AsX). WithX returns a copy of the struct with the member set,
+//     so that a value can be made in one expression.
 //   - structs.HostLayout is the first field, for the day on which Go reorders.
 //   - The size of each struct and the offset of each field are asserted in the
 //     generated code, so that a mistake here does not compile there.

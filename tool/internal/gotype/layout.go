@@ -266,7 +266,7 @@ func (l *layout) name() {
 }
 
 // methodName returns the name of a method that a member needs besides its own name:
-// SetX or AsX, of which X is spelt in full when a member has the name.
+// SetX, AsX or WithX, of which X is spelt in full when a member has the name.
 func (l *layout) methodName(prefix string, m *member) string {
 	if name := prefix + m.goName; !l.members[name] {
 		return name
@@ -513,6 +513,9 @@ func (l *layout) addMethods(members []member, storage string, offset uint64) {
 			a.name = l.methodName("As", &m)
 		case byValue, bitField:
 			a.setter = l.methodName("Set", &m)
+		}
+		if m.kind != flexible && !m.variable {
+			a.with = l.methodName("With", &m)
 		}
 		l.t.methods = append(l.t.methods, a)
 	}

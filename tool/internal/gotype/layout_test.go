@@ -111,6 +111,7 @@ var constructs = []struct {
 	{"struct in a packed struct", packed("t", M("a", U8), M("s", Struct("s", M("a", U32)))), []string{"func (s *T) S() (v S) {"}},
 	{"member aligned less than Go would", &btf.Struct{Name: "s", Size: 12, Members: []btf.Member{M("a", U32), {Name: "b", Type: U64, Offset: 32}}}, []string{"rawB [8]byte"}},
 	{"setter that is a member", packed("s", M("a", U8), M("b", U32), M("set_b", U8)), []string{"SetB uint8", "func (s *S) SetC_b(v uint32) {"}},
+	{"copy that is a member", packed("s", M("a", U8), M("b", U32), M("with_b", U8)), []string{"WithB uint8", "func (s S) WithC_b(v uint32) S {\n\ts.SetB(v)\n\treturn s\n}"}},
 	{"over-aligned array", Array(&btf.Struct{Name: "s", Size: 64, Members: []btf.Member{M("a", U64)}}, 2), []string{"A uint64 // a\n\t_ [56]byte"}},
 	{"__int128", Struct("s", M("a", U64), M("", Struct("", M("b", S128)))), nil},
 	{"aligned __int128", &btf.Struct{Name: "s", Size: 32, Members: []btf.Member{M("a", U8), {Name: "b", Type: S128, Offset: 128}}}, []string{"A uint8 // a\n\t_ [15]byte\n\tB skeleton.Int128 // b"}},

@@ -5,9 +5,10 @@ import "fmt"
 // method is how a member that is no field is reached.
 type method struct {
 	kind kind
-	// name and setter are the methods' names.
-	name, setter string
-	c            string
+	// name, setter and with are the methods' names. with is empty for a variable of a
+	// section, which is memory that is not copied.
+	name, setter, with string
+	c                  string
 	typ          Type
 	// storage is the field with the member's bytes; start is where the member
 	// starts in it, in bits.
@@ -24,15 +25,30 @@ type method struct {
 func (m *method) append(b []byte, recv string) []byte {
 	switch m.kind {
 	case byAddress:
-		return m.appendAddress(b, recv)
+		return m.appendWith(m.appendAddress(b, recv), recv, fmt.Sprintf("*s.%s() = v", m.name))
 	case byValue:
-		return m.appendValue(b, recv)
+		return m.appendWith(m.appendValue(b, recv), recv, fmt.Sprintf("s.%s(v)", m.setter))
 	case bitField:
-		return m.appendBits(b, recv)
+		return m.appendWith(m.appendBits(b, recv), recv, fmt.Sprintf("s.%s(v)", m.setter))
 	case flexible:
 		return m.appendSlice(b, recv)
 	}
 	return b
+}
+
+// appendWith appends the method that returns a copy in which the member is set, by the
+// statement set.
+func (m *method) appendWith(b []byte, recv, set string) []byte {
+	if m.with == "" {
+		return b
+	}
+	return fmt.Appendf(b, `
+// %[1]s returns a copy of s with another %[2]s.
+func (s %[3]s) %[1]s(v %[4]s) %[3]s {
+	%[5]s
+	return s
+}
+`, m.with, m.c, recv, m.typ, set)
 }
 
 func (m *method) appendAddress(b []byte, recv string) []byte {
