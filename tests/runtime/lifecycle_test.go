@@ -73,7 +73,7 @@ func TestInitialValues(t *testing.T) {
 		{"calls", skel.Bss.Calls, 0},
 		{"last_syscall", uint64(skel.Data.LastSyscall), 4096},
 		{"custom", skel.DataCustom.Custom, 7},
-		{"custom_constant", uint64(skel.RodataCustom.CustomConstant), 9},
+		{"custom_constant", uint64(skel.RodataCustom.Constant), 9},
 	} {
 		if v.got != v.want {
 			t.Errorf("%s is %d, want %d", v.name, v.got, v.want)
@@ -91,7 +91,7 @@ func TestLoadKeepsAddresses(t *testing.T) {
 	skel := open(t)
 	calls, custom, step := &skel.Bss.Calls, &skel.DataCustom.Custom, &skel.Rodata.Step
 	*calls, *custom, *step = 1000, 100, 5
-	skel.RodataCustom.CustomConstant = 2
+	skel.RodataCustom.Constant = 2
 	mustLoad(t, skel)
 
 	if &skel.Bss.Calls != calls || &skel.DataCustom.Custom != custom || &skel.Rodata.Step != step {

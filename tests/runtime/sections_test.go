@@ -105,7 +105,7 @@ func TestSectionsAfterFailedLoad(t *testing.T) {
 		t.Fatalf("want a verifier error: %v", err)
 	}
 	skel.Progs.CannotLoad.SetAutoload(false)
-	skel.Rodata.Step, skel.RodataCustom.CustomConstant, skel.DataCustom.Custom = 3, 4, 5
+	skel.Rodata.Step, skel.RodataCustom.Constant, skel.DataCustom.Custom = 3, 4, 5
 	mustLoad(t, skel)
 	mustAttach(t, skel)
 	if !fires(&skel.Bss.Calls) || skel.Bss.Calls%3 != 0 || skel.Rodata.Step != 3 {

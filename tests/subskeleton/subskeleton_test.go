@@ -112,7 +112,7 @@ func TestInitialValues(t *testing.T) {
 			equal(t, "limiter_default", *lib.Rodata.LimiterDefault, limiter.Limit{PerSecond: 2, Burst: 1})
 			equal(t, "limiter_limit", *lib.Data.LimiterLimit, limiter.Limit{PerSecond: 3, Burst: 4})
 			equal(t, "limiter_calls", *lib.Bss.LimiterCalls, 0)
-			equal(t, "limiter_custom", *lib.DataLimiter.LimiterCustom, 5)
+			equal(t, "limiter_custom", *lib.DataLimiter.Custom, 5)
 			equal(t, "limiter_hook", *lib.Bss.LimiterHook, 0)
 			equal(t, "LINUX_KERNEL_VERSION", *lib.Kconfig.LinuxKernelVersion, 0)
 			// The strong definition is what the object has.
@@ -149,7 +149,7 @@ func TestLoad(t *testing.T) {
 			equal(t, "limiter_calls", atomic.LoadInt32(lib.Bss.LimiterCalls), 2)
 			equal(t, "limiter_history", *lib.Bss.LimiterHistory, [8]uint64{uint64(obj.id), uint64(obj.id)})
 			equal(t, "private_shown", *lib.Data.PrivateShown, 22+2*6)
-			equal(t, "limiter_custom", *lib.DataLimiter.LimiterCustom, uint32(5+2*(obj.id+obj.extra)))
+			equal(t, "limiter_custom", *lib.DataLimiter.Custom, uint32(5+2*(obj.id+obj.extra)))
 			if *lib.Kconfig.LinuxKernelVersion == 0 {
 				t.Error("LINUX_KERNEL_VERSION is zero after Load")
 			}
@@ -493,7 +493,7 @@ func TestPointersOutliveTheObject(t *testing.T) {
 		if err := skel.Load(); err != nil {
 			t.Fatal(err)
 		}
-		left = append(left, lib.DataLimiter.LimiterCustom)
+		left = append(left, lib.DataLimiter.Custom)
 	}
 	for range 3 {
 		runtime.GC()

@@ -20,8 +20,9 @@
 // does not depend on the order of the C names, and code that says MaxLen does not
 // compile any more when that could mean either.
 //
-// [Assign] names a list of C names, such as the members of a struct, and [Scope] those
-// that are found one after the other, such as the types of a package.
+// [Assign] names a list of C names, such as the members of a struct, [AssignIn] variables of
+// a data section, and [Scope] those that are found one after the other, such as the types of
+// a package.
 package gonames
 
 import (
@@ -94,11 +95,30 @@ func Exact(c string) string {
 // Assign returns the Go names of the C names in a list: the fields of one struct, which
 // has the names reserved already.
 func Assign(c []string, reserved ...string) []string {
+	return assign(c, func(name string) string { return name }, reserved)
+}
+
+// AssignIn is Assign for the variables of a data section. A name that begins with what the
+// section is called is named after the rest, as the struct has the beginning: config_max of
+// section .data.config is DataConfig.Max.
+func AssignIn(section string, c []string) []string {
+	parts := strings.SplitN(section, ".", 3)
+	prefix := parts[len(parts)-1] + "_"
+	return assign(c, func(name string) string {
+		if rest, ok := strings.CutPrefix(name, prefix); ok && len(parts) == 3 && strings.Trim(rest, "_") != "" {
+			return rest
+		}
+		return name
+	}, nil)
+}
+
+// assign names those of a list after what short returns for each.
+func assign(c []string, short func(string) string, reserved []string) []string {
 	s := NewScope(reserved...)
 	names := make([]string, len(c))
 	s.Settle(func() {
 		for i, name := range c {
-			names[i] = s.Name(name, Export(name), Exact(name))
+			names[i] = s.Name(name, Export(short(name)), Exact(name))
 		}
 	})
 	return names

@@ -236,3 +236,23 @@ func FuzzExport(f *testing.F) {
 		}
 	})
 }
+
+// Variables of a section are named after what its name does not say.
+func TestAssignIn(t *testing.T) {
+	for _, tt := range []struct {
+		section string
+		c, want []string
+	}{
+		{".rodata.config", []string{"config_max", "config", "limit", "configured"}, []string{"Max", "Config", "Limit", "Configured"}},
+		{".data.config", []string{"config_max", "max"}, []string{"C_config_max", "C_max"}},
+		{".data.config", []string{"config_", "config_2"}, []string{"Config", "X2"}},
+		{".data.rate.limit", []string{"limit_max", "rate_max"}, []string{"LimitMax", "RateMax"}},
+		{".data", []string{"data_max"}, []string{"DataMax"}},
+		{".kconfig", []string{"kconfig_x", "CONFIG_HZ"}, []string{"KconfigX", "ConfigHz"}},
+		{"", []string{"_x", "x_y"}, []string{"X", "XY"}},
+	} {
+		if got := AssignIn(tt.section, tt.c); !slices.Equal(got, tt.want) {
+			t.Errorf("AssignIn(%q, %q) = %q, want %q", tt.section, tt.c, got, tt.want)
+		}
+	}
+}

@@ -138,7 +138,7 @@ func FuzzTypes(f *testing.F) {
 				variables = append(variables, Variable{Name: "v", Offset: end, Size: uint64(c), Type: typ})
 				end += uint64(c)
 			}
-			if errs := d.Section("Bss", "a section", end, variables); errs != nil {
+			if errs := d.Section("Bss", ".bss", "a section", end, variables); errs != nil {
 				t.Error(errs)
 			}
 		}, "Bss")

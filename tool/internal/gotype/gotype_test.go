@@ -21,7 +21,7 @@ func declare(t btf.Type) (string, error) {
 	}
 	var errs []error
 	d := settled(func(d *Decls) {
-		errs = d.Section("Bss", "a section", uint64(size), []Variable{{Name: "v", Offset: 0, Size: uint64(size), Type: t}})
+		errs = d.Section("Bss", ".bss", "a section", uint64(size), []Variable{{Name: "v", Offset: 0, Size: uint64(size), Type: t}})
 	}, "Bss")
 	return string(d.Append(nil)), errors.Join(errs...)
 }
@@ -326,7 +326,7 @@ func TestSectionErrors(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			d := NewDecls(gonames.NewScope())
-			err := errors.Join(d.Section("Bss", "a section", tt.size, tt.vars)...)
+			err := errors.Join(d.Section("Bss", ".bss", "a section", tt.size, tt.vars)...)
 			if err == nil || err.Error() != tt.want && !strings.HasPrefix(err.Error(), tt.want) {
 				t.Errorf("got %v, want %s", err, tt.want)
 			}
@@ -355,7 +355,7 @@ func TestSectionSize(t *testing.T) {
 		{1 << 30, []Variable{{Name: "v", Offset: 0, Size: 1 << 30, Type: Array(U64, 1<<27)}}, 1 << 30},
 	} {
 		d := NewDecls(gonames.NewScope())
-		if errs := d.Section("Bss", "a section", tt.size, tt.vars); errs != nil {
+		if errs := d.Section("Bss", ".bss", "a section", tt.size, tt.vars); errs != nil {
 			t.Error(errs)
 		}
 		if got := d.list[0].Size(); got != tt.want {
@@ -372,7 +372,7 @@ func TestDeclsShareTypes(t *testing.T) {
 	other := Struct("point", M("y", U64))
 	d := settled(func(d *Decls) {
 		for _, section := range []string{"Data", "Bss"} {
-			if errs := d.Section(section, "a section", 40, []Variable{
+			if errs := d.Section(section, ".bss", "a section", 40, []Variable{
 				{Name: "a", Offset: 0, Size: 8, Type: anonymous},
 				{Name: "b", Offset: 8, Size: 8, Type: anonymous},
 				{Name: "p", Offset: 16, Size: 8, Type: Const(point)},

@@ -27,6 +27,8 @@ const (
 type layout struct {
 	d *Decls
 	t *structType
+	// section is the name in C of the data section whose variables the members are.
+	section string
 	// members are the Go names of the members.
 	members map[string]bool
 	slots   []slot
@@ -255,7 +257,7 @@ func (l *layout) name() {
 			c = append(c, m.c)
 		}
 	}
-	goNames := gonames.Assign(c)
+	goNames := gonames.AssignIn(l.section, c)
 	l.members = make(map[string]bool, len(c))
 	for i := range l.slots {
 		for j := range l.slots[i].members {

@@ -158,7 +158,7 @@ func TestConstructs(t *testing.T) {
 				d := settled(func(d *Decls) {
 					d.BigEndian = bigEndian
 					// The second one is where C has it in an array.
-					if errs := d.Section("Bss", "a section", uint64(16*size), []Variable{{Name: "v", Offset: 0, Size: uint64(size), Type: tt.typ}, {Name: "w", Offset: uint64(size), Size: uint64(size), Type: tt.typ}}); errs != nil {
+					if errs := d.Section("Bss", ".bss", "a section", uint64(16*size), []Variable{{Name: "v", Offset: 0, Size: uint64(size), Type: tt.typ}, {Name: "w", Offset: uint64(size), Size: uint64(size), Type: tt.typ}}); errs != nil {
 						t.Fatal(errs)
 					}
 				}, "Bss")
@@ -183,7 +183,7 @@ func TestConstructs(t *testing.T) {
 func TestVariableWithFlexibleArray(t *testing.T) {
 	d := NewDecls(gonames.NewScope("Bss"))
 	s := Struct("s", M("n", U32), M("rest", Array(U32, 0)))
-	if errs := d.Section("Bss", "a section", 20, []Variable{{Name: "v", Offset: 0, Size: 16, Type: s}, {Name: "w", Offset: 16, Size: 4, Type: U32}}); errs != nil {
+	if errs := d.Section("Bss", ".bss", "a section", 20, []Variable{{Name: "v", Offset: 0, Size: 16, Type: s}, {Name: "w", Offset: 16, Size: 4, Type: U32}}); errs != nil {
 		t.Fatal(errs)
 	}
 	if err := compile(d); err != nil {

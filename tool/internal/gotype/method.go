@@ -9,7 +9,7 @@ type method struct {
 	// section, which is memory that is not copied.
 	name, setter, with string
 	c                  string
-	typ          Type
+	typ                Type
 	// storage is the field with the member's bytes; start is where the member
 	// starts in it, in bits.
 	storage string

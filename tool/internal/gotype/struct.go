@@ -82,17 +82,18 @@ type Variable struct {
 }
 
 // Section declares the struct called goName, which must be taken from the names
-// already, for a data section of size bytes. Variables are in order of offsets.
+// already, for the data section c of size bytes. Variables are in order of offsets.
 //
 // The struct's size is that of the section, rounded up to its alignment: a
 // section ends with its last variable. The memory that loaders give a section
 // is always large enough.
 //
 // Every variable that has no Go form is an error in the list that it returns.
-func (d *Decls) Section(goName, doc string, size uint64, variables []Variable) []error {
+func (d *Decls) Section(goName, c, doc string, size uint64, variables []Variable) []error {
 	t := &structType{name: goName, doc: doc}
 	d.list = append(d.list, t)
 	l := newLayout(d, t)
+	l.section = c
 	for _, v := range variables {
 		start := v.Offset * 8
 		l.slots = append(l.slots, slot{

@@ -173,6 +173,7 @@ var (
 			{Section: ".rodata.more", Name: "odd_one", Type: Const(Volatile(S32)), Value: le(int32(2))},
 			{Section: ".data", Name: "written", Type: S32, Value: le(int32(3))},
 			{Section: ".data.counters", Name: "counters", Type: S32, Value: le(int32(4))},
+			{Section: ".data.counters", Name: "counters_of", Type: Array(U64, 2), Value: le(uint64(5), uint64(6))},
 			{Section: ".data.static", Name: "only_static", Type: Volatile(S32), Static: true},
 			{Section: ".data.hidden", Name: "hidden", Type: S32, Visibility: elf.STV_HIDDEN},
 			{Section: ".data.mixed", Name: "shown", Type: S32, Value: le(int32(7))},

@@ -37,5 +37,5 @@ func (s *skeleton) addKconfig(obj *bpfobj.Object) []error {
 	}
 	slices.SortStableFunc(vars, func(a, b gotype.Variable) int { return cmp.Compare(a.Offset, b.Offset) })
 	doc := fmt.Sprintf("section %s: Kconfig options of the running kernel", kconfigSection)
-	return s.types.Section(s.kconfig.goName, doc, size, vars)
+	return s.types.Section(s.kconfig.goName, kconfigSection, doc, size, vars)
 }

@@ -306,7 +306,7 @@ func (s *skeleton) addSections(obj *bpfobj.Object, names *gonames.Scope) []error
 		for _, v := range variables[i] {
 			vars = append(vars, gotype.Variable{Name: v.Name, Offset: v.Offset, Size: v.Size, Type: v.Type, Note: addressNote(v)})
 		}
-		errs = append(errs, s.types.Section(s.name(goNames[i]), doc, sec.Size, vars)...)
+		errs = append(errs, s.types.Section(s.name(goNames[i]), sec.Name, doc, sec.Size, vars)...)
 	}
 	return errs
 }

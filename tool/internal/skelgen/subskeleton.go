@@ -194,7 +194,7 @@ func (s *subskeleton) addPointers(g *group, vars []variable) []error {
 	for _, v := range vars {
 		c = append(c, v.name)
 	}
-	goNames := gonames.Assign(c)
+	goNames := gonames.AssignIn(g.c, c)
 	for i, v := range vars {
 		goName := goNames[i]
 		typ, err := s.types.Variable(gotype.Variable{Name: v.name, Size: v.size, Type: v.typ}, g.goName+goName)

@@ -45,6 +45,7 @@ var (
 			{Section: ".bss", Name: "hook", Type: Ptr(&btf.FuncProto{Return: S32, Params: []btf.FuncParam{{Type: S32}}})},
 			{Section: ".bss", Name: "Hook", Type: U32},
 			{Section: ".data.custom", Name: "custom", Type: U32, Value: le(uint32(5))},
+			{Section: ".data.custom", Name: "custom_limit", Type: U32, Value: le(uint32(6))},
 			{Section: ".data.hidden", Name: "not_shown", Type: U32, Visibility: elf.STV_HIDDEN},
 			{Section: ".addr_space.1", Name: "shared", Type: U64, Value: le(uint64(7))},
 			{Section: ".addr_space.1", Name: "not_shared", Type: U64, Visibility: elf.STV_HIDDEN},

@@ -28,6 +28,7 @@ struct {
 int (*hook)(int);
 unsigned int Hook;
 unsigned int custom SEC(".data.custom") = 5;
+unsigned int custom_limit SEC(".data.custom") = 6;
 unsigned long long shared SEC(".addr_space.1") = 7;
 unsigned long long not_shared SEC(".addr_space.1") __hidden = 1;
 unsigned int not_shown SEC(".data.hidden") __hidden = 1;

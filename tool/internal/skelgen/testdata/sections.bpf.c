@@ -6,6 +6,7 @@ const volatile int limit = 1;
 const volatile int odd_one SEC(".rodata.more") = 2;
 int written = 3;
 int counters SEC(".data.counters") = 4;
+unsigned long long counters_of[2] SEC(".data.counters") = {5, 6};
 int cleared SEC(".bss.cleared");
 unsigned long long first;
 unsigned int last;
