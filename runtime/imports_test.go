@@ -7,7 +7,6 @@ import (
 	"go/token"
 	"io/fs"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -53,18 +52,27 @@ func TestNothingElseLoads(t *testing.T) {
 	}
 }
 
-// slow are the packages that users' programs pay for before main, or with libc: net links it
-// where there is cgo, so that a program is no static binary any more.
-var slow = []string{"net", "net/http", "os/user"}
+// unwanted are packages that the runtime does without, and why.
+var unwanted = map[string]string{
+	"net":                            "it makes programs start slowly, and links libc where there is cgo",
+	"net/http":                       "it imports net",
+	"os/user":                        "it links libc where there is cgo",
+	"github.com/cilium/ebpf/perf":    "read with runtime/internal/ring",
+	"github.com/cilium/ebpf/ringbuf": "read with runtime/internal/ring",
+}
 
-func TestNothingSlowsTheStart(t *testing.T) {
+func TestNothingUnwanted(t *testing.T) {
 	eachFile(t, func(path string, _ *token.FileSet, file *ast.File) {
 		if isForTests(filepath.ToSlash(path)) {
 			return
 		}
 		for _, spec := range file.Imports {
-			if imported, err := strconv.Unquote(spec.Path.Value); err == nil && slices.Contains(slow, imported) {
-				t.Errorf("%s imports %s, which makes programs start slowly", path, imported)
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if why, ok := unwanted[imported]; ok {
+				t.Errorf("%s imports %s: %s", path, imported, why)
 			}
 		}
 	})
@@ -118,10 +126,11 @@ func importName(file *ast.File) string {
 var layers = [][]string{
 	// The tests of all others use bpftest, so it has nothing below it.
 	{"bpftest", "internal/binding", "internal/core", "internal/glob", "internal/kallsyms", "internal/kernelfs", "internal/sys"},
-	{"internal/fakemap", "internal/features", "internal/kconfig", "internal/kernelbtf", "internal/perfevent", "internal/privilege", "internal/tc"},
+	{"internal/features", "internal/kconfig", "internal/kernelbtf", "internal/perfevent", "internal/privilege", "internal/tc"},
 	{"internal/region", "internal/token", "internal/userelf"},
 	{"internal/usdt"},
-	{"internal/loader"},
+	{"internal/loader", "internal/ring"},
+	{"internal/fakemap"},
 	{"skeleton"},
 	{"bpftest/fake", "skelimpl"},
 }

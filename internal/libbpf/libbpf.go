@@ -107,6 +107,28 @@ func (r *Reference) Time(count int, object string) *exec.Cmd {
 	return exec.Command(r.path, "time", strconv.Itoa(count), object)
 }
 
+// Records has an object send records and reads them: from a BPF ring buffer, or with perf from a
+// perf event array, as many bursts. It returns the CPU time of one record. What the object must
+// have stands in the program's source.
+func (r *Reference) Records(perf bool, bursts int, object string) (nanoseconds float64, err error) {
+	kind := "ring"
+	if perf {
+		kind = "perf"
+	}
+	out, err := exec.Command(r.path, "records", kind, strconv.Itoa(bursts), object).Output()
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		err = fmt.Errorf("%w: %s", err, exit.Stderr)
+	}
+	if err != nil {
+		return 0, err
+	}
+	var records, spent float64
+	if _, err := fmt.Sscan(string(out), &records, &spent); err != nil || records == 0 {
+		return 0, fmt.Errorf("%q: %v", out, err)
+	}
+	return spent / records, nil
+}
+
 // ParseTimes reads the times, and the process's peak of resident memory, in bytes.
 func ParseTimes(text string) (spent []Spent, peak int64, err error) {
 	for line := range strings.Lines(text) {

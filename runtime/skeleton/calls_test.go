@@ -75,6 +75,14 @@ func (c *closeCounter) Close() error {
 	return nil
 }
 
+// removing is removed by its Close.
+type removing struct{ r *readers }
+
+func (c *removing) Close() error {
+	c.r.remove(c)
+	return nil
+}
+
 func TestReaders(t *testing.T) {
 	var r readers
 	open, removed, late := new(closeCounter), new(closeCounter), new(closeCounter)
@@ -101,9 +109,8 @@ func TestReaders(t *testing.T) {
 	}
 
 	// One whose Close removes it.
-	writer := &UserRingWriter[uint64]{m: &UntypedMap{readers: &r}}
-	if err := r.add(writer); !errors.Is(err, ErrClosed) {
-		t.Errorf("a writer that comes after Close: %v", err)
+	if err := r.add(&removing{&r}); !errors.Is(err, ErrClosed) {
+		t.Errorf("one that removes itself comes after Close: %v", err)
 	}
 
 	// Those of a map that is not of a skeleton.

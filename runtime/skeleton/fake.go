@@ -12,6 +12,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/internal/image"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/binding"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/fakemap"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/ring"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
 
@@ -178,10 +179,10 @@ func batchError(err error) error {
 	return err
 }
 
-// newFakeReader returns a reader of a fake.
-func (m *RingBuffer) newFakeReader() (fakemap.Reader, error) {
+// openFakeRing adds a fake to a reader.
+func (m *RingBuffer) openFakeRing(reader *ring.Reader, id int) error {
 	if f, ok := m.origin().fake.(fakemap.Readable); ok {
-		return f.NewReader(), nil
+		return f.AddTo(reader, id)
 	}
-	return nil, errFake
+	return errFake
 }

@@ -14,7 +14,6 @@ import (
 	"unsafe"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/ringbuf"
 
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/binding"
@@ -345,7 +344,7 @@ func TestLoadFakes(t *testing.T) {
 	if err := o.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-read; !errors.Is(err, ErrClosed) || !errors.Is(err, ringbuf.ErrClosed) || !errors.Is(err, os.ErrClosed) {
+	if err := <-read; !errors.Is(err, ErrClosed) || !errors.Is(err, os.ErrClosed) {
 		t.Errorf("Read: %v, want that the skeleton is closed", err)
 	}
 	if err := put(counts, 1); !errors.Is(err, ErrClosed) {

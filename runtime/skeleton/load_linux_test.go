@@ -21,14 +21,14 @@ import (
 )
 
 // newTestObject returns an object of these maps and programs.
-func newTestObject(t *testing.T, specs []*ebpf.MapSpec, programs ...*ebpf.ProgramSpec) *Object {
+func newTestObject(t testing.TB, specs []*ebpf.MapSpec, programs ...*ebpf.ProgramSpec) *Object {
 	t.Helper()
 	bpftest.NeedsBPF(t)
 	return openTestObject(t, specs, programs...)
 }
 
 // openTestObject is newTestObject for a process that may not use BPF.
-func openTestObject(t *testing.T, specs []*ebpf.MapSpec, programs ...*ebpf.ProgramSpec) *Object {
+func openTestObject(t testing.TB, specs []*ebpf.MapSpec, programs ...*ebpf.ProgramSpec) *Object {
 	t.Helper()
 	img := newTestImage(t, specs, programs...)
 	d := desc{Name: "test"}
@@ -57,7 +57,7 @@ func openTestObject(t *testing.T, specs []*ebpf.MapSpec, programs ...*ebpf.Progr
 
 // newTestImage returns the image of an object. Instructions refer to maps and functions by
 // their names. A program is a function, and what follows in it with a type of its own another.
-func newTestImage(t *testing.T, specs []*ebpf.MapSpec, programs ...*ebpf.ProgramSpec) *image.Object {
+func newTestImage(t testing.TB, specs []*ebpf.MapSpec, programs ...*ebpf.ProgramSpec) *image.Object {
 	t.Helper()
 	img := &image.Object{Name: "test", License: "GPL", Arena: image.Arena{Map: image.NoIndex}}
 	maps, functions := make(map[string]uint32), make(map[string]uint32)

@@ -7,102 +7,330 @@ import (
 	"os"
 	"reflect"
 	"time"
+	"unsafe"
 
-	"github.com/cilium/ebpf/ringbuf"
+	"github.com/cilium/ebpf"
 
-	"github.com/rules-bpf/rules_bpf/runtime/internal/fakemap"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/ring"
 )
 
 // RingBuffer is a handle on a ring buffer (BPF_MAP_TYPE_RINGBUF). Read it with
-// [NewRingReader].
+// [NewRingReader] or a [RingMux].
 type RingBuffer struct{ UntypedMap }
 
 // PerfEventArray is a handle on a perf event array, through which programs send
 // records with bpf_perf_event_output. Read it with [NewPerfReader].
 type PerfEventArray struct{ UntypedMap }
 
-// RingReader reads the records of a ring buffer as values of type T. One goroutine
-// at a time may call Read, All and Tail; SetDeadline and Close may be called from
-// others meanwhile.
-type RingReader[T any] struct {
-	reader fakemap.Reader
-	record ringbuf.Record
-	m      *UntypedMap
-}
+// RingReader reads the records of one or several ring buffers as values of type T, as
+// libbpf's ring_buffer__poll and ring_buffer__consume do. One goroutine at a time may
+// read, with Read or in a range; SetDeadline and Close may be called from others
+// meanwhile, and from the body of a range. A ring buffer has one reader at a time.
+type RingReader[T any] struct{ recordReader[T] }
 
-// NewRingReader returns a reader of m, which must be closed after use; the skeleton's
+// NewRingReader returns a reader of m, and of more ring buffers with records of the same
+// type, which wake it together. It must be closed after use; the skeleton's
 // Close closes it too. T is what
 // programs put into the ring buffer, usually a type of the skeleton's package: name
 // the C type in the attribute types of bpf_skeleton. T must not contain Go
-// pointers.
-func NewRingReader[T any](m *RingBuffer) (*RingReader[T], error) {
+// pointers. It fails for a ring buffer with BPF_F_RB_OVERWRITE.
+func NewRingReader[T any](m *RingBuffer, more ...*RingBuffer) (*RingReader[T], error) {
+	r := new(RingReader[T])
 	if err := checkRecordType[T](); err != nil {
 		return nil, m.fail("read", err)
 	}
-	reader, err := m.newReader()
+	reader, err := ring.NewReader()
 	if err != nil {
 		return nil, m.fail("read", err)
 	}
-	return &RingReader[T]{reader: reader, m: &m.UntypedMap}, nil
+	r.reader = reader
+	for _, m := range append([]*RingBuffer{m}, more...) {
+		if err := addRing(reader, m, len(r.maps)); err != nil {
+			return nil, errors.Join(err, r.Close())
+		}
+		r.maps = append(r.maps, &m.UntypedMap)
+	}
+	return r, nil
 }
 
-// newReader returns a reader of the ring buffer, which the skeleton's Close closes.
-func (m *RingBuffer) newReader() (fakemap.Reader, error) {
-	var reader fakemap.Reader
+// addRing adds a ring buffer to a reader, which the skeleton closes from now on.
+func addRing(reader *ring.Reader, m *RingBuffer, id int) error {
+	if err := openRing(reader, m, id); err != nil {
+		return m.fail("read", err)
+	}
+	if err := m.origin().readers.add(reader); err != nil {
+		return m.fail("read", err)
+	}
+	return nil
+}
+
+func openRing(reader *ring.Reader, m *RingBuffer, id int) error {
 	km, err := m.begin()
-	if err == nil {
-		reader, err = ringbuf.NewReader(km)
-		m.end()
-	} else if err == errFake {
-		reader, err = m.newFakeReader()
+	if err == errFake {
+		return m.openFakeRing(reader, id)
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return reader, m.origin().readers.add(reader)
+	defer m.end()
+	if km.Type() != ebpf.RingBuf {
+		return fmt.Errorf("it was made as a map of type %v", km.Type())
+	}
+	return reader.Add(km.FD(), km.MaxEntries(), km.Flags(), id)
 }
 
-// Read waits for a record and returns it. It fails with [ringbuf.ErrClosed] after
-// Close, one that is waiting included, and with [ErrClosed] as well after that of the
-// skeleton, with [os.ErrDeadlineExceeded] when the deadline passes and with
-// [ErrRecordSize] when the record is shorter than T; the next call reads the next
-// record.
-func (r *RingReader[T]) Read() (value T, err error) {
-	if err := r.reader.ReadInto(&r.record); err != nil {
-		return value, r.m.failRead(err)
+// Map returns which of several ring buffers the record is from that the body of a range has, or
+// that Read has returned last.
+func (r *RingReader[T]) Map() *UntypedMap { return r.maps[r.reader.ID()] }
+
+// PerfReader reads the records of a perf event array as values of type T, as libbpf's
+// perf_buffer__poll does. Who may call what, and when, is as for [RingReader].
+type PerfReader[T any] struct{ recordReader[T] }
+
+// NewPerfReader returns a reader of m, which must be closed after use, with a
+// buffer of perCPUBuffer bytes, rounded up to pages in a power of 2, for each CPU that is
+// online; the skeleton's Close closes it too. For T see [NewRingReader].
+//
+// The kernel pads records, so that Tail may have up to 7 bytes more than were sent. When a
+// CPU's buffer is full, it drops records and counts them: reading then fails once with a
+// [*LostRecordsError], and goes on.
+func NewPerfReader[T any](m *PerfEventArray, perCPUBuffer int) (*PerfReader[T], error) {
+	km, err := m.begin()
+	if err != nil {
+		return nil, m.fail("read", err)
 	}
-	return value, decode(&value, r.record.RawSample, r.m.name)
+	defer m.end()
+	if err := checkRecordType[T](); err != nil {
+		return nil, m.fail("read", err)
+	}
+	cpus, err := ebpf.PossibleCPU()
+	if err != nil {
+		return nil, m.fail("read", err)
+	}
+	reader, err := ring.NewPerfReader(km.FD(), min(cpus, int(km.MaxEntries())), perCPUBuffer, reflect.TypeFor[T]().Align())
+	if err != nil {
+		return nil, m.fail("read", err)
+	}
+	if err := m.origin().readers.add(reader); err != nil {
+		return nil, m.fail("read", err)
+	}
+	return &PerfReader[T]{recordReader[T]{reader: reader, maps: []*UntypedMap{&m.UntypedMap}}}, nil
 }
 
-// Tail returns the bytes that followed T in the record that Read returned last,
-// for records that end in an array of any length. It is valid until the next Read.
-func (r *RingReader[T]) Tail() []byte { return tail[T](r.record.RawSample) }
+// CPU returns the CPU that sent the record which the body of a range has, or that Read has
+// returned last.
+func (r *PerfReader[T]) CPU() int { return r.reader.ID() }
 
-// SetDeadline makes Read, one that is waiting included, fail with
-// [os.ErrDeadlineExceeded] once t has passed. The zero time waits for ever.
-func (r *RingReader[T]) SetDeadline(t time.Time) { r.reader.SetDeadline(t) }
+// recordReader is what the readers of ring buffers and of perf event arrays have in common.
+type recordReader[T any] struct {
+	reader *ring.Reader
+	maps   []*UntypedMap
+	// tail is what follows T in the last record that was copied.
+	tail []byte
+}
 
-// All ranges over the records as they come, until the reader is closed or its
-// deadline passes:
+// InPlace ranges over the records as they come, without copying them, until the reader is
+// closed or its deadline has passed and there is none:
+//
+//	for event, err := range reader.InPlace() {
+//
+// event points to the kernel's memory, which is valid in the body only: the record's place
+// is given back to programs when the body has ended, by break, return or panic as well. Copy
+// what is to stay. Nobody may write to it: a write is a fault that ends the process. See
+// SetDebug for how to find a pointer that stays. What takes long in the body keeps programs
+// from this record's place, and from those of the records behind it.
+//
+// A record that is shorter than T comes as an [ErrRecordSize] and nil, lost records of a perf
+// event array as a [*LostRecordsError], and the range goes on; it ends after any other error.
+func (r *recordReader[T]) InPlace() iter.Seq2[*T, error] {
+	return func(yield func(*T, error) bool) {
+		if err := r.reader.Begin(true); err != nil {
+			r.refuse(err, func(err error) { yield(nil, err) })
+			return
+		}
+		// With the record's place, after break, return and panic.
+		defer r.reader.End()
+		for {
+			p, n := r.reader.Direct()
+			if p == nil {
+				if p, n = r.reader.Next(); p == nil {
+					if err := r.reader.Wait(); err != nil && !r.report(err, func(err error) bool { return yield(nil, err) }) {
+						return
+					}
+					continue
+				}
+			}
+			if n >= uint32(sizeOf[T]()) {
+				if !yield((*T)(p), nil) {
+					return
+				}
+			} else if !yield(nil, r.short(n)) {
+				return
+			}
+			r.reader.Release()
+		}
+	}
+}
+
+// All ranges over copies of the records as they come, until the reader is closed or its
+// deadline has passed and there is none:
 //
 //	for event, err := range reader.All() {
 //
-// A record that is shorter than T comes as an error, and the range goes on.
-func (r *RingReader[T]) All() iter.Seq2[T, error] { return all(r.Read, ringbuf.ErrClosed) }
+// The record's place is given back to programs before the body begins. Errors are those of
+// [RingReader.InPlace].
+func (r *recordReader[T]) All() iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var zero T
+		if err := r.reader.Begin(true); err != nil {
+			r.refuse(err, func(err error) { yield(zero, err) })
+			return
+		}
+		defer r.reader.End()
+		for {
+			p, n := r.reader.Direct()
+			if p == nil {
+				if p, n = r.reader.Next(); p == nil {
+					if err := r.reader.Wait(); err != nil && !r.report(err, func(err error) bool { return yield(zero, err) }) {
+						return
+					}
+					continue
+				}
+			}
+			if n < uint32(sizeOf[T]()) {
+				r.tail = r.tail[:0]
+				r.reader.Release()
+				if !yield(zero, r.short(n)) {
+					return
+				}
+				continue
+			}
+			value := *(*T)(p)
+			r.keepTail(p, n)
+			r.reader.Release()
+			if !yield(value, nil) {
+				return
+			}
+		}
+	}
+}
 
-// Close ends Read and frees the reader.
-func (r *RingReader[T]) Close() error {
-	r.m.origin().readers.remove(r.reader)
+// Read waits for a record and returns a copy of it. It fails with [os.ErrClosed] after
+// Close, one that is waiting included, and with [ErrClosed] as well after that of the
+// skeleton; with [os.ErrDeadlineExceeded] when the deadline has passed and there is no
+// record; with a [*LostRecordsError] when records of a perf event array were lost; and with
+// [ErrRecordSize] when the record is shorter than T. After the last two, the next call goes on.
+func (r *recordReader[T]) Read() (value T, err error) {
+	if err := r.reader.Begin(false); err != nil {
+		return value, r.fail(err)
+	}
+	p, n := r.reader.Next()
+	for p == nil {
+		if err := r.reader.Wait(); err != nil {
+			r.reader.End()
+			return value, r.fail(err)
+		}
+		p, n = r.reader.Next()
+	}
+	if n < uint32(sizeOf[T]()) {
+		err = r.short(n)
+		r.tail = r.tail[:0]
+	} else {
+		value = *(*T)(p)
+		r.keepTail(p, n)
+	}
+	r.reader.Release()
+	r.reader.End()
+	return value, err
+}
+
+// Tail returns the bytes that follow T in the record, for records that end in an array of any
+// length. In the body of a range of InPlace it is the kernel's memory, as the record is. Else
+// it is a copy, which is valid until the next record.
+func (r *recordReader[T]) Tail() []byte {
+	if p, n := r.reader.Record(); p != nil {
+		size := uint32(sizeOf[T]())
+		if n < size {
+			return nil
+		}
+		return unsafe.Slice((*byte)(unsafe.Add(p, size)), n-size)
+	}
+	return r.tail
+}
+
+// keepTail copies what follows T in a record.
+func (r *recordReader[T]) keepTail(p unsafe.Pointer, n uint32) {
+	if size := uint32(sizeOf[T]()); n != size || len(r.tail) != 0 {
+		r.tail = append(r.tail[:0], unsafe.Slice((*byte)(unsafe.Add(p, size)), n-size)...)
+	}
+}
+
+// SetDeadline makes Read and ranges, those that are waiting included, end once t has passed
+// and there is no record: Read fails with [os.ErrDeadlineExceeded]. With a time in the past, they
+// take what is there and do not wait. The zero time waits for ever.
+func (r *recordReader[T]) SetDeadline(t time.Time) { r.reader.SetDeadline(t) }
+
+// SetDebug makes InPlace, from its next call on, hand out each record as a copy on a page of its
+// own, which is taken away when the body has ended: a pointer that was kept then faults where it
+// is used, instead of showing another record. It is slow, and for tests. It fails while
+// another call has not returned, and without memory.
+func (r *recordReader[T]) SetDebug(on bool) error { return r.fail(r.reader.SetDebug(on)) }
+
+// Close ends Read and ranges, and frees the reader: at once, or when the body of a range has
+// ended that has a record.
+func (r *recordReader[T]) Close() error {
+	for _, m := range r.maps {
+		m.origin().readers.remove(r.reader)
+	}
 	return r.reader.Close()
 }
 
-// failRead adds to an error of a reader of the map whose map it is, and who closed the
-// reader.
-func (m *UntypedMap) failRead(err error) error {
+// fail adds to an error which map it is of, and who closed the reader.
+func (r *recordReader[T]) fail(err error) error { return failRead(r.maps, r.reader, err) }
+
+// failRead is fail for a reader of maps.
+func failRead(maps []*UntypedMap, reader *ring.Reader, err error) error {
+	if err == nil {
+		return nil
+	}
+	m := maps[0]
 	if errors.Is(err, os.ErrClosed) {
-		err = m.origin().readers.explain(err)
+		for _, m := range maps {
+			if explained := m.origin().readers.explain(err); explained != err {
+				return m.fail("read", explained)
+			}
+		}
+		return m.fail("read", err)
+	}
+	var lost *ring.Lost
+	if errors.As(err, &lost) {
+		err = &LostRecordsError{lost.CPU, lost.Count}
+	} else if len(maps) > 1 {
+		m = maps[reader.ID()]
 	}
 	return m.fail("read", err)
+}
+
+// refuse hands out the error for which a range does not begin, unless the reader is closed.
+func (r *recordReader[T]) refuse(err error, yield func(error)) {
+	if !errors.Is(err, os.ErrClosed) {
+		yield(r.fail(err))
+	}
+}
+
+// report hands out an error in a range, and reports whether the range goes on.
+func (r *recordReader[T]) report(err error, yield func(error) bool) bool {
+	if errors.Is(err, os.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
+	var lost *ring.Lost
+	return yield(r.fail(err)) && errors.As(err, &lost)
+}
+
+// short returns the error of a record that is too short.
+func (r *recordReader[T]) short(n uint32) error {
+	var value T
+	return r.fail(fmt.Errorf("%w: %d bytes, %T has %d", ErrRecordSize, n, value, sizeOf[T]()))
 }
 
 // LostRecordsError says that a CPU's buffer was full and records were lost.
@@ -119,39 +347,6 @@ func (e *LostRecordsError) Error() string {
 // ErrRecordSize is returned for a record that is shorter than the type it is to
 // be read as.
 var ErrRecordSize = errors.New("record is shorter than its type")
-
-// all ranges over what read returns. It ends without an error when read fails
-// with closed or for its deadline, and after any error but those of one record.
-func all[T any](read func() (T, error), closed error) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		for {
-			value, err := read()
-			if errors.Is(err, closed) || errors.Is(err, os.ErrDeadlineExceeded) {
-				return
-			}
-			if !yield(value, err) {
-				return
-			}
-			var lost *LostRecordsError
-			if err != nil && !errors.Is(err, ErrRecordSize) && !errors.As(err, &lost) {
-				return
-			}
-		}
-	}
-}
-
-// decode copies a record to a value.
-func decode[T any](value *T, record []byte, name string) error {
-	if uintptr(len(record)) < sizeOf[T]() {
-		return fmt.Errorf("read map %s: %w: %d bytes, %T has %d", name, ErrRecordSize, len(record), *value, sizeOf[T]())
-	}
-	copy(bytesOf(value), record)
-	return nil
-}
-
-func tail[T any](record []byte) []byte {
-	return record[min(sizeOf[T](), uintptr(len(record))):]
-}
 
 // checkRecordType refuses types into which no record may be copied, because the
 // garbage collector would follow what the record holds.

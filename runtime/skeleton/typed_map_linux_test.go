@@ -18,7 +18,6 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
-	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/internal/image"
@@ -675,7 +674,7 @@ func TestRingReader(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Read(); !errors.Is(err, ringbuf.ErrClosed) {
+	if _, err := r.Read(); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("read after Close: %v", err)
 	}
 	for range r.All() {

@@ -2,39 +2,33 @@ package skeleton
 
 import (
 	"errors"
-	"fmt"
 	"os"
-	"sync"
-	"sync/atomic"
+	"time"
 	"unsafe"
+
+	"github.com/rules-bpf/rules_bpf/runtime/internal/ring"
 )
 
 // ErrRingFull is returned for a record for which programs have not made room yet.
 var ErrRingFull = errors.New("ring buffer is full")
 
-// ErrWriterClosed is returned by Write after Close.
+// ErrWriterClosed is returned for a record after Close.
 var ErrWriterClosed = errors.New("writer is closed")
 
-// UserRingWriter sends values of type T to the programs that drain a user ring
-// buffer. Its methods may be called from several goroutines.
-//
-// The memory is laid out as the kernel's bpf_ringbuf.c says: a page with the
-// position up to which programs have read, a page with that up to which user space
-// has written, and the records, twice, so that one that goes over the end goes on.
+// UserRingWriter sends values of type T, with any number of bytes behind them, to the programs
+// that drain a user ring buffer with bpf_user_ringbuf_drain, as libbpf's struct
+// user_ring_buffer does. For records of any size, T may be struct{}. Its methods may be
+// called from several goroutines. Programs get records in the order in which they were reserved
+// or written.
 type UserRingWriter[T any] struct {
-	m    *UntypedMap
-	mask uint64
-
-	mu       sync.Mutex
-	consumer []byte
-	producer []byte // with the records after its first page
-	records  []byte
+	m      *UntypedMap
+	writer *ring.Writer
 }
 
 // NewUserRingWriter returns a writer to m, which must be closed after use; the
 // skeleton's Close closes it too. A map has
 // one writer at a time: two would write over each other's records. It fails when not
-// even the empty ring buffer has room for a record.
+// even the empty ring buffer has room for a record. libbpf: user_ring_buffer__new.
 func NewUserRingWriter[T any](m *UserRingBuffer) (*UserRingWriter[T], error) {
 	km, err := m.begin()
 	if err != nil {
@@ -44,66 +38,102 @@ func NewUserRingWriter[T any](m *UserRingBuffer) (*UserRingWriter[T], error) {
 	if err := checkRecordType[T](); err != nil {
 		return nil, m.fail("write to", err)
 	}
-	page, size := os.Getpagesize(), int(km.MaxEntries())
-	if total := recordSize[T](); total > uint64(size) {
-		var zero T
-		return nil, m.fail("write to", fmt.Errorf("a record of %T takes %d bytes, and the ring buffer has %d: raise max_entries", zero, total, size))
-	}
-	consumer, producer, err := mapUserRing(km.FD(), page, size)
+	writer, err := ring.NewWriter(km.FD(), km.MaxEntries())
 	if err != nil {
-		return nil, m.fail("write to", fmt.Errorf("mmap: %w", err))
-	}
-	w := &UserRingWriter[T]{m: &m.UntypedMap, mask: uint64(size) - 1, consumer: consumer, producer: producer, records: producer[page:]}
-	if err := m.origin().readers.add(w); err != nil {
 		return nil, m.fail("write to", err)
 	}
-	return w, nil
+	if err := writer.Fits(int(sizeOf[T]())); err != nil {
+		return nil, errors.Join(m.fail("write to", err), writer.Close())
+	}
+	if err := m.origin().readers.add(writer); err != nil {
+		return nil, m.fail("write to", err)
+	}
+	return &UserRingWriter[T]{m: &m.UntypedMap, writer: writer}, nil
 }
 
-// recordHeader is what each record begins with, in bytes: its length.
-const recordHeader = 8
+// UserRecord is a record in the ring buffer that is not sent yet. Submit or Discard it:
+// until then, programs get neither it nor what was sent after it, and its memory stays,
+// also after Close.
+type UserRecord[T any] struct {
+	// Value is in the ring buffer, as is Tail, the bytes behind it. Both have what was there
+	// before, and are not valid after Submit or Discard.
+	Value *T
+	Tail  []byte
 
-// recordSize returns how many bytes of the ring buffer a record takes.
-func recordSize[T any]() uint64 { return (uint64(sizeOf[T]()) + recordHeader + 7) &^ 7 }
+	w *UserRingWriter[T]
+}
 
-// Write sends a value, which is there for the next program that drains the ring
-// buffer. It does not wait: it fails with [ErrRingFull] when there is no room, and
-// with [ErrWriterClosed] after Close, and with [ErrClosed] as well after that of the
-// skeleton.
+// Reserve makes room for a value with a tail of so many bytes, to be written in place. It does
+// not wait: it fails with [ErrRingFull] when there is no room, and with [ErrWriterClosed] after
+// Close, and with [ErrClosed] as well after that of the skeleton. A record that is larger than
+// the ring buffer or than 16 MiB, which is all that programs read, is another error. libbpf:
+// user_ring_buffer__reserve.
+func (w *UserRingWriter[T]) Reserve(tail int) (UserRecord[T], error) {
+	return w.reserve(tail, w.writer.Reserve)
+}
+
+// ReserveBlocking is Reserve that waits for programs to make room, and fails with
+// [os.ErrDeadlineExceeded] when there is none at the deadline. Programs that drain with
+// BPF_RB_NO_WAKEUP do not end the wait. libbpf: user_ring_buffer__reserve_blocking.
+func (w *UserRingWriter[T]) ReserveBlocking(tail int) (UserRecord[T], error) {
+	return w.reserve(tail, w.writer.ReserveBlocking)
+}
+
+func (w *UserRingWriter[T]) reserve(tail int, reserve func(int) (unsafe.Pointer, error)) (record UserRecord[T], err error) {
+	if tail < 0 {
+		return record, w.fail(errors.New("the length of the tail is negative"))
+	}
+	p, err := reserve(int(sizeOf[T]()) + tail)
+	if err != nil {
+		return record, w.fail(err)
+	}
+	return UserRecord[T]{(*T)(p), unsafe.Slice((*byte)(unsafe.Add(p, sizeOf[T]())), tail), w}, nil
+}
+
+// fail adds to an error of the writer which map it is of.
+func (w *UserRingWriter[T]) fail(err error) error {
+	switch {
+	case errors.Is(err, ring.ErrFull):
+		err = ErrRingFull
+	case errors.Is(err, os.ErrClosed):
+		err = w.m.origin().readers.explain(ErrWriterClosed)
+	}
+	return w.m.fail("write to", err)
+}
+
+// Submit sends the record: it is there for the next program that drains the ring buffer. libbpf:
+// user_ring_buffer__submit.
+func (r *UserRecord[T]) Submit() error { return r.commit(false) }
+
+// Discard gives the record up: programs skip it. libbpf: user_ring_buffer__discard.
+func (r *UserRecord[T]) Discard() error { return r.commit(true) }
+
+func (r *UserRecord[T]) commit(discard bool) error {
+	if r.w == nil {
+		return errors.New("the record was submitted or discarded before, or never reserved")
+	}
+	w, p := r.w, unsafe.Pointer(r.Value)
+	*r = UserRecord[T]{}
+	return w.m.fail("write to", w.writer.Commit(p, discard))
+}
+
+// Write sends a value without a tail. It does not wait: its errors are those of Reserve.
 func (w *UserRingWriter[T]) Write(value T) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.producer == nil {
-		return w.m.fail("write to", w.m.origin().readers.explain(ErrWriterClosed))
+	p, err := w.writer.Reserve(int(sizeOf[T]()))
+	if err != nil {
+		return w.fail(err)
 	}
-	total := recordSize[T]()
-	written := position(w.producer)
-	start := written.Load()
-	if room := w.mask + 1 - (start - position(w.consumer).Load()); room < total {
-		return w.m.fail("write to", ErrRingFull)
-	}
-	record := w.records[start&w.mask:]
-	*(*[2]uint32)(unsafe.Pointer(&record[0])) = [2]uint32{uint32(sizeOf[T]())}
-	copy(record[recordHeader:], bytesOf(&value))
-	// Programs see nothing of it before.
-	written.Store(start + total)
-	return nil
+	*(*T)(p) = value
+	return w.fail(w.writer.Commit(p, false))
 }
 
-// position is the number at the beginning of a page.
-func position(page []byte) *atomic.Uint64 {
-	return (*atomic.Uint64)(unsafe.Pointer(&page[0]))
-}
+// SetDeadline makes ReserveBlocking, calls that are waiting included, fail once t has passed and
+// there is no room. The zero time waits for ever.
+func (w *UserRingWriter[T]) SetDeadline(t time.Time) { w.writer.SetDeadline(t) }
 
-// Close frees the writer. What it has sent stays in the ring buffer.
+// Close ends waiting and frees the writer. What it has sent stays in the ring buffer, and
+// records that are reserved can be submitted.
 func (w *UserRingWriter[T]) Close() error {
-	w.m.origin().readers.remove(w)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.producer == nil {
-		return nil
-	}
-	err := unmapUserRing(w.consumer, w.producer)
-	w.consumer, w.producer, w.records = nil, nil, nil
-	return err
+	w.m.origin().readers.remove(w.writer)
+	return w.writer.Close()
 }

@@ -2,6 +2,7 @@
 package guides_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -185,13 +186,57 @@ func records(skel *typedmaps.Skeleton, deadline time.Time) error {
 	return nil
 }
 
-func userRing(skel *commands.Skeleton) error {
+func inPlace(skel *typedmaps.Skeleton) error {
+	reader, err := skeleton.NewRingReader[typedmaps.Event](skel.Maps.Events)
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+	reader.SetDeadline(time.Now())
+	var total uint64
+	for event, err := range reader.InPlace() {
+		if err != nil {
+			return err
+		}
+		total += event.Sequence
+	}
+	fmt.Println(total)
+	return nil
+}
+
+func ringMux(ctx context.Context, skel *typedmaps.Skeleton) error {
+	mux, err := skeleton.NewRingMux()
+	if err != nil {
+		return err
+	}
+	defer mux.Close()
+	err = skeleton.AddRing(mux, skel.Maps.Events, func(event *typedmaps.Event, tail []byte) error {
+		fmt.Println(event.Sequence) // in place, as in the body of InPlace
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return mux.Run(ctx)
+}
+
+func userRing(skel *commands.Skeleton, deadline time.Time, text string) error {
 	writer, err := skeleton.NewUserRingWriter[commands.Command](skel.Maps.Commands)
 	if err != nil {
 		return err
 	}
 	defer writer.Close()
-	return writer.Write(commands.Command{Id: 1, Value: 2})
+	if err := writer.Write(commands.Command{Id: 1, Value: 2}); err != nil {
+		return err // skeleton.ErrRingFull, for example
+	}
+	writer.SetDeadline(deadline)
+	record, err := writer.ReserveBlocking(len(text))
+	if err != nil {
+		return err
+	}
+	*record.Value = commands.Command{Id: 3, Value: 4}
+	copy(record.Tail, text)
+	return record.Submit() // or Discard
 }
 
 func resize() error {
@@ -318,9 +363,9 @@ func TestMaps(t *testing.T) {
 	for name, err := range map[string]error{
 		"hash": hash(containers), "iterate": iterate(containers), "batches": batches(containers),
 		"per CPU": perCPU(containers), "trie": trie(containers), "queue": queue(containers),
-		"inner maps": innerMaps(containers, typedmaps.Key{Id: 1}), "records": records(containers, time.Now().Add(time.Millisecond)),
+		"inner maps": innerMaps(containers, typedmaps.Key{Id: 1}), "records": records(containers, time.Now().Add(time.Millisecond)), "in place": inPlace(containers),
 		"storage": storage(loaded(t, tasks.Open)), "bloom": bloom(loaded(t, filters.Open)), "tail calls": tailCalls(special),
-		"stack": stack(special, 0), "sockets": sockets(special, udp), "commands": userRing(loaded(t, commands.Open)),
+		"stack": stack(special, 0), "sockets": sockets(special, udp), "commands": userRing(loaded(t, commands.Open), time.Now().Add(time.Second), "more"),
 		"resize": resize(), "pin": pin(dir), "reuse": reuse(special), "resize array": resizeArray(),
 		"all maps": unpinAll(), "all variables": dump(loaded(t, resized.Open)),
 		"variable": increase(loaded(t, resized.Open)),
@@ -328,6 +373,11 @@ func TestMaps(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := ringMux(ctx, containers); !errors.Is(err, context.Canceled) {
+		t.Errorf("mux: %v", err)
 	}
 }
 

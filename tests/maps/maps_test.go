@@ -403,6 +403,150 @@ func TestUserRingBuffer(t *testing.T) {
 	}
 }
 
+// Records are written in place, of any size, and sent in the order in which they were reserved.
+func TestUserRingReserve(t *testing.T) {
+	bpftest.NeedsKernel(t, 6, 1, "ring buffers that user space writes to")
+	skel := bpftest.Load(t, commands.Open)
+	w, err := skeleton.NewUserRingWriter[commands.Command](skel.Maps.Commands)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	for _, tail := range []int{1, 7, 8, 1000, 4000} {
+		r, err := w.Reserve(tail)
+		if err != nil {
+			t.Fatal(err)
+		}
+		*r.Value = commands.Command{Id: 1000, Value: uint64(tail)}
+		for i := range r.Tail {
+			r.Tail[i] = byte(i)
+		}
+		r.Tail[tail-1] = byte(tail) | 1
+		if got := run(t, skel.Progs.Drain.Handle()); got != 0 {
+			t.Errorf("the program got %d records before Submit", got)
+		}
+		if err := r.Submit(); err != nil {
+			t.Fatal(err)
+		}
+		if got := run(t, skel.Progs.Drain.Handle()); got != 1 || skel.Bss.Last != byte(tail)|1 {
+			t.Errorf("with a tail of %d: the program got %d records, and %d", tail, got, skel.Bss.Last)
+		}
+		if err := r.Submit(); err == nil {
+			t.Error("a record is sent twice")
+		}
+	}
+
+	// A record that is reserved stops those behind it, one that is discarded is skipped.
+	first, err1 := w.Reserve(0)
+	second, err2 := w.Reserve(0)
+	if err := errors.Join(err1, err2, w.Write(commands.Command{Id: 1, Value: 5})); err != nil {
+		t.Fatal(err)
+	}
+	*second.Value = commands.Command{Id: 1, Value: 3}
+	if err := second.Submit(); err != nil {
+		t.Fatal(err)
+	}
+	if got := run(t, skel.Progs.Drain.Handle()); got != 0 {
+		t.Errorf("the program got %d records behind one that is reserved", got)
+	}
+	if err := first.Discard(); err != nil {
+		t.Fatal(err)
+	}
+	if got := run(t, skel.Progs.Drain.Handle()); got != 2 || skel.Bss.Sum != 8 {
+		t.Errorf("the program got %d records and has %d, want 2 and 8", got, skel.Bss.Sum)
+	}
+
+	for tail, want := range map[int]string{-1: "negative", 4096: "raise max_entries", 1 << 24: "programs read 16777215 at most"} {
+		if _, err := w.Reserve(tail); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("with a tail of %d: %v, want %q", tail, err, want)
+		}
+	}
+
+	// What is reserved can be written to after Close.
+	r, err := w.Reserve(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Error(err)
+	}
+	*r.Value = commands.Command{Id: 1, Value: 1}
+	if err := r.Submit(); err != nil {
+		t.Error(err)
+	}
+	if got := run(t, skel.Progs.Drain.Handle()); got != 1 || skel.Bss.Sum != 9 {
+		t.Errorf("after Close, the program got %d records and has %d", got, skel.Bss.Sum)
+	}
+	if _, err := w.ReserveBlocking(0); !errors.Is(err, skeleton.ErrWriterClosed) {
+		t.Errorf("Reserve after Close: %v", err)
+	}
+}
+
+// Reserving waits for programs to drain, until the deadline or Close.
+func TestUserRingBlocking(t *testing.T) {
+	bpftest.NeedsKernel(t, 6, 1, "ring buffers that user space writes to")
+	skel := bpftest.Load(t, commands.Open)
+	w, err := skeleton.NewUserRingWriter[commands.Command](skel.Maps.Commands)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	// Several writers, of 50 times what there is room for.
+	const writers, each = 3, 3000
+	failed := make(chan error, writers)
+	for range writers {
+		go func() {
+			for range each {
+				r, err := w.ReserveBlocking(0)
+				if err != nil {
+					failed <- err
+					return
+				}
+				*r.Value = commands.Command{Id: 1, Value: 1}
+				if err := r.Submit(); err != nil {
+					failed <- err
+					return
+				}
+			}
+			failed <- nil
+		}()
+	}
+	for end := time.Now().Add(time.Minute); skel.Bss.Sum < writers*each && time.Now().Before(end); {
+		run(t, skel.Progs.Drain.Handle())
+	}
+	if got := skel.Bss.Sum; got != writers*each {
+		t.Fatalf("%d records came, of %d", got, writers*each)
+	}
+	for range writers {
+		if err := <-failed; err != nil {
+			t.Error(err)
+		}
+	}
+
+	for err = nil; err == nil; {
+		err = w.Write(commands.Command{})
+	}
+	if !errors.Is(err, skeleton.ErrRingFull) {
+		t.Error(err)
+	}
+	w.SetDeadline(time.Now().Add(20 * time.Millisecond))
+	if _, err := w.ReserveBlocking(0); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("at the deadline: %v", err)
+	}
+	w.SetDeadline(time.Time{})
+	go func() {
+		_, err := w.ReserveBlocking(0)
+		failed <- err
+	}()
+	time.Sleep(20 * time.Millisecond)
+	if err := skel.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-failed; !errors.Is(err, skeleton.ErrWriterClosed) || !errors.Is(err, skeleton.ErrClosed) {
+		t.Errorf("when the skeleton is closed: %v", err)
+	}
+}
+
 func TestArrayOfMaps(t *testing.T) {
 	skel := load(t, func(p *kinds.Progs) []*skeleton.BaseProgram { return []*skeleton.BaseProgram{p.OfMaps.Handle()} })
 	if got := run(t, skel.Progs.OfMaps.Handle()); got != 1 {

@@ -45,7 +45,8 @@ type Options struct {
 	// longest time ago when they are full; the kernel's drop others and earlier, too.
 	Type ebpf.MapType
 	// MaxEntries is how many entries the map has room for, and for a ring buffer the number
-	// of bytes. An array has as many elements. 0 is 4096, and 1 MiB for a ring buffer.
+	// of bytes, whole pages in a power of 2. An array has as many elements. 0 is 4096, and
+	// 1 MiB for a ring buffer.
 	MaxEntries uint32
 	// CPUs is the number of possible CPUs: how many values there are for a key in a map that
 	// has one for each. 0 is that of this machine, as [ebpf.PossibleCPU] returns it or, on
@@ -171,7 +172,8 @@ func NewQueue[V any](t testing.TB, values []V, o *Options) *skeleton.Queue[V] {
 	return q
 }
 
-// NewRingBuffer returns a handle on a ring buffer in memory, into which [Output] puts records.
+// NewRingBuffer returns a handle on a ring buffer in memory, into which [Output] puts records
+// and which all readers of ring buffers read. It needs Linux.
 func NewRingBuffer(t testing.TB, o *Options) *skeleton.RingBuffer {
 	t.Helper()
 	m := new(skeleton.RingBuffer)

@@ -12,7 +12,6 @@ import (
 	"unsafe"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/ringbuf"
 
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest/fake"
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
@@ -146,7 +145,7 @@ func TestRingBuffer(t *testing.T) {
 	}{
 		{func() { fake.Output(t, m, event{7, 8}) }, nil},
 		{func() { reader.SetDeadline(time.Now().Add(time.Millisecond)) }, os.ErrDeadlineExceeded},
-		{func() { reader.Close() }, ringbuf.ErrClosed},
+		{func() { reader.Close() }, os.ErrClosed},
 	} {
 		reader.SetDeadline(time.Time{})
 		done := make(chan error)
@@ -160,7 +159,7 @@ func TestRingBuffer(t *testing.T) {
 			t.Errorf("%v, want %v", err, tc.want)
 		}
 	}
-	if _, err := reader.Read(); !errors.Is(err, ringbuf.ErrClosed) {
+	if _, err := reader.Read(); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("after Close: %v", err)
 	}
 }
@@ -190,7 +189,8 @@ func TestFailures(t *testing.T) {
 		"LPMTrie have no fakes":                 func(t testing.TB) { fake.NewMap(t, map[uint64]uint32{}, &fake.Options{Type: ebpf.LPMTrie}) },
 		"PerCPUHash has a handle of another":    func(t testing.TB) { fake.NewMap(t, map[uint32]uint32{}, &fake.Options{Type: ebpf.PerCPUHash}) },
 		"ring buffer  is not a fake":            func(t testing.TB) { fake.Output(t, new(skeleton.RingBuffer), event{}) },
-		"no room for a record of 8 bytes":       func(t testing.TB) { fake.Output(t, fake.NewRingBuffer(t, &fake.Options{MaxEntries: 8}), event{}) },
+		"8 bytes is no power of 2, or not":      func(t testing.TB) { fake.NewRingBuffer(t, &fake.Options{MaxEntries: 8}) },
+		"no room for a record of 1048584 bytes": func(t testing.TB) { fake.Output(t, fake.NewRingBuffer(t, nil), event{}, make([]byte, 1<<20)...) },
 		"string holds Go pointers, which a rec": func(t testing.TB) { fake.Output(t, fake.NewRingBuffer(t, nil), "text") },
 	} {
 		f := &failure{TB: t}

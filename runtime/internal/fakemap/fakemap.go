@@ -18,12 +18,11 @@ import (
 	"fmt"
 	"reflect"
 	"syscall"
-	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/ringbuf"
 
 	"github.com/rules-bpf/rules_bpf/runtime/internal/binding"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/ring"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
 
@@ -65,16 +64,11 @@ type Map interface {
 	ChangeBatch(keys, values []byte) (int, error)
 }
 
-// Reader is what package skeleton reads records of a ring buffer with: the kernel's is
-// [ringbuf.Reader].
-type Reader interface {
-	ReadInto(*ringbuf.Record) error
-	SetDeadline(time.Time)
-	Close() error
-}
-
 // Readable is a fake that can be read as a ring buffer.
-type Readable interface{ NewReader() Reader }
+type Readable interface {
+	// AddTo adds it to a reader, which knows it by id.
+	AddTo(r *ring.Reader, id int) error
+}
 
 // Hooks are the functions of package skeleton that put fakes in place of what is in the
 // kernel. M and A are types of that package, which imports this one: UntypedMap and Any.
@@ -117,7 +111,7 @@ func New(spec Spec, cpus int) (Map, error) {
 		}
 		return &queue{base: b}, nil
 	case ebpf.RingBuf:
-		return newRing(b), nil
+		return newRing(b)
 	}
 	return nil, fmt.Errorf("maps of type %v have no fakes: %w", spec.Type, ebpf.ErrNotSupported)
 }

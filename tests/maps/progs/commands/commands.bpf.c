@@ -19,6 +19,8 @@ struct {
 struct command *unused __hidden;
 
 __u64 sum;
+// The last byte of the last record with a tail: it has id 1000, and value is the tail's length.
+__u8 last;
 
 static long execute(struct bpf_dynptr *record, void *ctx)
 {
@@ -26,6 +28,8 @@ static long execute(struct bpf_dynptr *record, void *ctx)
 
 	if (bpf_dynptr_read(&c, sizeof(c), record, 0, 0))
 		return 1;
+	if (c.id == 1000)
+		return bpf_dynptr_read(&last, 1, record, sizeof(c) + c.value - 1, 0) != 0;
 	sum += c.id * c.value;
 	return 0;
 }

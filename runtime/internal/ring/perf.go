@@ -1,0 +1,90 @@
+package ring
+
+import (
+	"encoding/binary"
+	"fmt"
+	"unsafe"
+)
+
+// perfHeader is struct perf_event_header, and perfLost struct PERF_RECORD_LOST without
+// sample_id.
+type (
+	perfHeader struct {
+		kind uint32
+		misc uint16
+		size uint16
+	}
+	perfLost struct {
+		header   perfHeader
+		id, lost uint64
+	}
+)
+
+// Types of records: PERF_RECORD_* of linux/perf_event.h.
+const (
+	recordLost   = 2
+	recordSample = 9
+)
+
+// sampleHeader is what is before the data of a sample: the header and PERF_SAMPLE_RAW's size.
+const sampleHeader = 12
+
+// nextSample returns the next record of a perf buffer, nil when the record says something else.
+func (r *Reader) nextSample(b *buffer) (unsafe.Pointer, uint32) {
+	p := b.header()
+	h := (*perfHeader)(p)
+	size := uint64(h.size)
+	if start := b.pos & b.mask; start+size <= b.mask+1 && !r.realign && h.kind == recordSample && size <= b.end-b.pos {
+		length := *(*uint32)(unsafe.Add(p, unsafe.Sizeof(*h)))
+		if uint64(length)+sampleHeader <= size {
+			b.next = b.pos + size
+			r.last, r.length = unsafe.Add(p, sampleHeader), length
+			return r.last, length
+		}
+	}
+	return r.otherSample(b, p, size)
+}
+
+// otherSample is nextSample for a record that is not plain: one that goes over the end, is not
+// aligned as it must be, or is no sample. Those are done with.
+func (r *Reader) otherSample(b *buffer, p unsafe.Pointer, size uint64) (unsafe.Pointer, uint32) {
+	kind := (*perfHeader)(p).kind
+	if size < uint64(unsafe.Sizeof(perfHeader{})) || size > b.end-b.pos {
+		r.failed = fmt.Errorf("damaged perf buffer: a record of %d bytes, and %d are written", size, b.end-b.pos)
+		b.skip(b.end)
+		return nil, 0
+	}
+	next := b.pos + size
+	p = r.copyOf(b, b.pos&b.mask, size)
+	switch {
+	case kind == recordSample && size >= sampleHeader:
+		length := *(*uint32)(unsafe.Add(p, unsafe.Sizeof(perfHeader{})))
+		if uint64(length)+sampleHeader <= size {
+			b.next = next
+			r.last, r.length = unsafe.Add(p, sampleHeader), length
+			return r.last, length
+		}
+		r.failed = fmt.Errorf("damaged perf buffer: a sample of %d bytes in a record of %d", length, size)
+	case kind == recordLost && size >= uint64(unsafe.Sizeof(perfLost{})):
+		// Words are not aligned in the copy.
+		r.failed = &Lost{b.id, binary.NativeEndian.Uint64(unsafe.Slice((*byte)(p), size)[unsafe.Offsetof(perfLost{}.lost):])}
+	default:
+		r.failed = fmt.Errorf("perf buffer: unknown record of type %d and %d bytes", kind, size)
+	}
+	b.skip(next)
+	return nil, 0
+}
+
+// copyOf copies a record so that the data of a sample are aligned as a Go value is.
+func (r *Reader) copyOf(b *buffer, start, size uint64) unsafe.Pointer {
+	// The data begin at 12, and are to begin at 16.
+	const before = 16 - sampleHeader
+	if need := int(before+size+7) / 8; len(r.scratch) < need {
+		r.scratch = make([]uint64, need)
+	}
+	record := unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(r.scratch)), before)), size)
+	ring := unsafe.Slice((*byte)(b.data), b.mask+1)
+	n := copy(record, ring[start:])
+	copy(record[n:], ring)
+	return unsafe.Pointer(unsafe.SliceData(record))
+}

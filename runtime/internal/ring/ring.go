@@ -1,0 +1,111 @@
+// Package ring reads and writes the memory that BPF programs and user space share: BPF ring
+// buffers in both directions, and perf buffers.
+//
+// # BPF ring buffers
+//
+// A ring buffer (kernel/bpf/ringbuf.c) is a page with the consumer's position, a page with
+// the producer's, and the records. Positions count bytes since the beginning and never go
+// back; a record lies at its position modulo the size. The records are mapped twice, one
+// behind the other, so that a record that goes over the end goes on in the second mapping:
+// every record is contiguous, and none is put together.
+//
+// A record is a header of 8 bytes and its data, padded to 8 bytes. The first word of the
+// header has the length of the data, and two bits. The busy bit is set by reserve, which also
+// moves the producer's position, and cleared by submit and discard; the discard bit says that
+// there is nothing in it. Memory order:
+//
+//   - The consumer loads the producer's position (acquire), then the header (acquire), which
+//     the producer has written last (xchg): a header without the busy bit comes with its data.
+//   - The consumer is done with the data, then stores its position (release). From then on
+//     the kernel puts other records there.
+//   - Before it waits, the consumer stores its position with a full barrier and looks at the
+//     producer's again. The kernel writes the header with one, and then looks at the
+//     consumer's position. So one of them sees the other.
+//
+// The last is what wake-ups need, which are adaptive: with no flags, commit wakes the consumer
+// only when its position is that of the record, that is when it has read all that was before.
+// BPF_RB_NO_WAKEUP and BPF_RB_FORCE_WAKEUP are up to the program. A consumer that finds a busy
+// record first must come back by itself, as it may be committed without a wake-up, and so must
+// those behind it be: it is a matter of microseconds, and [Reader.Wait] looks again and again.
+//
+// In user ring buffers the sides change: user space reserves and commits, and writes the headers
+// and the producer's position; programs read, move the consumer's, and wake who waits for room
+// unless they say BPF_RB_NO_WAKEUP. A busy record stops them. See [Writer].
+//
+// # Perf buffers
+//
+// A perf buffer (kernel/events/ring_buffer.c) is one CPU's: a page with the positions, and
+// records of 8 bytes' alignment, which are there once the head has moved past them. They are
+// mapped once, so one that goes over the end is copied. The kernel drops records when there is
+// no room, and says how many before the next one that fits.
+//
+// # Waiting, deadlines, Close
+//
+// The descriptors of a [Reader] are in an epoll instance, and that is in the network poller of
+// the Go runtime, as a file: a goroutine that waits blocks no thread, deadlines are the file's,
+// and closing the file wakes who waits for it. The poller's events are edges, so the epoll
+// instance is never read: rings are looked at, after the poller was asked and before it waits.
+//
+// Memory is unmapped by Close, or, when Close comes while a range over records has lent one to
+// its body, by the end of that range: Close may be called in the body, and by others meanwhile.
+// It waits for a goroutine that waits or reads, in which nothing of the caller's runs.
+package ring
+
+import (
+	"errors"
+	"fmt"
+	"unsafe"
+)
+
+// The header of a record of a BPF ring buffer: BPF_RINGBUF_* of linux/bpf.h.
+const (
+	headerSize = 8
+	busyBit    = 1 << 31
+	discardBit = 1 << 30
+	lengthMask = discardBit - 1
+)
+
+// Overwrite is BPF_F_RB_OVERWRITE (6.19): the flag of ring buffers whose producers do not mind
+// the consumer.
+const Overwrite = 1 << 19
+
+// ErrInUse is returned for a reader of which another call has not returned.
+var ErrInUse = errors.New("the reader is in use: one goroutine reads, and not in the body of a range over the same reader")
+
+// Lost says that a CPU's buffer was full and records were lost.
+type Lost struct {
+	CPU   int
+	Count uint64
+}
+
+func (l *Lost) Error() string { return fmt.Sprintf("%d records of CPU %d were lost", l.Count, l.CPU) }
+
+// buffer is the consumer's side of one ring.
+type buffer struct {
+	consumer, producer position
+	data               unsafe.Pointer
+	mask               uint64
+	// pos is the consumer's position, and next that behind the record which is lent, or pos. end
+	// is the producer's position when it was looked at last.
+	pos, next, end uint64
+	// id is what the reader's user knows the ring by.
+	id int
+	// maps are unmapped in the end.
+	maps [][]byte
+}
+
+// header returns where the record at the position begins.
+func (b *buffer) header() unsafe.Pointer { return unsafe.Add(b.data, b.pos&b.mask) }
+
+// look loads the positions.
+func (b *buffer) look() {
+	b.pos = b.consumer.load(b.pos)
+	b.next = b.pos
+	b.end = b.producer.load(b.pos)
+}
+
+// skip releases what is before a position.
+func (b *buffer) skip(next uint64) {
+	b.pos, b.next = next, next
+	b.consumer.release(next)
+}

@@ -1,0 +1,8 @@
+//go:build !amd64
+
+package ring
+
+import "runtime"
+
+// unaligned says that the machine loads words from any address.
+const unaligned = runtime.GOARCH == "386" || runtime.GOARCH == "arm64" || runtime.GOARCH == "ppc64" || runtime.GOARCH == "ppc64le" || runtime.GOARCH == "s390x"

@@ -1,0 +1,134 @@
+package skeleton
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+	"unsafe"
+
+	"github.com/rules-bpf/rules_bpf/runtime/internal/ring"
+)
+
+// RingMux reads several ring buffers, whose records are of different types, in one goroutine
+// with one wake-up, as libbpf's struct ring_buffer does: [NewRingMux] is ring_buffer__new,
+// [AddRing] ring_buffer__add, Run ring_buffer__poll, Consume ring_buffer__consume, and Close
+// ring_buffer__free. The ring buffers may be of several skeletons. For ring buffers with
+// records of one type see [NewRingReader].
+//
+// One goroutine at a time may call AddRing, Run and Consume; Close may be called from others
+// meanwhile.
+type RingMux struct {
+	reader *ring.Reader
+	maps   []*UntypedMap
+	// handle are the functions that take the records of each, by its number.
+	handle []func(unsafe.Pointer, uint32) error
+}
+
+// NewRingMux returns a RingMux without ring buffers, which must be closed after use.
+func NewRingMux() (*RingMux, error) {
+	reader, err := ring.NewReader()
+	if err != nil {
+		return nil, fmt.Errorf("read ring buffers: %w", err)
+	}
+	return &RingMux{reader: reader}, nil
+}
+
+// AddRing adds a ring buffer, with a function that gets its records. They are
+// the kernel's memory, which is valid until the function returns, as in the body of a range of
+// [RingReader.InPlace]; tail is what follows T in the record. For T see [NewRingReader]. The
+// skeleton's Close closes the RingMux too.
+func AddRing[T any](x *RingMux, m *RingBuffer, handle func(record *T, tail []byte) error) error {
+	if err := checkRecordType[T](); err != nil {
+		return m.fail("read", err)
+	}
+	if err := addRing(x.reader, m, len(x.maps)); err != nil {
+		return err
+	}
+	x.maps = append(x.maps, &m.UntypedMap)
+	x.handle = append(x.handle, func(p unsafe.Pointer, n uint32) error {
+		size := uint32(sizeOf[T]())
+		if n < size {
+			var value T
+			return m.fail("read", fmt.Errorf("%w: %d bytes, %T has %d", ErrRecordSize, n, value, size))
+		}
+		return handle((*T)(p), unsafe.Slice((*byte)(unsafe.Add(p, size)), n-size))
+	})
+	return nil
+}
+
+// Run gives records to their functions as they come, until ctx ends, with the context's cause
+// as its error, or the RingMux or a skeleton is closed, without one. It ends with the error of a
+// function, and with [ErrRecordSize] for a record that is shorter than its type; that record is
+// done with, and another Run goes on behind it.
+func (x *RingMux) Run(ctx context.Context) error {
+	x.reader.SetDeadline(time.Time{})
+	// What is there when the context ends is read.
+	stop := context.AfterFunc(ctx, func() { x.reader.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	_, err := x.read()
+	switch {
+	case errors.Is(err, os.ErrClosed):
+		return nil
+	case errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil:
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// Consume gives the records that are there to their functions, without waiting, and returns how
+// many there were. Its errors are those of Run, and [os.ErrClosed] after Close.
+func (x *RingMux) Consume() (int, error) {
+	x.reader.SetDeadline(time.Unix(1, 0))
+	n, err := x.read()
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return n, nil
+	}
+	return n, err
+}
+
+// read reads until there is an error, and returns how many records were read.
+func (x *RingMux) read() (n int, err error) {
+	if len(x.maps) == 0 {
+		return 0, errors.New("read ring buffers: there are none: call AddRing")
+	}
+	if err := x.reader.Begin(true); err != nil {
+		return 0, failRead(x.maps, x.reader, err)
+	}
+	// With the record's place, after an error and a panic.
+	defer x.reader.End()
+	for {
+		p, length := x.reader.Direct()
+		if p == nil {
+			if p, length = x.reader.Next(); p == nil {
+				if err := x.reader.Wait(); err != nil {
+					return n, failRead(x.maps, x.reader, err)
+				}
+				continue
+			}
+		}
+		n++
+		if err := x.handle[x.reader.ID()](p, length); err != nil {
+			return n, err
+		}
+		x.reader.Release()
+	}
+}
+
+// SetDebug is that of [RingReader].
+func (x *RingMux) SetDebug(on bool) error {
+	if err := x.reader.SetDebug(on); err != nil {
+		return fmt.Errorf("read ring buffers: %w", err)
+	}
+	return nil
+}
+
+// Close ends Run, and frees what belongs to the RingMux: at once, or when the function has
+// returned that has a record.
+func (x *RingMux) Close() error {
+	for _, m := range x.maps {
+		m.origin().readers.remove(x.reader)
+	}
+	return x.reader.Close()
+}
