@@ -17,6 +17,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/kconfig"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/loader"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/region"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/undo"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/usdt"
 )
 
@@ -345,11 +346,20 @@ func (o *Object) load(opts LoadOptions) error {
 		return err
 	}
 	defer o.dropContents()
-	for _, step := range []func(LoadOptions) error{o.takeOver, o.checkPinning, o.setTables, o.setKconfig, o.setContents} {
+	// Each leaves on error what it can be called again with, so that nothing is to be undone
+	// here: what loadImage makes is the loader's to take back.
+	steps := []func(LoadOptions) error{o.takeOver, o.checkPinning, o.setTables, o.setKconfig, o.setContents, o.loadImage}
+	for _, step := range steps {
 		if err := step(opts); err != nil {
 			return err
 		}
 	}
+	o.commit()
+	return nil
+}
+
+// loadImage makes what the object defines in the kernel, and maps the sections.
+func (o *Object) loadImage(opts LoadOptions) error {
 	err := o.loader.Load(loader.Options{
 		KernelTypes: opts.KernelTypes,
 		PinRoot:     opts.PinRoot,
@@ -363,7 +373,6 @@ func (o *Object) load(opts LoadOptions) error {
 	if err != nil {
 		return o.explainLoad(err)
 	}
-	o.commit()
 	return nil
 }
 
@@ -438,17 +447,16 @@ func (o *Object) mapSections() error {
 	// Before any of it is replaced.
 	old := o.memory.Alias()
 	defer old.Close()
-	for n, s := range order {
-		err := s.mapOver(old)
-		if err == nil {
-			continue
+	// Not the loader's, which closes the maps.
+	var done undo.Stack
+	for _, s := range order {
+		if err := s.mapOver(old); err != nil {
+			return errors.Join(fmt.Errorf("section %s: %w", s.name, err), done.Unwind())
 		}
-		err = fmt.Errorf("section %s: %w", s.name, err)
-		for _, s := range order[:n] {
-			err = errors.Join(err, s.region.Release(s.m.Map.FD()))
-			s.show()
-		}
-		return err
+		done.Push(func() error {
+			defer s.show()
+			return s.region.Release(s.m.Map.FD())
+		})
 	}
 	return nil
 }
@@ -532,18 +540,18 @@ func (o *Object) attach() error {
 			ops = append(ops, m)
 		}
 	}
-	done, err := attachAll(progs)
-	if err != nil {
-		return errors.Join(err, closeLinks(done))
+	var done undo.Stack
+	if err := attachAll(progs, &done); err != nil {
+		return errors.Join(err, done.Unwind())
 	}
 	for _, m := range ops {
 		l, err := m.attach()
 		if err != nil {
 			err = fmt.Errorf("map %s, SEC(%q): %w", m.name, m.ops.Section, err)
-			return errors.Join(err, closeLinks(done))
+			return errors.Join(err, done.Unwind())
 		}
 		*m.slot = l
-		done = append(done, m.slot)
+		done.Push(func() error { return closeSlot(m.slot) })
 	}
 	for _, p := range progs {
 		p.unattached = detached
@@ -587,15 +595,11 @@ func (o *Object) detach() error {
 	return closeAll(links)
 }
 
-// closeLinks closes the links in reverse order, as they may depend on each
-// other, and empties their slots.
-func closeLinks(slots []*link.Link) error {
-	var errs []error
-	for i := len(slots) - 1; i >= 0; i-- {
-		errs = append(errs, (*slots[i]).Close())
-		*slots[i] = nil
-	}
-	return errors.Join(errs...)
+// closeSlot closes the link of a slot, and empties the slot.
+func closeSlot(slot *link.Link) error {
+	err := (*slot).Close()
+	*slot = nil
+	return err
 }
 
 // Close detaches all programs and frees all that the skeleton holds in the

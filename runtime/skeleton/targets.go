@@ -4,9 +4,8 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/cilium/ebpf/link"
-
 	"github.com/rules-bpf/rules_bpf/runtime/internal/loader"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/undo"
 )
 
 // MissingTargetError says that what a program attaches to, or the type of a struct_ops map,
@@ -136,14 +135,14 @@ func (p *BaseProgram) targetError(target string, err error) error {
 	return fmt.Errorf("program %s, SEC(%q): %w", p.name, p.section, err)
 }
 
-// attachAll attaches the programs as their sections say, and returns the slots that it has
-// filled, on error too. When a target is missing, the error has all that are.
-func attachAll(progs []*BaseProgram) (done []*link.Link, err error) {
+// attachAll attaches the programs as their sections say. What takes that back is in done, on
+// error too. When a target is missing, the error has all that are.
+func attachAll(progs []*BaseProgram, done *undo.Stack) error {
 	for i, p := range progs {
 		l, err := p.attachAuto()
 		if err == nil {
 			*p.link = p.further.watch(l)
-			done = append(done, p.link)
+			done.Push(func() error { return closeSlot(p.link) })
 			continue
 		}
 		_, target := p.form()
@@ -155,7 +154,7 @@ func attachAll(progs []*BaseProgram) (done []*link.Link, err error) {
 				}
 			}
 		}
-		return done, errors.Join(errs...)
+		return errors.Join(errs...)
 	}
-	return done, nil
+	return nil
 }

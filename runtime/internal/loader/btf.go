@@ -60,7 +60,7 @@ func (l *load) loadBTF() error {
 	}
 	if err == nil {
 		l.btf = fd
-		l.undo = append(l.undo, l.closeBTF)
+		l.undo.Push(l.closeBTF)
 		return nil
 	}
 	if features.IsLack(err) {

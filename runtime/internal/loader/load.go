@@ -8,6 +8,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/features"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/kernelbtf"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/token"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/undo"
 )
 
 // Open returns the object of the image, with the definitions that are in it.
@@ -24,8 +25,8 @@ func Open(img *image.Object) *Object {
 type load struct {
 	object *Object
 	opts   Options
-	// undo has what takes back what was made, in the order in which it was made.
-	undo []func() error
+	// undo takes back what was made: on an error of Load, or by Close.
+	undo undo.Stack
 
 	// selected are the programs to be loaded, in the order of the object.
 	selected []*Program
@@ -100,7 +101,7 @@ func (o *Object) load(opts Options, pins *[]madePin) error {
 	defer l.closeKernel()
 	for _, step := range steps {
 		if err := step(); err != nil {
-			return errors.Join(l.withBTF(err), l.takeBack())
+			return errors.Join(l.withBTF(err), l.undo.Unwind())
 		}
 	}
 	l.succeeded = true
@@ -115,7 +116,7 @@ func (l *load) openToken() error {
 		return err
 	}
 	l.token, l.object.Token = t, t
-	l.undo = append(l.undo, l.token.Close)
+	l.undo.Push(l.token.Close)
 	return nil
 }
 
@@ -135,16 +136,6 @@ func (l *load) done() error {
 	return l.opts.Done()
 }
 
-// takeBack takes back what was made, the last first.
-func (l *load) takeBack() error {
-	var errs []error
-	for i := len(l.undo) - 1; i >= 0; i-- {
-		errs = append(errs, l.undo[i]())
-	}
-	l.undo = nil
-	return errors.Join(errs...)
-}
-
 // Close closes all that Load has made. What is pinned stays in the kernel.
 func (o *Object) Close() error {
 	l := o.loaded
@@ -152,5 +143,5 @@ func (o *Object) Close() error {
 		return nil
 	}
 	o.loaded = nil
-	return l.takeBack()
+	return l.undo.Unwind()
 }

@@ -73,7 +73,7 @@ func (l *load) createMaps() error {
 	if err := l.checkMaps(); err != nil {
 		return err
 	}
-	l.undo = append(l.undo, l.closeMaps)
+	l.undo.Push(l.closeMaps)
 	for _, m := range l.object.Maps {
 		if !l.creates(m) {
 			continue

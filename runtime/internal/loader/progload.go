@@ -34,7 +34,7 @@ func (l *load) loadPrograms() error {
 	if err != nil {
 		return err
 	}
-	l.undo = append(l.undo, l.object.closePrograms)
+	l.undo.Push(l.object.closePrograms)
 	license := sys.CString(l.object.Image.License)
 	for left := l.selected; len(left) > 0; {
 		ready, rest, err := targetsFirst(left)

@@ -268,7 +268,7 @@ func TestPoison(t *testing.T) {
 				if err == nil {
 					err = l.loadPrograms()
 				}
-				l.takeBack()
+				l.undo.Unwind()
 				if !reached && err != nil || reached && (err == nil || !strings.Contains(err.Error(), c.want)) {
 					t.Errorf("reached %v: %v", reached, err)
 				}

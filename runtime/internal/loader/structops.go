@@ -235,7 +235,7 @@ func (l *load) createTable(s *StructOps) error {
 			return err
 		}
 		s.made.moduleFD = fd
-		l.undo = append(l.undo, func() error { return sys.Close(fd) })
+		l.undo.Push(func() error { return sys.Close(fd) })
 	}
 	for _, f := range s.made.funcs {
 		binary.NativeEndian.PutUint64(s.Value[f.offset:], uint64(f.prog.Program.FD()))
@@ -245,7 +245,7 @@ func (l *load) createTable(s *StructOps) error {
 		return err
 	}
 	s.Map = m
-	l.undo = append(l.undo, func() error {
+	l.undo.Push(func() error {
 		s.Map = nil
 		return m.Close()
 	})

@@ -1,0 +1,29 @@
+// Package undo takes back what a sequence of steps has done when one of them fails.
+//
+// Each step that has made something pushes what takes it back. A failure unwinds the stack:
+// the last comes first, as later steps build on earlier ones, and one that fails does not
+// keep the others from being run.
+package undo
+
+import "errors"
+
+// Stack has what takes back what was done. The zero value is empty. It is not for several
+// goroutines at once.
+type Stack struct{ steps []func() error }
+
+// Push adds what takes back what was just done.
+func (s *Stack) Push(step func() error) { s.steps = append(s.steps, step) }
+
+// Unwind runs all that was pushed, the last first, and empties the stack. It returns the
+// errors of all, joined.
+func (s *Stack) Unwind() error {
+	var errs []error
+	for len(s.steps) > 0 {
+		last := len(s.steps) - 1
+		step := s.steps[last]
+		s.steps = s.steps[:last]
+		errs = append(errs, step())
+	}
+	s.steps = nil
+	return errors.Join(errs...)
+}
