@@ -136,6 +136,22 @@ func newTestProgram(name string, insns ...asm.Instruction) *ebpf.ProgramSpec {
 	return &ebpf.ProgramSpec{Name: name, Type: ebpf.XDP, SectionName: "xdp", License: "GPL", Instructions: insns}
 }
 
+// Ring buffers and perf event arrays that are declared with the type of their records load, as
+// with cilium/ebpf.
+func TestDeclaredRecords(t *testing.T) {
+	o := newTestObject(t, []*ebpf.MapSpec{
+		{Name: "ring", Type: ebpf.RingBuf, ValueSize: 16, MaxEntries: 4096},
+		{Name: "perf", Type: ebpf.PerfEventArray, KeySize: 4, ValueSize: 16},
+		{Name: "plain", Type: ebpf.PerfEventArray},
+	})
+	if err := o.Load(); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // A failed Load takes back the pins that it has made, and no others.
 func TestFailedLoadUnpins(t *testing.T) {
 	dir := bpftest.PinDir(t)

@@ -34,6 +34,7 @@ func (o *Object) openMaps() {
 			Autocreate: desc.Kind != image.InnerMap,
 			Contents:   desc.Contents,
 		}
+		m.dropRecordType()
 		if desc.Inner != image.NoIndex {
 			m.Inner = &all[desc.Inner]
 		}
@@ -57,6 +58,21 @@ func (o *Object) openMaps() {
 		}
 		m.Elements = append(m.Elements, element)
 	}
+}
+
+// dropRecordType makes what a ring buffer or a perf event array is declared with what the kernel
+// takes. Declarations say by key and value what records are, as cilium/ebpf lets them, and
+// libbpf does not.
+func (m *Map) dropRecordType() {
+	switch m.Type {
+	case ebpf.RingBuf, ebpf.UserRingbuf:
+		m.KeySize, m.ValueSize = 0, 0
+	case ebpf.PerfEventArray:
+		m.KeySize, m.ValueSize = 4, 4
+	default:
+		return
+	}
+	m.KeyType, m.ValueType = 0, 0
 }
 
 // pinByName is LIBBPF_PIN_BY_NAME.

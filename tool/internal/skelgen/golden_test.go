@@ -307,6 +307,36 @@ func TestMapWithoutGoForm(t *testing.T) {
 	}
 }
 
+// The declaration of a ring buffer or a perf event array may say what records are.
+func TestRecords(t *testing.T) {
+	odd := &btf.Int{Name: "odd", Size: 3}
+	file := &File{
+		Programs: []Program{{Name: "prog", Section: "xdp"}},
+		Vars: []Var{
+			{Section: ".maps", Name: "events", Type: Map(27, 4096, nil, Struct("event", M("pid", u32)))},
+			{Section: ".maps", Name: "lost", Type: Map(4, 0, u32, Struct("loss", M("count", u64)))},
+			{Section: ".maps", Name: "words", Type: Map(27, 4096, nil, u64)},
+			{Section: ".maps", Name: "strange", Type: Map(27, 4096, nil, Struct("strange", M("odd", odd)))},
+		},
+	}
+	src := string(generate(t, "maps", "maps.bpf.o", file.Build()))
+	for _, want := range []string{
+		"// events, BPF_MAP_TYPE_RINGBUF, records of type Event\n",
+		"// lost, BPF_MAP_TYPE_PERF_EVENT_ARRAY, records of type Loss\n",
+		"// words, BPF_MAP_TYPE_RINGBUF\n",
+		"// strange, BPF_MAP_TYPE_RINGBUF, records without a Go type: ",
+		"\ntype Event struct {",
+		"\ntype Loss struct {",
+	} {
+		if !strings.Contains(src, want) {
+			t.Errorf("%q is not in\n%s", want, withoutObject([]byte(src)))
+		}
+	}
+	if err := typeCheck([]byte(src), "amd64"); err != nil {
+		t.Error(err)
+	}
+}
+
 // What the runtime could not open is not generated.
 func TestMapThatNoLoaderReads(t *testing.T) {
 	number := number("type", 1)

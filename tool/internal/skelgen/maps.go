@@ -81,6 +81,7 @@ func (g *generator) typeMaps(maps []bpfobj.Map) []error {
 			f.handle = untyped
 			f.note += ", untyped: " + err.Error()
 		}
+		f.note += g.recordNote(def, f.named)
 		switch def.Pinning {
 		case 0:
 		case 1:
@@ -90,6 +91,25 @@ func (g *generator) typeMaps(maps []bpfobj.Map) []error {
 		}
 	}
 	return errs
+}
+
+// recordNote declares the type of the records of a ring buffer or a perf event array whose
+// declaration has it as that of the values, and returns what the map's comment says of it. One
+// without a Go form is not declared: the handle needs none.
+func (g *generator) recordNote(def *bpfobj.MapDef, name named) string {
+	switch def.Type {
+	case ebpf.RingBuf, ebpf.UserRingbuf, ebpf.PerfEventArray:
+	default:
+		return ""
+	}
+	if _, isStruct := btf.UnderlyingType(def.Value).(*btf.Struct); !isStruct {
+		return ""
+	}
+	typ, err := g.mapType(def.Value, def.ValueSize, name, "value")
+	if err != nil {
+		return ", records without a Go type: " + err.Error()
+	}
+	return ", records of type " + typ.String()
 }
 
 // handle returns the type of the handle for a map that is declared by def, and
