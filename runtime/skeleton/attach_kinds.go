@@ -2,6 +2,7 @@ package skeleton
 
 import (
 	"io"
+	"slices"
 	"syscall"
 
 	"github.com/cilium/ebpf"
@@ -183,10 +184,23 @@ type USDTOptions struct {
 // AttachUSDT attaches the program to every location of a USDT of a program
 // or a library. A path without a slash is searched for, as with
 // [UprobeProgram.AttachUprobe].
+//
+// An argument that lies where a program cannot read it does not keep the others from being
+// read: for it alone bpf_usdt_arg returns -EINVAL, and [USDTProgram.UnreadableArgs] says why.
 func (p *USDTProgram) AttachUSDT(path, provider, name string, o *USDTOptions) (link.Link, error) {
 	return p.attach(func(prog *ebpf.Program) (link.Link, error) {
-		return p.owner.usdt(prog, path, provider, name, valueOf(o))
+		return p.owner.usdt(p.BaseProgram, prog, path, provider, name, valueOf(o))
 	})
+}
+
+// UnreadableArgs returns, for all USDTs that the program has been attached to, why
+// bpf_usdt_arg fails for arguments: a location of a USDT may have one where no program can
+// read it, such as in a vector register. It is nil when there is none.
+func (p *USDTProgram) UnreadableArgs() []error {
+	base := p.Handle()
+	base.owner.mu.Lock()
+	defer base.owner.mu.Unlock()
+	return slices.Clone(base.unreadable)
 }
 
 // SetAttachOptions sets the options with which Attach attaches the program.

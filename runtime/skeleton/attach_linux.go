@@ -402,5 +402,5 @@ func attachUSDT(p *BaseProgram, target string) (link.Link, error) {
 	if len(parts) != 3 || slices.Contains(parts, "") {
 		return nil, fmt.Errorf("target %q is incomplete: write <path>:<provider>:<name>", target)
 	}
-	return p.owner.usdt(p.Program(), parts[0], parts[1], parts[2], optionsOf[USDTOptions](p))
+	return p.owner.usdt(p, p.Program(), parts[0], parts[1], parts[2], optionsOf[USDTOptions](p))
 }

@@ -44,7 +44,7 @@ func uprobeMulti(*BaseProgram, *ebpf.Program, string, string, UprobeMultiOptions
 	return elsewhere()
 }
 
-func (o *Object) usdt(*ebpf.Program, string, string, string, USDTOptions) (link.Link, error) {
+func (o *Object) usdt(*BaseProgram, *ebpf.Program, string, string, string, USDTOptions) (link.Link, error) {
 	return elsewhere()
 }
 

@@ -29,6 +29,8 @@ type BaseProgram struct {
 	options any
 	// retyped says that the user chose another type than that of the section.
 	retyped bool
+	// unreadable are why arguments of USDTs cannot be read. The owner's mutex guards it.
+	unreadable []error
 	// unattached is why the link slot is empty. The owner's mutex guards it.
 	unattached string
 	loaded     atomic.Pointer[ebpf.Program]

@@ -15,8 +15,8 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/userelf"
 )
 
-// usdt attaches prog to every location of a USDT.
-func (o *Object) usdt(prog *ebpf.Program, path, provider, name string, opts USDTOptions) (link.Link, error) {
+// usdt attaches prog, which is that of p, to every location of a USDT.
+func (o *Object) usdt(p *BaseProgram, prog *ebpf.Program, path, provider, name string, opts USDTOptions) (link.Link, error) {
 	f, err := userelf.Open(path)
 	if err != nil {
 		return nil, err
@@ -39,12 +39,15 @@ func (o *Object) usdt(prog *ebpf.Program, path, provider, name string, opts USDT
 			return nil, err
 		}
 	}
-	a := &usdtAttacher{owner: o, specs: specs, ips: ips, byIP: cookies == 0, cookie: opts.Cookie}
+	a := &usdtAttacher{file: f, owner: o, specs: specs, ips: ips, byIP: cookies == 0, cookie: opts.Cookie}
 	for _, location := range locations {
 		if err := a.add(prog, f.Path, location, opts.PID); err != nil {
 			err = fmt.Errorf("%s: static probe %s:%s: %w", f.Path, provider, name, err)
 			return nil, errors.Join(err, closeAll(a.links), a.release())
 		}
+	}
+	for _, err := range a.unreadable {
+		p.unreadable = append(p.unreadable, fmt.Errorf("%s: static probe %s:%s: %w", f.Path, provider, name, err))
 	}
 	return &usdtLink{Link: joinLinks("a static probe", a.links), release: a.release}, nil
 }
@@ -105,6 +108,7 @@ func (o *Object) mapNamed(name string) *UntypedMap {
 
 // usdtAttacher holds what one probe takes up.
 type usdtAttacher struct {
+	file       *userelf.File
 	owner      *Object
 	specs, ips *UntypedMap
 	// byIP says that the kernel has no cookies: the program finds its arguments by
@@ -115,6 +119,8 @@ type usdtAttacher struct {
 	links  []link.Link
 	ids    []uint32
 	keys   []uint64
+	// unreadable are why arguments cannot be read.
+	unreadable []error
 }
 
 func (a *usdtAttacher) add(prog *ebpf.Program, path string, at usdt.Location, pid int) error {
@@ -141,7 +147,7 @@ func (a *usdtAttacher) add(prog *ebpf.Program, path string, at usdt.Location, pi
 
 // spec puts the arguments of a location into the map, and returns their index.
 func (a *usdtAttacher) spec(args string) (uint32, error) {
-	parsed, err := usdt.ParseArgs(runtime.GOARCH, args)
+	parsed, err := usdt.ParseArgs(runtime.GOARCH, args, a.file.Symbol)
 	if err != nil {
 		return 0, err
 	}
@@ -153,9 +159,14 @@ func (a *usdtAttacher) spec(args string) (uint32, error) {
 	if err != nil {
 		return 0, fmt.Errorf("map %s: %w", usdt.SpecMap, err)
 	}
-	value, err := usdt.EncodeSpec(typ, parsed, a.cookie)
+	value, err := usdt.EncodeSpec(nativeOrder, typ, parsed, a.cookie)
 	if err != nil {
 		return 0, fmt.Errorf("map %s: %w: its source is another version of <bpf/usdt.bpf.h>", usdt.SpecMap, err)
+	}
+	for _, arg := range parsed {
+		if arg.Err != nil {
+			a.unreadable = append(a.unreadable, arg.Err)
+		}
 	}
 	ids := &a.owner.usdtIDs
 	id, isNew := ids.Take(string(value))

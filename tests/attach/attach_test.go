@@ -574,6 +574,26 @@ func TestPinNotSupported(t *testing.T) {
 	}
 }
 
+// An argument that no program can read does not keep a program from a static probe.
+func TestUnreadableArgs(t *testing.T) {
+	bpftest.NeedsBPF(t)
+	run, _ := placeVictim(t)
+	skel := loadForms(t, func(p *forms.Progs) *skeleton.BaseProgram { return p.BareUsdt.Handle() })
+	for _, name := range []string{"plain", "guarded"} {
+		if _, err := skel.Progs.BareUsdt.AttachUSDT(victimName, "victim", name, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	errs := skel.Progs.BareUsdt.UnreadableArgs()
+	if len(errs) != 1 || !strings.Contains(errs[0].Error(), "victim:guarded: argument 0, \"8@%xmm0\": register %xmm0") {
+		t.Errorf("%v", errs)
+	}
+	run()
+	if atomic.LoadUint64(&skel.Bss.Hits) < 2 {
+		t.Error("did not run at both probes")
+	}
+}
+
 // A static probe whose link is pinned keeps its arguments when another is attached after
 // the link was closed.
 func TestPinUSDT(t *testing.T) {

@@ -56,6 +56,9 @@ const (
 // plainArgs are the arguments of victim:plain.
 const plainArgs = "-4@%eax 8@$77 8@(%rsp) 2@%bx"
 
+// guardedArgs are those of victim:guarded, of which no program can read the first.
+const guardedArgs = "8@%xmm0 -4@%eax"
+
 var plainValues = [4]int64{-5, 77, 1234, 0x5678}
 
 // elfBuilder lays out an ELF file.
@@ -88,7 +91,7 @@ func victim() []byte {
 	const code = 0x1000
 	notes := append(
 		note("victim", "plain", plainArgs, victimBase+code+plainOffset, victimBase, 0),
-		note("victim", "guarded", "", victimBase+code+guardedOffset, victimBase, victimData)...)
+		note("victim", "guarded", guardedArgs, victimBase+code+guardedOffset, victimBase, victimData)...)
 
 	strtab := "\x00traced_one\x00traced_two\x00_start\x00"
 	var symtab elfBuilder

@@ -2,6 +2,7 @@ package usdt
 
 import (
 	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -10,13 +11,14 @@ import (
 
 // EncodeSpec returns the value of [SpecMap] for arguments and the user's cookie, a struct
 // __bpf_usdt_spec. Where its members are is in typ, the type of the map's values in the
-// object's BTF: versions of libbpf differ.
-func EncodeSpec(typ btf.Type, args []Arg, cookie uint64) ([]byte, error) {
+// object's BTF: versions of libbpf differ. An argument for which that one has no place becomes
+// one that programs cannot read.
+func EncodeSpec(order binary.ByteOrder, typ btf.Type, args []Arg, cookie uint64) ([]byte, error) {
 	st, ok := btf.As[*btf.Struct](typ)
 	if !ok {
 		return nil, errors.New("its values are no struct")
 	}
-	buf := &bitBuffer{bytes: make([]byte, st.Size)}
+	buf := &bitBuffer{order: order, bytes: make([]byte, st.Size)}
 	array, err := member(st, "args")
 	if err != nil {
 		return nil, err
@@ -29,7 +31,13 @@ func EncodeSpec(typ btf.Type, args []Arg, cookie uint64) ([]byte, error) {
 	if !ok || uint32(len(args)) > arr.Nelems {
 		return nil, errors.New("member args is no array of structs that is long enough")
 	}
-	for i, arg := range args {
+	_, err = member(elem, "idx_reg_off")
+	hasIndex := err == nil
+	for i := range args {
+		arg := &args[i]
+		if arg.kind == indexed && !hasIndex {
+			arg.kind, arg.Err = unreadable, fmt.Errorf("argument %d: needs two registers, which <bpf/usdt.bpf.h> of libbpf 1.7 is the first to know", i)
+		}
 		at := uint32(array.Offset) + 8*uint32(i)*elem.Size
 		signed := uint64(0)
 		if arg.signed {
@@ -61,9 +69,9 @@ func member(st *btf.Struct, name string) (btf.Member, error) {
 	return btf.Member{}, fmt.Errorf("struct %s has no member %s", st.Name, name)
 }
 
-// bitBuffer is memory of C structs, little-endian like the architectures whose
-// arguments are known.
+// bitBuffer is memory of C structs.
 type bitBuffer struct {
+	order binary.ByteOrder
 	bytes []byte
 	err   error
 }
@@ -85,9 +93,16 @@ func (b *bitBuffer) set(st *btf.Struct, at uint32, name string, value uint64) {
 		b.err = cmp.Or(b.err, err)
 		return
 	}
-	for i := range size {
-		if i < 64 && value>>i&1 != 0 {
-			b.bytes[(at+i)/8] |= 1 << ((at + i) % 8)
+	for i := range min(size, 64) {
+		if value>>i&1 == 0 {
+			continue
 		}
+		if b.order == binary.ByteOrder(binary.LittleEndian) {
+			b.bytes[(at+i)/8] |= 1 << ((at + i) % 8)
+			continue
+		}
+		// The highest bit comes first, in bytes and in bit-fields.
+		bit := at + size - 1 - i
+		b.bytes[bit/8] |= 0x80 >> (bit % 8)
 	}
 }

@@ -103,6 +103,21 @@ func (f *File) FileOffset(addr uint64) (offset uint64, seg *elf.Prog, ok bool) {
 	return 0, nil, false
 }
 
+// Symbol returns the address of a symbol that the file defines, and whether it has one. Of
+// several, it is the first of the table that the debugger uses.
+func (f *File) Symbol(name string) (addr uint64, ok bool) {
+	for _, read := range []func() ([]elf.Symbol, error){f.Symbols, f.DynamicSymbols} {
+		// A table that is not there, or damaged, has none.
+		symbols, _ := read()
+		for _, s := range symbols {
+			if s.Name == name && s.Section != elf.SHN_UNDEF {
+				return s.Value, true
+			}
+		}
+	}
+	return 0, false
+}
+
 // functions returns the functions that the file defines, those of the table that
 // the debugger uses first. Libraries of distributions have the other one only.
 func (f *File) functions() ([]elf.Symbol, error) {
