@@ -132,7 +132,7 @@ func (o *Object) attachment(name, section, missing, unattached string, l link.Li
 	switch {
 	case o.state == closed:
 		a.Reason = ErrClosed.Error()
-	case o.state == opened:
+	case o.state < loaded:
 		a.Reason = ErrNotLoaded.Error()
 	case missing != "":
 		a.Reason = missing

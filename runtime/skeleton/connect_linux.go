@@ -75,7 +75,7 @@ func (p *IterProgram) open() (io.ReadCloser, error) {
 	p.owner.mu.Lock()
 	defer p.owner.mu.Unlock()
 	switch p.owner.state {
-	case opened:
+	case opened, prepared:
 		return nil, ErrNotLoaded
 	case closed:
 		return nil, ErrClosed

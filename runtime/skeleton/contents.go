@@ -318,7 +318,7 @@ func (v Variable) ResizeArray(n int) error {
 
 func (o *Object) resizeArray(s *section, offset uint32, n int) error {
 	switch o.state {
-	case loaded:
+	case prepared, loaded:
 		return ErrLoaded
 	case closed:
 		return ErrClosed

@@ -10,6 +10,7 @@
 //	Load    maps are created with the values that the section structs now
 //	        hold, programs pass the verifier. The section structs stay at
 //	        their addresses, and from now on are the kernel's memory.
+//	        Prepare does this for maps and sections alone, and Load the rest.
 //	Attach  every program whose SEC() names its target is attached, all or
 //	        none. Detach undoes it; both may be called again.
 //	Close   detaches and frees everything, from any state.

@@ -48,7 +48,7 @@ func loadFakes(obj Any, newFake func(fakemap.Spec) (fakemap.Map, error)) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch o.state {
-	case loaded:
+	case prepared, loaded:
 		return ErrLoaded
 	case closed:
 		return ErrClosed

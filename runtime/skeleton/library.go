@@ -84,7 +84,7 @@ func (o *Object) openLibrary(desc libraryDesc) error {
 		if m == nil || d.Size != m.size {
 			return fmt.Errorf("struct_ops map %s: does not fit the generated code: generate it again", d.Name)
 		}
-		m.bind(fieldOf(d.Field), o.state == opened)
+		m.bind(fieldOf(d.Field), o.state < loaded)
 		*d.Handle, *d.Link = m, m.slot
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"reflect"
 	"sync"
 	"unsafe"
 
@@ -52,6 +53,8 @@ type state int
 
 const (
 	opened state = iota
+	// prepared is an object whose maps are in the kernel, and whose programs are not.
+	prepared
 	loaded
 	closed
 )
@@ -337,30 +340,99 @@ func (o *Object) LoadWithOptions(opts LoadOptions) error {
 
 func (o *Object) load(opts LoadOptions) error {
 	switch o.state {
+	case prepared:
+		return o.loadPrograms(opts)
 	case loaded:
 		return ErrLoaded
 	case closed:
 		return ErrClosed
 	}
+	if err := o.make(opts, o.loader.Load); err != nil {
+		return err
+	}
+	o.commitMaps()
+	o.commitPrograms()
+	return nil
+}
+
+// Prepare makes the maps, and loads no programs (libbpf's bpf_object__prepare): the maps can be
+// filled before any program sees them, given to other objects, and pinned ones are pinned. Load
+// does the rest. Without it, Load does all.
+//
+// After Prepare, sections are what they are after Load, the memory of their maps, with .rodata
+// and .kconfig read-only. Values of struct_ops tables count until Load. Settings fail with
+// [ErrLoaded]. A Load that fails leaves the skeleton as Prepare has: it may be called again.
+// Close frees what Prepare has made.
+//
+// On error nothing stays in the kernel, and Prepare or Load may be called.
+func (o *Object) Prepare() error { return o.PrepareWithOptions(LoadOptions{}) }
+
+// PrepareWithOptions is Prepare with the options for Load, which is called without then.
+func (o *Object) PrepareWithOptions(opts LoadOptions) error {
+	if !o.isOpen() {
+		return fmt.Errorf("prepare: %w", ErrNotOpen)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if err := o.prepare(opts); err != nil {
+		return fmt.Errorf("prepare %s: %w", o.name, err)
+	}
+	return nil
+}
+
+func (o *Object) prepare(opts LoadOptions) error {
+	switch o.state {
+	case prepared, loaded:
+		return ErrLoaded
+	case closed:
+		return ErrClosed
+	}
+	if err := o.make(opts, o.loader.Prepare); err != nil {
+		return err
+	}
+	o.commitMaps()
+	o.state = prepared
+	return nil
+}
+
+// make has the loader make what it is to make of what the user has set.
+func (o *Object) make(opts LoadOptions, load func(loader.Options) error) error {
 	if err := o.refusals(); err != nil {
 		return err
 	}
 	defer o.dropContents()
 	// Each leaves on error what it can be called again with, so that nothing is to be undone
-	// here: what loadImage makes is the loader's to take back.
-	steps := []func(LoadOptions) error{o.takeOver, o.checkPinning, o.setTables, o.setKconfig, o.setContents, o.loadImage}
+	// here: what the loader makes is its own to take back.
+	steps := []func(LoadOptions) error{o.takeOver, o.checkPinning, o.setTables, o.setKconfig, o.setContents}
 	for _, step := range steps {
 		if err := step(opts); err != nil {
 			return err
 		}
 	}
-	o.commit()
+	return o.loadImage(opts, load)
+}
+
+// loadPrograms is load after Prepare.
+func (o *Object) loadPrograms(opts LoadOptions) error {
+	if !reflect.ValueOf(opts).IsZero() {
+		return fmt.Errorf("%w by Prepare, in part: give the options to PrepareWithOptions", ErrLoaded)
+	}
+	if err := o.takeOverTables(); err != nil {
+		return err
+	}
+	if err := o.setTables(opts); err != nil {
+		return err
+	}
+	if err := o.loader.Load(loader.Options{}); err != nil {
+		return o.explainLoad(err)
+	}
+	o.commitPrograms()
 	return nil
 }
 
 // loadImage makes what the object defines in the kernel, and maps the sections.
-func (o *Object) loadImage(opts LoadOptions) error {
-	err := o.loader.Load(loader.Options{
+func (o *Object) loadImage(opts LoadOptions, load func(loader.Options) error) error {
+	err := load(loader.Options{
 		KernelTypes: opts.KernelTypes,
 		PinRoot:     opts.PinRoot,
 		TokenPath:   opts.TokenPath,
@@ -383,6 +455,11 @@ func (o *Object) takeOver(LoadOptions) error {
 			return err
 		}
 	}
+	return o.takeOverTables()
+}
+
+// takeOverTables is takeOver for struct_ops tables.
+func (o *Object) takeOverTables() error {
 	for _, m := range o.structOps {
 		if !m.ops.Autocreate {
 			continue
@@ -461,8 +538,8 @@ func (o *Object) mapSections() error {
 	return nil
 }
 
-// commit makes the handles those of what is in the kernel.
-func (o *Object) commit() {
+// commitMaps makes the handles of maps those of what is in the kernel.
+func (o *Object) commitMaps() {
 	for i := range o.sections {
 		s := &o.sections[i]
 		if a := s.m.Arena; a != nil {
@@ -476,6 +553,12 @@ func (o *Object) commit() {
 		m.loaded.Store(m.def.Map)
 		m.shared = nil
 	}
+	o.hold()
+}
+
+// commitPrograms makes the handles of programs and struct_ops tables those of what is in the
+// kernel.
+func (o *Object) commitPrograms() {
 	for _, p := range o.progs {
 		p.loaded.Store(p.def.Program)
 	}
@@ -485,7 +568,6 @@ func (o *Object) commit() {
 		m.loaded.Store(m.made)
 	}
 	o.state = loaded
-	o.hold()
 }
 
 // Attach attaches every loaded program that is to be attached automatically,
@@ -510,7 +592,7 @@ func (o *Object) Attach() error {
 
 func (o *Object) attach() error {
 	switch o.state {
-	case opened:
+	case opened, prepared:
 		return ErrNotLoaded
 	case closed:
 		return ErrClosed

@@ -141,7 +141,7 @@ func (p *BaseProgram) attachHere(connect func(*ebpf.Program) (link.Link, error))
 	switch {
 	case p.owner.state == closed:
 		return nil, ErrClosed
-	case p.owner.state == opened:
+	case p.owner.state < loaded:
 		return nil, ErrNotLoaded
 	case p.owner.fake:
 		return nil, errFake

@@ -70,7 +70,7 @@ func (p *BaseProgram) autoload() bool {
 	switch {
 	case p.def.Type != ebpf.StructOps:
 		return p.def.Autoload
-	case p.owner.state != opened:
+	case p.owner.state >= loaded:
 		return p.Program() != nil
 	}
 	return slices.ContainsFunc(p.owner.tablesWith(p), func(m *StructOpsMap) bool { return m.ops.Autocreate })

@@ -26,7 +26,7 @@ type PerfEventArray struct{ UntypedMap }
 // libbpf's ring_buffer__poll and ring_buffer__consume do. One goroutine at a time may
 // read, with Read or in a range; SetDeadline and Close may be called from others
 // meanwhile, and from the body of a range. A ring buffer has one reader at a time.
-type RingReader[T any] struct{ recordReader[T] }
+type RingReader[T any] struct{ RecordReader[T] }
 
 // NewRingReader returns a reader of m, and of more ring buffers with records of the same
 // type, which wake it together. It must be closed after use; the skeleton's
@@ -85,7 +85,7 @@ func (r *RingReader[T]) Map() *UntypedMap { return r.maps[r.reader.ID()] }
 
 // PerfReader reads the records of a perf event array as values of type T, as libbpf's
 // perf_buffer__poll does. Who may call what, and when, is as for [RingReader].
-type PerfReader[T any] struct{ recordReader[T] }
+type PerfReader[T any] struct{ RecordReader[T] }
 
 // NewPerfReader returns a reader of m, which must be closed after use, with a
 // buffer of perCPUBuffer bytes, rounded up to pages in a power of 2, for each CPU that is
@@ -114,15 +114,16 @@ func NewPerfReader[T any](m *PerfEventArray, perCPUBuffer int) (*PerfReader[T], 
 	if err := m.origin().readers.add(reader); err != nil {
 		return nil, m.fail("read", err)
 	}
-	return &PerfReader[T]{recordReader[T]{reader: reader, maps: []*UntypedMap{&m.UntypedMap}}}, nil
+	return &PerfReader[T]{RecordReader[T]{reader: reader, maps: []*UntypedMap{&m.UntypedMap}}}, nil
 }
 
 // CPU returns the CPU that sent the record which the body of a range has, or that Read has
 // returned last.
 func (r *PerfReader[T]) CPU() int { return r.reader.ID() }
 
-// recordReader is what the readers of ring buffers and of perf event arrays have in common.
-type recordReader[T any] struct {
+// RecordReader is what a [RingReader] and a [PerfReader] have in common: the ways to read. It is
+// a part of these, and of no use by itself.
+type RecordReader[T any] struct {
 	reader *ring.Reader
 	maps   []*UntypedMap
 	// tail is what follows T in the last record that was copied.
@@ -142,7 +143,7 @@ type recordReader[T any] struct {
 //
 // A record that is shorter than T comes as an [ErrRecordSize] and nil, lost records of a perf
 // event array as a [*LostRecordsError], and the range goes on; it ends after any other error.
-func (r *recordReader[T]) InPlace() iter.Seq2[*T, error] {
+func (r *RecordReader[T]) InPlace() iter.Seq2[*T, error] {
 	return func(yield func(*T, error) bool) {
 		if err := r.reader.Begin(true); err != nil {
 			r.refuse(err, func(err error) { yield(nil, err) })
@@ -179,7 +180,7 @@ func (r *recordReader[T]) InPlace() iter.Seq2[*T, error] {
 //
 // The record's place is given back to programs before the body begins. Errors are those of
 // [RingReader.InPlace].
-func (r *recordReader[T]) All() iter.Seq2[T, error] {
+func (r *RecordReader[T]) All() iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var zero T
 		if err := r.reader.Begin(true); err != nil {
@@ -220,7 +221,7 @@ func (r *recordReader[T]) All() iter.Seq2[T, error] {
 // skeleton; with [os.ErrDeadlineExceeded] when the deadline has passed and there is no
 // record; with a [*LostRecordsError] when records of a perf event array were lost; and with
 // [ErrRecordSize] when the record is shorter than T. After the last two, the next call goes on.
-func (r *recordReader[T]) Read() (value T, err error) {
+func (r *RecordReader[T]) Read() (value T, err error) {
 	if err := r.reader.Begin(false); err != nil {
 		return value, r.fail(err)
 	}
@@ -247,7 +248,7 @@ func (r *recordReader[T]) Read() (value T, err error) {
 // Tail returns the bytes that follow T in the record, for records that end in an array of any
 // length. In the body of a range of InPlace it is the kernel's memory, as the record is. Else
 // it is a copy, which is valid until the next record.
-func (r *recordReader[T]) Tail() []byte {
+func (r *RecordReader[T]) Tail() []byte {
 	if p, n := r.reader.Record(); p != nil {
 		size := uint32(sizeOf[T]())
 		if n < size {
@@ -259,7 +260,7 @@ func (r *recordReader[T]) Tail() []byte {
 }
 
 // keepTail copies what follows T in a record.
-func (r *recordReader[T]) keepTail(p unsafe.Pointer, n uint32) {
+func (r *RecordReader[T]) keepTail(p unsafe.Pointer, n uint32) {
 	if size := uint32(sizeOf[T]()); n != size || len(r.tail) != 0 {
 		r.tail = append(r.tail[:0], unsafe.Slice((*byte)(unsafe.Add(p, size)), n-size)...)
 	}
@@ -268,17 +269,17 @@ func (r *recordReader[T]) keepTail(p unsafe.Pointer, n uint32) {
 // SetDeadline makes Read and ranges, those that are waiting included, end once t has passed
 // and there is no record: Read fails with [os.ErrDeadlineExceeded]. With a time in the past, they
 // take what is there and do not wait. The zero time waits for ever.
-func (r *recordReader[T]) SetDeadline(t time.Time) { r.reader.SetDeadline(t) }
+func (r *RecordReader[T]) SetDeadline(t time.Time) { r.reader.SetDeadline(t) }
 
 // SetDebug makes InPlace, from its next call on, hand out each record as a copy on a page of its
 // own, which is taken away when the body has ended: a pointer that was kept then faults where it
 // is used, instead of showing another record. It is slow, and for tests. It fails while
 // another call has not returned, and without memory.
-func (r *recordReader[T]) SetDebug(on bool) error { return r.fail(r.reader.SetDebug(on)) }
+func (r *RecordReader[T]) SetDebug(on bool) error { return r.fail(r.reader.SetDebug(on)) }
 
 // Close ends Read and ranges, and frees the reader: at once, or when the body of a range has
 // ended that has a record.
-func (r *recordReader[T]) Close() error {
+func (r *RecordReader[T]) Close() error {
 	for _, m := range r.maps {
 		m.origin().readers.remove(r.reader)
 	}
@@ -286,7 +287,7 @@ func (r *recordReader[T]) Close() error {
 }
 
 // fail adds to an error which map it is of, and who closed the reader.
-func (r *recordReader[T]) fail(err error) error { return failRead(r.maps, r.reader, err) }
+func (r *RecordReader[T]) fail(err error) error { return failRead(r.maps, r.reader, err) }
 
 // failRead is fail for a reader of maps.
 func failRead(maps []*UntypedMap, reader *ring.Reader, err error) error {
@@ -312,14 +313,14 @@ func failRead(maps []*UntypedMap, reader *ring.Reader, err error) error {
 }
 
 // refuse hands out the error for which a range does not begin, unless the reader is closed.
-func (r *recordReader[T]) refuse(err error, yield func(error)) {
+func (r *RecordReader[T]) refuse(err error, yield func(error)) {
 	if !errors.Is(err, os.ErrClosed) {
 		yield(r.fail(err))
 	}
 }
 
 // report hands out an error in a range, and reports whether the range goes on.
-func (r *recordReader[T]) report(err error, yield func(error) bool) bool {
+func (r *RecordReader[T]) report(err error, yield func(error) bool) bool {
 	if errors.Is(err, os.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
 		return false
 	}
@@ -328,7 +329,7 @@ func (r *recordReader[T]) report(err error, yield func(error) bool) bool {
 }
 
 // short returns the error of a record that is too short.
-func (r *recordReader[T]) short(n uint32) error {
+func (r *RecordReader[T]) short(n uint32) error {
 	var value T
 	return r.fail(fmt.Errorf("%w: %d bytes, %T has %d", ErrRecordSize, n, value, sizeOf[T]()))
 }

@@ -16,11 +16,11 @@ type refusal struct {
 }
 
 // set makes a setting, which has a name like "max entries of map events", by calling change.
-// It fails with [ErrLoaded] after Load and with [ErrClosed] after Close. Before Load, the
+// It fails with [ErrLoaded] after Prepare or Load and with [ErrClosed] after Close. Before, the
 // object keeps the error until the same setting is made: one that the caller ignores is
 // returned by Load.
 func (o *Object) set(setting string, change func() error) error {
-	return o.setUntil(loaded, setting, change)
+	return o.setUntil(prepared, setting, change)
 }
 
 // setUntil is set for a setting that counts until the object is in the state end.
@@ -31,6 +31,8 @@ func (o *Object) setUntil(end state, setting string, change func() error) error 
 	switch {
 	case o.state == closed:
 		return fail(ErrClosed)
+	case o.state == prepared && end == prepared:
+		return fail(fmt.Errorf("%w by Prepare, in part: call it before Prepare", ErrLoaded))
 	case o.state >= end:
 		return fail(fmt.Errorf("%w: call it before Load", ErrLoaded))
 	}

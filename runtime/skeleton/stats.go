@@ -66,7 +66,7 @@ func (o *Object) Stats() (Stats, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch o.state {
-	case opened:
+	case opened, prepared:
 		return Stats{}, fmt.Errorf("stats of %s: %w", o.name, ErrNotLoaded)
 	case closed:
 		return Stats{}, fmt.Errorf("stats of %s: %w", o.name, ErrClosed)

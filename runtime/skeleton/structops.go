@@ -255,7 +255,7 @@ func (m *StructOpsMap) current() unsafe.Pointer {
 // has reports whether a member of the map is the program: of the map that Load has made, and
 // before of the one that it would make now.
 func (m *StructOpsMap) has(p *BaseProgram) bool {
-	if m.object.state != opened {
+	if m.object.state >= loaded {
 		for _, def := range m.ops.Programs {
 			if def == p.def {
 				return true

@@ -71,7 +71,7 @@ func (o *Object) missingTargets() (missing []*MissingTargetError, err error) {
 	switch o.state {
 	case closed:
 		return nil, ErrClosed
-	case opened:
+	case opened, prepared:
 		if err := o.setTables(LoadOptions{}); err != nil {
 			return nil, err
 		}

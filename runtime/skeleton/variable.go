@@ -132,7 +132,7 @@ func (v Variable) copyOut(value []byte) error {
 
 func (v Variable) copyIn(value []byte) error {
 	o, s := v.section.o, v.section.s
-	if o.state == loaded && s.readOnly() && s.m.Map != nil {
+	if o.state != opened && s.readOnly() && s.m.Map != nil {
 		return fmt.Errorf("section %s is read-only after Load: set the variable before", s.name)
 	}
 	if memory := v.section.bytes(); memory != nil {

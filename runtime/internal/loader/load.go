@@ -2,6 +2,8 @@ package loader
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 
 	"github.com/rules-bpf/rules_bpf/internal/image"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/core"
@@ -33,8 +35,8 @@ type load struct {
 	// functions has true for the functions of the image that these programs have the code of.
 	functions []bool
 
-	// succeeded says that Load has.
-	succeeded bool
+	// succeeded says that Load or Prepare has, and complete that Load has.
+	succeeded, complete bool
 	// toPin are the maps to be pinned, and pins those that are, by an attempt before too.
 	toPin []pin
 	pins  *[]madePin
@@ -51,7 +53,7 @@ type load struct {
 	// where the kernel does not need that.
 	contexts map[contextFunc]uint32
 	// kernel is the running kernel's BTF, nil until something asks for it. It is closed
-	// when Load returns.
+	// when Load returns, and stays open between Prepare and Load.
 	kernel *kernelbtf.Kernel
 	// externs is what the kernel has for those of the image, with the same indices.
 	externs []extern
@@ -67,24 +69,29 @@ type load struct {
 // Sections with variables that others than their file see are made so that they can be
 // mapped (BPF_F_MMAPABLE). Where the kernel lacks that (before Linux 5.5), they are made
 // without, and [Map.Mappable] is false.
+//
+// After Prepare, Load makes the rest with the options of that. On error what Prepare has made
+// stays.
 func (o *Object) Load(opts Options) error {
-	var pins []madePin
-	err := o.load(opts, &pins)
-	for n := 0; n < mostPinRaces && errors.Is(err, errPinTaken); n++ {
-		err = o.load(opts, &pins)
+	if o.loaded != nil && !o.loaded.complete {
+		return o.loaded.completeLoad()
 	}
-	if err != nil {
-		return errors.Join(err, removePins(pins))
-	}
-	return nil
+	// The comment of the package says why in this order.
+	return o.attempt(opts, func(l *load) []func() error {
+		l.complete = true
+		return append(l.preparing(), append(l.completing(), l.pinMaps, l.done)...)
+	})
 }
 
-// load is one attempt of Load. It adds what it has pinned to pins, on error too: the next
-// attempt takes these maps.
-func (o *Object) load(opts Options, pins *[]madePin) error {
-	l := &load{object: o, opts: opts, btf: -1, pins: pins}
-	// The comment of the package says why in this order.
-	steps := []func() error{
+// Prepare makes the maps, as Load does, and pins them, so that Load has the rest to make.
+func (o *Object) Prepare(opts Options) error {
+	return o.attempt(opts, func(l *load) []func() error {
+		return append(l.preparing(), l.pinMaps, l.done)
+	})
+}
+
+func (l *load) preparing() []func() error {
+	return []func() error{
 		l.openToken,
 		l.selectPrograms,
 		l.findNames,
@@ -92,20 +99,66 @@ func (o *Object) load(opts Options, pins *[]madePin) error {
 		l.findTargets,
 		l.bindExterns,
 		l.createMaps,
-		l.loadPrograms,
-		l.putElements,
-		l.createStructOps,
-		l.pinMaps,
-		l.done,
 	}
-	defer l.closeKernel()
+}
+
+func (l *load) completing() []func() error {
+	return []func() error{l.loadPrograms, l.putElements, l.createStructOps}
+}
+
+// attempt goes through the steps of a load, and begins anew when others were faster to pin.
+func (o *Object) attempt(opts Options, steps func(*load) []func() error) error {
+	// An attempt adds what it has pinned, on error too: the next one takes these maps.
+	var pins []madePin
+	once := func() error {
+		l := &load{object: o, opts: opts, btf: -1, pins: &pins}
+		err := l.run(steps(l))
+		if l.complete || err != nil {
+			l.closeKernel()
+		}
+		if err != nil {
+			return err
+		}
+		l.succeeded = true
+		o.loaded = l
+		return nil
+	}
+	err := once()
+	for n := 0; n < mostPinRaces && errors.Is(err, errPinTaken); n++ {
+		err = once()
+	}
+	if err != nil {
+		return errors.Join(err, removePins(pins))
+	}
+	return nil
+}
+
+// run goes through steps, and takes back what they have made when one fails.
+func (l *load) run(steps []func() error) error {
+	done := l.undo.Len()
 	for _, step := range steps {
 		if err := step(); err != nil {
-			return errors.Join(l.withBTF(err), l.undo.Unwind())
+			return errors.Join(l.withBTF(err), l.undo.UnwindTo(done))
 		}
 	}
-	l.succeeded = true
-	o.loaded = l
+	return nil
+}
+
+// completeLoad is Load after Prepare.
+func (l *load) completeLoad() error {
+	for _, s := range l.object.StructOps {
+		for _, p := range s.Programs {
+			if s.Autocreate && p != nil && !slices.Contains(l.selected, p) {
+				return &StructOpsError{StructOps: s, Err: fmt.Errorf("program %s was put into it after Prepare, which decides what is loaded: do that before", p.Name)}
+			}
+		}
+	}
+	// The values of tables may be others than before.
+	if err := l.run(append([]func() error{l.prepareStructOps}, l.completing()...)); err != nil {
+		return err
+	}
+	l.closeKernel()
+	l.complete = true
 	return nil
 }
 
@@ -136,12 +189,13 @@ func (l *load) done() error {
 	return l.opts.Done()
 }
 
-// Close closes all that Load has made. What is pinned stays in the kernel.
+// Close closes all that Load or Prepare has made. What is pinned stays in the kernel.
 func (o *Object) Close() error {
 	l := o.loaded
 	if l == nil {
 		return nil
 	}
 	o.loaded = nil
+	l.closeKernel()
 	return l.undo.Unwind()
 }

@@ -14,16 +14,21 @@ type Stack struct{ steps []func() error }
 // Push adds what takes back what was just done.
 func (s *Stack) Push(step func() error) { s.steps = append(s.steps, step) }
 
+// Len returns how many steps were pushed.
+func (s *Stack) Len() int { return len(s.steps) }
+
 // Unwind runs all that was pushed, the last first, and empties the stack. It returns the
 // errors of all, joined.
-func (s *Stack) Unwind() error {
+func (s *Stack) Unwind() error { return s.UnwindTo(0) }
+
+// UnwindTo is Unwind for what was pushed when the stack had n steps already.
+func (s *Stack) UnwindTo(n int) error {
 	var errs []error
-	for len(s.steps) > 0 {
+	for len(s.steps) > n {
 		last := len(s.steps) - 1
 		step := s.steps[last]
 		s.steps = s.steps[:last]
 		errs = append(errs, step())
 	}
-	s.steps = nil
 	return errors.Join(errs...)
 }

@@ -39,22 +39,43 @@ func TestFaults(t *testing.T) {
 				t.Skipf("needs a kernel that loads the object: %v", err)
 			}
 			for _, errno := range []unix.Errno{unix.EMFILE, unix.EINVAL, unix.EPERM} {
-				for n := 0; ; n++ {
-					reached, err := loadFaulty(t, img, n, errno)
-					if !reached {
-						if err != nil {
-							t.Errorf("without a fault: %v", err)
-						}
-						break
-					}
-					// A refused BTF is left out: what needs it says so.
-					if err != nil && !errors.Is(err, errno) && !errors.Is(err, ebpf.ErrNotSupported) && !isVerifierError(err) {
-						t.Errorf("call %d fails with %v, Load with: %v", n, errno, err)
-					}
-				}
+				failEach(t, img, errno, (*loader.Object).Load)
 			}
+			failEach(t, img, unix.EINVAL, prepareAndLoad)
 		})
 	}
+}
+
+// failEach loads an object again and again, until no call is left to fail.
+func failEach(t *testing.T, img *image.Object, errno unix.Errno, load func(*loader.Object, loader.Options) error) {
+	t.Helper()
+	for n := 0; ; n++ {
+		reached, err := loadFaulty(t, img, n, errno, load)
+		if !reached {
+			if err != nil {
+				t.Errorf("without a fault: %v", err)
+			}
+			break
+		}
+		// A refused BTF is left out: what needs it says so.
+		if err != nil && !errors.Is(err, errno) && !errors.Is(err, ebpf.ErrNotSupported) && !isVerifierError(err) {
+			t.Errorf("call %d fails with %v, Load with: %v", n, errno, err)
+		}
+	}
+}
+
+// prepareAndLoad is Load with Prepare before. When it fails, nothing is left either, once the
+// object is closed.
+func prepareAndLoad(o *loader.Object, opts loader.Options) error {
+	if err := o.Prepare(opts); err != nil {
+		return err
+	}
+	err := o.Load(loader.Options{})
+	if err == nil {
+		return nil
+	}
+	// What Prepare has pinned stays, as what Load has.
+	return errors.Join(err, unload(o), os.RemoveAll(opts.PinRoot), os.Mkdir(opts.PinRoot, 0o700))
 }
 
 // images are the files with images that Bazel has made.
@@ -115,7 +136,7 @@ func pinRoot(t *testing.T) string {
 
 // loadFaulty loads and closes an object. The call of bpf(2) with the number n fails, and
 // reached says that there was one.
-func loadFaulty(t *testing.T, img *image.Object, n int, errno unix.Errno) (reached bool, err error) {
+func loadFaulty(t *testing.T, img *image.Object, n int, errno unix.Errno, load func(*loader.Object, loader.Options) error) (reached bool, err error) {
 	t.Helper()
 	before := held(t)
 	o := loader.Open(img)
@@ -130,7 +151,7 @@ func loadFaulty(t *testing.T, img *image.Object, n int, errno unix.Errno) (reach
 		return errno
 	})
 	pins := pinRoot(t)
-	err = o.Load(loader.Options{PinRoot: pins})
+	err = load(o, loader.Options{PinRoot: pins})
 	restore()
 	if err == nil {
 		if closeErr := unload(o); closeErr != nil {
