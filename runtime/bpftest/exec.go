@@ -2,6 +2,7 @@ package bpftest
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -47,9 +48,11 @@ func Run(t testing.TB, path string, args ...string) {
 func OnThread(f func() error) error {
 	result := make(chan error)
 	go func() {
+		err := errors.New("the function has ended its goroutine, as t.Fatal and t.Skip do: return an error instead")
+		defer func() { result <- err }()
 		// Never unlocked: the thread ends with the goroutine.
 		runtime.LockOSThread()
-		result <- f()
+		err = f()
 	}()
 	return <-result
 }

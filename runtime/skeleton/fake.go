@@ -61,7 +61,11 @@ func loadFakes(obj Any, newFake func(fakemap.Spec) (fakemap.Map, error)) error {
 		if m.def.Kind != image.DeclaredMap || !m.def.Autocreate {
 			continue
 		}
-		f, err := newFake(fakemap.Spec{Type: m.def.Type, KeySize: m.def.KeySize, ValueSize: m.def.ValueSize, MaxEntries: m.def.MaxEntries})
+		entries, err := m.def.Entries()
+		if err != nil {
+			return fmt.Errorf("map %s: %w", m.name, err)
+		}
+		f, err := newFake(fakemap.Spec{Type: m.def.Type, KeySize: m.def.KeySize, ValueSize: m.def.ValueSize, MaxEntries: entries})
 		if err != nil && !errors.Is(err, ebpf.ErrNotSupported) {
 			return fmt.Errorf("map %s: %w", m.name, err)
 		}

@@ -65,7 +65,7 @@ const (
 // Detach and Close, and reading these at the same time is up to the caller.
 // Pointers into sections may be used at any time.
 //
-// From a successful Load until Close, this package holds the skeleton: programs stay
+// From a successful Load or Prepare until Close, this package holds the skeleton: programs stay
 // attached and maps open whatever else the process still refers to, a pointer into a
 // section or nothing at all. A skeleton that is not loaded goes with the last
 // reference to it.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -21,7 +23,9 @@ import (
 // meanwhile.
 type RingMux struct {
 	reader *ring.Reader
-	maps   []*UntypedMap
+	// mu guards maps against Close.
+	mu   sync.Mutex
+	maps []*UntypedMap
 	// handle are the functions that take the records of each, by its number.
 	handle []func(unsafe.Pointer, uint32) error
 }
@@ -46,7 +50,9 @@ func AddRing[T any](x *RingMux, m *RingBuffer, handle func(record *T, tail []byt
 	if err := addRing(x.reader, m, len(x.maps)); err != nil {
 		return err
 	}
+	x.mu.Lock()
 	x.maps = append(x.maps, &m.UntypedMap)
+	x.mu.Unlock()
 	x.handle = append(x.handle, func(p unsafe.Pointer, n uint32) error {
 		size := uint32(sizeOf[T]())
 		if n < size {
@@ -59,15 +65,25 @@ func AddRing[T any](x *RingMux, m *RingBuffer, handle func(record *T, tail []byt
 }
 
 // Run gives records to their functions as they come, until ctx ends, with the context's cause
-// as its error, or the RingMux or a skeleton is closed, without one. It ends with the error of a
+// as its error (records that are there then are read), or the RingMux or a skeleton is closed, without one. It ends with the error of a
 // function, and with [ErrRecordSize] for a record that is shorter than its type; that record is
 // done with, and another Run goes on behind it.
 func (x *RingMux) Run(ctx context.Context) error {
-	x.reader.SetDeadline(time.Time{})
-	// What is there when the context ends is read.
-	stop := context.AfterFunc(ctx, func() { x.reader.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	_, err := x.read()
+	var ended atomic.Bool
+	var stop func() bool
+	done := make(chan struct{})
+	_, err := x.read(&ended, func() {
+		x.reader.SetDeadline(time.Time{})
+		stop = context.AfterFunc(ctx, func() {
+			defer close(done)
+			ended.Store(true)
+			x.reader.SetDeadline(time.Unix(1, 0))
+		})
+	})
+	if stop != nil && !stop() {
+		// Its deadline is not to be that of the next call.
+		<-done
+	}
 	switch {
 	case errors.Is(err, os.ErrClosed):
 		return nil
@@ -80,16 +96,18 @@ func (x *RingMux) Run(ctx context.Context) error {
 // Consume gives the records that are there to their functions, without waiting, and returns how
 // many there were. Its errors are those of Run, and [os.ErrClosed] after Close.
 func (x *RingMux) Consume() (int, error) {
-	x.reader.SetDeadline(time.Unix(1, 0))
-	n, err := x.read()
+	var ended atomic.Bool
+	ended.Store(true)
+	n, err := x.read(&ended, func() { x.reader.SetDeadline(time.Unix(1, 0)) })
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return n, nil
 	}
 	return n, err
 }
 
-// read reads until there is an error, and returns how many records were read.
-func (x *RingMux) read() (n int, err error) {
+// read reads until there is an error or it is to end, as if its deadline had passed, and returns
+// how many records were read. It calls begun when nobody else reads.
+func (x *RingMux) read(ended *atomic.Bool, begun func()) (n int, err error) {
 	if len(x.maps) == 0 {
 		return 0, errors.New("read ring buffers: there are none: call AddRing")
 	}
@@ -98,7 +116,17 @@ func (x *RingMux) read() (n int, err error) {
 	}
 	// With the record's place, after an error and a panic.
 	defer x.reader.End()
-	for {
+	begun()
+	for marked := false; ; {
+		switch {
+		case !ended.Load():
+		case !marked:
+			// Programs may send as fast as the functions take.
+			x.reader.Mark()
+			marked = true
+		case x.reader.PastMark():
+			return n, os.ErrDeadlineExceeded
+		}
 		p, length := x.reader.Direct()
 		if p == nil {
 			if p, length = x.reader.Next(); p == nil {
@@ -127,7 +155,10 @@ func (x *RingMux) SetDebug(on bool) error {
 // Close ends Run, and frees what belongs to the RingMux: at once, or when the function has
 // returned that has a record.
 func (x *RingMux) Close() error {
-	for _, m := range x.maps {
+	x.mu.Lock()
+	maps := x.maps
+	x.mu.Unlock()
+	for _, m := range maps {
 		m.origin().readers.remove(x.reader)
 	}
 	return x.reader.Close()

@@ -18,13 +18,17 @@ import (
 type Var[T any] struct{ Variable }
 
 // VarOf returns the variable with the Go type T. It fails when v is the zero value, and when
-// values of T have another size than the variable:
+// values of T have another size than the variable, or hold Go pointers:
 //
 //	v, _ := skel.FindVariable("counter")
 //	counter, err := skeleton.VarOf[uint64](v)
 func VarOf[T any](v Variable) (Var[T], error) {
 	var value T
-	if err := v.checkSize(int(unsafe.Sizeof(value))); err != nil {
+	err := v.checkSize(int(unsafe.Sizeof(value)))
+	if err == nil {
+		err = checkRecordType[T]()
+	}
+	if err != nil {
 		return Var[T]{}, fmt.Errorf("variable %s: %w", v.Name(), err)
 	}
 	return Var[T]{v}, nil
@@ -161,6 +165,9 @@ func (s DataSection) hiddenMap() (*ebpf.Map, error) {
 		return nil, errFieldIsNil
 	case closed:
 		return nil, ErrClosed
+	}
+	if s.s.m.Map == nil {
+		return nil, errFieldIsNil
 	}
 	return s.s.m.Map, nil
 }

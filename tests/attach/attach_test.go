@@ -35,10 +35,15 @@ func loadForms(t *testing.T, choose ...func(*forms.Progs) *skeleton.BaseProgram)
 			t.Error(err)
 		}
 	})
+	var sections []string
 	for _, c := range choose {
-		c(&skel.Progs).SetAutoload(true)
+		p := c(&skel.Progs)
+		p.SetAutoload(true)
+		sections = append(sections, p.Section())
 	}
-	if err := skel.Load(); err != nil {
+	err = skel.Load()
+	bpftest.SkipIfRefused(t, strings.Join(sections, " and "), err)
+	if err != nil {
 		t.Fatal(err)
 	}
 	return skel

@@ -217,6 +217,9 @@ func Output[T any](t testing.TB, m *skeleton.RingBuffer, record T, tail ...byte)
 	if errors.Is(err, syscall.EAGAIN) {
 		t.Fatalf("ring buffer %s has no room for a record of %d bytes: read it, or give it more", m.Name(), len(memory)+len(tail))
 	}
+	if err != nil {
+		t.Fatalf("ring buffer %s: %v", m.Name(), err)
+	}
 }
 
 // Load returns a skeleton whose maps are fakes: open is the Open function of its package. It

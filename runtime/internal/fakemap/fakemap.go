@@ -91,7 +91,7 @@ var Skeleton any
 // does not make either, and with [ebpf.ErrNotSupported] for types that have no fakes.
 func New(spec Spec, cpus int) (Map, error) {
 	b := base{spec: spec, cpus: cpus}
-	if spec.MaxEntries == 0 {
+	if spec.MaxEntries == 0 && hasFakes(spec.Type) {
 		return nil, errors.New("the map has room for no entries: say how many with max_entries")
 	}
 	switch spec.Type {
@@ -114,6 +114,14 @@ func New(spec Spec, cpus int) (Map, error) {
 		return newRing(b)
 	}
 	return nil, fmt.Errorf("maps of type %v have no fakes: %w", spec.Type, ebpf.ErrNotSupported)
+}
+
+func hasFakes(t ebpf.MapType) bool {
+	switch t {
+	case ebpf.Hash, ebpf.PerCPUHash, ebpf.LRUHash, ebpf.LRUCPUHash, ebpf.Array, ebpf.PerCPUArray, ebpf.Queue, ebpf.Stack, ebpf.RingBuf:
+		return true
+	}
+	return false
 }
 
 // base is what fakes of all types have.

@@ -243,7 +243,7 @@ func (l *load) newMap(m *Map) (fd int, mmapable bool, err error) {
 
 // mapAttr returns what is passed to the kernel to create the map.
 func (l *load) mapAttr(m *Map) (sys.MapCreateAttr, error) {
-	entries, err := m.entries()
+	entries, err := m.Entries()
 	if err != nil {
 		return sys.MapCreateAttr{}, err
 	}
@@ -267,10 +267,10 @@ func (l *load) isMappable(m *Map) bool {
 	return m.Mmap || m.Kind == image.KconfigMap
 }
 
-// entries returns how many entries the map has in the kernel, as libbpf makes them of what
+// Entries returns how many entries the map has in the kernel, as libbpf makes them of what
 // is declared: rings have a size that the kernel takes, and perf event arrays without one
 // have an entry for each CPU.
-func (m *Map) entries() (uint32, error) {
+func (m *Map) Entries() (uint32, error) {
 	switch m.Type {
 	case ebpf.RingBuf, ebpf.UserRingbuf:
 		return ringSize(m.MaxEntries, uint32(os.Getpagesize())), nil

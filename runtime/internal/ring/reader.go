@@ -279,6 +279,23 @@ func (r *Reader) anyReady(uintptr) bool {
 	return false
 }
 
+// Mark notes what is there now, which nobody is reading meanwhile.
+func (r *Reader) Mark() {
+	for _, b := range r.rings {
+		b.mark = b.producer.load(b.pos)
+	}
+}
+
+// PastMark reports whether all is read that was there at Mark.
+func (r *Reader) PastMark() bool {
+	for _, b := range r.rings {
+		if b.pos < b.mark {
+			return false
+		}
+	}
+	return true
+}
+
 // Wait waits until there is a record, after Next has returned none. Its errors are that of what
 // Next has found, [*Lost] among them; [os.ErrClosed]; and [os.ErrDeadlineExceeded], when there
 // is no record.

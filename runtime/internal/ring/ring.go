@@ -88,6 +88,8 @@ type buffer struct {
 	// pos is the consumer's position, and next that behind the record which is lent, or pos. end
 	// is the producer's position when it was looked at last.
 	pos, next, end uint64
+	// mark is the producer's position at Mark.
+	mark uint64
 	// id is what the reader's user knows the ring by.
 	id int
 	// maps are unmapped in the end.

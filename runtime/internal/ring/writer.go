@@ -98,7 +98,13 @@ func (w *Writer) ReserveBlocking(size int) (unsafe.Pointer, error) {
 		if !errors.Is(err, ErrFull) {
 			return p, err
 		}
+		// One wake-up at a time: Read keeps others out who wait for less.
+		woken := false
 		waitErr := w.raw.Read(func(uintptr) bool {
+			if woken {
+				return true
+			}
+			woken = true
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			return w.shut || w.room(size)
@@ -138,13 +144,15 @@ func (w *Writer) SetDeadline(t time.Time) { w.setDeadline(t) }
 // discarded.
 func (w *Writer) Close() error {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.shut {
+	isFirst, isFree := !w.shut, w.reserved == 0
+	w.shut = true
+	w.mu.Unlock()
+	if !isFirst {
 		return nil
 	}
-	w.shut = true
+	// Without the lock: it waits for those who wait, and they take the lock.
 	err := w.file.Close()
-	if w.reserved == 0 {
+	if isFree {
 		err = errors.Join(err, unmap(w.b.maps))
 	}
 	return err

@@ -37,6 +37,7 @@ var mapTypes = map[ebpf.MapType]string{
 	ebpf.CPUMap: "4.15", ebpf.XSKMap: "4.18", ebpf.SockHash: "4.18", ebpf.CGroupStorage: "4.19", ebpf.ReusePortSockArray: "4.19",
 	ebpf.PerCPUCGroupStorage: "4.20", ebpf.Queue: "4.20", ebpf.Stack: "4.20", ebpf.SkStorage: "5.2", ebpf.DevMapHash: "5.4",
 	ebpf.StructOpsMap: "5.6", ebpf.RingBuf: "5.8", ebpf.InodeStorage: "5.10", ebpf.TaskStorage: "5.11", ebpf.BloomFilter: "5.16",
+	ebpf.UserRingbuf: "6.1", ebpf.CgroupStorage: "6.2", ebpf.Arena: "6.9",
 }
 
 const featuresRule = "map types of cilium/ebpf's package features"
@@ -63,6 +64,11 @@ func (r *reader) needs() {
 	}
 	if len(r.img.StructOps) > 0 {
 		n.add("BPF_MAP_TYPE_STRUCT_OPS", "5.6", featuresRule)
+	}
+	for _, s := range r.img.StructOps {
+		if strings.HasSuffix(s.Section, ".struct_ops.link") {
+			n.add("links of struct_ops maps", "6.4", "section .struct_ops.link: BPF_F_LINK")
+		}
 	}
 	for _, e := range r.img.Externs {
 		switch e.Kind {
@@ -181,6 +187,10 @@ func jumpNeeds(n *needs, op asm.OpCode, src byte, offset int16, imm int32, relat
 	default:
 		if offset < 0 {
 			n.add("loops", "5.3", "bounded loops of the verifier")
+		}
+		switch op.JumpOp() {
+		case asm.JLT, asm.JLE, asm.JSLT, asm.JSLE:
+			n.add("jumps if less (-mcpu=v2)", "4.14", rule)
 		}
 		if op.Class() == asm.Jump32Class {
 			n.add("32-bit jumps (-mcpu=v3)", "5.1", rule)
