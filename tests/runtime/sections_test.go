@@ -218,6 +218,7 @@ func loadAtMappingLimit(t *testing.T) {
 	// What the process does once is done before: probes, the kernel's BTF, threads, and a
 	// heap that does not have to grow.
 	closeEdges(t, loadEdges(t))
+	startThreads(16)
 	heap := make([]byte, 16<<20)
 	clear(heap)
 	runtime.KeepAlive(heap)
@@ -271,6 +272,23 @@ func loadAtMappingLimit(t *testing.T) {
 	if failed == 0 {
 		t.Error("the limit was not reached")
 	}
+}
+
+// startThreads has the scheduler start so many threads, which it keeps for later: one that it
+// cannot start ends the process. It wants one when a system call takes long, as on a machine
+// that is emulated.
+func startThreads(n int) {
+	var all, ended sync.WaitGroup
+	all.Add(n)
+	for range n {
+		ended.Go(func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			all.Done()
+			all.Wait()
+		})
+	}
+	ended.Wait()
 }
 
 // mappings take up what the process may have.
