@@ -33,8 +33,7 @@ const (
 // InContainer is bpftest.NeedsBPF for tests of a process in a user namespace of its own: it runs the test t
 // alone, in a new process there, with a bpffs at /sys/fs/bpf that delegates, as managers of
 // services and containers set one up. It reports whether this is the new process, in which t
-// goes on; in the old one, t has the result and ends. It needs root, and Linux 6.9 for a
-// delegation that is not empty.
+// goes on; in the old one, t has the result and ends. It needs root, and Linux 6.9.
 func InContainer(t *testing.T, d Delegation) bool {
 	t.Helper()
 	if os.Getenv(againVariable) == t.Name() {
@@ -44,9 +43,7 @@ func InContainer(t *testing.T, d Delegation) bool {
 		return true
 	}
 	bpftest.NeedsBPF(t)
-	if len(d) > 0 {
-		bpftest.NeedsKernel(t, 6, 9, "BPF tokens")
-	}
+	bpftest.NeedsKernel(t, 6, 9, "BPF tokens")
 	if err := runInContainer(t, d); errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EPERM) {
 		t.Skipf("needs the right to make user namespaces: %v", err)
 	} else if err != nil {

@@ -207,7 +207,8 @@ func TestSamplingManyThreads(t *testing.T) {
 		t.Fatal(err)
 	}
 	busy.spin()
-	if threads, _ := samples(t, m); threads[busy.tid] < 50 || threads[busy.tid] > 300 {
+	// It shares its CPU with those that are started, and an emulated one is slow.
+	if threads, _ := samples(t, m); threads[busy.tid] < 5 || threads[busy.tid] > 300 {
 		t.Errorf("%d samples in 0.2 s at 1000 Hz", threads[busy.tid])
 	}
 }
