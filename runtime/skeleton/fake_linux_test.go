@@ -80,8 +80,9 @@ func same[M any](t *testing.T, spec *ebpf.MapSpec, more binding.MapTypes, calls 
 	}
 }
 
-// updates are flags that make sense and such that do not.
-var updates = []ebpf.MapUpdateFlags{ebpf.UpdateAny, ebpf.UpdateAny, ebpf.UpdateNoExist, ebpf.UpdateExist, ebpf.UpdateNoExist | ebpf.UpdateExist, 1 << 10}
+// updates are flags that make sense and one that does not. Both UpdateNoExist and UpdateExist
+// are not there: kernels differ, as newer ones take that for maps with values of CPUs.
+var updates = []ebpf.MapUpdateFlags{ebpf.UpdateAny, ebpf.UpdateAny, ebpf.UpdateNoExist, ebpf.UpdateExist, 1 << 10}
 
 // paddedKey has padding, which hashes must not compare.
 type paddedKey struct {
