@@ -61,6 +61,15 @@ func keepOnly(capabilities []uint) error {
 // againVariable has the name of the test that Again runs.
 const againVariable = "RULES_BPF_AGAIN"
 
+// again returns the command that runs the test t alone.
+func again(t *testing.T) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run=^"+t.Name()+"$")
+	// Nothing of what Bazel has for this test.
+	cmd.Env = []string{againVariable + "=" + t.Name(), "PATH=" + os.Getenv("PATH"), "TMPDIR=" + t.TempDir()}
+	return cmd
+}
+
 // Again is NeedsBPF for tests that change all of their process: it runs the test t alone, in
 // a new process with these attributes. It reports whether this is the new process, in
 // which t goes on; in the old one, t has the result and ends.
@@ -70,9 +79,7 @@ func Again(t *testing.T, attr *syscall.SysProcAttr) bool {
 		return true
 	}
 	bpftest.NeedsBPF(t)
-	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run=^"+t.Name()+"$")
-	// Nothing of what Bazel has for this test.
-	cmd.Env = []string{againVariable + "=" + t.Name(), "PATH=" + os.Getenv("PATH"), "TMPDIR=" + t.TempDir()}
+	cmd := again(t)
 	cmd.SysProcAttr = attr
 	out, err := cmd.CombinedOutput()
 	t.Logf("in a process of its own:\n%s", out)

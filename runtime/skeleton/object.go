@@ -67,8 +67,8 @@ const (
 //
 // From a successful Load or Prepare until Close, this package holds the skeleton: programs stay
 // attached and maps open whatever else the process still refers to, a pointer into a
-// section or nothing at all. A skeleton that is not loaded goes with the last
-// reference to it.
+// section or nothing at all. A skeleton that is neither loaded nor prepared goes with the
+// last reference to it.
 type Object struct {
 	name string
 

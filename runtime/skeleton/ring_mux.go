@@ -65,9 +65,10 @@ func AddRing[T any](x *RingMux, m *RingBuffer, handle func(record *T, tail []byt
 }
 
 // Run gives records to their functions as they come, until ctx ends, with the context's cause
-// as its error (records that are there then are read), or the RingMux or a skeleton is closed, without one. It ends with the error of a
-// function, and with [ErrRecordSize] for a record that is shorter than its type; that record is
-// done with, and another Run goes on behind it.
+// as its error, or until the RingMux or a skeleton is closed, without an error. Records that are
+// there when the context ends are read. It ends with the error of a function, and with
+// [ErrRecordSize] for a record that is shorter than its type; that record is done with, and
+// another Run goes on behind it.
 func (x *RingMux) Run(ctx context.Context) error {
 	var ended atomic.Bool
 	var stop func() bool

@@ -100,7 +100,7 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
-// Records leave room for others when they are read, and two readers get each once.
+// Records come in order, whatever their sizes, and leave room for others when they are read.
 func TestRing(t *testing.T) {
 	fake := newMap(t, Spec{ebpf.RingBuf, 0, 0, uint32(os.Getpagesize())}).(*Ring)
 	reader, err := ring.NewReader()

@@ -76,19 +76,11 @@ func (o *Object) Load(opts Options) error {
 	if o.loaded != nil && !o.loaded.complete {
 		return o.loaded.completeLoad()
 	}
-	// The comment of the package says why in this order.
-	return o.attempt(opts, func(l *load) []func() error {
-		l.complete = true
-		return append(l.preparing(), append(l.completing(), l.pinMaps, l.done)...)
-	})
+	return o.attempt(opts, true)
 }
 
 // Prepare makes the maps, as Load does, and pins them, so that Load has the rest to make.
-func (o *Object) Prepare(opts Options) error {
-	return o.attempt(opts, func(l *load) []func() error {
-		return append(l.preparing(), l.pinMaps, l.done)
-	})
-}
+func (o *Object) Prepare(opts Options) error { return o.attempt(opts, false) }
 
 func (l *load) preparing() []func() error {
 	return []func() error{
@@ -106,14 +98,20 @@ func (l *load) completing() []func() error {
 	return []func() error{l.loadPrograms, l.putElements, l.createStructOps}
 }
 
-// attempt goes through the steps of a load, and begins anew when others were faster to pin.
-func (o *Object) attempt(opts Options, steps func(*load) []func() error) error {
+// attempt is Load, or Prepare when it is not to be complete. It begins anew when others were
+// faster to pin.
+func (o *Object) attempt(opts Options, complete bool) error {
 	// An attempt adds what it has pinned, on error too: the next one takes these maps.
 	var pins []madePin
 	once := func() error {
-		l := &load{object: o, opts: opts, btf: -1, pins: &pins}
-		err := l.run(steps(l))
-		if l.complete || err != nil {
+		l := &load{object: o, opts: opts, btf: -1, pins: &pins, complete: complete}
+		// The comment of the package says why in this order.
+		steps := l.preparing()
+		if complete {
+			steps = append(steps, l.completing()...)
+		}
+		err := l.run(append(steps, l.pinMaps, l.done))
+		if complete || err != nil {
 			l.closeKernel()
 		}
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -139,15 +140,16 @@ func kernelHas(c Cap) bool {
 	return err != nil || int(c) <= last
 }
 
-// InInitialUserNamespace reports whether capabilities count for all of the kernel.
-func InInitialUserNamespace() bool {
+// InInitialUserNamespace reports whether capabilities count for all of the kernel. A process
+// with several threads, as all of Go are, stays in its user namespace.
+var InInitialUserNamespace = sync.OnceValue(func() bool {
 	data, err := os.ReadFile("/proc/thread-self/uid_map")
 	if err != nil {
 		return true
 	}
 	f := strings.Fields(string(data))
 	return len(f) == 3 && f[0] == "0" && f[1] == "0" && f[2] == "4294967295"
-}
+})
 
 // join writes capabilities as a sentence has them.
 func join(caps []Cap) string {

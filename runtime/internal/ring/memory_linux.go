@@ -80,7 +80,7 @@ func (m *Memory) Output(record []byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	b := m.b
-	next := b.next + uint64((headerSize+len(record)+7)&^7)
+	next := b.next + footprint(uint64(len(record)))
 	if len(record) > lengthMask || next-b.consumer.load(b.next) > b.mask {
 		return syscall.EAGAIN
 	}

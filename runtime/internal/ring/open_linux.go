@@ -45,34 +45,24 @@ func (w *waiter) watch(fd int, write bool) error {
 
 // mapRing maps a BPF ring buffer for its consumer.
 func mapRing(fd, size int) (*buffer, error) {
-	page := os.Getpagesize()
-	consumer, err := mmap(fd, 0, page, unix.PROT_READ|unix.PROT_WRITE)
-	if err != nil {
-		return nil, err
-	}
 	// Programs do not want the rest written to, and the kernel lets nobody do it.
-	producer, err := mmap(fd, page, page+2*size, unix.PROT_READ)
-	if err != nil {
-		return nil, errors.Join(err, unix.Munmap(consumer))
-	}
-	return &buffer{
-		consumer: positionAt(unsafe.Pointer(&consumer[0])),
-		producer: positionAt(unsafe.Pointer(&producer[0])),
-		data:     unsafe.Pointer(&producer[page]),
-		mask:     uint64(size) - 1,
-		maps:     [][]byte{consumer, producer},
-	}, nil
+	return mapSides(fd, size, unix.PROT_READ|unix.PROT_WRITE, unix.PROT_READ)
 }
 
 // mapUserRing maps a user ring buffer for its producer, which is this process.
 func mapUserRing(fd, size int) (*buffer, error) {
-	page := os.Getpagesize()
 	// The kernel lets nobody write to the programs' own page.
-	consumer, err := mmap(fd, 0, page, unix.PROT_READ)
+	return mapSides(fd, size, unix.PROT_READ, unix.PROT_READ|unix.PROT_WRITE)
+}
+
+// mapSides maps the consumer's page and what is the producer's: its page and the records.
+func mapSides(fd, size, consumerProt, producerProt int) (*buffer, error) {
+	page := os.Getpagesize()
+	consumer, err := mmap(fd, 0, page, consumerProt)
 	if err != nil {
 		return nil, err
 	}
-	producer, err := mmap(fd, page, page+2*size, unix.PROT_READ|unix.PROT_WRITE)
+	producer, err := mmap(fd, page, page+2*size, producerProt)
 	if err != nil {
 		return nil, errors.Join(err, unix.Munmap(consumer))
 	}
@@ -113,7 +103,7 @@ func NewPerfReader(array, cpus, size, align int) (*Reader, error) {
 	if size < 1 {
 		return nil, fmt.Errorf("a buffer of %d bytes for each CPU: give it a page or more", size)
 	}
-	r, err := newReader()
+	r, err := NewReader()
 	if err != nil {
 		return nil, err
 	}

@@ -41,8 +41,8 @@ type Reader struct {
 	events []int
 }
 
-// newReader returns a reader of no rings.
-func newReader() (*Reader, error) {
+// NewReader returns a reader of no rings yet.
+func NewReader() (*Reader, error) {
 	r := new(Reader)
 	r.waiter.free = r.free
 	r.ready = r.anyReady
@@ -51,9 +51,6 @@ func newReader() (*Reader, error) {
 	}
 	return r, nil
 }
-
-// NewReader returns a reader of no rings yet.
-func NewReader() (*Reader, error) { return newReader() }
 
 // Add adds a BPF ring buffer, by the map's descriptor, number of entries and flags. Nobody
 // reads meanwhile. The reader keeps the ring buffer, not the descriptor.
@@ -177,7 +174,7 @@ func (r *Reader) Direct() (record unsafe.Pointer, length uint32) {
 	b := r.cur
 	p := b.header()
 	length = atomic.LoadUint32((*uint32)(p))
-	next := b.pos + (uint64(length)+headerSize+7)&^7
+	next := b.pos + footprint(uint64(length))
 	// With one of the bits it is far behind the end.
 	if !r.direct.Load() || next > b.end {
 		return nil, 0
@@ -230,7 +227,7 @@ func (r *Reader) nextRecord(b *buffer) (unsafe.Pointer, uint32) {
 			return nil, 0
 		}
 		length := word & lengthMask
-		size := (uint64(length) + headerSize + 7) &^ 7
+		size := footprint(uint64(length))
 		if size > b.end-b.pos {
 			r.failed = fmt.Errorf("damaged ring buffer: a record of %d bytes, and %d are written", size, b.end-b.pos)
 			return nil, 0

@@ -96,6 +96,9 @@ type buffer struct {
 	maps [][]byte
 }
 
+// footprint returns how many bytes of a ring buffer a record takes whose data have a length.
+func footprint(length uint64) uint64 { return (length + headerSize + 7) &^ 7 }
+
 // header returns where the record at the position begins.
 func (b *buffer) header() unsafe.Pointer { return unsafe.Add(b.data, b.pos&b.mask) }
 

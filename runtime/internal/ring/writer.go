@@ -46,16 +46,13 @@ func NewWriter(fd int, size uint32) (*Writer, error) {
 	return w, nil
 }
 
-// footprint returns how many bytes of the ring buffer a record takes.
-func footprint(size int) uint64 { return (uint64(size) + headerSize + 7) &^ 7 }
-
 // Fits returns an error when a record of the size never fits.
 func (w *Writer) Fits(size int) error {
 	switch {
 	case size < 0 || size > maxUserRecord:
 		return fmt.Errorf("a record of %d bytes: programs read %d at most", size, maxUserRecord)
-	case footprint(size) > w.b.mask+1:
-		return fmt.Errorf("a record of %d bytes takes %d, and the ring buffer has %d: raise max_entries", size, footprint(size), w.b.mask+1)
+	case footprint(uint64(size)) > w.b.mask+1:
+		return fmt.Errorf("a record of %d bytes takes %d, and the ring buffer has %d: raise max_entries", size, footprint(uint64(size)), w.b.mask+1)
 	}
 	return nil
 }
@@ -63,7 +60,7 @@ func (w *Writer) Fits(size int) error {
 // room reports whether a record fits now. The lock is held.
 func (w *Writer) room(size int) bool {
 	consumed := w.b.consumer.load(w.b.pos)
-	return w.b.mask+1-(w.b.pos-consumed) >= footprint(size)
+	return w.b.mask+1-(w.b.pos-consumed) >= footprint(uint64(size))
 }
 
 // Reserve makes room for a record, which programs stop at until Commit. It fails with [ErrFull],
@@ -83,7 +80,7 @@ func (w *Writer) Reserve(size int) (unsafe.Pointer, error) {
 	p := w.b.header()
 	*(*uint32)(unsafe.Add(p, 4)) = 0
 	atomic.StoreUint32((*uint32)(p), uint32(size)|busyBit)
-	w.b.pos += footprint(size)
+	w.b.pos += footprint(uint64(size))
 	// With the header before it.
 	w.b.producer.store(w.b.pos)
 	w.reserved++

@@ -20,8 +20,10 @@
 //     be attached and no process has the socket: its maker has ended without removing it;
 //   - left alone otherwise, and the error names it.
 //
-// The socket of a process without the rights of this one (another user, who is not root) is
-// none: otherwise everybody on the machine could keep a program from being attached.
+// The socket of a process without the rights of this one (another user, who is not root)
+// does not count, as everybody on the machine can have one. Such a user can still keep a
+// program from being attached, with a socket whose queue is full: whose it is cannot be told
+// then, and so it counts.
 //
 // [Filter.Close] removes the filter if it is still the one that was made: same name, same
 // program. The qdisc is removed with the last filter on both lists if a filter of this

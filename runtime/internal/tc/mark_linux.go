@@ -69,5 +69,3 @@ func markCounts(place Place) bool {
 func htons(n uint16) uint16 {
 	return binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, n))
 }
-
-func hostUint32(b []byte) uint32 { return binary.NativeEndian.Uint32(b) }

@@ -1,6 +1,7 @@
 package tc
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -418,7 +419,7 @@ func (e *Entry) parse(options []byte) {
 		case typ == attrBPFName:
 			e.Name = text(value)
 		case typ == attrBPFID && len(value) == 4:
-			e.ProgramID = hostUint32(value)
+			e.ProgramID = binary.NativeEndian.Uint32(value)
 		}
 	})
 }
