@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"flag"
@@ -54,23 +53,33 @@ func generate(fs *flag.FlagSet, args []string, std streams) error {
 	if err != nil {
 		return err
 	}
+	if err := g.check(); err != nil {
+		return err
+	}
 	for _, note := range notes {
 		std.note(note)
 	}
+	var others []otherLine
 	if file := os.Getenv("GOFILE"); file != "" {
 		line, _ := strconv.Atoi(os.Getenv("GOLINE"))
-		if err := g.checkOthers(file, line); err != nil {
+		if others, err = g.otherLines(file, line); err != nil {
+			return err
+		}
+		if err := g.checkOthers(others); err != nil {
 			return err
 		}
 	}
-	return g.run(std)
+	if err := g.run(std); err != nil {
+		return err
+	}
+	return g.noteStale(std, others)
 }
 
 // note writes what is worth knowing and no fault.
 func (s streams) note(text string) { fmt.Fprintf(s.stderr, "bpfgen: note: %s\n", text) }
 
-// parseGenerate reads the command line. getenv is the environment's. notes say which
-// flags of bpf2go mean something else here, or nothing.
+// parseGenerate reads the command line, and no file: check does. getenv is the
+// environment's. notes say which flags of bpf2go mean something else here, or nothing.
 func parseGenerate(fs *flag.FlagSet, args []string, getenv func(string) string) (g *generation, notes []string, err error) {
 	g = &generation{}
 	verbose, _ := strconv.ParseBool(getenv("V"))
@@ -133,7 +142,7 @@ func parseGenerate(fs *flag.FlagSet, args []string, getenv func(string) string) 
 	if !suffixed && strings.HasSuffix(getenv("GOFILE"), "_test.go") {
 		g.suffix = "_test"
 	}
-	return g, append(notes, more...), g.check()
+	return g, append(notes, more...), nil
 }
 
 // parseTags reads build tags in the syntax of build constraints before Go 1.17, as bpf2go
@@ -260,61 +269,6 @@ func (g *generation) output(t *bpftarget.Target) string {
 	return filepath.Join(g.dir, g.stem+"_"+t.Suffix+g.suffix+".go")
 }
 
-// checkOthers looks for another line in the directory of the file, which is the current
-// one, that writes one of the files of this line: the last to run would win. line is
-// where this one stands.
-func (g *generation) checkOthers(file string, line int) error {
-	names, err := filepath.Glob("*.go")
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			return inFile(name, err)
-		}
-		for _, other := range gogenerate.Lines(name, data, "bpfgen") {
-			if name == file && other.Number == line || len(other.Args) == 0 || other.Args[0] != "generate" {
-				continue
-			}
-			if err := g.checkOther(name, other); err != nil {
-				return fmt.Errorf("%s:%d: %w", name, other.Number, err)
-			}
-		}
-	}
-	return nil
-}
-
-func (g *generation) checkOther(name string, line gogenerate.Line) error {
-	env := func(key string) string {
-		switch key {
-		case "GOFILE":
-			return name
-		case "GOPACKAGE":
-			return line.Package
-		}
-		return ""
-	}
-	fs := flag.NewFlagSet("generate", flag.ContinueOnError)
-	fs.SetOutput(new(bytes.Buffer))
-	args := slices.Clone(line.Args[1:])
-	for i := range args {
-		args[i] = os.ExpandEnv(args[i])
-	}
-	other, _, err := parseGenerate(fs, args, env)
-	if err != nil {
-		return nil // It has its own turn.
-	}
-	for i := range g.targets {
-		for j := range other.targets {
-			if out := g.output(&g.targets[i]); out == other.output(&other.targets[j]) {
-				return fmt.Errorf("%s: is written by two lines: give one of them another NAME", out)
-			}
-		}
-	}
-	return nil
-}
-
 // run writes the files: all of them, or none.
 func (g *generation) run(std streams) error {
 	if _, err := exec.LookPath(g.cc[0]); err != nil {
@@ -322,7 +276,7 @@ func (g *generation) run(std streams) error {
 	}
 	temp, err := os.MkdirTemp("", "bpfgen-")
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: no directory can be made in it: %w: set $TMPDIR to one for temporary files", os.TempDir(), reason(err))
 	}
 	defer os.RemoveAll(temp)
 	c, err := newCompiler(g, temp, std)
@@ -349,7 +303,7 @@ func (g *generation) run(std streams) error {
 		if err != nil {
 			return err
 		}
-		src, err := g.source(c.once(), t, inputs)
+		src, err := g.source(c.std, t, inputs)
 		if err != nil {
 			return err
 		}
@@ -380,16 +334,6 @@ func (g *generation) run(std streams) error {
 	return nil
 }
 
-// noteObjects says which files are left of bpf2go: nothing replaces them.
-func (g *generation) noteObjects(std streams) {
-	for i := range g.targets {
-		object := strings.TrimSuffix(g.output(&g.targets[i]), ".go") + ".o"
-		if _, err := os.Stat(object); err == nil {
-			std.note(object + ": is left of bpf2go, and nothing reads it any more: delete it")
-		}
-	}
-}
-
 // source returns the Go file for a target. inputs are its objects, which have the names
 // of their sources.
 func (g *generation) source(std streams, t *bpftarget.Target, inputs []linker.Input) ([]byte, error) {
@@ -415,7 +359,7 @@ func (g *generation) source(std streams, t *bpftarget.Target, inputs []linker.In
 		}
 		return src, nil
 	}
-	elf, err := linker.Link(inputs, linker.Options{})
+	elf, err := linker.Link(inputs, linker.Options{Remedy: "add the file that defines it to the C files of the line, or declare it __weak, __kconfig or __ksym"})
 	if err != nil {
 		return nil, err
 	}

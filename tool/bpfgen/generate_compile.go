@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -26,9 +28,6 @@ type compiler struct {
 	std  streams
 	// maps are flags by which the object has no path of this machine.
 	maps []string
-	// said are the messages of all targets so far, each of which is written once.
-	said string
-	runs int
 }
 
 func newCompiler(g *generation, temp string, std streams) (*compiler, error) {
@@ -36,7 +35,29 @@ func newCompiler(g *generation, temp string, std streams) (*compiler, error) {
 	if err != nil {
 		return nil, err
 	}
+	// The targets are made of the same sources, and most of what is said of one is said
+	// of all.
+	std.stderr = &onceWriter{w: std.stderr, said: make(map[string]bool)}
 	return &compiler{generation: g, temp: temp, std: std, maps: maps}, nil
+}
+
+// declaredAt is where a variable is declared, as warnings have it. Of a big-endian object
+// that is not known: clang writes the offsets in its debug information in the other order.
+var declaredAt = regexp.MustCompile(` \([^()\n]*:[0-9]+\): `)
+
+// onceWriter writes each text once: what a call of Write gets as a whole.
+type onceWriter struct {
+	w    io.Writer
+	said map[string]bool
+}
+
+func (w *onceWriter) Write(text []byte) (int, error) {
+	key := string(declaredAt.ReplaceAll(text, []byte(": ")))
+	if w.said[key] {
+		return len(text), nil
+	}
+	w.said[key] = true
+	return w.w.Write(text)
 }
 
 // prefixMaps returns flags that make paths in the module of the current directory
@@ -75,19 +96,9 @@ func moduleRoot(dir string) string {
 	}
 }
 
-// once returns the streams for what is said of an object: that of the first target, as
-// the others' are made of the same sources.
-func (c *compiler) once() streams {
-	if c.runs > 1 {
-		return streams{c.std.stdout, new(bytes.Buffer)}
-	}
-	return c.std
-}
-
 // compile returns the objects of the sources for a target, by the names of the sources,
 // and the files that they were made from: the sources, then headers.
 func (c *compiler) compile(t *bpftarget.Target) (objects []linker.Input, deps []string, err error) {
-	c.runs++
 	var headers []string
 	for i, source := range c.sources {
 		object := filepath.Join(c.temp, fmt.Sprintf("%s-%d.o", t.Suffix, i))
@@ -130,10 +141,7 @@ func (c *compiler) clang(t *bpftarget.Target, source, object string) error {
 	cmd := exec.CommandContext(ctx, c.cc[0], args...)
 	cmd.Stdout, cmd.Stderr = c.std.stdout, &stderr
 	err := cmd.Run()
-	if said := stderr.String(); !strings.Contains(c.said, said) {
-		c.said += said
-		fmt.Fprint(c.std.stderr, said)
-	}
+	fmt.Fprint(c.std.stderr, stderr.String())
 	var exit *exec.ExitError
 	switch {
 	case err == nil:
@@ -149,7 +157,7 @@ func (c *compiler) clang(t *bpftarget.Target, source, object string) error {
 // remedies are for what compilers say of a machine that is not set up for BPF.
 var remedies = []struct{ text, remedy string }{
 	{"'bpf/bpf_", "libbpf's headers are not where clang looks: install libbpf-dev (Debian, Ubuntu) or libbpf-devel (Fedora), or say where bpf/bpf_helpers.h is with -I after --"},
-	{"'vmlinux.h' file not found", "make one with \"bpfgen vmlinux -o vmlinux.h /sys/kernel/btf/vmlinux\", and say where it is with -I after --"},
+	{"'vmlinux.h' file not found", "make one with \"go tool bpfgen vmlinux -o vmlinux.h /sys/kernel/btf/vmlinux\", and say where it is with -I after --"},
 	{"'asm/types.h' file not found", "clang looks for the headers of a machine, and BPF is none: on Debian and Ubuntu they are in -I/usr/include/x86_64-linux-gnu, or that of the machine at hand"},
 	{"unknown target triple", "this clang was built without BPF: install another, and say where it is with -cc or $BPF_CLANG"},
 	{"No available targets are compatible", "this clang was built without BPF: install another, and say where it is with -cc or $BPF_CLANG"},

@@ -90,7 +90,11 @@ func parseLine(line string) (*generation, []string, error) {
 	}
 	fs := flag.NewFlagSet("generate", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
-	return parseGenerate(fs, args, getenv)
+	g, notes, err := parseGenerate(fs, args, getenv)
+	if err == nil {
+		err = g.check()
+	}
+	return g, notes, err
 }
 
 func TestGenerateLines(t *testing.T) {
@@ -254,7 +258,7 @@ func TestGenerateFails(t *testing.T) {
 	}{
 		{[]string{"-cc", "no-such-clang", "bpf", "x.c"}, "bpfgen: no-such-clang: there is no such compiler: install clang 14 or newer (Debian, Ubuntu: apt install clang"},
 		{[]string{"bpf", "bad.c"}, "bpfgen: bad.c: clang does not compile it for bpfel: exit status 1: libbpf's headers are not where clang looks"},
-		{[]string{"bpf", "undefined.c"}, "undefined.c: other: "},
+		{[]string{"bpf", "undefined.c"}, "and no file defines it: add the file that defines it to the C files of the line, or declare it __weak, __kconfig or __ksym\n"},
 		{[]string{"bpf", "no_section.c"}, "no_section.c: p: "},
 		{[]string{"-type", "none", "bpf", "x.c"}, "x.c: type none: "},
 		{[]string{"bpf", "x.c", "x.c"}, "x.c: is given twice"},
@@ -269,6 +273,45 @@ func TestGenerateFails(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(os.TempDir()); len(left) != 0 {
 		t.Errorf("left in the directory for temporary files: %v", left)
+	}
+	t.Setenv("TMPDIR", "/no/such/directory")
+	if _, errs, status := bpfgen("generate", "bpf", "x.c"); status != 1 || errs != "bpfgen: /no/such/directory: no directory can be made in it: no such file or directory: set $TMPDIR to one for temporary files\n" {
+		t.Errorf("status %d, stderr %q", status, errs)
+	}
+}
+
+// What is said of one target and not of the others is said, and what is said of all is
+// said once.
+func TestGenerateWarnings(t *testing.T) {
+	needsClang(t)
+	t.Chdir(t.TempDir())
+	write(t, "x.c", counterC+`
+#warning everywhere
+#ifdef __TARGET_ARCH_s390
+#warning on s390
+const char *const names[] = {"alpha", "beta"};
+SEC("xdp") int more(int *i) { return names[*i & 1] != 0; }
+#endif
+const char *const all[] = {"alpha", "beta"};
+SEC("xdp") int on_all(int *i) { return all[*i & 1] != 0; }
+`)
+	_, errs, status := bpfgen("generate", "-target", "amd64,arm64,s390x", "bpf", "x.c")
+	if status != 0 {
+		t.Fatalf("status %d, stderr %q", status, errs)
+	}
+	for _, tt := range []struct {
+		text string
+		want int
+	}{
+		{"warning: on s390", 1},
+		{"bpfgen: warning: x.c: names", 1},
+		// Beside the other one, and alone.
+		{"warning: everywhere", 2},
+		{"bpfgen: warning: x.c: all", 1},
+	} {
+		if got := strings.Count(errs, tt.text); got != tt.want {
+			t.Errorf("%q is said %d times, want %d:\n%s", tt.text, got, tt.want, errs)
+		}
 	}
 }
 
@@ -286,7 +329,70 @@ func TestGenerateTwice(t *testing.T) {
 		t.Errorf("status %d, stderr %q, want %q", status, errs, want)
 	}
 	t.Setenv("GOLINE", "4")
+	// Neither is what an editor leaves while it has a file open, nor what go ignores.
+	for _, name := range []string{".#a.go", "gone.go"} {
+		if err := os.Symlink("user@host.123:456", name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, "_c.go", "package main\n\n//go:generate go tool bpfgen generate other x.c\n")
 	if _, errs, status := bpfgen("generate", "other", "x.c"); status != 0 || errs != "" {
+		t.Errorf("status %d, stderr %q", status, errs)
+	}
+}
+
+// The other line may be in another directory of the module.
+func TestGenerateTwiceElsewhere(t *testing.T) {
+	needsClang(t)
+	t.Chdir(t.TempDir())
+	const line = "package main\n\n//go:generate go tool bpfgen generate -output-dir ../objs bpf x.c\n"
+	write(t, "go.mod", "module example.com/m\n")
+	for _, name := range []string{"a/a.go", "b/b.go", "testdata/c.go", "nested/d/d.go"} {
+		write(t, name, line)
+	}
+	write(t, "nested/go.mod", "module example.com/n\n")
+	write(t, "objs/objs.go", "package objs\n\n//go:generate go tool bpfgen generate own x.c\n")
+	write(t, "a/x.c", counterC)
+	t.Chdir("a")
+	t.Setenv("GOFILE", "a.go")
+	t.Setenv("GOLINE", "3")
+	_, errs, status := bpfgen("generate", "-output-dir", "../objs", "bpf", "x.c")
+	if want := "bpfgen: ../b/b.go:3: ../objs/bpf_bpfel.go: is written by two lines: give one of them another NAME\n"; status != 1 || errs != want {
+		t.Errorf("status %d, stderr %q, want %q", status, errs, want)
+	}
+	_, errs, status = bpfgen("generate", "-output-dir", "../objs", "own", "x.c")
+	if want := "bpfgen: ../objs/objs.go:3: ../objs/own_bpfel.go: is written by two lines: give one of them another NAME\n"; status != 1 || errs != want {
+		t.Errorf("status %d, stderr %q, want %q", status, errs, want)
+	}
+	if err := os.Remove("../b/b.go"); err != nil {
+		t.Fatal(err)
+	}
+	if _, errs, status := bpfgen("generate", "-output-dir", "../objs", "bpf", "x.c"); status != 0 || errs != "" {
+		t.Errorf("status %d, stderr %q", status, errs)
+	}
+}
+
+// Files of targets that a line no longer asks for are named, unless another line writes
+// them, or they are not bpfgen's.
+func TestGenerateStale(t *testing.T) {
+	needsClang(t)
+	t.Chdir(t.TempDir())
+	write(t, "x.c", counterC)
+	write(t, "bpf_arm_bpfel.go", "package main\n")
+	if _, errs, status := bpfgen("generate", "-makebase", ".", "bpf", "x.c"); status != 0 || errs != "" {
+		t.Fatalf("status %d, stderr %q", status, errs)
+	}
+	const (
+		el = "bpfgen: note: bpf_bpfel.go: is for a target that -target does not name, and was not written: delete it and bpf_bpfel.go.d, unless another command writes it\n"
+		eb = "bpfgen: note: bpf_bpfeb.go: is for a target that -target does not name, and was not written: delete it and bpf_bpfeb.go.d, unless another command writes it\n"
+	)
+	if _, errs, status := bpfgen("generate", "-target", "amd64", "bpf", "x.c"); status != 0 || errs != el+eb {
+		t.Errorf("status %d, stderr %q", status, errs)
+	}
+	write(t, "a.go", "package main\n\n//go:generate go tool bpfgen generate -target amd64 bpf x.c\n//go:generate go tool bpfgen generate -target bpfeb bpf x.c\n")
+	t.Setenv("GOFILE", "a.go")
+	t.Setenv("GOLINE", "3")
+	if _, errs, status := bpfgen("generate", "-target", "amd64", "bpf", "x.c"); status != 0 || errs != el {
 		t.Errorf("status %d, stderr %q", status, errs)
 	}
 }

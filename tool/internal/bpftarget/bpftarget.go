@@ -97,6 +97,19 @@ func Names() string {
 	return strings.Join(names, ", ")
 }
 
+// Suffixes lists the suffixes that targets have, each once.
+func Suffixes() []string {
+	all := []string{"bpf", "bpfel", "bpfeb"}
+	for _, m := range machines {
+		if suffix := m.fileSuffix(); !slices.Contains(all, suffix) {
+			all = append(all, suffix)
+		}
+	}
+	return all
+}
+
+func (m *machine) fileSuffix() string { return m.suffix + "_" + m.clang }
+
 // Parse reads a list of targets, separated by commas: bpfel, bpfeb, native for the
 // machine that it runs on, and GOARCHs. Of these, such that have one object are one
 // target. A generic target is for the GOARCHs that no other of the list is for.
@@ -161,7 +174,7 @@ func find(name string) (t Target, note string, err error) {
 	if !ok {
 		return Target{}, "", fmt.Errorf("target %q: there is none of that name: the targets are %s", name, Names())
 	}
-	t = Target{Clang: m.clang, Suffix: m.suffix + "_" + m.clang, Defines: m.defines}
+	t = Target{Clang: m.clang, Suffix: m.fileSuffix(), Defines: m.defines}
 	for _, other := range machines {
 		if other.suffix == m.suffix && other.clang == m.clang {
 			t.GOARCHs = append(t.GOARCHs, other.name)

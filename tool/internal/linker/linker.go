@@ -102,6 +102,9 @@ type Options struct {
 	// and fills them in. libbpf, cilium/ebpf and the loader of generated code do not
 	// take such an object.
 	AllowUndefined []string
+	// Remedy is what errors of undefined names tell users to do, what the command link
+	// takes when it is empty.
+	Remedy string
 }
 
 // Link links the inputs and returns the object file. It does not panic, whatever

@@ -1,6 +1,7 @@
 package linker
 
 import (
+	"cmp"
 	"debug/elf"
 	"encoding/binary"
 	"errors"
@@ -55,10 +56,11 @@ func (l *linker) undefined() error {
 	if l.opts.Partial {
 		return nil
 	}
+	remedy := cmp.Or(l.opts.Remedy, "link the file that defines it too (with Bazel: add its bpf_library to deps), declare it __weak, __kconfig or __ksym, or let it through with -allow-undefined (allow_undefined) for a loader of your own")
 	var errs []error
 	for g := range l.all {
 		if g.def == nil && g.externSection == "" && g.reachable != nil && !g.weak(false) && !l.allows(g.name) {
-			errs = append(errs, g.missing("link the file that defines it too (with Bazel: add its bpf_library to deps), declare it __weak, __kconfig or __ksym, or let it through with -allow-undefined (allow_undefined) for a loader of your own"))
+			errs = append(errs, g.missing(remedy))
 		}
 	}
 	return errors.Join(errs...)
