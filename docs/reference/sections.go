@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/cilium/ebpf"
+
 	"github.com/rules-bpf/rules_bpf/internal/secdef"
 )
 
@@ -97,10 +99,10 @@ func Forms() string {
 
 // types returns what the kernel is given of a form.
 func types(f *secdef.Form) string {
-	text := f.Type.String()
+	text := ebpf.ProgramType(f.Type).String()
 	if f.AttachType != 0 {
 		// Of those that cilium/ebpf has no name for: "AttachType(57)".
-		name := strings.Replace(f.AttachType.String(), "AttachType(", "attach type (", 1)
+		name := strings.Replace(ebpf.AttachType(f.AttachType).String(), "AttachType(", "attach type (", 1)
 		text += ", " + strings.NewReplacer("(", "", ")", "").Replace(name)
 	}
 	if f.Sleepable() {

@@ -6,8 +6,8 @@
 // # Adding a form
 //
 //  1. Add a row to forms in table.go, in libbpf's words: its pattern, program type,
-//     expected attach type and flags, and the kernel that brought it. Where cilium/ebpf
-//     lacks a constant, add it to the constants at the top of that file.
+//     expected attach type and flags, and the kernel that brought it. Numbers
+//     that internal/uapi lacks are added there.
 //  2. When an existing [Way] attaches such programs, name it in the row: this was all.
 //     Otherwise add a Way. What attaches automatically needs a function in the
 //     runtime's attachers (runtime/skeleton/attach_linux.go), what attaches by hand a
@@ -27,7 +27,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/cilium/ebpf"
+	"github.com/rules-bpf/rules_bpf/internal/uapi"
 )
 
 // Form is a form of SEC() of a program.
@@ -36,8 +36,8 @@ type Form struct {
 	// "kprobe" and for "kprobe/" with a target behind it.
 	Pattern string
 	// Type and AttachType are what the kernel is given of a program of this form.
-	Type       ebpf.ProgramType
-	AttachType ebpf.AttachType
+	Type       uapi.ProgramType
+	AttachType uapi.AttachType
 	// Flags are those of BPF_PROG_LOAD.
 	Flags uint32
 	// Traits are what else is particular to the form.
@@ -169,10 +169,11 @@ func Find(section string) (form *Form, target string, ok bool) {
 	return nil, "", false
 }
 
-// FindType returns the first form whose programs have a type and an attach type.
-func FindType(typ ebpf.ProgramType, attach ebpf.AttachType) (*Form, bool) {
+// FindType returns the first form whose programs have a type and an attach type, which may
+// be cilium/ebpf's.
+func FindType[P, A ~uint32](typ P, attach A) (*Form, bool) {
 	for i := range forms {
-		if forms[i].Type == typ && forms[i].AttachType == attach {
+		if forms[i].Type == uapi.ProgramType(typ) && forms[i].AttachType == uapi.AttachType(attach) {
 			return &forms[i], true
 		}
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/cilium/ebpf"
+	"github.com/rules-bpf/rules_bpf/internal/uapi"
 )
 
 //go:embed libbpf_sections.txt
@@ -84,10 +84,10 @@ func TestFind(t *testing.T) {
 }
 
 func TestFindType(t *testing.T) {
-	if f, ok := FindType(ebpf.LSM, ebpf.AttachLSMCgroup); !ok || f.Name() != "lsm_cgroup" || !f.Is(AttachBTF) {
+	if f, ok := FindType(uapi.LSM, uapi.AttachLSMCgroup); !ok || f.Name() != "lsm_cgroup" || !f.Is(AttachBTF) {
 		t.Errorf("%v", f)
 	}
-	if f, ok := FindType(ebpf.UnspecifiedProgram, ebpf.AttachNone); ok {
+	if f, ok := FindType(uapi.UnspecifiedProgram, uapi.AttachNone); ok {
 		t.Errorf("%v", f)
 	}
 }

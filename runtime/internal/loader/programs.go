@@ -9,6 +9,7 @@ import (
 
 	"github.com/rules-bpf/rules_bpf/internal/image"
 	"github.com/rules-bpf/rules_bpf/internal/secdef"
+	"github.com/rules-bpf/rules_bpf/internal/uapi"
 )
 
 // openPrograms defines the programs as their sections say.
@@ -39,8 +40,8 @@ func (p *Program) useSection() {
 		}
 		form = legacy.Form
 	}
-	p.Type, p.AttachType, p.Flags = form.Type, form.AttachType, form.Flags
-	if form.Type != ebpf.StructOps {
+	p.Type, p.AttachType, p.Flags = ebpf.ProgramType(form.Type), ebpf.AttachType(form.AttachType), form.Flags
+	if form.Type != uapi.StructOps {
 		// What libbpf's documentation calls the name of a struct_ops program has no meaning.
 		p.AttachTo = target
 	}

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 
 	"github.com/rules-bpf/rules_bpf/internal/quote"
 	"github.com/rules-bpf/rules_bpf/internal/secdef"
+	"github.com/rules-bpf/rules_bpf/internal/uapi"
 )
 
 // StructOps is a struct_ops map: a variable of a struct that the kernel knows as a
@@ -163,7 +163,7 @@ func (r *reader) bindFuncs(s structOpsSection, tables []StructOps) error {
 			errs = append(errs, fmt.Errorf("%s: member %s is %s, which is not a program: give it a function with SEC(\"struct_ops\") that is not static", quote.Name(table.Name), quote.Name(member.Name), r.symbolName(rel.symbol)))
 			continue
 		}
-		if form, _, ok := secdef.Find(program.Section); !ok || form.Type != ebpf.StructOps {
+		if form, _, ok := secdef.Find(program.Section); !ok || form.Type != uapi.StructOps {
 			errs = append(errs, fmt.Errorf("%s: member %s is the program %s of SEC(%q): declare the program with SEC(\"struct_ops\")", quote.Name(table.Name), quote.Name(member.Name), quote.Name(program.Name), program.Section))
 			continue
 		}

@@ -210,7 +210,7 @@ func (r *reader) programs() {
 		f := r.img.Functions[p.Function]
 		out := Program{Name: p.Name, Section: p.Section, Type: "unknown", Instructions: int(f.Count), Autoload: !strings.HasPrefix(p.Section, "?"), CORE: []CORE{}}
 		if form, target, ok := secdef.Find(p.Section); ok {
-			out.Type, out.Target, out.Autoattach = form.Type.String(), target, form.Auto != ""
+			out.Type, out.Target, out.Autoattach = ebpf.ProgramType(form.Type).String(), target, form.Auto != ""
 		}
 		for _, c := range r.img.CORE.All() {
 			if c.Instruction >= f.First && c.Instruction < f.First+f.Count {

@@ -52,7 +52,7 @@ func (r *reader) needs() {
 			n.add("programs of SEC(\""+p.Section+"\")", unknown, "no form of SEC() has the name")
 			continue
 		}
-		types = append(types, form.Type)
+		types = append(types, ebpf.ProgramType(form.Type))
 		n.add("SEC(\""+form.Name()+"\")", cmp.Or(form.Since, unknown), "forms of SEC() of rules_bpf")
 	}
 	for _, m := range r.img.Maps {
