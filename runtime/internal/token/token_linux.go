@@ -108,7 +108,7 @@ func explain(path string, errno, err error) error {
 			break
 		}
 		var at unix.Statfs_t
-		if unix.Statfs(path, &at) == nil && at.Type != unix.BPF_FS_MAGIC {
+		if unix.Statfs(path, &at) == nil && uint32(at.Type) != unix.BPF_FS_MAGIC {
 			means = "there is no bpffs mounted: " + HowToGet
 			break
 		}
