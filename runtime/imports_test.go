@@ -128,7 +128,7 @@ var layers = [][]string{
 	{"bpftest", "internal/binding", "internal/core", "internal/glob", "internal/kallsyms", "internal/kernelfs", "internal/sys", "internal/undo"},
 	{"internal/features", "internal/kconfig", "internal/kernelbtf", "internal/perfevent", "internal/privilege", "internal/tc"},
 	{"internal/region", "internal/token", "internal/userelf"},
-	{"internal/usdt"},
+	{"internal/refusal", "internal/usdt"},
 	{"internal/loader", "internal/ring"},
 	{"internal/fakemap"},
 	{"skeleton"},

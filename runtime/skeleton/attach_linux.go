@@ -385,7 +385,7 @@ func uprobeMulti(p *BaseProgram, prog *ebpf.Program, path, pattern string, o Upr
 		since = "6.13"
 	}
 	switch {
-	case errors.Is(err, unix.EINVAL) && olderThan(since):
+	case errors.Is(err, unix.EINVAL) && sys.OlderThan(since):
 		return nil, fmt.Errorf("%s needs a kernel of version %s or later: %w: %w", p.section, since, ebpf.ErrNotSupported, err)
 	case errors.Is(err, unix.ESRCH):
 		return nil, fmt.Errorf("there is no process %d: %w", o.PID, err)

@@ -28,20 +28,11 @@ func lacking(err error, options ...option) error {
 		return err
 	}
 	for _, o := range options {
-		if o.used && olderThan(o.since) {
+		if o.used && sys.OlderThan(o.since) {
 			return fmt.Errorf("option %s needs a kernel of version %s or later: %w: %w", o.name, o.since, ebpf.ErrNotSupported, err)
 		}
 	}
 	return err
-}
-
-// olderThan reports whether the kernel is older than a version such as "5.15".
-func olderThan(version string) bool {
-	var major, minor uint32
-	if n, err := fmt.Sscanf(version, "%d.%d", &major, &minor); n != 2 {
-		panic(fmt.Sprintf("version %q: %v", version, err))
-	}
-	return sys.KernelVersion() < major<<16|minor<<8
 }
 
 func iterator(prog *ebpf.Program, o IterOptions) (link.Link, error) {
@@ -247,7 +238,7 @@ func netkit(p *BaseProgram, prog *ebpf.Program, ifindex int, end NetkitEnd, o Ne
 		})
 	}
 	l, err := o.order().attach(prog, ifindex, attach)
-	if errors.Is(err, unix.EINVAL) && olderThan("6.7") {
+	if errors.Is(err, unix.EINVAL) && sys.OlderThan("6.7") {
 		return nil, fmt.Errorf("netkit needs a kernel of version 6.7 or later: %w: %w", ebpf.ErrNotSupported, err)
 	}
 	return l, explainNetkit(explainOrder(err), ifindex)

@@ -98,3 +98,5 @@ func sampling(*ebpf.Program, uint64, SamplingOptions) (link.Link, error) { retur
 func netfilter(*ebpf.Program, NetfilterFamily, NetfilterHook, NetfilterOptions) (link.Link, error) {
 	return elsewhere()
 }
+
+func (p *BaseProgram) explainAttach(err error) error { return err }

@@ -20,6 +20,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/kernelfs"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/perfevent"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/privilege"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/refusal"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
 
@@ -99,9 +100,9 @@ func adviseEvent(err error, needed privilege.Cap) error {
 		return err
 	}
 	if level := paranoia(); level > 2 && privilege.Has(needed) && !privilege.Has(privilege.SysAdmin) {
-		return advise(err, fmt.Sprintf("this process lacks CAP_SYS_ADMIN, which kernels of some distributions want to see when kernel.perf_event_paranoid is %d: run it as root, or `sysctl kernel.perf_event_paranoid=2`", level))
+		return refusal.Advise(err, fmt.Sprintf("this process lacks CAP_SYS_ADMIN, which kernels of some distributions want to see when kernel.perf_event_paranoid is %d: run it as root, or `sysctl kernel.perf_event_paranoid=2`", level))
 	}
-	return advise(err, privilege.Explain(needed))
+	return refusal.Advise(err, privilege.Explain(needed))
 }
 
 // openEvent adds what is missing to an error of opening an event, which needs a

@@ -9,8 +9,10 @@ import (
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
+	"github.com/rules-bpf/rules_bpf/runtime/internal/features"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/kernelfs"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/privilege"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/refusal"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
 
@@ -21,8 +23,8 @@ func (p *BaseProgram) explainAttach(err error) error {
 	if errors.As(err, &told) {
 		return err // which is not about the program
 	}
-	if errors.Is(err, unix.EPERM) || isLack(err) {
-		return advise(err, whyRefused(err, programCaps(p.def.Type)))
+	if errors.Is(err, unix.EPERM) || features.IsLack(err) {
+		return refusal.Advise(err, refusal.Why(err, refusal.ProgramCaps(p.def.Type)...))
 	}
 	return err
 }
@@ -75,12 +77,12 @@ func (p *BaseProgram) explainTrampoline(err error) error {
 	case !busy && !errors.Is(err, ebpf.ErrNotSupported) && !errors.Is(err, sys.ENOTSUPP):
 		return err
 	case busy && (p.def.AttachTarget != nil || p.def.Target != nil):
-		return advise(err, "the function is replaced by another program, or traced: detach that first")
+		return refusal.Advise(err, "the function is replaced by another program, or traced: detach that first")
 	}
-	if why := whyNoJIT(); why != "" {
-		return advise(err, why)
+	if why := refusal.WhyNoJIT(); why != "" {
+		return refusal.Advise(err, why)
 	}
-	return advise(err, "the kernel has no direct calls of ftrace, through which it runs such programs (CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS, on arm64 since Linux 6.4), or something else has changed the function, such as a live patch")
+	return refusal.Advise(err, "the kernel has no direct calls of ftrace, through which it runs such programs (CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS, on arm64 since Linux 6.4), or something else has changed the function, such as a live patch")
 }
 
 // inactiveLSM returns an error when no program on a hook of security modules runs, nil

@@ -13,6 +13,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/kallsyms"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/kernelfs"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/privilege"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/refusal"
 )
 
 // checkPattern refuses patterns that no function of the kernel has a name for.
@@ -43,7 +44,7 @@ func kernelFunctions(pattern string) ([]uintptr, error) {
 		addrs, err = intersectedAddrs(matches)
 	}
 	if errors.Is(err, unix.EPERM) {
-		err = advise(err, privilege.Explain())
+		err = refusal.Advise(err, privilege.Explain())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("list the functions of the kernel that can be traced: %w", err)

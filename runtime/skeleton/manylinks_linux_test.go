@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/userelf"
 )
 
@@ -633,7 +634,7 @@ func TestCookies(t *testing.T) {
 			}
 			spec := newCookieReader(tc.typ, tc.section)
 			spec.AttachType = tc.attachType
-			if olderThan(tc.version) {
+			if sys.OlderThan(tc.version) {
 				t.Skipf("needs a kernel with cookies for %s (%s)", tc.section, tc.version)
 			}
 			o := loadTestObject(t, []*ebpf.MapSpec{{Name: "cookies", Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1}}, spec)
@@ -713,7 +714,7 @@ func TestOptionTooNew(t *testing.T) {
 	if err := lacking(unix.ENOENT, option{true, "Cookie", "99.1"}); err != unix.ENOENT {
 		t.Errorf("%v, want %v", err, unix.ENOENT)
 	}
-	if olderThan("6.10") {
+	if sys.OlderThan("6.10") {
 		o := loadTestObject(t, nil, newTrivialProgram(ebpf.RawTracepoint, "raw_tp"))
 		p := RawTracepointProgram{o.progs[0]}
 		_, err := p.AttachRawTracepoint("task_rename", &RawTracepointOptions{Cookie: 1})
@@ -791,14 +792,14 @@ func TestAttachModes(t *testing.T) {
 	}
 	p, m := UprobeProgram{o.progs[0]}, o.maps[0].Map()
 	for _, mode := range []AttachMode{AttachDefault, AttachPerf, AttachLink} {
-		if mode == AttachLink && olderThan("5.15") {
+		if mode == AttachLink && sys.OlderThan("5.15") {
 			continue
 		}
 		l, err := p.AttachUprobe(self, fmt.Sprintf("%#x", probedOffset(t, self)), &UprobeOptions{Mode: mode})
 		if err != nil {
 			t.Fatalf("mode %d: %v", mode, err)
 		}
-		inEvent := mode == AttachPerf || olderThan("5.15")
+		inEvent := mode == AttachPerf || sys.OlderThan("5.15")
 		if _, err := l.Info(); inEvent != errors.Is(err, ebpf.ErrNotSupported) {
 			t.Errorf("mode %d: Info: %v", mode, err)
 		}

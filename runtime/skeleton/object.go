@@ -90,7 +90,7 @@ type Object struct {
 	// memory has the sections that are not large.
 	memory *region.Memory
 	// refused are the settings that could not be made.
-	refused []refusal
+	refused []refusedSetting
 	usdtIDs usdt.IDs
 	readers readers
 }

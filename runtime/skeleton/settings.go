@@ -9,8 +9,8 @@ import (
 // Settings are what the handles of maps and programs have methods Set... for: they change
 // the definitions that Load makes things of. All go through this file.
 
-// refusal is a setting that could not be made.
-type refusal struct {
+// refusedSetting is a setting that could not be made.
+type refusedSetting struct {
 	setting string
 	err     error
 }
@@ -36,10 +36,10 @@ func (o *Object) setUntil(end state, setting string, change func() error) error 
 	case o.state >= end:
 		return fail(fmt.Errorf("%w: call it before Load", ErrLoaded))
 	}
-	o.refused = slices.DeleteFunc(o.refused, func(r refusal) bool { return r.setting == setting })
+	o.refused = slices.DeleteFunc(o.refused, func(r refusedSetting) bool { return r.setting == setting })
 	if err := change(); err != nil {
 		err = fail(err)
-		o.refused = append(o.refused, refusal{setting, err})
+		o.refused = append(o.refused, refusedSetting{setting, err})
 		return err
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
 
 // A program that has written nothing has nothing to read, which is not an error.
@@ -37,7 +38,7 @@ func TestStreams(t *testing.T) {
 
 func TestNoStreams(t *testing.T) {
 	bpftest.NeedsBPF(t)
-	if !olderThan("6.17") {
+	if !sys.OlderThan("6.17") {
 		t.Skip("needs a kernel before 6.17")
 	}
 	o := loadTestObject(t, nil, newTrivialProgram(ebpf.XDP, "xdp"))
@@ -83,7 +84,7 @@ func TestStats(t *testing.T) {
 	if n, err := o.progs[0].Program().Stats(); err != nil || n.RunCount != p.RunCount || n.Runtime != p.RunTime {
 		t.Errorf("program has %+v, cilium/ebpf reads %+v, %v", p, n, err)
 	}
-	if p.TranslatedBytes == 0 || !olderThan("5.16") && p.VerifiedInstructions == 0 {
+	if p.TranslatedBytes == 0 || !sys.OlderThan("5.16") && p.VerifiedInstructions == 0 {
 		t.Errorf("program is %+v", p)
 	}
 	if m.Name != "m" || m.Type != ebpf.Array || m.MaxEntries != 1<<14 || m.ID == 0 || m.MemoryBytes < 8<<14 {

@@ -140,7 +140,7 @@ func TestCodesOfTC(t *testing.T) {
 		if err := o.Detach(); err != nil {
 			t.Fatal(err)
 		}
-		if olderThan("6.6") {
+		if sys.OlderThan("6.6") {
 			continue
 		}
 		attachTC(t, o, 0, TCIngress, &TCOptions{Mode: TCX})
@@ -174,7 +174,7 @@ func TestTCAuto(t *testing.T) {
 	out := attachTC(t, o, 0, TCEgress, nil)
 	in := attachTC(t, o, 1, TCBySection, &TCOptions{Before: &Anchor{}, Priority: 7})
 	for _, l := range []link.Link{out, in} {
-		if byFilter := filterOf(l) != nil; byFilter != olderThan("6.6") {
+		if byFilter := filterOf(l) != nil; byFilter != sys.OlderThan("6.6") {
 			t.Errorf("attached by a filter: %t", byFilter)
 		}
 	}
@@ -184,7 +184,7 @@ func TestTCAuto(t *testing.T) {
 	if have := seen(t, o, 2); !slices.Equal(have, []uint64{1, 1}) {
 		t.Errorf("programs have seen %v packets", have)
 	}
-	if !olderThan("6.6") {
+	if !sys.OlderThan("6.6") {
 		// The kernel's answer is the same for what it does not take.
 		defer sys.SetFault(func(cmd sys.Cmd) error {
 			if cmd == sys.LinkCreateCmd {

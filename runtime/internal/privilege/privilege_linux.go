@@ -13,32 +13,6 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/kernelfs"
 )
 
-// A Cap is the number of a capability.
-type Cap int
-
-// The capabilities that BPF asks for. CAP_SYS_ADMIN stands for each of the others,
-// and before Linux 5.8, which brought CAP_BPF and CAP_PERFMON, for these two.
-const (
-	NetAdmin Cap = unix.CAP_NET_ADMIN
-	SysAdmin Cap = unix.CAP_SYS_ADMIN
-	Perfmon  Cap = unix.CAP_PERFMON
-	BPF      Cap = unix.CAP_BPF
-)
-
-func (c Cap) String() string {
-	switch c {
-	case NetAdmin:
-		return "CAP_NET_ADMIN"
-	case SysAdmin:
-		return "CAP_SYS_ADMIN"
-	case Perfmon:
-		return "CAP_PERFMON"
-	case BPF:
-		return "CAP_BPF"
-	}
-	return "capability " + strconv.Itoa(int(c))
-}
-
 // Explain returns what keeps this thread from something that the kernel has refused
 // with EPERM or EACCES, and that needs these capabilities: those that it lacks, or what
 // else may refuse it when it has them all.

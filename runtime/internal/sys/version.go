@@ -1,6 +1,9 @@
 package sys
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
 // KernelVersion returns the version of the running kernel, as LINUX_VERSION_CODE has it,
 // from the beginning of its release: 5.10.0 of "5.10.0-28-amd64". It is as high as can be
@@ -34,4 +37,13 @@ func parseRelease(release string) uint32 {
 		return math.MaxUint32
 	}
 	return min(parts[0], 255)<<16 | min(parts[1], 255)<<8 | min(parts[2], 255)
+}
+
+// OlderThan reports whether the running kernel is older than a version such as "5.15".
+func OlderThan(version string) bool {
+	var major, minor uint32
+	if n, err := fmt.Sscanf(version, "%d.%d", &major, &minor); n != 2 {
+		panic(fmt.Sprintf("version %q: %v", version, err))
+	}
+	return KernelVersion() < major<<16|minor<<8
 }

@@ -23,3 +23,11 @@ func TestParseRelease(t *testing.T) {
 		}
 	}
 }
+
+func TestOlderThan(t *testing.T) {
+	for version, want := range map[string]bool{"2.6": false, "255.255": true} {
+		if got := OlderThan(version); got != want {
+			t.Errorf("than %s: %t", version, got)
+		}
+	}
+}

@@ -1,0 +1,95 @@
+package refusal
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rules-bpf/rules_bpf/runtime/internal/privilege"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/token"
+)
+
+// Why returns why the kernel refuses a map, a program, a link or BTF, empty when its
+// answer says enough. needed are the capabilities for it.
+func Why(err error, needed ...privilege.Cap) string {
+	switch {
+	case errors.Is(err, unix.EPERM):
+		if limit, ok := lockedMemory(); ok && privilege.Has(needed...) {
+			return fmt.Sprintf("this kernel, older than Linux 5.11, counts BPF as locked memory, of which the process may have %d bytes: run it as root, or raise the limit (ulimit -l unlimited, LimitMEMLOCK=infinity)", limit)
+		}
+		return privilege.Explain(needed...)
+	case errors.Is(err, unix.EMFILE):
+		var limit unix.Rlimit
+		if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
+			return "the process has as many open files as it may: raise the limit (ulimit -n)"
+		}
+		return fmt.Sprintf("the process has %d open files, as many as it may: raise the limit (ulimit -n, LimitNOFILE=)", limit.Cur)
+	case errors.Is(err, unix.ENFILE):
+		return "the machine has as many open files as it may: raise fs.file-max"
+	case errors.Is(err, unix.ENOMEM):
+		return "the kernel has no memory for it: make its maps smaller, or raise the limit of the cgroup (memory.max)"
+	case errors.Is(err, sys.ENOTSUPP):
+		return WhyNoJIT()
+	}
+	return ""
+}
+
+// WhyLoad is Why for a part of an object. Where one of the capabilities that it needs is
+// missing, what all of the object lacks is named as well, to be given at once. t is the token
+// that it was loaded with, or that was looked for.
+func WhyLoad(err error, needed, all []privilege.Cap, t token.Token) string {
+	if !privilege.Has(needed...) {
+		needed = all
+	}
+	if errors.Is(err, unix.EPERM) && !privilege.InInitialUserNamespace() {
+		return WhyForbidden(needed, t)
+	}
+	return Why(err, needed...)
+}
+
+// WhyForbidden returns why the process may not do what needs these capabilities, or a token
+// that delegates it.
+func WhyForbidden(needed []privilege.Cap, t token.Token) string {
+	switch {
+	case t.Path != "":
+		return fmt.Sprintf("the BPF token from %s does not delegate it (%s), or a security module refuses it: have the bpffs mounted with more", t.Path, t.Delegates())
+	case t.Absent != nil:
+		return privilege.Explain(needed...) + fmt.Sprintf(", or with a BPF token (LoadOptions.TokenPath), which %v", t.Absent)
+	}
+	return privilege.Explain(needed...)
+}
+
+// lockedMemory returns the limit on locked memory of a kernel that counts it for BPF,
+// when there is one.
+func lockedMemory() (bytes uint64, limited bool) {
+	var limit unix.Rlimit
+	if !sys.OlderThan("5.11") || unix.Getrlimit(unix.RLIMIT_MEMLOCK, &limit) != nil {
+		return 0, false
+	}
+	return limit.Cur, limit.Cur != unix.RLIM_INFINITY
+}
+
+// jitSwitch turns the compiler of BPF on and off.
+const jitSwitch = "/proc/sys/net/core/bpf_jit_enable"
+
+// WhyNoJIT says how to have the kernel compile BPF, which some programs cannot do
+// without. It is empty when it does.
+func WhyNoJIT() string { return whyNoJIT(os.ReadFile(jitSwitch)) }
+
+// whyNoJIT is WhyNoJIT of what was read from jitSwitch.
+func whyNoJIT(data []byte, err error) string {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "the kernel has no compiler of BPF (CONFIG_BPF_JIT), which this program needs"
+	case err != nil:
+		return "the program needs the kernel's compiler of BPF: see that `sysctl net.core.bpf_jit_enable` is not 0"
+	case strings.TrimSpace(string(data)) == "0":
+		return "the kernel's compiler of BPF is off, and this program needs it: `sysctl net.core.bpf_jit_enable=1`"
+	}
+	return ""
+}

@@ -1,0 +1,20 @@
+//go:build !linux
+
+package refusal
+
+import (
+	"github.com/rules-bpf/rules_bpf/runtime/internal/privilege"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/token"
+)
+
+// Why returns nothing.
+func Why(error, ...privilege.Cap) string { return "" }
+
+// WhyLoad returns nothing.
+func WhyLoad(error, []privilege.Cap, []privilege.Cap, token.Token) string { return "" }
+
+// WhyForbidden returns nothing.
+func WhyForbidden([]privilege.Cap, token.Token) string { return "" }
+
+// WhyNoJIT returns nothing.
+func WhyNoJIT() string { return "" }

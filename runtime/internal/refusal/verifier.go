@@ -1,0 +1,101 @@
+package refusal
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"strings"
+
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
+)
+
+// An instructionNeed is a part of the instruction set that not all kernels have.
+type instructionNeed struct {
+	what string
+	// major and minor are the version of Linux that brought it.
+	major, minor uint32
+	// remedy is how to do without it.
+	remedy string
+}
+
+const (
+	useV2 = `compile it with copts = ["-mcpu=v2"]`
+	useV3 = `compile it with copts = ["-mcpu=v3"]`
+)
+
+// needOf returns what an instruction needs, its zero value when every kernel has it.
+func needOf(op asm.OpCode) instructionNeed {
+	switch class := op.Class(); class {
+	case asm.Jump32Class:
+		if op.JumpOp() == asm.Ja {
+			return instructionNeed{"a long jump (-mcpu=v4)", 6, 6, useV3}
+		}
+		return instructionNeed{"a comparison of 32 bits (-mcpu=v3)", 5, 1, useV2}
+	case asm.StXClass, asm.LdXClass:
+		switch {
+		case op.Mode() == asm.MemSXMode:
+			return instructionNeed{"a load with sign extension (-mcpu=v4)", 6, 6, useV3}
+		case op.Mode() != asm.AtomicMode || op.AtomicOp() == asm.AddAtomic:
+		case op.AtomicOp() >= 1<<16:
+			return instructionNeed{"a load-acquire or a store-release (-mcpu=v4)", 6, 15, `use __sync_fetch_and_add and its kin instead`}
+		default:
+			// clang before 20 makes the old instruction of an addition whose result
+			// nobody uses, later ones do so for -mcpu=v2 only.
+			return instructionNeed{"an atomic instruction (-mcpu=v3)", 5, 12, useV2}
+		}
+	case asm.ALUClass, asm.ALU64Class:
+		switch alu := op.ALUOp(); {
+		case alu == asm.SDiv, alu == asm.SMod, alu == asm.MovSX8, alu == asm.MovSX16, alu == asm.MovSX32, alu == asm.Swap && class == asm.ALU64Class:
+			return instructionNeed{"a signed division, a move with sign extension or a byte swap (-mcpu=v4)", 6, 6, useV3}
+		}
+	}
+	return instructionNeed{}
+}
+
+// tooNew says what of the program's instructions a kernel of this version, as in
+// LINUX_VERSION_CODE, does not have. It is empty when it has them all.
+func tooNew(insns asm.Instructions, version uint32) string {
+	var worst instructionNeed
+	for _, ins := range insns {
+		need := needOf(ins.OpCode)
+		// What comes first in the table needs the lowest -mcpu.
+		if version >= need.major<<16|need.minor<<8 || worst.remedy == useV2 {
+			continue
+		}
+		worst = need
+	}
+	if worst.what == "" {
+		return ""
+	}
+	return fmt.Sprintf("the program has %s, which Linux %d.%d brought and this kernel, %d.%d, does not have: %s",
+		worst.what, worst.major, worst.minor, version>>16, version>>8&0xff, worst.remedy)
+}
+
+// complaints are what the verifier says of instructions that it does not know.
+var complaints = []string{"uses reserved fields", "unknown opcode", "unknown insn class", "invalid atomic operand", "invalid BPF_ATOMIC"}
+
+// OfVerifier returns what to do about a rejection of the verifier, where its log tells, and
+// the instructions as the kernel got them, in the machine's byte order. It is empty when
+// these do not.
+func OfVerifier(log []string, code []byte, order binary.ByteOrder) string {
+	end := strings.Join(log[max(0, len(log)-4):], "\n")
+	for _, c := range complaints {
+		if !strings.Contains(end, c) {
+			continue
+		}
+		insns, err := asm.AppendInstructions(nil, bytes.NewReader(code), order, "")
+		if err != nil {
+			return ""
+		}
+		return tooNew(insns, sys.KernelVersion())
+	}
+	switch {
+	case strings.Contains(end, "in ldimm64 isn't KIND_VAR"):
+		return "the program takes the address of a kfunc, as bpf_ksym_exists does, for which Linux 6.4 is the first: call SetAutoload(false) on this program, or take the question out of it"
+	case strings.Contains(end, "JIT"):
+		return WhyNoJIT()
+	}
+	return ""
+}
