@@ -31,6 +31,9 @@ func Decode(image string) (*Object, error) {
 	return o, nil
 }
 
+// Is reports whether data begins as images do.
+func Is(data []byte) bool { return len(data) >= len(magic) && string(data[:len(magic)]) == magic }
+
 // decoder reads an image.
 type decoder struct {
 	data  []byte

@@ -18,13 +18,9 @@ func inspectObject(fs *flag.FlagSet, args []string, std streams) error {
 		return usageError{fmt.Errorf("%d objects given, want 1", fs.NArg())}
 	}
 	in := fs.Arg(0)
-	elf, err := os.ReadFile(in)
+	report, err := readReport(in)
 	if err != nil {
-		return inFile(in, err)
-	}
-	report, err := inspect.Read(filepath.Base(in), elf)
-	if err != nil {
-		return inFile(in, err)
+		return err
 	}
 	text := report.Text()
 	if *asJSON {
@@ -34,4 +30,17 @@ func inspectObject(fs *flag.FlagSet, args []string, std streams) error {
 	}
 	_, err = std.stdout.Write(text)
 	return err
+}
+
+// readReport reads an object, or the image of one.
+func readReport(file string) (*inspect.Report, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, inFile(file, err)
+	}
+	report, err := inspect.Read(filepath.Base(file), data)
+	if err != nil {
+		return nil, inFile(file, err)
+	}
+	return report, nil
 }

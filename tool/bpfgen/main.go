@@ -8,6 +8,7 @@
 //	bpfgen link -o edge.bpf.o edge.o ratelimit.o
 //	bpfgen image -o minimal.image minimal.bpf.o
 //	bpfgen inspect minimal.bpf.o
+//	bpfgen diff old/minimal.bpf.o minimal.bpf.o
 //	bpfgen compile -o minimal.bpf.o -- clang -target bpfel -g -O2 -c minimal.bpf.c
 //	bpfgen vmlinux -o vmlinux.h /sys/kernel/btf/vmlinux
 //	bpfgen modules -o modules.cpio -names veth,dummy /lib/modules/6.1/kernel/drivers/net/*.ko
@@ -15,7 +16,8 @@
 // An argument @file stands for the lines of the file, one argument each, as
 // Bazel writes them for long command lines.
 //
-// The exit status is 0 or 1 (compile: clang's), and errors are on stderr as
+// The exit status is 0 or 1 (compile: clang's; diff: 0, 1 for objects that differ, or 2),
+// and errors are on stderr as
 // "file: symbol: what, and what to do". An output is written when all of it is
 // there, and never in part. One that is no regular file (/dev/stdout, a pipe, a
 // device) is written into; a symbolic link to a file is replaced, as cc and go build
@@ -41,20 +43,23 @@ type command struct {
 	short string
 	// run defines its flags in the set, parses the arguments and does the work.
 	run func(fs *flag.FlagSet, args []string, std streams) error
+	// failed is the exit status of a failure when it is not 1.
+	failed int
 }
 
 func commands() []command {
 	return []command{
-		{"generate", generateUsage, "compile BPF programs and write their Go package, for go:generate lines", generate},
-		{"skeleton", "-package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go OBJECT", "write the Go package of a BPF object", skeleton},
-		{"subskeleton", "-package NAME [-type NAME]... -o OUT.go OBJECT...", "write the Go package of a BPF library", subskeleton},
-		{"check", "-object FINAL [-o STAMP] OBJECT...", "say whether an object has what a library in it needs", check},
-		{"link", "-o OUT.bpf.o [-partial] [-allow-undefined PATTERN]... [-section NAME]... [-legacy-sections] [-strict-sections] OBJECT...", "make one BPF object of several", link},
-		{"image", "-o OUT.image [-elf] OBJECT", "write a BPF object in the form in which its Go package carries it", writeImage},
-		{"inspect", "[-json] OBJECT", "say what is in a BPF object and what it needs of a kernel", inspectObject},
-		{"compile", "-o OUT.o [-inputs FILE -unused FILE] -- CLANG ARGUMENT...", "run clang, and list the headers that it did not read", compile},
-		{"vmlinux", "-o OUT.h [-types NAME,...] [-btf] [-base KERNEL] BTF", "write a C header, or a part, of the types that a kernel has", vmlinux},
-		{"modules", "-o OUT.cpio -names NAME,... FILE...", "pack kernel modules and what they depend on, for bpf_test to load", modules},
+		{"generate", generateUsage, "compile BPF programs and write their Go package, for go:generate lines", generate, 0},
+		{"skeleton", "-package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go OBJECT", "write the Go package of a BPF object", skeleton, 0},
+		{"subskeleton", "-package NAME [-type NAME]... -o OUT.go OBJECT...", "write the Go package of a BPF library", subskeleton, 0},
+		{"check", "-object FINAL [-o STAMP] OBJECT...", "say whether an object has what a library in it needs", check, 0},
+		{"link", "-o OUT.bpf.o [-partial] [-allow-undefined PATTERN]... [-section NAME]... [-legacy-sections] [-strict-sections] OBJECT...", "make one BPF object of several", link, 0},
+		{"image", "-o OUT.image [-elf] OBJECT", "write a BPF object in the form in which its Go package carries it", writeImage, 0},
+		{"inspect", "[-json] OBJECT", "say what is in a BPF object, or its image, and what it needs of a kernel", inspectObject, 0},
+		{"diff", "[-json] OLD NEW", "say what changes for users of an object's Go package; the exit status is 0 for nothing, 1 for something, 2 for a failure", diffObjects, diffFailed},
+		{"compile", "-o OUT.o [-inputs FILE -unused FILE] -- CLANG ARGUMENT...", "run clang, and list the headers that it did not read", compile, 0},
+		{"vmlinux", "-o OUT.h [-types NAME,...] [-btf] [-base KERNEL] BTF", "write a C header, or a part, of the types that a kernel has", vmlinux, 0},
+		{"modules", "-o OUT.cpio -names NAME,... FILE...", "pack kernel modules and what they depend on, for bpf_test to load", modules, 0},
 	}
 }
 
@@ -92,16 +97,26 @@ func main() {
 func run(args []string, std streams) int {
 	err := dispatch(args, std)
 	var exit exitError
+	var failed *failure
+	status := 1
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, &exit):
 		return int(exit)
+	case errors.As(err, &failed):
+		status = failed.status
 	}
 	for line := range strings.Lines(err.Error()) {
 		fmt.Fprintf(std.stderr, "bpfgen: %s\n", strings.TrimSuffix(line, "\n"))
 	}
-	return 1
+	return status
+}
+
+// failure is a failure with an exit status other than 1.
+type failure struct {
+	error
+	status int
 }
 
 func dispatch(args []string, std streams) error {
@@ -138,7 +153,11 @@ func runCommand(cmd command, args []string, std streams) error {
 		fs.PrintDefaults()
 		return nil
 	case errors.As(err, &usageError{}):
-		return fmt.Errorf("%s: %w: usage: bpfgen %s %s", cmd.name, err, cmd.name, cmd.usage)
+		err = fmt.Errorf("%s: %w: usage: bpfgen %s %s", cmd.name, err, cmd.name, cmd.usage)
+	}
+	var exit exitError
+	if err != nil && cmd.failed != 0 && !errors.As(err, &exit) {
+		return &failure{err, cmd.failed}
 	}
 	return err
 }

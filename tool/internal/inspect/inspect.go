@@ -1,5 +1,5 @@
 // Package inspect says what is in a linked BPF object, and what it needs of a kernel: for
-// people as tables, for programs as JSON.
+// people as tables, for programs as JSON. It compares two of them, too.
 package inspect
 
 import (
@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -26,12 +27,20 @@ type Report struct {
 	Name      string `json:"name"`
 	ByteOrder string `json:"byteOrder"`
 	License   string `json:"license"`
-	// Programs, Maps, Variables, Externs and Kconfig are in the order of the object.
-	Programs  []Program  `json:"programs"`
-	Maps      []Map      `json:"maps"`
-	Variables []Variable `json:"variables"`
-	Externs   []Extern   `json:"externs"`
-	Kconfig   []Kconfig  `json:"kconfig"`
+	// Programs, Maps, Variables, StructOps, Externs and Kconfig are in the order of the
+	// object.
+	Programs  []Program   `json:"programs"`
+	Maps      []Map       `json:"maps"`
+	Variables []Variable  `json:"variables"`
+	StructOps []StructOps `json:"structOps"`
+	Externs   []Extern    `json:"externs"`
+	Kconfig   []Kconfig   `json:"kconfig"`
+	// Types are the structs, unions and enums of keys, values and variables, sorted by
+	// their names: what a pointer leads to is not among them.
+	Types []Type `json:"types"`
+	// Sources are the files that functions are from, those of libraries among them, in the
+	// order of their code.
+	Sources []Source `json:"sources"`
 	// Needs are sorted: those of the newest kernels first, unknown ones before them.
 	Needs []Need `json:"needs"`
 	// Kernel is the first version that has all that is known, and Unknown says that
@@ -77,6 +86,10 @@ type Map struct {
 	// Key and Value are their C types, empty where there are none.
 	Key   string `json:"key,omitempty"`
 	Value string `json:"value,omitempty"`
+	// KeyLayout and ValueLayout are the types without typedefs, qualifiers and names of
+	// integers: what Go code sees of them.
+	KeyLayout   string `json:"keyLayout,omitempty"`
+	ValueLayout string `json:"valueLayout,omitempty"`
 	// KeySize and ValueSize are in bytes.
 	KeySize    uint32 `json:"keySize"`
 	ValueSize  uint32 `json:"valueSize"`
@@ -92,6 +105,8 @@ type Variable struct {
 	Section string `json:"section"`
 	Name    string `json:"name"`
 	Type    string `json:"type"`
+	// Layout is the type without typedefs, qualifiers and names of integers.
+	Layout string `json:"layout"`
 	// Offset and Size are in bytes.
 	Offset uint32 `json:"offset"`
 	Size   uint32 `json:"size"`
@@ -99,6 +114,34 @@ type Variable struct {
 	Value string `json:"value,omitempty"`
 	// Visible says that other files see it.
 	Visible bool `json:"visible"`
+}
+
+// StructOps is a struct_ops table.
+type StructOps struct {
+	Name    string `json:"name"`
+	Section string `json:"section"`
+	// Type is the table's C type, with the kernel's name.
+	Type string `json:"type"`
+	// Size is in bytes.
+	Size int `json:"size"`
+	// Members are those that hold programs.
+	Members []OpsMember `json:"members"`
+}
+
+// OpsMember is a member of a struct_ops table that holds a program.
+type OpsMember struct {
+	Name    string `json:"name"`
+	Program string `json:"program"`
+}
+
+// Source is a file with functions of the object.
+type Source struct {
+	// File is its path as the compiler has it.
+	File string `json:"file"`
+	// Functions are those that begin in the file, in the order of their code.
+	Functions []string `json:"functions"`
+	// Instructions are those of the functions, of 8 bytes each.
+	Instructions int `json:"instructions"`
 }
 
 // Extern is something of the kernel.
@@ -116,16 +159,17 @@ type Kconfig struct {
 	Weak bool   `json:"weak"`
 }
 
-// Read reads a linked object. name is the file's base name. Errors have the form "symbol:
-// what, and what to do".
-func Read(name string, elf []byte) (*Report, error) {
-	img, err := imagegen.Build(name, elf)
+// Read reads a linked object, or the image of one. name is the file's base name. Errors
+// have the form "symbol: what, and what to do".
+func Read(name string, data []byte) (*Report, error) {
+	img, err := load(name, data)
 	if err != nil {
 		return nil, err
 	}
 	r := &reader{img: img, report: &Report{
 		Name: img.Name, License: img.License,
-		Programs: []Program{}, Maps: []Map{}, Variables: []Variable{}, Externs: []Extern{}, Kconfig: []Kconfig{}, Capabilities: []string{},
+		Programs: []Program{}, Maps: []Map{}, Variables: []Variable{}, StructOps: []StructOps{}, Externs: []Extern{}, Kconfig: []Kconfig{},
+		Types: []Type{}, Sources: []Source{}, Capabilities: []string{},
 	}}
 	r.report.ByteOrder = "little-endian"
 	if img.Order == binary.BigEndian {
@@ -139,9 +183,28 @@ func Read(name string, elf []byte) (*Report, error) {
 	r.programs()
 	r.maps()
 	r.variables()
+	r.structOps()
 	r.externs()
+	r.cTypes()
+	r.sources()
 	r.needs()
 	return r.report, nil
+}
+
+// load reads an object file, or an image, which is one of this machine's byte order.
+func load(name string, data []byte) (*imagegen.Image, error) {
+	if !image.Is(data) {
+		return imagegen.Build(name, data)
+	}
+	object, err := image.Decode(string(data))
+	if err != nil {
+		return nil, err
+	}
+	img := &imagegen.Image{Object: object, Order: binary.LittleEndian}
+	if binary.NativeEndian.Uint16([]byte{0, 1}) == 1 {
+		img.Order = binary.BigEndian
+	}
+	return img, nil
 }
 
 type reader struct {
@@ -150,15 +213,30 @@ type reader struct {
 	report *Report
 }
 
-func (r *reader) typeName(id uint32) string {
+// typeByID returns a type, nil when there is none of that ID.
+func (r *reader) typeByID(id uint32) btf.Type {
 	if id == 0 || r.types == nil {
-		return ""
+		return nil
 	}
 	t, err := r.types.TypeByID(btf.TypeID(id))
 	if err != nil {
-		return "unknown"
+		return nil
 	}
-	return cType(t)
+	return t
+}
+
+func (r *reader) typeName(id uint32) string {
+	if t := r.typeByID(id); t != nil {
+		return cType(t)
+	}
+	return ""
+}
+
+func (r *reader) layout(id uint32) string {
+	if t := r.typeByID(id); t != nil {
+		return layout(t, 0)
+	}
+	return ""
 }
 
 // cType spells a type as C does, without the place of a name.
@@ -259,6 +337,7 @@ func (r *reader) maps() {
 		}
 		if !out.Section {
 			out.Key, out.Value = r.typeName(m.KeyType), r.typeName(m.ValueType)
+			out.KeyLayout, out.ValueLayout = r.layout(m.KeyType), r.layout(m.ValueType)
 		}
 		if m.Kind == image.InnerMap {
 			out.Name += " (inner maps)"
@@ -269,7 +348,7 @@ func (r *reader) maps() {
 
 func (r *reader) variables() {
 	for _, v := range r.img.Variables {
-		out := Variable{Name: v.Name, Type: r.typeName(v.Type), Offset: v.Offset, Size: v.Size, Visible: v.Visible, Section: "arena"}
+		out := Variable{Name: v.Name, Type: r.typeName(v.Type), Layout: r.layout(v.Type), Offset: v.Offset, Size: v.Size, Visible: v.Visible, Section: "arena"}
 		contents := r.img.Arena.Contents
 		if v.Map != image.NoIndex {
 			out.Section, contents = r.img.Maps[v.Map].Name, r.img.Maps[v.Map].Contents
@@ -280,6 +359,52 @@ func (r *reader) variables() {
 			}
 		}
 		r.report.Variables = append(r.report.Variables, out)
+	}
+}
+
+func (r *reader) structOps() {
+	for _, s := range r.img.StructOps {
+		out := StructOps{Name: s.Name, Section: s.Section, Type: r.typeName(s.Type), Size: len(s.Contents), Members: []OpsMember{}}
+		table, _ := r.typeByID(s.Type).(*btf.Struct)
+		for _, f := range s.Funcs {
+			member := OpsMember{fmt.Sprintf("at offset %d", f.Offset), r.img.Programs[f.Program].Name}
+			if table != nil {
+				for _, m := range table.Members {
+					if m.Offset.Bytes() == f.Offset && m.Name != "" {
+						member.Name = m.Name
+					}
+				}
+			}
+			out.Members = append(out.Members, member)
+		}
+		r.report.StructOps = append(r.report.StructOps, out)
+	}
+}
+
+// sources finds the files of functions, by the line that each begins with.
+func (r *reader) sources() {
+	files := make(map[uint32]string)
+	for _, line := range r.img.LineInfo.All() {
+		if _, ok := files[line.Instruction]; !ok {
+			files[line.Instruction] = r.text(line.File)
+		}
+	}
+	indices := make(map[string]int)
+	for _, f := range r.img.Functions {
+		file := files[f.First]
+		if file == "" {
+			continue
+		}
+		file = path.Clean(file)
+		i, ok := indices[file]
+		if !ok {
+			i = len(r.report.Sources)
+			indices[file] = i
+			r.report.Sources = append(r.report.Sources, Source{File: file})
+		}
+		s := &r.report.Sources[i]
+		s.Functions = append(s.Functions, f.Name)
+		s.Instructions += int(f.Count)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/internal/bpflib"
 	"github.com/rules-bpf/rules_bpf/internal/image"
 	"github.com/rules-bpf/rules_bpf/internal/secdef"
+	"github.com/rules-bpf/rules_bpf/tool/internal/uapi"
 )
 
 // Need is something that a kernel must have.
@@ -28,20 +29,6 @@ type Need struct {
 
 const unknown = "unknown"
 
-// mapTypes are the versions of the kernel that brought the map types, as package features
-// of cilium/ebpf 0.22 has them, and those that it does not have from the kernel's log.
-var mapTypes = map[ebpf.MapType]string{
-	ebpf.Hash: "3.19", ebpf.Array: "3.19", ebpf.ProgramArray: "4.2", ebpf.PerfEventArray: "4.3", ebpf.PerCPUHash: "4.6",
-	ebpf.PerCPUArray: "4.6", ebpf.StackTrace: "4.6", ebpf.CGroupArray: "4.8", ebpf.LRUHash: "4.10", ebpf.LRUCPUHash: "4.10",
-	ebpf.LPMTrie: "4.11", ebpf.ArrayOfMaps: "4.12", ebpf.HashOfMaps: "4.12", ebpf.DevMap: "4.14", ebpf.SockMap: "4.14",
-	ebpf.CPUMap: "4.15", ebpf.XSKMap: "4.18", ebpf.SockHash: "4.18", ebpf.CGroupStorage: "4.19", ebpf.ReusePortSockArray: "4.19",
-	ebpf.PerCPUCGroupStorage: "4.20", ebpf.Queue: "4.20", ebpf.Stack: "4.20", ebpf.SkStorage: "5.2", ebpf.DevMapHash: "5.4",
-	ebpf.StructOpsMap: "5.6", ebpf.RingBuf: "5.8", ebpf.InodeStorage: "5.10", ebpf.TaskStorage: "5.11", ebpf.BloomFilter: "5.16",
-	ebpf.UserRingbuf: "6.1", ebpf.CgroupStorage: "6.2", ebpf.Arena: "6.9",
-}
-
-const featuresRule = "map types of cilium/ebpf's package features"
-
 // needs collects what the object needs.
 func (r *reader) needs() {
 	n := &needs{seen: make(map[string]bool)}
@@ -56,14 +43,18 @@ func (r *reader) needs() {
 		n.add("SEC(\""+form.Name()+"\")", cmp.Or(form.Since, unknown), "forms of SEC() of rules_bpf")
 	}
 	for _, m := range r.img.Maps {
-		typ := ebpf.MapType(m.Type)
-		n.add(bpflib.MapTypeName(typ), cmp.Or(mapTypes[typ], unknown), featuresRule)
+		n.uapi(uapi.MapType, int(m.Type), bpflib.MapTypeName(ebpf.MapType(m.Type)))
+		for bit := range 32 {
+			if m.Flags&(1<<bit) != 0 {
+				n.uapi(uapi.MapFlag, bit, fmt.Sprintf("flag %#x of maps", uint32(1)<<bit))
+			}
+		}
 		if m.Kind.IsSection() || m.Kind == image.KconfigMap {
 			n.add("global variables", "5.2", "BPF_PSEUDO_MAP_VALUE")
 		}
 	}
 	if len(r.img.StructOps) > 0 {
-		n.add("BPF_MAP_TYPE_STRUCT_OPS", "5.6", featuresRule)
+		n.uapi(uapi.MapType, int(ebpf.StructOpsMap), "")
 	}
 	for _, s := range r.img.StructOps {
 		if strings.HasSuffix(s.Section, ".struct_ops.link") {
@@ -71,11 +62,21 @@ func (r *reader) needs() {
 		}
 	}
 	for _, e := range r.img.Externs {
+		// What is weak the kernel need not have.
+		if e.Weak {
+			continue
+		}
 		switch e.Kind {
 		case image.Kfunc:
-			n.add("kfunc "+e.Name, unknown, "kfuncs are in no table: calls of any need 5.13")
+			n.add("kfunc "+e.Name, unknown, "no header lists kfuncs: ask a kernel's BTF")
 		case image.KsymVariable:
 			n.add("variables of the kernel (__ksym with a type)", "5.10", "BPF_PSEUDO_BTF_ID of variables")
+		}
+	}
+	const typeIDLocal = 6 // BPF_CORE_TYPE_ID_LOCAL, which is of the object's own types.
+	for _, c := range r.img.CORE.All() {
+		if c.Kind != typeIDLocal {
+			n.add("CO-RE", "5.4", "/sys/kernel/btf/vmlinux, or LoadOptions.KernelTypes")
 		}
 	}
 	r.codeNeeds(n)
@@ -103,6 +104,30 @@ func (n *needs) add(what, since, rule string) {
 		n.seen[what] = true
 		n.list = append(n.list, Need{what, since, rule})
 	}
+}
+
+// uapi adds what the kernel's headers say of a number, which is called name where they say
+// nothing.
+func (n *needs) uapi(kind uapi.Kind, number int, name string) {
+	if fact, ok := uapi.Find(kind, number); ok {
+		n.add(fact.Name, fact.Since, fact.Rule)
+	} else {
+		n.add(name, unknown, uapi.Missing())
+	}
+}
+
+// helper adds a helper that is called. The table does not have which types of programs may
+// call it, which is more of them with time.
+func (n *needs) helper(number int32) {
+	// The loader replaces four of them on older kernels, as libbpf does.
+	old := map[int32]int{112: 4, 113: 4, 114: 45, 115: 45}
+	if o := old[number]; o != 0 {
+		if fact, ok := uapi.Find(uapi.Helper, o); ok {
+			n.add(helperName(number), fact.Since, fact.Name+" stands for it before 5.5")
+			return
+		}
+	}
+	n.uapi(uapi.Helper, int(number), fmt.Sprintf("helper %d", number))
 }
 
 // compareVersions compares "5.10" and "5.9" as numbers. What is unknown is the greatest.
@@ -134,7 +159,9 @@ func (r *reader) codeNeeds(n *needs) {
 		case image.FuncAddress:
 			n.add("callbacks", "5.13", "BPF_PSEUDO_FUNC")
 		case image.ExternCall:
-			n.add("calls of kfuncs", "5.13", "BPF_PSEUDO_KFUNC_CALL")
+			if !r.img.Externs[rel.Target].Weak {
+				n.add("calls of kfuncs", "5.13", "BPF_PSEUDO_KFUNC_CALL")
+			}
 		case image.JumpTable:
 			n.add("jump tables", unknown, "indirect jumps are in no table")
 		}
@@ -179,7 +206,7 @@ func jumpNeeds(n *needs, op asm.OpCode, src byte, offset int16, imm int32, relat
 		n.add("may_goto", "6.9", rule)
 	case op.JumpOp() == asm.Call:
 		if src == 0 && !related {
-			n.add(fmt.Sprintf("helper %s", helperName(imm)), unknown, "helpers are in no table")
+			n.helper(imm)
 		}
 	case op.JumpOp() == asm.Exit:
 	case op.Class() == asm.Jump32Class && op.JumpOp() == asm.Ja:
@@ -221,21 +248,8 @@ func aluNeeds(n *needs, op asm.OpCode, offset int16) {
 
 // helperName returns the C name of a helper.
 func helperName(number int32) string {
-	name := asm.BuiltinFunc(number).String()
-	rest, ok := strings.CutPrefix(name, "Fn")
-	if !ok {
-		return strconv.Itoa(int(number))
-	}
-	var b strings.Builder
-	b.WriteString("bpf")
-	for _, c := range rest {
-		if c >= 'A' && c <= 'Z' {
-			b.WriteByte('_')
-			c += 'a' - 'A'
-		}
-		b.WriteRune(c)
-	}
-	return b.String()
+	fact, _ := uapi.Find(uapi.Helper, int(number))
+	return fact.Name
 }
 
 // capabilities are what the kernel asks of who loads programs of these types, by the rules

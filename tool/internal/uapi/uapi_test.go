@@ -1,0 +1,76 @@
+package uapi_test
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/rules-bpf/rules_bpf/internal/bpflib"
+	"github.com/rules-bpf/rules_bpf/internal/secdef"
+	"github.com/rules-bpf/rules_bpf/tool/internal/uapi"
+)
+
+func TestFind(t *testing.T) {
+	const oldest = ", the oldest that was read"
+	for _, tt := range []struct {
+		kind   uapi.Kind
+		number int
+		want   uapi.Fact
+	}{
+		{uapi.Helper, 1, uapi.Fact{"bpf_map_lookup_elem", "4.1", "bpf.h of Linux 4.1" + oldest}},
+		{uapi.Helper, 126, uapi.Fact{"bpf_seq_printf", "5.8", "bpf.h of Linux 5.8"}},
+		{uapi.Helper, 181, uapi.Fact{"bpf_loop", "5.17", "bpf.h of Linux 5.17"}},
+		{uapi.Helper, 211, uapi.Fact{"bpf_cgrp_storage_delete", "6.2", "bpf.h of Linux 6.2"}},
+		{uapi.MapType, 27, uapi.Fact{"BPF_MAP_TYPE_RINGBUF", "5.8", "bpf.h of Linux 5.8"}},
+		{uapi.ProgType, 32, uapi.Fact{"BPF_PROG_TYPE_NETFILTER", "6.4", "bpf.h of Linux 6.4"}},
+		{uapi.MapFlag, 10, uapi.Fact{"BPF_F_MMAPABLE", "5.5", "bpf.h of Linux 5.5"}},
+	} {
+		if got, ok := uapi.Find(tt.kind, tt.number); !ok || got != tt.want {
+			t.Errorf("%s %d: got %v, %v, want %v", tt.kind, tt.number, got, ok, tt.want)
+		}
+	}
+	for _, number := range []int{-1, 0, 100_000} {
+		if got, ok := uapi.Find(uapi.Helper, number); ok {
+			t.Errorf("helper %d is %v", number, got)
+		}
+	}
+	if got := uapi.Missing(); !strings.HasPrefix(got, "bpf.h of Linux ") {
+		t.Errorf("missing: %q", got)
+	}
+}
+
+// Two tables of the same facts agree: no form of SEC() is older than its program type, and
+// map types have the same names.
+func TestAgreement(t *testing.T) {
+	number := func(version string) int {
+		major, minor, _ := strings.Cut(version, ".")
+		x, _ := strconv.Atoi(major)
+		y, err := strconv.Atoi(minor)
+		if err != nil {
+			t.Fatalf("version %q", version)
+		}
+		return x<<16 | y
+	}
+	for _, f := range secdef.Forms() {
+		// The oldest of the table are older still.
+		fact, ok := uapi.Find(uapi.ProgType, int(f.Type))
+		if !ok || number(f.Since) < number(fact.Since) && !strings.HasSuffix(fact.Rule, "read") {
+			t.Errorf("SEC(%q) since %s, %v, %v", f.Name(), f.Since, fact, ok)
+		}
+	}
+	for typ := ebpf.Hash; ; typ++ {
+		fact, ok := uapi.Find(uapi.MapType, int(typ))
+		name := bpflib.MapTypeName(typ)
+		if !ok || !strings.HasPrefix(name, "BPF_") {
+			if typ <= ebpf.Arena {
+				t.Errorf("%v: %v, %q", typ, fact, name)
+			}
+			break
+		}
+		if fact.Name != name {
+			t.Errorf("%v: %q and %q", typ, fact.Name, name)
+		}
+	}
+}
