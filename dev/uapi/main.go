@@ -1,7 +1,7 @@
 // Uapi writes the table of the first versions of Linux that have a helper, a map type, a
 // program type, an attach type or a flag of maps, which bpfgen inspect reads:
 //
-//	go run ./dev/uapi 4.1=DIR/4.1.h ... 7.1=DIR/7.1.h > tool/internal/uapi/uapi.txt
+//	go run ./dev/uapi 4.1=DIR/4.1.h ... 7.1=DIR/7.1.h > tool/internal/kernelversion/versions.txt
 //
 // The arguments are the versions of releases, and the header linux/bpf.h of each: that of
 // the kernel's sources (git show v6.1:include/uapi/linux/bpf.h), or the copy that

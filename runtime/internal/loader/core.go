@@ -6,9 +6,9 @@ import (
 	"slices"
 	"sort"
 
+	"github.com/rules-bpf/rules_bpf/internal/core"
 	"github.com/rules-bpf/rules_bpf/internal/image"
 	"github.com/rules-bpf/rules_bpf/internal/rawbtf"
-	"github.com/rules-bpf/rules_bpf/runtime/internal/core"
 )
 
 // localTypes returns the object's BTF.

@@ -8,8 +8,8 @@ import (
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 
+	"github.com/rules-bpf/rules_bpf/internal/core"
 	"github.com/rules-bpf/rules_bpf/internal/image"
-	"github.com/rules-bpf/rules_bpf/runtime/internal/core"
 )
 
 // rawTypes returns BTF with the types, whose IDs start at 1.

@@ -7,9 +7,9 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/rules-bpf/rules_bpf/internal/core"
 	"github.com/rules-bpf/rules_bpf/internal/image"
 	"github.com/rules-bpf/rules_bpf/internal/rawbtf"
-	"github.com/rules-bpf/rules_bpf/runtime/internal/core"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/kallsyms"
 )
 

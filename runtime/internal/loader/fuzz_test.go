@@ -8,8 +8,8 @@ import (
 
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/rules-bpf/rules_bpf/internal/core"
 	"github.com/rules-bpf/rules_bpf/internal/image"
-	"github.com/rules-bpf/rules_bpf/runtime/internal/core"
 )
 
 // fuzzImage has something of all that code refers to.

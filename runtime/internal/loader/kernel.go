@@ -3,9 +3,9 @@ package loader
 import (
 	"fmt"
 
+	"github.com/rules-bpf/rules_bpf/internal/core"
 	"github.com/rules-bpf/rules_bpf/internal/image"
 	"github.com/rules-bpf/rules_bpf/internal/rawbtf"
-	"github.com/rules-bpf/rules_bpf/runtime/internal/core"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/kernelbtf"
 )
 

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/rules-bpf/rules_bpf/internal/core"
 	"github.com/rules-bpf/rules_bpf/internal/image"
-	"github.com/rules-bpf/rules_bpf/runtime/internal/core"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/features"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/kernelbtf"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/token"

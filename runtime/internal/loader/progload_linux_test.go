@@ -15,10 +15,10 @@ import (
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
+	"github.com/rules-bpf/rules_bpf/internal/core"
 	"github.com/rules-bpf/rules_bpf/internal/image"
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
-	"github.com/rules-bpf/rules_bpf/runtime/internal/core"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
 

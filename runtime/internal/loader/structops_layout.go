@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/rules-bpf/rules_bpf/internal/core"
 	"github.com/rules-bpf/rules_bpf/internal/rawbtf"
-	"github.com/rules-bpf/rules_bpf/runtime/internal/core"
 )
 
 // A struct_ops table has the object's layout, and the kernel wants its own: members are

@@ -13,7 +13,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/internal/bpflib"
 	"github.com/rules-bpf/rules_bpf/internal/image"
 	"github.com/rules-bpf/rules_bpf/internal/secdef"
-	"github.com/rules-bpf/rules_bpf/tool/internal/uapi"
+	"github.com/rules-bpf/rules_bpf/tool/internal/kernelversion"
 )
 
 // Need is something that a kernel must have.
@@ -43,10 +43,10 @@ func (r *reader) needs() {
 		n.add("SEC(\""+form.Name()+"\")", cmp.Or(form.Since, unknown), "forms of SEC() of rules_bpf")
 	}
 	for _, m := range r.img.Maps {
-		n.uapi(uapi.MapType, int(m.Type), bpflib.MapTypeName(ebpf.MapType(m.Type)))
+		n.uapi(kernelversion.MapType, int(m.Type), bpflib.MapTypeName(ebpf.MapType(m.Type)))
 		for bit := range 32 {
 			if m.Flags&(1<<bit) != 0 {
-				n.uapi(uapi.MapFlag, bit, fmt.Sprintf("flag %#x of maps", uint32(1)<<bit))
+				n.uapi(kernelversion.MapFlag, bit, fmt.Sprintf("flag %#x of maps", uint32(1)<<bit))
 			}
 		}
 		if m.Kind.IsSection() || m.Kind == image.KconfigMap {
@@ -54,7 +54,7 @@ func (r *reader) needs() {
 		}
 	}
 	if len(r.img.StructOps) > 0 {
-		n.uapi(uapi.MapType, int(ebpf.StructOpsMap), "")
+		n.uapi(kernelversion.MapType, int(ebpf.StructOpsMap), "")
 	}
 	for _, s := range r.img.StructOps {
 		if strings.HasSuffix(s.Section, ".struct_ops.link") {
@@ -108,11 +108,11 @@ func (n *needs) add(what, since, rule string) {
 
 // uapi adds what the kernel's headers say of a number, which is called name where they say
 // nothing.
-func (n *needs) uapi(kind uapi.Kind, number int, name string) {
-	if fact, ok := uapi.Find(kind, number); ok {
+func (n *needs) uapi(kind kernelversion.Kind, number int, name string) {
+	if fact, ok := kernelversion.Find(kind, number); ok {
 		n.add(fact.Name, fact.Since, fact.Rule)
 	} else {
-		n.add(name, unknown, uapi.Missing())
+		n.add(name, unknown, kernelversion.Missing())
 	}
 }
 
@@ -122,12 +122,12 @@ func (n *needs) helper(number int32) {
 	// The loader replaces four of them on older kernels, as libbpf does.
 	old := map[int32]int{112: 4, 113: 4, 114: 45, 115: 45}
 	if o := old[number]; o != 0 {
-		if fact, ok := uapi.Find(uapi.Helper, o); ok {
+		if fact, ok := kernelversion.Find(kernelversion.Helper, o); ok {
 			n.add(helperName(number), fact.Since, fact.Name+" stands for it before 5.5")
 			return
 		}
 	}
-	n.uapi(uapi.Helper, int(number), fmt.Sprintf("helper %d", number))
+	n.uapi(kernelversion.Helper, int(number), fmt.Sprintf("helper %d", number))
 }
 
 // compareVersions compares "5.10" and "5.9" as numbers. What is unknown is the greatest.
@@ -248,7 +248,7 @@ func aluNeeds(n *needs, op asm.OpCode, offset int16) {
 
 // helperName returns the C name of a helper.
 func helperName(number int32) string {
-	fact, _ := uapi.Find(uapi.Helper, int(number))
+	fact, _ := kernelversion.Find(kernelversion.Helper, int(number))
 	return fact.Name
 }
 

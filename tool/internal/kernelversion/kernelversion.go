@@ -1,7 +1,7 @@
-// Package uapi says which version of Linux was the first with a helper, a map type or the
-// like, from the table that dev/uapi makes of the header linux/bpf.h of each release since
-// 4.1.
-package uapi
+// Package kernelversion says which version of Linux was the first with a helper, a map
+// type or the like, from the table that dev/uapi makes of the header linux/bpf.h of each
+// release since 4.1.
+package kernelversion
 
 import (
 	_ "embed"
@@ -11,7 +11,7 @@ import (
 	"sync"
 )
 
-//go:embed uapi.txt
+//go:embed versions.txt
 var table string
 
 // Kind is a list of the header.

@@ -101,7 +101,7 @@ func (a *access) field(kind Kind) (field, error) {
 	case FieldSigned:
 		f.value, f.certain = bit(typ.Kind().IsEnum() && typ.Flag() || typ.Kind() == rawbtf.Int && typ.Signed()), true
 	case FieldLeftShift:
-		f.value = leftShift(a.bits-8*start, size, bits)
+		f.value = leftShift(last.in.In().Order(), a.bits-8*start, size, bits)
 	case FieldRightShift:
 		f.value, f.certain = 64-bits, true
 	}
@@ -113,15 +113,12 @@ func (a *access) field(kind Kind) (field, error) {
 
 // leftShift returns by how many bits to shift a word of size bytes, read into 64 bits, so
 // that the bit-field at bit offset of it is in front.
-func leftShift(offset, size, bits uint64) uint64 {
-	if bigEndian {
+func leftShift(order binary.ByteOrder, offset, size, bits uint64) uint64 {
+	if order == binary.BigEndian {
 		return (8-size)*8 + offset
 	}
 	return 64 - (offset + bits)
 }
-
-// bigEndian is the byte order of this machine, and so of its kernel.
-var bigEndian = binary.NativeEndian.Uint16([]byte{0, 1}) == 1
 
 // elementField is field for an element of an array.
 func (a *access) elementField(kind Kind, typ rawbtf.Type) (field, error) {

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"encoding/binary"
 	"strings"
 	"testing"
 
@@ -177,7 +178,7 @@ func TestBitfield(t *testing.T) {
 		local := raw(t, bits(c.offset, c.size))
 		r := New(local, &fakeKernel{types: local}, nil)
 		r.local.Named(rawbtf.NewNames("s"), r.add)
-		if bigEndian {
+		if local.Order() == binary.BigEndian {
 			c.left = c.leftOfBigEndian
 		}
 		for kind, want := range map[Kind]uint64{FieldByteOffset: c.start, FieldByteSize: c.bytes, FieldLeftShift: c.left, FieldRightShift: c.right, FieldSigned: 0} {

@@ -1,4 +1,4 @@
-package uapi_test
+package kernelversion_test
 
 import (
 	"strconv"
@@ -9,34 +9,34 @@ import (
 
 	"github.com/rules-bpf/rules_bpf/internal/bpflib"
 	"github.com/rules-bpf/rules_bpf/internal/secdef"
-	"github.com/rules-bpf/rules_bpf/tool/internal/uapi"
+	"github.com/rules-bpf/rules_bpf/tool/internal/kernelversion"
 )
 
 func TestFind(t *testing.T) {
 	const oldest = ", the oldest that was read"
 	for _, tt := range []struct {
-		kind   uapi.Kind
+		kind   kernelversion.Kind
 		number int
-		want   uapi.Fact
+		want   kernelversion.Fact
 	}{
-		{uapi.Helper, 1, uapi.Fact{"bpf_map_lookup_elem", "4.1", "bpf.h of Linux 4.1" + oldest}},
-		{uapi.Helper, 126, uapi.Fact{"bpf_seq_printf", "5.8", "bpf.h of Linux 5.8"}},
-		{uapi.Helper, 181, uapi.Fact{"bpf_loop", "5.17", "bpf.h of Linux 5.17"}},
-		{uapi.Helper, 211, uapi.Fact{"bpf_cgrp_storage_delete", "6.2", "bpf.h of Linux 6.2"}},
-		{uapi.MapType, 27, uapi.Fact{"BPF_MAP_TYPE_RINGBUF", "5.8", "bpf.h of Linux 5.8"}},
-		{uapi.ProgType, 32, uapi.Fact{"BPF_PROG_TYPE_NETFILTER", "6.4", "bpf.h of Linux 6.4"}},
-		{uapi.MapFlag, 10, uapi.Fact{"BPF_F_MMAPABLE", "5.5", "bpf.h of Linux 5.5"}},
+		{kernelversion.Helper, 1, kernelversion.Fact{"bpf_map_lookup_elem", "4.1", "bpf.h of Linux 4.1" + oldest}},
+		{kernelversion.Helper, 126, kernelversion.Fact{"bpf_seq_printf", "5.8", "bpf.h of Linux 5.8"}},
+		{kernelversion.Helper, 181, kernelversion.Fact{"bpf_loop", "5.17", "bpf.h of Linux 5.17"}},
+		{kernelversion.Helper, 211, kernelversion.Fact{"bpf_cgrp_storage_delete", "6.2", "bpf.h of Linux 6.2"}},
+		{kernelversion.MapType, 27, kernelversion.Fact{"BPF_MAP_TYPE_RINGBUF", "5.8", "bpf.h of Linux 5.8"}},
+		{kernelversion.ProgType, 32, kernelversion.Fact{"BPF_PROG_TYPE_NETFILTER", "6.4", "bpf.h of Linux 6.4"}},
+		{kernelversion.MapFlag, 10, kernelversion.Fact{"BPF_F_MMAPABLE", "5.5", "bpf.h of Linux 5.5"}},
 	} {
-		if got, ok := uapi.Find(tt.kind, tt.number); !ok || got != tt.want {
+		if got, ok := kernelversion.Find(tt.kind, tt.number); !ok || got != tt.want {
 			t.Errorf("%s %d: got %v, %v, want %v", tt.kind, tt.number, got, ok, tt.want)
 		}
 	}
 	for _, number := range []int{-1, 0, 100_000} {
-		if got, ok := uapi.Find(uapi.Helper, number); ok {
+		if got, ok := kernelversion.Find(kernelversion.Helper, number); ok {
 			t.Errorf("helper %d is %v", number, got)
 		}
 	}
-	if got := uapi.Missing(); !strings.HasPrefix(got, "bpf.h of Linux ") {
+	if got := kernelversion.Missing(); !strings.HasPrefix(got, "bpf.h of Linux ") {
 		t.Errorf("missing: %q", got)
 	}
 }
@@ -55,13 +55,13 @@ func TestAgreement(t *testing.T) {
 	}
 	for _, f := range secdef.Forms() {
 		// The oldest of the table are older still.
-		fact, ok := uapi.Find(uapi.ProgType, int(f.Type))
+		fact, ok := kernelversion.Find(kernelversion.ProgType, int(f.Type))
 		if !ok || number(f.Since) < number(fact.Since) && !strings.HasSuffix(fact.Rule, "read") {
 			t.Errorf("SEC(%q) since %s, %v, %v", f.Name(), f.Since, fact, ok)
 		}
 	}
 	for typ := ebpf.Hash; ; typ++ {
-		fact, ok := uapi.Find(uapi.MapType, int(typ))
+		fact, ok := kernelversion.Find(kernelversion.MapType, int(typ))
 		name := bpflib.MapTypeName(typ)
 		if !ok || !strings.HasPrefix(name, "BPF_") {
 			if typ <= ebpf.Arena {

@@ -18,6 +18,8 @@ type access struct {
 	// steps lead from the root to the member. The first is an index of the root, as if it
 	// were an array. Of an enum there is one, to the value. Of a type there is none.
 	steps []step
+	// around are the anonymous members on the way.
+	around []step
 	// bits is where the member starts, in bits from the root.
 	bits uint64
 }
@@ -29,8 +31,10 @@ type step struct {
 	in rawbtf.Type
 	// index is that of the member, the value or the element.
 	index uint32
-	// name is the member's or the value's, empty for an element.
+	// name is the member's or the value's, empty for an element and an anonymous member.
 	name string
+	// anonymous says that it goes to an anonymous member.
+	anonymous bool
 }
 
 func (s step) member() rawbtf.Member { return s.in.Member(int(s.index)) }
@@ -61,7 +65,7 @@ func parse(local *rawbtf.Types, relo Relocation) (*access, error) {
 			return nil, errMalformed
 		}
 		name, _ := typ.Value(int(indices[0]))
-		a.steps = []step{{typ, indices[0], name}}
+		a.steps = []step{{in: typ, index: indices[0], name: name}}
 		return a, nil
 	case !relo.Kind.ofField():
 		return nil, fmt.Errorf("is of kind %d, which is not known: compile with an older clang, or update this program", relo.Kind)
@@ -81,7 +85,7 @@ func parse(local *rawbtf.Types, relo Relocation) (*access, error) {
 			m := typ.Member(int(index))
 			a.bits += uint64(m.Offset)
 			if m.Name != "" {
-				a.steps = append(a.steps, step{typ, index, m.Name})
+				a.steps = append(a.steps, step{in: typ, index: index, name: m.Name})
 			}
 			typ = typ.In().At(m.Type)
 		case typ.Kind() == rawbtf.Array:
@@ -189,7 +193,7 @@ func (a *access) value(enum rawbtf.Type, name string) bool {
 	for i := range enum.Vlen() {
 		if string(rawbtf.EssentialName(enum.ValueName(i))) == name {
 			have, _ := enum.Value(i)
-			a.steps = append(a.steps, step{enum, uint32(i), have})
+			a.steps = append(a.steps, step{in: enum, index: uint32(i), name: have})
 			return true
 		}
 	}
@@ -217,6 +221,7 @@ func (a *access) search(typ rawbtf.Type, local step, depth int) (rawbtf.Type, bo
 			inner.bits += uint64(m.Offset)
 			if found, ok := inner.search(typ.In().At(m.Type), local, depth-1); ok {
 				*a = inner
+				a.around = append(a.around, step{in: typ, index: uint32(i), anonymous: true})
 				return found, true
 			}
 		case local.name:
@@ -225,7 +230,7 @@ func (a *access) search(typ rawbtf.Type, local step, depth int) (rawbtf.Type, bo
 			if len(a.steps) == maxSteps || !fieldsCompatible(local.in.In().At(local.member().Type), found) {
 				return rawbtf.Type{}, false
 			}
-			a.steps = append(a.steps, step{typ, uint32(i), m.Name})
+			a.steps = append(a.steps, step{in: typ, index: uint32(i), name: m.Name})
 			a.bits += uint64(m.Offset)
 			return found, true
 		}

@@ -1,0 +1,153 @@
+package core
+
+import (
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf/btf"
+
+	"github.com/rules-bpf/rules_bpf/internal/rawbtf"
+)
+
+// minimalOf returns the minimal types, in which every relocation comes to the same.
+func minimalOf(t *testing.T, local, kernel *rawbtf.Types, relos ...Relocation) *rawbtf.Types {
+	t.Helper()
+	data, err := Minimal(kernel, []Object{{local, relos}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	least, err := rawbtf.Parse(data, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, part := New(local, Only(kernel), relos), New(local, Only(least), relos)
+	for _, relo := range relos {
+		if err := Same(relo, whole, part); err != nil {
+			t.Error(err)
+		}
+	}
+	return least
+}
+
+// describeTypes lists types by kind, name, and the members or values that they have.
+func describeTypes(types *rawbtf.Types) string {
+	var all []string
+	for id := types.First(); id < types.Len(); id++ {
+		typ := types.At(id)
+		text := typ.Kind().String() + " " + typ.Name()
+		for i := range typ.Vlen() {
+			switch {
+			case typ.Kind().IsComposite():
+				text += " ." + typ.Member(i).Name
+			case typ.Kind().IsEnum():
+				name, _ := typ.Value(i)
+				text += " =" + name
+			}
+		}
+		all = append(all, text)
+	}
+	return strings.Join(all, "; ")
+}
+
+func TestMinimal(t *testing.T) {
+	big := structOf("big", btf.Member{Name: "far", Type: u64}, btf.Member{Name: "away", Type: u64})
+	inner := &btf.Union{Size: 8, Members: []btf.Member{{Name: "a", Type: i32}, {Name: "c", Type: u64}}}
+	kernel := structOf("s", btf.Member{Name: "first", Type: u64}, btf.Member{Type: inner}, btf.Member{Name: "b", Type: &btf.Pointer{Target: big}},
+		btf.Member{Name: "e", Type: &btf.Enum{Name: "e", Size: 4, Values: []btf.EnumValue{{Name: "A", Value: 1}, {Name: "B", Value: 2}}}}, btf.Member{Name: "z", Type: i32})
+	local := structOf("s", btf.Member{Name: "a", Type: i32}, btf.Member{Name: "b", Type: &btf.Pointer{Target: big}})
+	function := &btf.Typedef{Name: "f", Type: &btf.Pointer{Target: &btf.FuncProto{Return: i32, Params: []btf.FuncParam{{Type: &btf.Pointer{Target: kernel}}}}}}
+	enum := &btf.Enum{Name: "e", Size: 4, Values: []btf.EnumValue{{Name: "B", Value: 7}}}
+	for name, c := range map[string]struct {
+		local btf.Type
+		relos []Relocation
+		want  string
+	}{
+		"a member in an anonymous union":     {local, []Relocation{{FieldByteOffset, 1, "0:0"}}, "struct s . .z; union  .a .c; integer int; integer unsigned long"},
+		"a pointer without what it leads to": {local, []Relocation{{FieldByteOffset, 1, "0:1"}, {FieldByteSize, 1, "0:1"}}, "struct s .b .z; pointer ; integer int"},
+		"the type alone":                     {local, []Relocation{{TypeSize, 1, "0"}, {TypeExists, 1, "0"}, {TypeIDTarget, 1, "0"}}, "struct s"},
+		"all of a type":                      {local, []Relocation{{TypeMatches, 1, "0"}}, ""},
+		"a value":                            {enum, []Relocation{{EnumValue, 1, "0"}}, "enum e =B"},
+		"a prototype":                        {function, []Relocation{{TypeExists, 1, "0"}}, "typedef f; pointer ; function type ; pointer ; struct s; integer int"},
+		"a function that matches":            {function, []Relocation{{TypeMatches, 1, "0"}}, "typedef f; pointer ; function type ; pointer ; struct s; integer int"},
+		"nothing that the kernel has":        {structOf("gone", btf.Member{Name: "a", Type: i32}), []Relocation{{FieldExists, 1, "0:0"}, {TypeExists, 1, "0"}}, ""},
+		"what is the object's own":           {local, []Relocation{{TypeIDLocal, 1, "0"}}, ""},
+		"no relocations":                     {local, nil, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sortedKinds := func(text string) string { return strings.Join(sorted(strings.Split(text, "; ")), "; ") }
+			least := minimalOf(t, raw(t, c.local), raw(t, kernel, big, function), c.relos...)
+			if got := describeTypes(least); sortedKinds(got) != sortedKinds(c.want) {
+				t.Errorf("got  %s\nwant %s", got, c.want)
+			}
+		})
+	}
+}
+
+func sorted(words []string) []string {
+	for i := range words {
+		for j := i; j > 0 && words[j] < words[j-1]; j-- {
+			words[j], words[j-1] = words[j-1], words[j]
+		}
+	}
+	return words
+}
+
+func TestMinimalErrors(t *testing.T) {
+	local := structOf("s", btf.Member{Name: "a", Type: i32})
+	for _, tt := range []struct {
+		relo Relocation
+		want string
+	}{
+		{Relocation{FieldByteOffset, 1, "0:9"}, "struct s: is damaged"},
+		{Relocation{99, 1, "0:0"}, "struct s: is of kind 99"},
+	} {
+		if _, err := Minimal(raw(t, local), []Object{{raw(t, local), []Relocation{tt.relo}}}); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%v: %v, want %q", tt.relo, err, tt.want)
+		}
+	}
+}
+
+// Whatever is asked of the running kernel's types, the least of them say the same.
+func TestMinimalOfKernel(t *testing.T) {
+	data, err := os.ReadFile("/sys/kernel/btf/vmlinux")
+	if err != nil {
+		t.Skipf("needs the BTF of the kernel (5.4): %v", err)
+	}
+	kernel, err := rawbtf.New(data, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(3, 4))
+	for range 20 {
+		// The kernel's own types are the object's.
+		var relos []Relocation
+		for len(relos) < 40 {
+			id := kernel.First() + r.Uint32N(kernel.Len()-kernel.First())
+			typ := kernel.At(id)
+			kind := Kind(r.IntN(int(TypeMatches) + 1))
+			access := "0"
+			switch {
+			case typ.Name() == "" || typ.Kind() == rawbtf.Func || typ.Kind() == rawbtf.Var || typ.Kind() == rawbtf.Datasec || typ.Kind() == rawbtf.DeclTag || typ.Kind() == rawbtf.TypeTag:
+				continue
+			case kind.ofEnum():
+				if !typ.Kind().IsEnum() || typ.Vlen() == 0 {
+					continue
+				}
+				access = strconv.Itoa(r.IntN(typ.Vlen()))
+			case kind.ofField():
+				if !typ.Kind().IsComposite() || typ.Vlen() == 0 {
+					continue
+				}
+				access = "0:" + strconv.Itoa(r.IntN(typ.Vlen()))
+			}
+			relos = append(relos, Relocation{kind, id, access})
+		}
+		least := minimalOf(t, kernel, kernel, relos...)
+		if n := least.Len(); n > kernel.Len()/10 {
+			t.Errorf("%d types are kept", n)
+		}
+	}
+}
