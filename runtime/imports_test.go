@@ -130,7 +130,7 @@ var layers = [][]string{
 	{"internal/region", "internal/token", "internal/userelf"},
 	{"internal/refusal", "internal/usdt"},
 	{"internal/loader", "internal/ring"},
-	{"internal/fakemap"},
+	{"internal/attach", "internal/fakemap"},
 	{"skeleton"},
 	{"bpftest/fake", "skelimpl"},
 }

@@ -9,11 +9,11 @@
 //     expected attach type and flags, and the kernel that brought it. Numbers
 //     that internal/uapi lacks are added there.
 //  2. When an existing [Way] attaches such programs, name it in the row: this was all.
-//     Otherwise add a Way. What attaches automatically needs a function in the
-//     runtime's attachers (runtime/skeleton/attach_linux.go), what attaches by hand a
-//     handle (handles.go) with the methods that the Way names (attach_kinds.go,
-//     connect_linux.go). A form
-//     that nothing attaches yet gets a Way that says so.
+//     Otherwise add a Way, and a function for its hook to runtime/internal/attach. What
+//     attaches automatically calls it from the runtime's attachers
+//     (runtime/skeleton/attach_auto.go), what attaches by hand from a handle (handles.go)
+//     with the methods that the Way names (attach_kinds.go). A form that nothing attaches
+//     yet gets a Way that says so.
 //  3. Add a program of the form to tests/attach/progs/forms and a row that fires it to
 //     tests/attach/table_test.go.
 //  4. Write the tables of docs/attach.md anew: go run ./dev/goldens

@@ -2,12 +2,11 @@ package skeleton
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 
-	"github.com/rules-bpf/rules_bpf/internal/secdef"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/attach"
 )
 
 // AttachState says how far a program has come.
@@ -84,7 +83,7 @@ func (o *Object) Attachments() []Attachment {
 			missing = "autoload is off: call SetAutoload(true) before Load"
 		}
 		l := *p.link
-		if further := p.further.open(); len(further) > 0 && !p.slotInUse() {
+		if further := p.further.Open(); len(further) > 0 && !p.slotInUse() {
 			l = further[0]
 		}
 		list = append(list, o.attachment(p.name, p.section, missing, reason, l))
@@ -136,7 +135,7 @@ func (o *Object) attachment(name, section, missing, unattached string, l link.Li
 		a.Reason = ErrNotLoaded.Error()
 	case missing != "":
 		a.Reason = missing
-	case l != nil && isClosed(l):
+	case l != nil && attach.IsClosed(l):
 		a.State = NotAttached
 		a.Reason = linkClosed
 	case l != nil:
@@ -163,29 +162,3 @@ const (
 	detached      = "detached"
 	linkClosed    = "its link was closed"
 )
-
-// leftOut returns why Attach leaves the loaded program alone, "" when it attaches it.
-func (p *BaseProgram) leftOut() string {
-	if !p.autoattach {
-		return autoattachOff
-	}
-	form, target := p.form()
-	if form == nil {
-		return "SEC() does not say how it is attached: attach it with a function of package link, and put the link into the slot"
-	}
-	if form.Is(secdef.AttachBTF) {
-		// Which may have been set before Load.
-		target = p.def.AttachTo
-	}
-	if p.options != nil && slices.Contains(form.Parameters, target) {
-		return ""
-	}
-	return form.LeftOut(target)
-}
-
-// attachAuto attaches a program that is not left out as its section name says.
-func (p *BaseProgram) attachAuto() (link.Link, error) {
-	form, target := p.form()
-	l, err := attachers[form.Auto](p, target)
-	return l, p.explainAttach(err)
-}

@@ -1,12 +1,15 @@
 package skeleton
 
 import (
+	"errors"
 	"io"
 	"slices"
 	"syscall"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+
+	"github.com/rules-bpf/rules_bpf/runtime/internal/attach"
 )
 
 // The Attach... methods of this file attach a program to a target and return the link. The
@@ -50,7 +53,9 @@ type KprobeOptions struct {
 // AttachKprobe attaches the program to a function of the kernel, or to a place
 // in it: "symbol" or "symbol+offset", the offset in bytes.
 func (p *KprobeProgram) AttachKprobe(target string, o *KprobeOptions) (link.Link, error) {
-	return p.attach(func(prog *ebpf.Program) (link.Link, error) { return kprobe(p.Handle(), prog, target, valueOf(o)) })
+	return p.attach(func(prog *attach.Program) (link.Link, error) {
+		return attach.Kprobe(prog, target, o.probe())
+	})
 }
 
 // SetAttachOptions sets the options with which Attach attaches the program.
@@ -75,8 +80,8 @@ type KprobeMultiOptions struct {
 // traced and that the pattern matches: * stands for any text, ? for any
 // character. It needs a kernel of version 5.18 or later with CONFIG_FPROBE.
 func (p *KprobeMultiProgram) AttachKprobeMulti(pattern string, o *KprobeMultiOptions) (link.Link, error) {
-	return p.attach(func(prog *ebpf.Program) (link.Link, error) {
-		return kprobeMulti(p.Handle(), prog, pattern, valueOf(o))
+	return p.attach(func(prog *attach.Program) (link.Link, error) {
+		return attach.KprobeMulti(prog, pattern, attach.KprobeMultiOptions(valueOf(o)))
 	})
 }
 
@@ -98,8 +103,8 @@ type SyscallOptions struct {
 // in section 2 of the manual. Only calls of the kernel's own architecture count,
 // not those of 32-bit programs on a 64-bit kernel.
 func (p *SyscallProbeProgram) AttachSyscall(name string, o *SyscallOptions) (link.Link, error) {
-	return p.attach(func(prog *ebpf.Program) (link.Link, error) {
-		return syscallProbe(p.Handle(), prog, name, valueOf(o))
+	return p.attach(func(prog *attach.Program) (link.Link, error) {
+		return attach.Syscall(prog, name, o.probe())
 	})
 }
 
@@ -128,8 +133,8 @@ type UprobeOptions struct {
 // instruction in the file alone, "0x1234". A path without a slash is searched for: see
 // docs/attach.md.
 func (p *UprobeProgram) AttachUprobe(path, target string, o *UprobeOptions) (link.Link, error) {
-	return p.attach(func(prog *ebpf.Program) (link.Link, error) {
-		return uprobe(p.Handle(), prog, path, target, valueOf(o))
+	return p.attach(func(prog *attach.Program) (link.Link, error) {
+		return attach.Uprobe(prog, path, target, o.probe())
 	})
 }
 
@@ -161,8 +166,8 @@ type UprobeMultiOptions struct {
 // without a slash is searched for, as with [UprobeProgram.AttachUprobe]. It needs a kernel
 // of version 6.6 or later, 6.13 for sessions.
 func (p *UprobeMultiProgram) AttachUprobeMulti(path, pattern string, o *UprobeMultiOptions) (link.Link, error) {
-	return p.attach(func(prog *ebpf.Program) (link.Link, error) {
-		return uprobeMulti(p.Handle(), prog, path, pattern, valueOf(o))
+	return p.attach(func(prog *attach.Program) (link.Link, error) {
+		return attach.UprobeMulti(prog, path, pattern, attach.UprobeMultiOptions(valueOf(o)))
 	})
 }
 
@@ -188,8 +193,8 @@ type USDTOptions struct {
 // An argument that lies where a program cannot read it does not keep the others from being
 // read: for it alone bpf_usdt_arg returns -EINVAL, and [USDTProgram.UnreadableArgs] says why.
 func (p *USDTProgram) AttachUSDT(path, provider, name string, o *USDTOptions) (link.Link, error) {
-	return p.attach(func(prog *ebpf.Program) (link.Link, error) {
-		return p.owner.usdt(p.BaseProgram, prog, path, provider, name, valueOf(o))
+	return p.attach(func(prog *attach.Program) (link.Link, error) {
+		return p.usdt(prog, path, provider, name, valueOf(o))
 	})
 }
 
@@ -215,8 +220,8 @@ type TracepointOptions struct {
 // AttachTracepoint attaches the program to an event, as under
 // /sys/kernel/tracing/events/<category>/<name>.
 func (p *TracepointProgram) AttachTracepoint(category, name string, o *TracepointOptions) (link.Link, error) {
-	return p.attach(func(prog *ebpf.Program) (link.Link, error) {
-		return tracepoint(prog, category, name, valueOf(o))
+	return p.attach(func(prog *attach.Program) (link.Link, error) {
+		return attach.Tracepoint(prog, category, name, valueOf(o).Cookie)
 	})
 }
 
@@ -234,7 +239,9 @@ type RawTracepointOptions struct {
 // AttachRawTracepoint attaches the program to a tracepoint of the kernel. Before kernel 6.10
 // a tracepoint takes a program once.
 func (p *RawTracepointProgram) AttachRawTracepoint(name string, o *RawTracepointOptions) (link.Link, error) {
-	return p.attach(func(prog *ebpf.Program) (link.Link, error) { return rawTracepoint(prog, name, valueOf(o)) })
+	return p.attach(func(prog *attach.Program) (link.Link, error) {
+		return attach.RawTracepoint(prog, name, valueOf(o).Cookie)
+	})
 }
 
 // SetAttachOptions sets the options with which Attach attaches the program.
@@ -253,7 +260,9 @@ type TracingOptions struct {
 // Attach does: see [BaseProgram.SetTarget]. The kernel runs a program once on a function, so
 // that a second link is an error unless it is of SEC("tp_btf").
 func (p *TracingProgram) AttachTracing(o *TracingOptions) (link.Link, error) {
-	return p.attach(func(prog *ebpf.Program) (link.Link, error) { return tracing(p.Handle(), prog, valueOf(o)) })
+	return p.attach(func(prog *attach.Program) (link.Link, error) {
+		return attach.Tracing(prog, valueOf(o).Cookie)
+	})
 }
 
 // SetAttachOptions sets the options with which Attach attaches the program.
@@ -266,8 +275,8 @@ func (p *TracingProgram) SetAttachOptions(o *TracingOptions) error {
 // nil, and function empty, for the one that it was loaded for. Others need a kernel of
 // version 5.10 or later.
 func (p *FreplaceProgram) AttachFreplace(target *ebpf.Program, function string) (link.Link, error) {
-	return p.attach(func(prog *ebpf.Program) (link.Link, error) {
-		return freplace(p.Handle(), prog, target, function)
+	return p.attach(func(prog *attach.Program) (link.Link, error) {
+		return attach.Freplace(prog, target, function)
 	})
 }
 
@@ -305,7 +314,9 @@ const (
 // runs the one in the program's slot. Others are run by their method Open, as of
 // [link.Iter].
 func (p *IterProgram) AttachIter(o *IterOptions) (link.Link, error) {
-	return p.attach(func(prog *ebpf.Program) (link.Link, error) { return iterator(prog, valueOf(o)) })
+	return p.attach(func(prog *attach.Program) (link.Link, error) {
+		return attach.Iter(prog, o.iter())
+	})
 }
 
 // SetAttachOptions sets the options with which Attach attaches the program. With them it
@@ -322,6 +333,24 @@ func (p *IterProgram) Read() ([]byte, error) {
 	defer r.Close()
 	out, err := io.ReadAll(r)
 	return out, p.fail(err)
+}
+
+// open returns what a run of the iterator is read from, which does not need the link
+// any more.
+func (p *IterProgram) open() (io.ReadCloser, error) {
+	p.owner.mu.Lock()
+	defer p.owner.mu.Unlock()
+	switch p.owner.state {
+	case opened, prepared:
+		return nil, ErrNotLoaded
+	case closed:
+		return nil, ErrClosed
+	}
+	iter, ok := (*p.link).(interface{ Open() (io.ReadCloser, error) })
+	if !ok {
+		return nil, errors.New("is not attached: call Attach or AttachIter")
+	}
+	return iter.Open()
 }
 
 // XDPMode is where an XDP program runs: XDP_FLAGS_*_MODE of linux/if_link.h.
@@ -351,7 +380,9 @@ type XDPOptions struct {
 // index. An interface takes one program for each mode. It needs a kernel of version 5.9 or
 // later.
 func (p *XDPProgram) AttachXDP(ifindex int, o *XDPOptions) (link.Link, error) {
-	return p.attach(func(prog *ebpf.Program) (link.Link, error) { return xdp(prog, ifindex, valueOf(o)) })
+	return p.attach(func(prog *attach.Program) (link.Link, error) {
+		return attach.XDP(prog, ifindex, uint32(valueOf(o).Mode), valueOf(o).Replace)
+	})
 }
 
 // Anchor names a program among those on a hook, by one of its fields. One that is zero
@@ -445,8 +476,8 @@ type TCOptions struct {
 // another Priority or Handle. The qdisc is removed with the last filter if this process has
 // made it.
 func (p *TCProgram) AttachTC(ifindex int, direction TCDirection, o *TCOptions) (link.Link, error) {
-	return p.attach(func(prog *ebpf.Program) (link.Link, error) {
-		return trafficControl(p.Handle(), prog, ifindex, direction, valueOf(o))
+	return p.attach(func(prog *attach.Program) (link.Link, error) {
+		return attach.TC(prog, ifindex, direction.attachType(p.def.AttachType), o.options())
 	})
 }
 
@@ -473,8 +504,8 @@ type NetkitOptions struct {
 // AttachNetkit attaches the program to an end of a pair of interfaces of kind netkit.
 // ifindex is the primary one, for both ends. It needs a kernel of version 6.7 or later.
 func (p *TCProgram) AttachNetkit(ifindex int, end NetkitEnd, o *NetkitOptions) (link.Link, error) {
-	return p.attach(func(prog *ebpf.Program) (link.Link, error) {
-		return netkit(p.Handle(), prog, ifindex, end, valueOf(o))
+	return p.attach(func(prog *attach.Program) (link.Link, error) {
+		return attach.Netkit(prog, ifindex, end.attachType(p.def.AttachType), o.place())
 	})
 }
 
@@ -528,22 +559,28 @@ func (p *CgroupSKBProgram) AttachCgroupEgress(path string, o *CgroupOptions) (li
 	return p.attachCgroup(path, ebpf.AttachCGroupInetEgress, o)
 }
 
-func (p *BaseProgram) attachCgroup(path string, attach ebpf.AttachType, o *CgroupOptions) (link.Link, error) {
-	return p.attach(func(prog *ebpf.Program) (link.Link, error) { return cgroup(p, prog, path, attach, valueOf(o)) })
+func (p *BaseProgram) attachCgroup(path string, hook ebpf.AttachType, o *CgroupOptions) (link.Link, error) {
+	return p.attach(func(prog *attach.Program) (link.Link, error) {
+		return attach.Cgroup(prog, path, hook, o.options())
+	})
 }
 
 // AttachSocket filters what a socket receives. A socket has one filter, which
 // ends with the socket. Closing the link takes it off, and the link keeps conn
 // reachable until then.
 func (p *SocketProgram) AttachSocket(conn syscall.Conn) (link.Link, error) {
-	return p.attach(func(prog *ebpf.Program) (link.Link, error) { return socketFilter(prog, conn) })
+	return p.attach(func(prog *attach.Program) (link.Link, error) {
+		return attach.Socket(prog, conn)
+	})
 }
 
 // AttachReuseport makes the program choose among the sockets that share the port
 // of a bound socket with SO_REUSEPORT. Closing the link takes it off, which
 // needs a kernel of version 5.3 or later.
 func (p *ReuseportProgram) AttachReuseport(conn syscall.Conn) (link.Link, error) {
-	return p.attach(func(prog *ebpf.Program) (link.Link, error) { return reuseport(prog, conn) })
+	return p.attach(func(prog *attach.Program) (link.Link, error) {
+		return attach.Reuseport(prog, conn)
+	})
 }
 
 // AttachNetNS attaches the program to a network namespace, by the path of its
@@ -551,14 +588,18 @@ func (p *ReuseportProgram) AttachReuseport(conn syscall.Conn) (link.Link, error)
 // namespace takes one flow dissector. It needs a kernel of version 5.8 or later,
 // 5.9 for SEC("sk_lookup").
 func (p *NetNSProgram) AttachNetNS(path string) (link.Link, error) {
-	return p.attach(func(prog *ebpf.Program) (link.Link, error) { return netNS(prog, path) })
+	return p.attach(func(prog *attach.Program) (link.Link, error) {
+		return attach.NetNS(prog, path)
+	})
 }
 
 // AttachSockMap attaches the program to the sockets of a sockmap or a sockhash.
 // Before kernel 6.10 there is no link for it: the program then stays attached
 // for as long as the map lives when the process ends without closing the link.
 func (p *SockMapProgram) AttachSockMap(m *ebpf.Map) (link.Link, error) {
-	return p.attach(func(prog *ebpf.Program) (link.Link, error) { return sockMap(prog, m, p.def.AttachType) })
+	return p.attach(func(prog *attach.Program) (link.Link, error) {
+		return attach.SockMap(prog, m)
+	})
 }
 
 // PerfEventOptions are libbpf's struct bpf_perf_event_opts.
@@ -573,7 +614,9 @@ type PerfEventOptions struct {
 // caller's. Before kernel 5.15 a program cannot be taken off an event: closing the
 // link disables the event instead.
 func (p *PerfEventProgram) AttachPerfEvent(fd int, o *PerfEventOptions) (link.Link, error) {
-	return p.attach(func(prog *ebpf.Program) (link.Link, error) { return perfEvent(prog, fd, valueOf(o)) })
+	return p.attach(func(prog *attach.Program) (link.Link, error) {
+		return attach.PerfEvent(prog, fd, valueOf(o).Cookie, attach.Mode(valueOf(o).Mode))
+	})
 }
 
 // SamplingOptions say what is sampled.
@@ -593,7 +636,9 @@ type SamplingOptions struct {
 // per thread that there is now. A thread may be missed when the process never stops
 // starting threads meanwhile. It fails with [syscall.ESRCH] when there is no such process.
 func (p *PerfEventProgram) AttachSampling(frequency uint64, o *SamplingOptions) (link.Link, error) {
-	return p.attach(func(prog *ebpf.Program) (link.Link, error) { return sampling(prog, frequency, valueOf(o)) })
+	return p.attach(func(prog *attach.Program) (link.Link, error) {
+		return attach.Sampling(prog, frequency, valueOf(o).PID, valueOf(o).Cookie)
+	})
 }
 
 // NetfilterFamily is the family of packets: NFPROTO_* of linux/netfilter.h.
@@ -630,8 +675,10 @@ type NetfilterOptions struct {
 // AttachNetfilter attaches the program to a hook of netfilter in the present
 // network namespace. It needs a kernel of version 6.4 or later.
 func (p *NetfilterProgram) AttachNetfilter(family NetfilterFamily, hook NetfilterHook, o *NetfilterOptions) (link.Link, error) {
-	return p.attach(func(prog *ebpf.Program) (link.Link, error) {
-		return netfilter(prog, family, hook, valueOf(o))
+	return p.attach(func(prog *attach.Program) (link.Link, error) {
+		return attach.Netfilter(prog, attach.NetfilterOptions{
+			Family: uint32(family), Hook: uint32(hook), Priority: valueOf(o).Priority, Defrag: valueOf(o).Defrag,
+		})
 	})
 }
 
@@ -643,10 +690,79 @@ func valueOf[O any](o *O) O {
 	return *o
 }
 
-// optionsOf returns the options that Attach is to use for a program.
-func optionsOf[O any](p *BaseProgram) O {
-	o, _ := p.options.(*O)
-	return valueOf(o)
+// What package attach makes of the options.
+
+func (o *KprobeOptions) probe() attach.ProbeOptions {
+	v := valueOf(o)
+	return attach.ProbeOptions{Cookie: v.Cookie, Return: v.Return, Mode: attach.Mode(v.Mode)}
+}
+
+func (o *SyscallOptions) probe() attach.ProbeOptions {
+	v := valueOf(o)
+	return attach.ProbeOptions{Cookie: v.Cookie, Return: v.Return}
+}
+
+func (o *UprobeOptions) probe() attach.UprobeOptions {
+	v := valueOf(o)
+	return attach.UprobeOptions{
+		ProbeOptions: attach.ProbeOptions{Cookie: v.Cookie, Return: v.Return, Mode: attach.Mode(v.Mode)},
+		PID:          v.PID,
+		RefCtrOffset: v.RefCtrOffset,
+	}
+}
+
+func (o *IterOptions) iter() attach.IterOptions {
+	v := valueOf(o)
+	return attach.IterOptions{Map: v.Map, Cgroup: v.Cgroup, Order: uint32(v.Order), TID: v.TID, PID: v.PID}
+}
+
+func (o *TCOptions) options() attach.TCOptions {
+	v := valueOf(o)
+	return attach.TCOptions{
+		Place:    placeOf(v.Before, v.After, v.Replace, v.ExpectedRevision),
+		Mode:     attach.TCMode(v.Mode),
+		Priority: v.Priority,
+		Handle:   v.Handle,
+	}
+}
+
+// attachType returns that of TCX, which stands for clsact too.
+func (d TCDirection) attachType(bySection ebpf.AttachType) ebpf.AttachType {
+	switch d {
+	case TCIngress:
+		return ebpf.AttachTCXIngress
+	case TCEgress:
+		return ebpf.AttachTCXEgress
+	}
+	return bySection
+}
+
+func (o *NetkitOptions) place() attach.Place {
+	v := valueOf(o)
+	return placeOf(v.Before, v.After, v.Replace, v.ExpectedRevision)
+}
+
+func (e NetkitEnd) attachType(bySection ebpf.AttachType) ebpf.AttachType {
+	switch e {
+	case NetkitPrimary:
+		return ebpf.AttachNetkitPrimary
+	case NetkitPeer:
+		return ebpf.AttachNetkitPeer
+	}
+	return bySection
+}
+
+func (o *CgroupOptions) options() attach.CgroupOptions {
+	v := valueOf(o)
+	return attach.CgroupOptions{
+		Place:    placeOf(v.Before, v.After, v.Replace, v.ExpectedRevision),
+		Mode:     attach.CgroupMode(v.Mode),
+		Preorder: v.Preorder,
+	}
+}
+
+func placeOf(before, after *Anchor, replace link.Link, revision uint64) attach.Place {
+	return attach.Place{Before: (*attach.Anchor)(before), After: (*attach.Anchor)(after), Replace: replace, ExpectedRevision: revision}
 }
 
 // setAttachOptions sets the options that Attach is to use for a program, to a copy.

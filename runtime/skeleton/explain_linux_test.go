@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,7 +21,6 @@ import (
 
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
-	"github.com/rules-bpf/rules_bpf/runtime/internal/loader"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
 
@@ -273,6 +273,17 @@ func TestAttachUnprivileged(t *testing.T) {
 	})
 	t.Run("kprobe", func(t *testing.T) {
 		bpftest.NeedsKprobes(t)
+		const paranoiaSwitch = "/proc/sys/kernel/perf_event_paranoid"
+		paranoia := func() (level int) {
+			data, err := os.ReadFile(paranoiaSwitch)
+			if err == nil {
+				level, err = strconv.Atoi(strings.TrimSpace(string(data)))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			return level
+		}
 		err := attachAsUser(t, newTrivialProgram(ebpf.Kprobe, "kprobe/vfs_read"))
 		// Debian's setting, and Ubuntu's.
 		if paranoia() > 2 {
@@ -308,7 +319,7 @@ func TestAttachUnprivileged(t *testing.T) {
 			t.Fatal(err)
 		}
 		err = kerneltest.AsUser(t, func() error {
-			l, err := uprobeAt(o.progs[0].Program(), uprobePlace{path: self, offset: file.Section(".text").Offset})
+			l, err := (&UprobeProgram{o.progs[0]}).AttachUprobe(self, fmt.Sprintf("%#x", file.Section(".text").Offset), nil)
 			if err != nil {
 				return err
 			}
@@ -533,106 +544,6 @@ func TestNoTarget(t *testing.T) {
 	}
 }
 
-// loadKprobe loads a program for kprobes.
-func loadKprobe(t *testing.T) *Object {
-	t.Helper()
-	bpftest.NeedsKprobes(t)
-	o := newTestObject(t, nil, newTrivialProgram(ebpf.Kprobe, "kprobe"))
-	t.Cleanup(func() { o.Close() })
-	if err := o.Load(); err != nil {
-		t.Fatal(err)
-	}
-	return o
-}
-
-// What the kernel answers to probes of all kinds says what is wrong.
-func TestRefusedKprobes(t *testing.T) {
-	o := loadKprobe(t)
-	p := o.progs[0]
-	prog := p.Program()
-	list, err := os.ReadFile("/sys/kernel/debug/kprobes/blacklist")
-	if err != nil {
-		t.Skipf("needs debugfs: %v", err)
-	}
-	var forbidden string
-	for line := range strings.Lines(string(list)) {
-		// "0xffffffff81000000-0xffffffff81000010	name"
-		name := strings.Fields(line)[1]
-		if n, err := countFunctions(name); err == nil && n == 1 {
-			forbidden = name
-			break
-		}
-	}
-	if forbidden == "" {
-		t.Skip("needs a function that must not be probed")
-	}
-	for _, ret := range []bool{false, true} {
-		_, err := kprobe(p, prog, forbidden, KprobeOptions{Return: ret})
-		wantError(t, err, "the kernel has function "+forbidden+" and lets nobody probe it", "!has no function")
-		if errors.Is(err, fs.ErrNotExist) || !errors.Is(err, unix.EINVAL) {
-			t.Errorf("%v, want %v", err, unix.EINVAL)
-		}
-		_, err = kprobe(p, prog, "no_such_function", KprobeOptions{Return: ret})
-		wantError(t, err, "the kernel has no function no_such_function")
-		if !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("%v is not %v", err, fs.ErrNotExist)
-		}
-		_, err = syscallProbe(p, prog, "no_such_call", SyscallOptions{Return: ret})
-		wantError(t, err, `system call "no_such_call": the kernel has none of the functions`)
-		if !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("%v is not %v", err, fs.ErrNotExist)
-		}
-	}
-	// Behind all code: nearer ones may be in another function.
-	_, err = kprobe(p, prog, "vfs_read+0x20000000", KprobeOptions{})
-	wantError(t, err, "offset 0x20000000 of function vfs_read", "!has no function")
-	// A process without the right to is told which.
-	err = kerneltest.AsUser(t, func() error { _, err := kprobe(p, prog, "vfs_read", KprobeOptions{}); return err }, unix.CAP_BPF)
-	wantError(t, err, "function vfs_read", "this process lacks CAP_PERFMON:")
-}
-
-// A name of a system call's function without what the architecture puts before it.
-func TestKprobeOfSyscall(t *testing.T) {
-	o := loadKprobe(t)
-	l, err := kprobe(o.progs[0], o.progs[0].Program(), "sys_getpid", KprobeOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Close(); err != nil {
-		t.Error(err)
-	}
-}
-
-// A program that reads beyond a tracepoint's fields.
-func TestTracepointTooShort(t *testing.T) {
-	bpftest.NeedsBPF(t)
-	spec := newTrivialProgram(ebpf.TracePoint, "tp/sched/sched_switch")
-	spec.Instructions = asm.Instructions{asm.LoadMem(asm.R0, asm.R1, 4096, asm.DWord), asm.Mov.Imm(asm.R0, 0), asm.Return()}
-	o := newTestObject(t, nil, spec)
-	defer o.Close()
-	if err := o.Load(); err != nil {
-		t.Fatal(err)
-	}
-	wantError(t, o.Attach(), "reads beyond the fields of tracepoint sched/sched_switch")
-}
-
-// Interfaces that do not exist.
-func TestNoInterface(t *testing.T) {
-	bpftest.NeedsBPF(t)
-	xdp := newTrivialProgram(ebpf.XDP, "xdp")
-	tc := newTrivialProgram(ebpf.SchedCLS, "tc")
-	tc.Name = "q"
-	o := newTestObject(t, nil, xdp, tc)
-	defer o.Close()
-	if err := o.Load(); err != nil {
-		t.Fatal(err)
-	}
-	_, err := (&XDPProgram{o.progs[0]}).AttachXDP(99999, nil)
-	wantError(t, err, "there is no network interface with the index 99999")
-	_, err = (&TCProgram{o.progs[1]}).AttachTC(99999, TCIngress, nil)
-	wantError(t, err, "there is no network interface with the index 99999")
-}
-
 // A function that the target program does not have.
 func TestNoFunctionInProgram(t *testing.T) {
 	bpftest.NeedsKernel(t, 5, 6, "functions with linkage")
@@ -702,7 +613,7 @@ func TestClosedLinks(t *testing.T) {
 	}
 	// Links that the user has put there.
 	for _, p := range o.progs {
-		*p.link = &ownLink{what: "a test", detach: func() error { return nil }}
+		*p.link = new(closeCounted)
 		p.unattached = notCalled
 	}
 	if err := o.Detach(); err != nil {
@@ -715,12 +626,13 @@ func TestClosedLinks(t *testing.T) {
 	}
 }
 
-// The kernel's answers to attaching to functions, which depend on how it is built.
-func TestExplainTrampoline(t *testing.T) {
-	p := &BaseProgram{def: &loader.Program{Type: ebpf.Tracing, AttachType: ebpf.AttachTraceFEntry}}
-	wantError(t, p.explainTrampoline(link.ErrNotSupported), "CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS", "!lsm=")
-	wantError(t, p.explainTrampoline(unix.EBUSY), "CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS", "!lsm=")
-	wantError(t, p.explainTrampoline(unix.ENOENT), "!CONFIG_DYNAMIC")
-	p.def.AttachTarget = new(ebpf.Program)
-	wantError(t, p.explainTrampoline(unix.EBUSY), "replaced by another program", "!CONFIG_DYNAMIC")
+// closeCounted is a link of the user's.
+type closeCounted struct {
+	link.Link
+	closed int
+}
+
+func (l *closeCounted) Close() error {
+	l.closed++
+	return nil
 }

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/attach"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/userelf"
 )
@@ -314,6 +315,38 @@ func programID(t *testing.T, p *BaseProgram) ebpf.ProgramID {
 		t.Fatal("programs have no IDs")
 	}
 	return id
+}
+
+// A filter of clsact is a link like others to the handle and to the skeleton.
+func TestFilterIsALink(t *testing.T) {
+	bpftest.NewNetNS(t).Enter(t)
+	o := loadTestObject(t, nil, newTrivialProgram(ebpf.SchedCLS, "tc"))
+	p := TCProgram{o.progs[0]}
+	l, err := p.AttachTC(1, TCIngress, &TCOptions{Mode: TCClsact})
+	if errors.Is(err, unix.ENOPROTOOPT) {
+		t.Skipf("needs a kernel with clsact and filters of kind bpf: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := o.Attachments()[0]; a.State != Attached || *p.Slot() != l {
+		t.Errorf("%v, slot %v", a, *p.Slot())
+	}
+	second, err := p.AttachTC(1, TCIngress, &TCOptions{Replace: l})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if have := p.Links(); !slices.Equal(have, []link.Link{l, second}) {
+		t.Errorf("links are %v", have)
+	}
+	_, err = p.AttachTC(1, TCIngress, &TCOptions{Mode: TCClsact})
+	wantError(t, err, `attach program p, SEC("tc"): `, "of a process that lives: file exists: ")
+	if err := o.Detach(); err != nil {
+		t.Fatal(err)
+	}
+	if a := o.Attachments()[0]; a.State != NotAttached || !attach.IsClosed(second) {
+		t.Errorf("after Detach: %v", a)
+	}
 }
 
 // Programs of traffic control run in an order that each is given its place in.
@@ -704,24 +737,6 @@ func probedOffset(t *testing.T, path string) uint64 {
 	return offset
 }
 
-// On a kernel without an option, the error names it and the version that has it.
-func TestOptionTooNew(t *testing.T) {
-	err := lacking(fmt.Errorf("create link: %w", unix.EINVAL), option{false, "Other", "99.0"}, option{true, "Old", "4.0"}, option{true, "Cookie", "99.1"})
-	wantError(t, err, "option Cookie needs a kernel of version 99.1 or later: ", "create link")
-	if !errors.Is(err, ebpf.ErrNotSupported) || !errors.Is(err, unix.EINVAL) {
-		t.Errorf("%v is not %v and %v", err, ebpf.ErrNotSupported, unix.EINVAL)
-	}
-	if err := lacking(unix.ENOENT, option{true, "Cookie", "99.1"}); err != unix.ENOENT {
-		t.Errorf("%v, want %v", err, unix.ENOENT)
-	}
-	if sys.OlderThan("6.10") {
-		o := loadTestObject(t, nil, newTrivialProgram(ebpf.RawTracepoint, "raw_tp"))
-		p := RawTracepointProgram{o.progs[0]}
-		_, err := p.AttachRawTracepoint("task_rename", &RawTracepointOptions{Cookie: 1})
-		wantError(t, err, "option Cookie needs a kernel of version 6.10 or later")
-	}
-}
-
 // Options that say nothing, or too much, are refused.
 func TestWrongOptions(t *testing.T) {
 	multi := newTrivialProgram(ebpf.Kprobe, "kprobe")
@@ -803,7 +818,7 @@ func TestAttachModes(t *testing.T) {
 		if _, err := l.Info(); inEvent != errors.Is(err, ebpf.ErrNotSupported) {
 			t.Errorf("mode %d: Info: %v", mode, err)
 		}
-		if _, ok := l.(perfEventer); !ok {
+		if _, ok := l.(interface{ PerfEvent() (*os.File, error) }); !ok {
 			t.Errorf("mode %d: %T has no perf event", mode, l)
 		}
 		var before, after uint64
@@ -850,14 +865,14 @@ func TestSetAttachOptions(t *testing.T) {
 		t.Fatal(err)
 	}
 	opts.Cookie = 2
-	if got := optionsOf[RawTracepointOptions](o.progs[0]); got.Cookie != 1 {
-		t.Errorf("cookie is %d, want 1", got.Cookie)
+	if got, err := optionsOf[RawTracepointOptions](o.progs[0]); err != nil || got.Cookie != 1 {
+		t.Errorf("options are %v, %v, want cookie 1", got, err)
 	}
 	if err := p.SetAttachOptions(nil); err != nil {
 		t.Fatal(err)
 	}
-	if got := optionsOf[RawTracepointOptions](o.progs[0]); got.Cookie != 0 {
-		t.Errorf("cookie is %d, want none", got.Cookie)
+	if got, err := optionsOf[RawTracepointOptions](o.progs[0]); err != nil || got != nil {
+		t.Errorf("options are %v, %v, want none", got, err)
 	}
 	if err := o.Close(); err != nil {
 		t.Fatal(err)

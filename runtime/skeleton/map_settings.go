@@ -8,6 +8,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/rules-bpf/rules_bpf/internal/image"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/attach"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/loader"
 )
 
@@ -235,7 +236,7 @@ const flagNUMANode = 1 << 2
 // (bpf_map__set_ifindex). 0 is none.
 func (m *UntypedMap) SetIfindex(ifindex int) error {
 	return m.setOwn("ifindex", func(def *loader.Map) error {
-		if err := checkIfindex(ifindex); err != nil {
+		if err := attach.CheckIfindex(ifindex); err != nil {
 			return err
 		}
 		def.Ifindex = uint32(ifindex)

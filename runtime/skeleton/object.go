@@ -14,6 +14,7 @@ import (
 
 	"github.com/rules-bpf/rules_bpf/internal/bpflib"
 	"github.com/rules-bpf/rules_bpf/internal/image"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/attach"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/binding"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/kconfig"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/loader"
@@ -666,7 +667,7 @@ func (o *Object) detach() error {
 			links = append(links, *p.link)
 			*p.link, p.unattached = nil, detached
 		}
-		links = append(links, p.further.take()...)
+		links = append(links, p.further.Take()...)
 	}
 	for _, m := range o.structOps {
 		if *m.slot != nil {
@@ -674,7 +675,7 @@ func (o *Object) detach() error {
 			*m.slot, m.unattached = nil, detached
 		}
 	}
-	return closeAll(links)
+	return attach.CloseAll(links)
 }
 
 // closeSlot closes the link of a slot, and empties the slot.

@@ -9,6 +9,7 @@ import (
 	"github.com/cilium/ebpf/link"
 
 	"github.com/rules-bpf/rules_bpf/internal/secdef"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/attach"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/loader"
 )
 
@@ -37,7 +38,7 @@ type BaseProgram struct {
 	// calls are those on loaded that are in flight.
 	calls calls
 	// further are the links that are not in the slot, in the order of attaching.
-	further linkList
+	further attach.Links
 }
 
 func newProgram(owner *Object, desc progDesc, def *loader.Program) *BaseProgram {
@@ -117,7 +118,7 @@ func (p *BaseProgram) Links() []link.Link {
 	if p.slotInUse() {
 		links = append(links, *p.link)
 	}
-	return append(links, p.further.open()...)
+	return append(links, p.further.Open()...)
 }
 
 // Slot returns the program's link slot, which is the field of the skeleton's Links and the
@@ -126,7 +127,7 @@ func (p *BaseProgram) Links() []link.Link {
 func (p *BaseProgram) Slot() *link.Link { return p.link }
 
 // attach returns the link that connect makes, which becomes one of the program's.
-func (p *BaseProgram) attach(connect func(*ebpf.Program) (link.Link, error)) (link.Link, error) {
+func (p *BaseProgram) attach(connect func(*attach.Program) (link.Link, error)) (link.Link, error) {
 	p.owner.mu.Lock()
 	defer p.owner.mu.Unlock()
 	l, err := p.attachHere(connect)
@@ -136,8 +137,7 @@ func (p *BaseProgram) attach(connect func(*ebpf.Program) (link.Link, error)) (li
 	return l, nil
 }
 
-func (p *BaseProgram) attachHere(connect func(*ebpf.Program) (link.Link, error)) (link.Link, error) {
-	prog := p.Program()
+func (p *BaseProgram) attachHere(connect func(*attach.Program) (link.Link, error)) (link.Link, error) {
 	switch {
 	case p.owner.state == closed:
 		return nil, ErrClosed
@@ -145,16 +145,16 @@ func (p *BaseProgram) attachHere(connect func(*ebpf.Program) (link.Link, error))
 		return nil, ErrNotLoaded
 	case p.owner.fake:
 		return nil, errFake
-	case prog == nil:
+	case p.Program() == nil:
 		return nil, errors.New("was not loaded: call SetAutoload(true) before Load")
 	}
-	l, err := connect(prog)
+	l, err := connect(p.connectable())
 	if err != nil {
-		return nil, p.explainAttach(err)
+		return nil, attach.Explain(err, p.def.Type)
 	}
-	l = p.further.watch(l)
+	l = p.further.Watch(l)
 	if p.slotInUse() {
-		p.further.add(l)
+		p.further.Add(l)
 	} else {
 		*p.link = l
 	}
@@ -162,8 +162,24 @@ func (p *BaseProgram) attachHere(connect func(*ebpf.Program) (link.Link, error))
 	return l, nil
 }
 
+// connectable returns what package attach is to know of the loaded program.
+func (p *BaseProgram) connectable() *attach.Program {
+	prog := &attach.Program{
+		Program:    p.Program(),
+		Object:     p.owner.name,
+		Name:       p.name,
+		Section:    p.section,
+		AttachType: p.def.AttachType,
+		OnProgram:  p.def.AttachTarget != nil || p.def.Target != nil,
+	}
+	if form, _ := p.form(); form != nil {
+		prog.Traits = form.Traits
+	}
+	return prog
+}
+
 // slotInUse reports whether there is a link in the slot that has not been closed.
-func (p *BaseProgram) slotInUse() bool { return *p.link != nil && !isClosed(*p.link) }
+func (p *BaseProgram) slotInUse() bool { return *p.link != nil && !attach.IsClosed(*p.link) }
 
 // begin returns the program in the kernel, for one system call: Close waits until
 // p.calls is left.

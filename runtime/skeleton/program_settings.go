@@ -11,6 +11,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/rules-bpf/rules_bpf/internal/secdef"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/attach"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/loader"
 )
 
@@ -177,7 +178,7 @@ func (p *BaseProgram) SetFlags(flags uint32) error {
 // programs of devices, whose metadata it asks for (bpf_program__set_ifindex). 0 is none.
 func (p *BaseProgram) SetIfindex(ifindex int) error {
 	return p.set("ifindex", func(def *loader.Program) error {
-		if err := checkIfindex(ifindex); err != nil {
+		if err := attach.CheckIfindex(ifindex); err != nil {
 			return err
 		}
 		def.Ifindex = uint32(ifindex)

@@ -1,13 +1,8 @@
 package skeleton
 
 import (
-	"github.com/cilium/ebpf/link"
-
 	"github.com/rules-bpf/rules_bpf/internal/secdef"
 )
-
-// attacher attaches p to target, the part of the section's name after the first slash.
-type attacher func(p *BaseProgram, target string) (link.Link, error)
 
 // sectionForm returns what the name of a section says of its programs, and the target
 // that it names. It is nil for a section of the user's own. Names of the kind that

@@ -53,11 +53,3 @@ func (o *Object) refusals() error {
 	}
 	return errors.Join(errs...)
 }
-
-// checkIfindex refuses what is no index of a network device. 0 is none.
-func checkIfindex(ifindex int) error {
-	if ifindex < 0 || int64(ifindex) > 1<<31-1 {
-		return fmt.Errorf("%d is no index of a network device", ifindex)
-	}
-	return nil
-}

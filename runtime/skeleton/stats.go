@@ -117,7 +117,7 @@ func (p *BaseProgram) stats() (ProgramStats, error) {
 		VerifiedInstructions: info.VerifiedInsns,
 		TranslatedBytes:      info.XlatedLen,
 		JITedBytes:           info.JitedLen,
-		Links:                len(p.further.open()),
+		Links:                len(p.further.Open()),
 	}
 	if p.slotInUse() {
 		s.Links++

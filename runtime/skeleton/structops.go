@@ -11,6 +11,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 
+	"github.com/rules-bpf/rules_bpf/runtime/internal/attach"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/binding"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/loader"
 )
@@ -38,7 +39,7 @@ type StructOpsMap struct {
 
 	autoattach bool
 	// links watches the link in the slot, which may be closed by hand.
-	links linkList
+	links attach.Links
 
 	// made is the map in the kernel, nil when it was not to be created.
 	made *ebpf.Map
@@ -69,7 +70,7 @@ func (m *StructOpsMap) SetAutoattach(autoattach bool) error {
 func (m *StructOpsMap) Slot() *link.Link { return m.slot }
 
 // slotInUse reports whether there is a link in the slot that has not been closed.
-func (m *StructOpsMap) slotInUse() bool { return *m.slot != nil && !isClosed(*m.slot) }
+func (m *StructOpsMap) slotInUse() bool { return *m.slot != nil && !attach.IsClosed(*m.slot) }
 
 // linked reports whether the map attaches through a link.
 func (m *StructOpsMap) linked() bool { return strings.HasSuffix(m.ops.Section, ".link") }
@@ -336,7 +337,7 @@ func (m *StructOpsMap) attach() (link.Link, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: the kernel may have a table of the same name already", err)
 		}
-		return m.links.watch(l), nil
+		return m.links.Watch(l), nil
 	}
 	if m.used {
 		again, err := m.object.loader.NewStructOps(m.ops)
@@ -381,7 +382,7 @@ func (r *opsRegistration) Pin(string) error           { return r.unsupported("pi
 func (r *opsRegistration) Unpin() error               { return r.unsupported("unpin") }
 func (r *opsRegistration) Info() (*link.Info, error)  { return nil, r.unsupported("info on") }
 
-func (r *opsRegistration) isClosed() bool { return r.registered.Load() == nil }
+func (r *opsRegistration) Closed() bool { return r.registered.Load() == nil }
 
 // Detach takes the table from the kernel.
 func (r *opsRegistration) Detach() error { return r.Close() }

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/rules-bpf/rules_bpf/runtime/internal/attach"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/loader"
-	"github.com/rules-bpf/rules_bpf/runtime/internal/undo"
 )
 
 // MissingTargetError says that what a program attaches to, or the type of a struct_ops map,
@@ -129,32 +129,25 @@ func missingTarget(err error) *MissingTargetError {
 // targetError completes why a program was not attached to its target: with an error that says
 // so when that is not there.
 func (p *BaseProgram) targetError(target string, err error) error {
-	if isMissing(err) {
+	if attach.IsMissing(err) {
 		return &MissingTargetError{Program: p.name, Section: p.section, Target: target, Err: err}
 	}
 	return fmt.Errorf("program %s, SEC(%q): %w", p.name, p.section, err)
 }
 
-// attachAll attaches the programs as their sections say. What takes that back is in done, on
-// error too. When a target is missing, the error has all that are.
-func attachAll(progs []*BaseProgram, done *undo.Stack) error {
+// findTargets looks for the targets that the programs attach to as their sections say, but
+// for those that the kernel is told when it loads a program. It returns an error for each
+// that is not there.
+func findTargets(progs []*BaseProgram) (errs []error) {
+	targets := make([]attach.Target, len(progs))
 	for i, p := range progs {
-		l, err := p.attachAuto()
-		if err == nil {
-			*p.link = p.further.watch(l)
-			done.Push(func() error { return closeSlot(p.link) })
-			continue
-		}
-		_, target := p.form()
-		errs := []error{p.targetError(target, err)}
-		if missingTarget(errs[0]) != nil {
-			for _, err := range findTargets(progs[i+1:]) {
-				if missingTarget(err) != nil {
-					errs = append(errs, err)
-				}
-			}
-		}
-		return errors.Join(errs...)
+		form, target := p.form()
+		targets[i] = attach.Target{Auto: form.Auto, Name: target}
 	}
-	return nil
+	for i, err := range attach.Find(targets) {
+		if err != nil {
+			errs = append(errs, progs[i].targetError(targets[i].Name, err))
+		}
+	}
+	return errs
 }

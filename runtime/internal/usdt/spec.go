@@ -97,7 +97,8 @@ func (b *bitBuffer) set(st *btf.Struct, at uint32, name string, value uint64) {
 		if value>>i&1 == 0 {
 			continue
 		}
-		if b.order == binary.ByteOrder(binary.LittleEndian) {
+		// Not by its value: binary.NativeEndian is equal to neither.
+		if b.order.Uint16([]byte{1, 0}) == 1 {
 			b.bytes[(at+i)/8] |= 1 << ((at + i) % 8)
 			continue
 		}

@@ -1,4 +1,4 @@
-package skeleton
+package attach
 
 import (
 	"errors"
@@ -9,9 +9,10 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
+
+	"github.com/rules-bpf/rules_bpf/runtime/internal/usdt"
 )
 
 // A socket that is closed has no program any more, which is nothing to complain of.
@@ -37,28 +38,20 @@ func TestSocketClosedFirst(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			spec := newTestProgram("filter", asm.Mov.Imm(asm.R0, 0), asm.Return())
-			spec.Type, spec.SectionName = ebpf.SocketFilter, "socket"
-			o := newTestObject(t, nil, spec)
-			p := SocketProgram{o.progs[0]}
-			if err := o.Load(); err != nil {
-				t.Fatal(err)
-			}
+			o := load(t, nil, trivial(ebpf.SocketFilter, "socket"))
 			conn := open(t)
-			if _, err := p.AttachSocket(conn); err != nil {
+			l, err := Socket(o.progs[0], conn)
+			if err != nil {
 				t.Fatal(err)
 			}
 			if err := conn.Close(); err != nil {
 				t.Fatal(err)
 			}
-			if err := o.Detach(); err != nil {
-				t.Errorf("Detach: %v", err)
+			if err := l.Close(); err != nil {
+				t.Errorf("close the link: %v", err)
 			}
-			if _, err := p.AttachSocket(conn); !errors.Is(err, os.ErrClosed) {
-				t.Errorf("AttachSocket to a closed socket: %v, want %v", err, os.ErrClosed)
-			}
-			if err := o.Close(); err != nil {
-				t.Errorf("Close: %v", err)
+			if _, err := Socket(o.progs[0], conn); !errors.Is(err, os.ErrClosed) {
+				t.Errorf("attach to a closed socket: %v, want %v", err, os.ErrClosed)
 			}
 		})
 	}
@@ -94,8 +87,8 @@ func TestUSDTLinkPinned(t *testing.T) {
 		"not pinned, and then closed": {pin: errPin, steps: []func(link.Link) error{pin, closeIt}, freed: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := &usdtAttacher{owner: new(Object)}
-			id, _ := a.owner.usdtIDs.Take("one")
+			a := &usdtAttacher{all: &USDTs{IDs: new(usdt.IDs)}}
+			id, _ := a.all.IDs.Take("one")
 			a.ids = append(a.ids, id)
 			l := &usdtLink{Link: &fakeLink{pin: tc.pin}, release: a.release}
 			for _, step := range tc.steps {
@@ -103,7 +96,7 @@ func TestUSDTLinkPinned(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if other, _ := a.owner.usdtIDs.Take("another"); (other == id) != tc.freed {
+			if other, _ := a.all.IDs.Take("another"); (other == id) != tc.freed {
 				t.Errorf("another probe is given place %d, the first had %d: want the same: %t", other, id, tc.freed)
 			}
 		})

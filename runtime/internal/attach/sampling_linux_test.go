@@ -1,4 +1,4 @@
-package skeleton
+package attach
 
 import (
 	"errors"
@@ -12,17 +12,17 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
-	"github.com/cilium/ebpf/features"
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
 
 // loadSampler loads a program that counts in the map how often it runs for each
 // thread: the keys are what bpf_get_current_pid_tgid returns.
-func loadSampler(t *testing.T) (*PerfEventProgram, *ebpf.Map) {
+func loadSampler(t *testing.T) *testPrograms {
 	t.Helper()
-	spec := newTestProgram("sampler",
+	insns := asm.Instructions{
 		asm.FnGetCurrentPidTgid.Call(),
 		asm.StoreMem(asm.RFP, -8, asm.R0, asm.DWord),
 		asm.LoadMapPtr(asm.R1, 0).WithReference("samples"),
@@ -44,18 +44,9 @@ func loadSampler(t *testing.T) (*PerfEventProgram, *ebpf.Map) {
 		asm.FnMapUpdateElem.Call(),
 		asm.Mov.Imm(asm.R0, 0).WithSymbol("end"),
 		asm.Return(),
-	)
-	spec.Type, spec.SectionName = ebpf.PerfEvent, "perf_event"
-	o := newTestObject(t, []*ebpf.MapSpec{{Name: "samples", Type: ebpf.Hash, KeySize: 8, ValueSize: 8, MaxEntries: 4096}}, spec)
-	t.Cleanup(func() {
-		if err := o.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := o.Load(); err != nil {
-		t.Fatal(err)
 	}
-	return &PerfEventProgram{o.progs[0]}, o.maps[0].Map()
+	return load(t, &ebpf.MapSpec{Name: "samples", Type: ebpf.Hash, KeySize: 8, ValueSize: 8, MaxEntries: 4096},
+		&ebpf.ProgramSpec{Name: "sampler", Type: ebpf.PerfEvent, SectionName: "perf_event", License: "GPL", Instructions: insns})
 }
 
 // samples returns how often the program ran for each thread of this process, and for
@@ -116,7 +107,8 @@ func (th testThread) spin() {
 
 // A process is sampled with all its threads, those that come later too.
 func TestSamplingThreads(t *testing.T) {
-	p, m := loadSampler(t)
+	o := loadSampler(t)
+	p, m := o.progs[0], o.m
 	var before []testThread
 	for range 3 {
 		th := startThread(t)
@@ -129,7 +121,7 @@ func TestSamplingThreads(t *testing.T) {
 		t.Fatal(err)
 	}
 	fds := kerneltest.FDs(t)
-	if _, err := p.AttachSampling(1000, &SamplingOptions{PID: os.Getpid()}); err != nil {
+	if _, err := o.add(Sampling(p, 1000, os.Getpid(), 0)); err != nil {
 		t.Fatal(err)
 	}
 	// The runtime may have threads that wait for work.
@@ -157,30 +149,25 @@ func TestSamplingThreads(t *testing.T) {
 	if err := cmd.Run(); err != nil {
 		t.Fatal(err)
 	}
-	version, err := features.LinuxVersionCode()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, others := samples(t, m); version >= 5<<16|13<<8 && len(others) != 0 {
+	if _, others := samples(t, m); !sys.OlderThan("5.13") && len(others) != 0 {
 		t.Errorf("samples of other processes: %v, this one started %d", others, cmd.Process.Pid)
 	}
 
-	if err := p.owner.Detach(); err != nil {
-		t.Fatal(err)
-	}
+	o.detach(t)
 	if got := kerneltest.FDs(t); !maps.Equal(got, fds) {
-		t.Errorf("descriptors before: %v, after Detach: %v", fds, got)
+		t.Errorf("descriptors before: %v, after it is detached: %v", fds, got)
 	}
 	then, _ := samples(t, m)
 	later.spin()
 	if now, _ := samples(t, m); now[later.tid] != then[later.tid] {
-		t.Errorf("%d samples after Detach", now[later.tid]-then[later.tid])
+		t.Errorf("%d samples after it is detached", now[later.tid]-then[later.tid])
 	}
 }
 
 // A process that never stops starting threads is sampled all the same.
 func TestSamplingManyThreads(t *testing.T) {
-	p, m := loadSampler(t)
+	o := loadSampler(t)
+	p, m := o.progs[0], o.m
 	busy := startThread(t)
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -203,7 +190,7 @@ func TestSamplingManyThreads(t *testing.T) {
 		close(stop)
 		<-stopped
 	}()
-	if _, err := p.AttachSampling(1000, &SamplingOptions{PID: os.Getpid()}); err != nil {
+	if _, err := o.add(Sampling(p, 1000, os.Getpid(), 0)); err != nil {
 		t.Fatal(err)
 	}
 	busy.spin()
@@ -214,7 +201,7 @@ func TestSamplingManyThreads(t *testing.T) {
 }
 
 func TestSamplingNoProcess(t *testing.T) {
-	p, _ := loadSampler(t)
+	p := loadSampler(t).progs[0]
 	// A process that has ended, and that nobody has waited for.
 	cmd := exec.Command("/proc/self/exe", "-test.run=^$")
 	out, err := cmd.StdoutPipe()
@@ -232,7 +219,7 @@ func TestSamplingNoProcess(t *testing.T) {
 	defer out.Close()
 	for name, pid := range map[string]int{"ended": cmd.Process.Pid, "none": 1 << 30, "negative": -5} {
 		fds := kerneltest.FDs(t)
-		_, err := p.AttachSampling(1000, &SamplingOptions{PID: pid})
+		_, err := Sampling(p, 1000, pid, 0)
 		if !errors.Is(err, unix.ESRCH) {
 			t.Errorf("%s: %v, want %v", name, err, unix.ESRCH)
 		}

@@ -1,4 +1,4 @@
-package skeleton
+package attach
 
 import (
 	"errors"
@@ -11,16 +11,16 @@ import (
 	"github.com/cilium/ebpf/link"
 )
 
-// linkList has links of a program. It has a mutex of its own because links that are closed
+// Links is a list of links of a program. It has a mutex of its own because links that are closed
 // leave it, and those the user may close at any time.
-type linkList struct {
+type Links struct {
 	mu    sync.Mutex
 	links []link.Link
 }
 
-// watch returns the link as one that leaves the list when it is closed. Iterators stay as
+// Watch returns the link as one that leaves the list when it is closed. Iterators stay as
 // they are, as they are used by their type.
-func (list *linkList) watch(l link.Link) link.Link {
+func (list *Links) Watch(l link.Link) link.Link {
 	switch event := l.(type) {
 	case interface{ Open() (io.ReadCloser, error) }:
 		return l
@@ -30,22 +30,23 @@ func (list *linkList) watch(l link.Link) link.Link {
 	return &watchedLink{Link: l, list: list}
 }
 
-func (list *linkList) add(l link.Link) {
+// Add adds a link, which Watch has returned.
+func (list *Links) Add(l link.Link) {
 	list.mu.Lock()
 	defer list.mu.Unlock()
 	list.links = append(list.links, l)
 }
 
-// open returns the links that have not been closed, and forgets the others.
-func (list *linkList) open() []link.Link {
+// Open returns the links that have not been closed, and forgets the others.
+func (list *Links) Open() []link.Link {
 	list.mu.Lock()
 	defer list.mu.Unlock()
-	list.links = slices.DeleteFunc(list.links, isClosed)
+	list.links = slices.DeleteFunc(list.links, IsClosed)
 	return slices.Clone(list.links)
 }
 
-// take empties the list and returns what was in it.
-func (list *linkList) take() []link.Link {
+// Take empties the list and returns what was in it.
+func (list *Links) Take() []link.Link {
 	list.mu.Lock()
 	defer list.mu.Unlock()
 	links := list.links
@@ -56,7 +57,7 @@ func (list *linkList) take() []link.Link {
 // watchedLink is a link that tells whether it is closed, to other goroutines too.
 type watchedLink struct {
 	link.Link
-	list   *linkList
+	list   *Links
 	closed atomic.Bool
 }
 
@@ -64,16 +65,16 @@ func (l *watchedLink) Close() error {
 	if l.closed.Swap(true) {
 		return nil
 	}
-	l.list.open()
+	l.list.Open()
 	return l.Link.Close()
 }
 
-func (l *watchedLink) isClosed() bool { return l.closed.Load() }
+func (l *watchedLink) Closed() bool { return l.closed.Load() }
 
 // FD returns the descriptor of the link, negative when the kernel has no link or it was
 // closed. Package link wants to see it of links that are anchors.
 func (l *watchedLink) FD() int {
-	if fd, ok := l.Link.(interface{ FD() int }); ok && !l.isClosed() {
+	if fd, ok := l.Link.(interface{ FD() int }); ok && !l.Closed() {
 		return fd.FD()
 	}
 	return -1
@@ -91,15 +92,15 @@ type watchedEvent struct {
 
 func (l *watchedEvent) PerfEvent() (*os.File, error) { return l.event.PerfEvent() }
 
-// closer is a link of this package that knows whether it is closed.
-type closer interface{ isClosed() bool }
+// Closer is a link that knows whether it is closed, as those of this package do.
+type Closer interface{ Closed() bool }
 
-// isClosed reports whether somebody has closed the link. It does not for kinds of links
+// IsClosed reports whether somebody has closed the link. It does not for kinds of links
 // that do not tell.
-func isClosed(l link.Link) bool {
+func IsClosed(l link.Link) bool {
 	switch l := l.(type) {
-	case closer:
-		return l.isClosed()
+	case Closer:
+		return l.Closed()
 	case interface{ FD() int }:
 		// As those of package link: no descriptor is left.
 		return l.FD() < 0
@@ -107,8 +108,8 @@ func isClosed(l link.Link) bool {
 	return false
 }
 
-// closeAll closes links in reverse order, as they may depend on each other.
-func closeAll(links []link.Link) error {
+// CloseAll closes links in reverse order, as they may depend on each other.
+func CloseAll(links []link.Link) error {
 	var errs []error
 	for _, l := range slices.Backward(links) {
 		errs = append(errs, l.Close())

@@ -1,4 +1,4 @@
-package skeleton
+package attach
 
 import (
 	"errors"
@@ -12,31 +12,21 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/tc"
 )
 
-// order is the place that the options ask for.
-func (o TCOptions) order() order {
-	return order{before: o.Before, after: o.After, revision: o.ExpectedRevision}
-}
-
-func trafficControl(p *BaseProgram, prog *ebpf.Program, ifindex int, direction TCDirection, o TCOptions) (link.Link, error) {
-	if err := checkIfindex(ifindex); err != nil {
+// TC connects p to the packets of a network interface that go in the direction which attach
+// says: that of TCX, for clsact too.
+func TC(p *Program, ifindex int, attach ebpf.AttachType, o TCOptions) (link.Link, error) {
+	if err := CheckIfindex(ifindex); err != nil {
 		return nil, err
-	}
-	attach := p.def.AttachType
-	switch direction {
-	case TCIngress:
-		attach = ebpf.AttachTCXIngress
-	case TCEgress:
-		attach = ebpf.AttachTCXEgress
 	}
 	if attach != ebpf.AttachTCXIngress && attach != ebpf.AttachTCXEgress {
 		return nil, errors.New("SEC() names no direction: give TCIngress or TCEgress")
 	}
 	if o.Replace != nil {
-		return replaceTC(prog, ifindex, attach, o)
+		return replaceTC(p.Program, ifindex, attach, o)
 	}
 	switch o.Mode {
 	case TCClsact:
-		return clsact(p, prog, ifindex, attach, o)
+		return clsact(p, ifindex, attach, o)
 	case TCAuto, TCX:
 	default:
 		return nil, fmt.Errorf("option Mode is %d: give TCAuto, TCX or TCClsact", int(o.Mode))
@@ -44,14 +34,14 @@ func trafficControl(p *BaseProgram, prog *ebpf.Program, ifindex int, direction T
 	if o.Mode == TCX && (o.Priority != 0 || o.Handle != 0) {
 		return nil, errors.New("options Priority and Handle are for clsact: give Before or After for TCX")
 	}
-	l, err := o.order().attach(prog, ifindex, attach)
+	l, err := o.connect(p.Program, ifindex, attach, 0)
 	if !lacksTCX(err, ifindex, attach) {
 		return l, explainInterface(explainOrder(err), ifindex)
 	}
 	if o.Mode == TCX {
 		return nil, fmt.Errorf("TCX needs a kernel of version 6.6 or later, with CONFIG_NET_XGRESS: give option Mode TCAuto, which attaches to a clsact qdisc there: %w: %w", ebpf.ErrNotSupported, err)
 	}
-	return clsact(p, prog, ifindex, attach, o)
+	return clsact(p, ifindex, attach, o)
 }
 
 // lacksTCX reports whether an attempt to attach failed because the kernel has no TCX.
@@ -74,7 +64,7 @@ func replaceTC(prog *ebpf.Program, ifindex int, attach ebpf.AttachType, o TCOpti
 		if o.Mode == TCClsact {
 			return nil, errors.New("option Replace: it is a link of TCX, and option Mode is TCClsact")
 		}
-		return replaceOn(prog, o.order(), o.Replace, link.TCXType, func(info *link.Info) bool {
+		return o.replace(prog, link.TCXType, func(info *link.Info) bool {
 			tcx := info.TCX()
 			return int64(tcx.Ifindex) == int64(ifindex) && uint32(tcx.AttachType) == uint32(attach)
 		})
@@ -83,9 +73,9 @@ func replaceTC(prog *ebpf.Program, ifindex int, attach ebpf.AttachType, o TCOpti
 	switch {
 	case o.Mode == TCX:
 		return nil, errors.New("option Replace: it is a link of clsact, and option Mode is TCX")
-	case o.order() != (order{}):
+	case o.isPlaced():
 		return nil, errors.New("option Replace keeps the place of the link: it excludes Before, After and ExpectedRevision")
-	case old.isClosed():
+	case old.Closed():
 		return nil, errors.New("option Replace: it is closed")
 	case int64(place.Ifindex) != int64(ifindex) || place.Egress != (attach == ebpf.AttachTCXEgress):
 		return nil, errors.New("option Replace: it is a link of another target")
@@ -98,7 +88,7 @@ func replaceTC(prog *ebpf.Program, ifindex int, attach ebpf.AttachType, o TCOpti
 }
 
 // clsact attaches prog by a filter of a clsact qdisc.
-func clsact(p *BaseProgram, prog *ebpf.Program, ifindex int, attach ebpf.AttachType, o TCOptions) (link.Link, error) {
+func clsact(p *Program, ifindex int, attach ebpf.AttachType, o TCOptions) (link.Link, error) {
 	switch placed := o.Before != nil || o.After != nil; {
 	case o.ExpectedRevision != 0:
 		return nil, fmt.Errorf("option ExpectedRevision needs TCX, which came with kernel 6.6: %w", ebpf.ErrNotSupported)
@@ -118,12 +108,12 @@ func clsact(p *BaseProgram, prog *ebpf.Program, ifindex int, attach ebpf.AttachT
 	if place.Handle == 0 {
 		place.Handle = tc.DefaultHandle(name)
 	}
-	number, err := filterProgram(prog)
+	number, err := filterProgram(p.Program)
 	if err != nil {
 		return nil, err
 	}
 	f, err := tc.Attach(place, name, number)
-	runtime.KeepAlive(prog)
+	runtime.KeepAlive(p.Program)
 	switch {
 	case errors.Is(err, unix.ENOPROTOOPT):
 		return nil, fmt.Errorf("%w: %w", ebpf.ErrNotSupported, err)
@@ -137,8 +127,8 @@ func clsact(p *BaseProgram, prog *ebpf.Program, ifindex int, attach ebpf.AttachT
 
 // filterName returns the name of the program's filters, by which they are known after a
 // crash.
-func filterName(p *BaseProgram) string {
-	name := "rules_bpf/" + p.owner.name + "/" + p.name
+func filterName(p *Program) string {
+	name := "rules_bpf/" + p.Object + "/" + p.Name
 	const most = 200 // CLS_BPF_NAME_LEN of the kernel is 256.
 	if len(name) > most {
 		return fmt.Sprintf("%s/%08x", name[:most], tc.DefaultHandle(name))
@@ -167,7 +157,7 @@ func newFilterLink(f *tc.Filter) *filterLink {
 
 // Update puts prog in place of the program.
 func (l *filterLink) Update(prog *ebpf.Program) error {
-	if l.isClosed() {
+	if l.Closed() {
 		return fmt.Errorf("update %s: it is closed", l.what)
 	}
 	if prog == nil {

@@ -1,4 +1,4 @@
-package skeleton
+package attach
 
 import (
 	"errors"
@@ -14,12 +14,13 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/privilege"
 )
 
-func sampling(prog *ebpf.Program, frequency uint64, o SamplingOptions) (link.Link, error) {
+// Sampling runs p frequency times a second on all CPUs, or in the threads of a process.
+func Sampling(p *Program, frequency uint64, pid int, cookie uint64) (link.Link, error) {
 	switch {
 	case frequency == 0:
 		return nil, errors.New("number of samples per second is 0")
-	case o.PID != 0:
-		return sampleProcess(prog, frequency, o)
+	case pid != 0:
+		return sampleProcess(p.Program, frequency, pid, cookie)
 	}
 	cpus, err := onlineCPUs()
 	if err != nil {
@@ -33,7 +34,7 @@ func sampling(prog *ebpf.Program, frequency uint64, o SamplingOptions) (link.Lin
 		}
 		events = append(events, event)
 	}
-	links, err := sample(prog, events, o.Cookie)
+	links, err := sample(p.Program, events, cookie)
 	if err != nil {
 		return nil, err
 	}
@@ -45,14 +46,14 @@ const sampleTries = 10
 
 // sampleProcess attaches prog to an event for each thread of a process. Threads that
 // these start have the events of those that start them.
-func sampleProcess(prog *ebpf.Program, frequency uint64, o SamplingOptions) (link.Link, error) {
+func sampleProcess(prog *ebpf.Program, frequency uint64, pid int, cookie uint64) (link.Link, error) {
 	for try := 1; ; try++ {
 		threads := make(map[int]bool)
-		events, err := openThreads(o.PID, frequency, threads)
+		events, err := openThreads(pid, frequency, threads)
 		if err != nil {
 			return nil, err
 		}
-		links, err := sample(prog, events, o.Cookie)
+		links, err := sample(prog, events, cookie)
 		if err != nil {
 			return nil, err
 		}
@@ -60,12 +61,12 @@ func sampleProcess(prog *ebpf.Program, frequency uint64, o SamplingOptions) (lin
 		// without the program if that came later to the event. Nothing tells which. An
 		// event of its own could make the program run twice for each sample, so all
 		// begins again.
-		again, err := newThreads(o.PID, threads)
+		again, err := newThreads(pid, threads)
 		if len(again) == 0 || err != nil || try == sampleTries {
 			// err is that the process has ended: its events are as good as before.
 			return joinLinks("sampling", links), nil
 		}
-		if err := closeAll(links); err != nil {
+		if err := CloseAll(links); err != nil {
 			return nil, err
 		}
 	}
@@ -156,9 +157,9 @@ func openSampling(tid, cpu int, frequency, bits uint64) (int, error) {
 func sample(prog *ebpf.Program, events []int, cookie uint64) ([]link.Link, error) {
 	var links []link.Link
 	for i, fd := range events {
-		l, err := attachEvent(prog, os.NewFile(uintptr(fd), "perf event"), cookie, AttachDefault)
+		l, err := attachEvent(prog, os.NewFile(uintptr(fd), "perf event"), cookie, Default)
 		if err != nil {
-			return nil, errors.Join(err, closeAll(links), closeFDs(events[i+1:]))
+			return nil, errors.Join(err, CloseAll(links), closeFDs(events[i+1:]))
 		}
 		links = append(links, l)
 	}

@@ -1,4 +1,4 @@
-package skeleton
+package attach
 
 import (
 	"cmp"
@@ -18,26 +18,25 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/userelf"
 )
 
-// isMissing reports whether a program was not attached because its target is not there.
-func isMissing(err error) bool {
+// IsMissing reports whether a program was not attached because its target is not there.
+func IsMissing(err error) bool {
 	// That a file system cannot be read says nothing of what is in it.
 	var told *kernelfs.Error
 	return errors.Is(err, fs.ErrNotExist) && !errors.As(err, &told)
 }
 
-// findTargets looks for the targets that the programs attach to as their sections say, but
-// for those that the kernel is told when it loads a program. It returns an error for each
-// that is not there.
-func findTargets(progs []*BaseProgram) (errs []error) {
+// Find looks for targets that programs are connected to, but for those that the kernel is told
+// when it loads a program. It returns an error for each target in its place, nil for one that
+// is there.
+func Find(targets []Target) []error {
 	// One pass over the kernel's symbols and one over its types for all.
 	functions, tracepoints := make(map[string]bool), make(map[string]bool)
-	for _, p := range progs {
-		form, target := p.form()
-		for _, name := range functionNames(form.Auto, target) {
+	for _, t := range targets {
+		for _, name := range functionNames(t.Auto, t.Name) {
 			functions[name] = false
 		}
-		if form.Auto == secdef.AutoRawTracepoint {
-			tracepoints[target] = false
+		if t.Auto == secdef.AutoRawTracepoint {
+			tracepoints[t.Name] = false
 		}
 	}
 	var noSymbols, noTypes error
@@ -47,23 +46,19 @@ func findTargets(progs []*BaseProgram) (errs []error) {
 	if len(tracepoints) > 0 {
 		noTypes = loader.Tracepoints(tracepoints)
 	}
-	for _, p := range progs {
-		form, target := p.form()
-		var err error
-		switch names := functionNames(form.Auto, target); {
-		case form.Auto == secdef.AutoRawTracepoint:
-			if !tracepoints[target] {
-				err = cmp.Or(noTypes, noRawTracepoint(target, fs.ErrNotExist))
+	errs := make([]error, len(targets))
+	for i, t := range targets {
+		switch names := functionNames(t.Auto, t.Name); {
+		case t.Auto == secdef.AutoRawTracepoint:
+			if !tracepoints[t.Name] {
+				errs[i] = cmp.Or(noTypes, noRawTracepoint(t.Name, fs.ErrNotExist))
 			}
 		case len(names) > 0:
 			if !slices.ContainsFunc(names, func(name string) bool { return functions[name] }) {
-				err = cmp.Or(noSymbols, noFunction(form.Auto, target))
+				errs[i] = cmp.Or(noSymbols, noFunction(t.Auto, t.Name))
 			}
 		default:
-			err = findTarget(form.Auto, target)
-		}
-		if err != nil {
-			errs = append(errs, p.targetError(target, err))
+			errs[i] = findTarget(t.Auto, t.Name)
 		}
 	}
 	return errs
@@ -114,7 +109,7 @@ func findTarget(auto secdef.Auto, target string) error {
 	case secdef.AutoTracepoint:
 		category, name, _ := strings.Cut(target, "/")
 		_, err := perfevent.TracepointID(category, name)
-		if isMissing(err) {
+		if IsMissing(err) {
 			return noTracepoint(category, name)
 		}
 		return err
@@ -140,7 +135,7 @@ func findTarget(auto secdef.Auto, target string) error {
 
 // findInFile calls find for the program or library of a target "path:what", and for what.
 func findInFile(target string, find func(f *userelf.File, what string) error) error {
-	path, what, err := splitUser(target)
+	path, what, err := SplitUser(target)
 	if err != nil {
 		return err
 	}

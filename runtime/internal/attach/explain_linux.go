@@ -1,4 +1,4 @@
-package skeleton
+package attach
 
 import (
 	"errors"
@@ -16,15 +16,15 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
 
-// explainAttach says what a program lacks that the kernel refuses to attach, where its
+// Explain says what a program of a type lacks that the kernel refuses to attach, where its
 // answer does not.
-func (p *BaseProgram) explainAttach(err error) error {
+func Explain(err error, typ ebpf.ProgramType) error {
 	var told *kernelfs.Error
 	if errors.As(err, &told) {
 		return err // which is not about the program
 	}
 	if errors.Is(err, unix.EPERM) || features.IsLack(err) {
-		return refusal.Advise(err, refusal.Why(err, refusal.ProgramCaps(p.def.Type)...))
+		return refusal.Advise(err, refusal.Why(err, refusal.ProgramCaps(typ)...))
 	}
 	return err
 }
@@ -71,12 +71,12 @@ func explainNetkit(err error, ifindex int) error {
 
 // explainTrampoline says why the kernel does not attach a program to the entry or the
 // return of a function, in which it has a call for it.
-func (p *BaseProgram) explainTrampoline(err error) error {
+func (p *Program) explainTrampoline(err error) error {
 	busy := errors.Is(err, unix.EBUSY)
 	switch {
 	case !busy && !errors.Is(err, ebpf.ErrNotSupported) && !errors.Is(err, sys.ENOTSUPP):
 		return err
-	case busy && (p.def.AttachTarget != nil || p.def.Target != nil):
+	case busy && p.OnProgram:
 		return refusal.Advise(err, "the function is replaced by another program, or traced: detach that first")
 	}
 	if why := refusal.WhyNoJIT(); why != "" {

@@ -1,7 +1,8 @@
-package skeleton
+package attach
 
 import (
 	"debug/elf"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"runtime"
@@ -15,8 +16,18 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/userelf"
 )
 
-// usdt attaches prog, which is that of p, to every location of a USDT.
-func (o *Object) usdt(p *BaseProgram, prog *ebpf.Program, path, provider, name string, opts USDTOptions) (link.Link, error) {
+// USDT connects p to every location of a static probe. all is nil when the object has no maps
+// for them. unreadable are why arguments cannot be read.
+func USDT(p *Program, path, provider, name string, pid int, cookie uint64, all *USDTs) (l link.Link, unreadable []error, err error) {
+	a := &usdtAttacher{all: all, cookie: cookie}
+	if l, err = a.connect(p.Program, path, provider, name, pid); err != nil {
+		return nil, nil, err
+	}
+	return l, a.unreadable, nil
+}
+
+// connect connects prog to every location of a static probe.
+func (a *usdtAttacher) connect(prog *ebpf.Program, path, provider, name string, pid int) (link.Link, error) {
 	f, err := userelf.Open(path)
 	if err != nil {
 		return nil, err
@@ -26,8 +37,7 @@ func (o *Object) usdt(p *BaseProgram, prog *ebpf.Program, path, provider, name s
 	if err != nil {
 		return nil, err
 	}
-	specs, ips := o.mapNamed(usdt.SpecMap), o.mapNamed(usdt.IPMap)
-	if specs == nil || ips == nil {
+	if a.all == nil {
 		return nil, fmt.Errorf("the object has no maps %s and %s: include <bpf/usdt.bpf.h> in its source", usdt.SpecMap, usdt.IPMap)
 	}
 	cookies, err := kconfig.Virtual("LINUX_HAS_BPF_COOKIE")
@@ -35,19 +45,19 @@ func (o *Object) usdt(p *BaseProgram, prog *ebpf.Program, path, provider, name s
 		return nil, err
 	}
 	if cookies == 0 && f.Type == elf.ET_DYN {
-		if err := usdt.Resolve(opts.PID, f.Path, locations); err != nil {
+		if err := usdt.Resolve(pid, f.Path, locations); err != nil {
 			return nil, err
 		}
 	}
-	a := &usdtAttacher{file: f, owner: o, specs: specs, ips: ips, byIP: cookies == 0, cookie: opts.Cookie}
+	a.file, a.byIP = f, cookies == 0
 	for _, location := range locations {
-		if err := a.add(prog, f.Path, location, opts.PID); err != nil {
+		if err := a.add(prog, f.Path, location, pid); err != nil {
 			err = fmt.Errorf("%s: static probe %s:%s: %w", f.Path, provider, name, err)
-			return nil, errors.Join(err, closeAll(a.links), a.release())
+			return nil, errors.Join(err, CloseAll(a.links), a.release())
 		}
 	}
-	for _, err := range a.unreadable {
-		p.unreadable = append(p.unreadable, fmt.Errorf("%s: static probe %s:%s: %w", f.Path, provider, name, err))
+	for i, err := range a.unreadable {
+		a.unreadable[i] = fmt.Errorf("%s: static probe %s:%s: %w", f.Path, provider, name, err)
 	}
 	return &usdtLink{Link: joinLinks("a static probe", a.links), release: a.release}, nil
 }
@@ -96,21 +106,10 @@ func (l *usdtLink) releaseUnused() error {
 	return l.release()
 }
 
-// mapNamed returns the object's map, nil if there is none.
-func (o *Object) mapNamed(name string) *UntypedMap {
-	for _, m := range o.maps {
-		if m.name == name {
-			return m
-		}
-	}
-	return nil
-}
-
 // usdtAttacher holds what one probe takes up.
 type usdtAttacher struct {
-	file       *userelf.File
-	owner      *Object
-	specs, ips *UntypedMap
+	all  *USDTs
+	file *userelf.File
 	// byIP says that the kernel has no cookies: the program finds its arguments by
 	// the address.
 	byIP bool
@@ -130,8 +129,8 @@ func (a *usdtAttacher) add(prog *ebpf.Program, path string, at usdt.Location, pi
 	}
 	uprobe := uprobePlace{path: path, offset: at.Offset, semaphore: at.Semaphore, pid: pid}
 	if a.byIP {
-		if err := a.ips.Map().Update(at.IP, id, ebpf.UpdateNoExist); err != nil {
-			return fmt.Errorf("map %s: %w: define BPF_USDT_MAX_IP_CNT above %d before the header, or attach one program only to each probe", usdt.IPMap, err, a.ips.MaxEntries())
+		if err := a.all.IPs.Update(at.IP, id, ebpf.UpdateNoExist); err != nil {
+			return fmt.Errorf("map %s: %w: define BPF_USDT_MAX_IP_CNT above %d before the header, or attach one program only to each probe", usdt.IPMap, err, a.all.IPs.MaxEntries())
 		}
 		a.keys = append(a.keys, at.IP)
 	} else {
@@ -151,15 +150,11 @@ func (a *usdtAttacher) spec(args string) (uint32, error) {
 	if err != nil {
 		return 0, err
 	}
-	types, err := a.owner.types()
+	typ, err := a.all.SpecType()
 	if err != nil {
-		return 0, fmt.Errorf("types of the object: %w", err)
+		return 0, err
 	}
-	typ, err := typeOf(types, a.specs.decl.ValueType)
-	if err != nil {
-		return 0, fmt.Errorf("map %s: %w", usdt.SpecMap, err)
-	}
-	value, err := usdt.EncodeSpec(nativeOrder, typ, parsed, a.cookie)
+	value, err := usdt.EncodeSpec(binary.NativeEndian, typ, parsed, a.cookie)
 	if err != nil {
 		return 0, fmt.Errorf("map %s: %w: its source is another version of <bpf/usdt.bpf.h>", usdt.SpecMap, err)
 	}
@@ -168,15 +163,15 @@ func (a *usdtAttacher) spec(args string) (uint32, error) {
 			a.unreadable = append(a.unreadable, arg.Err)
 		}
 	}
-	ids := &a.owner.usdtIDs
+	ids := a.all.IDs
 	id, isNew := ids.Take(string(value))
-	if id >= a.specs.MaxEntries() {
+	if id >= a.all.Specs.MaxEntries() {
 		ids.Drop(id)
-		return 0, fmt.Errorf("map %s is full: define BPF_USDT_MAX_SPEC_CNT above %d before including <bpf/usdt.bpf.h>", usdt.SpecMap, a.specs.MaxEntries())
+		return 0, fmt.Errorf("map %s is full: define BPF_USDT_MAX_SPEC_CNT above %d before including <bpf/usdt.bpf.h>", usdt.SpecMap, a.all.Specs.MaxEntries())
 	}
 	a.ids = append(a.ids, id)
 	if isNew {
-		if err := a.specs.Map().Update(id, value, ebpf.UpdateAny); err != nil {
+		if err := a.all.Specs.Update(id, value, ebpf.UpdateAny); err != nil {
 			return 0, fmt.Errorf("map %s: %w", usdt.SpecMap, err)
 		}
 	}
@@ -187,25 +182,11 @@ func (a *usdtAttacher) spec(args string) (uint32, error) {
 func (a *usdtAttacher) release() error {
 	var errs []error
 	for _, ip := range a.keys {
-		errs = append(errs, a.forget(ip))
+		errs = append(errs, a.all.Forget(ip))
 	}
 	for _, id := range a.ids {
-		a.owner.usdtIDs.Drop(id)
+		a.all.IDs.Drop(id)
 	}
 	a.keys, a.ids = nil, nil
 	return errors.Join(errs...)
-}
-
-// forget takes an address out of its map, which is gone when the skeleton is closed: the
-// link outlives it when the user has taken it out of its slot.
-func (a *usdtAttacher) forget(ip uint64) error {
-	m, err := a.ips.begin()
-	if errors.Is(err, ErrClosed) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer a.ips.end()
-	return m.Delete(ip)
 }

@@ -1,4 +1,4 @@
-package skeleton
+package attach
 
 import (
 	"errors"
@@ -29,11 +29,33 @@ func inNetNS(t *testing.T) {
 	ns.Enter(t)
 }
 
+// count adds one to the element of an array of 8-byte values whose index is in a register,
+// and returns a result.
+func count(array string, index asm.Register, result int32) asm.Instructions {
+	return asm.Instructions{
+		asm.StoreMem(asm.RFP, -4, index, asm.Word),
+		asm.LoadMapPtr(asm.R1, 0).WithReference(array),
+		asm.Mov.Reg(asm.R2, asm.RFP),
+		asm.Add.Imm(asm.R2, -4),
+		asm.FnMapLookupElem.Call(),
+		asm.JEq.Imm(asm.R0, 0, "end"),
+		asm.Mov.Imm(asm.R1, 1),
+		asm.StoreXAdd(asm.R0, asm.R1, asm.DWord),
+		asm.Mov.Imm(asm.R0, result).WithSymbol("end"),
+		asm.Return(),
+	}
+}
+
+// packets returns the map of newTC.
+func packets() *ebpf.MapSpec {
+	return &ebpf.MapSpec{Name: "packets", Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 4}
+}
+
 // newTC returns a program that counts the packets of an index in the map "packets", and
 // returns a code.
 func newTC(name string, index, code int32) *ebpf.ProgramSpec {
-	spec := newTestProgram(name, append(asm.Instructions{asm.Mov.Imm(asm.R2, index)}, count("packets", asm.R2, code)...)...)
-	spec.Type, spec.SectionName = ebpf.SchedCLS, "tc"
+	spec := trivial(ebpf.SchedCLS, "tc")
+	spec.Name, spec.Instructions = name, append(asm.Instructions{asm.Mov.Imm(asm.R2, index)}, count("packets", asm.R2, code)...)
 	return spec
 }
 
@@ -60,24 +82,31 @@ func fire(t *testing.T) bool {
 }
 
 // seen returns how many packets each of the programs has counted, and forgets them.
-func seen(t *testing.T, o *Object, n int) []uint64 {
+func seen(t *testing.T, o *testPrograms, n int) []uint64 {
 	t.Helper()
 	counts := make([]uint64, n)
 	for i := range counts {
-		if err := o.maps[0].Map().Lookup(uint32(i), &counts[i]); err != nil {
+		if err := o.m.Lookup(uint32(i), &counts[i]); err != nil {
 			t.Fatal(err)
 		}
-		if err := o.maps[0].Map().Put(uint32(i), uint64(0)); err != nil {
+		if err := o.m.Put(uint32(i), uint64(0)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	return counts
 }
 
+const ingress, egress = ebpf.AttachTCXIngress, ebpf.AttachTCXEgress
+
+// tc attaches program i to an interface.
+func (o *testPrograms) tc(i, ifindex int, direction ebpf.AttachType, opts TCOptions) (link.Link, error) {
+	return o.add(TC(o.progs[i], ifindex, direction, opts))
+}
+
 // attachTC attaches program i to the loopback interface, which must work.
-func attachTC(t *testing.T, o *Object, i int, direction TCDirection, opts *TCOptions) link.Link {
+func attachTC(t *testing.T, o *testPrograms, i int, direction ebpf.AttachType, opts TCOptions) link.Link {
 	t.Helper()
-	l, err := (&TCProgram{o.progs[i]}).AttachTC(1, direction, opts)
+	l, err := o.tc(i, 1, direction, opts)
 	if errors.Is(err, unix.ENOPROTOOPT) {
 		t.Skipf("needs a kernel with clsact and filters of kind bpf: %v", err)
 	}
@@ -103,6 +132,19 @@ func filters(t *testing.T, egress bool) []string {
 	return names
 }
 
+func programID(t *testing.T, p *ebpf.Program) ebpf.ProgramID {
+	t.Helper()
+	info, err := p.Info()
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, ok := info.ID()
+	if !ok {
+		t.Fatal("programs have no IDs")
+	}
+	return id
+}
+
 // The table of AttachTC: what codes mean to TCX and to clsact.
 func TestCodesOfTC(t *testing.T) {
 	inNetNS(t)
@@ -124,9 +166,9 @@ func TestCodesOfTC(t *testing.T) {
 		{99, true, true, true, true},
 	}
 	for _, c := range codes {
-		o := loadTestObject(t, packetsMap(), newTC("first", 0, c.code), newTC("second", 1, -1), newTC("third", 2, -1))
-		attachTC(t, o, 0, TCIngress, &TCOptions{Mode: TCClsact, Priority: 1})
-		attachTC(t, o, 1, TCIngress, &TCOptions{Mode: TCClsact, Priority: 2})
+		o := load(t, packets(), newTC("first", 0, c.code), newTC("second", 1, -1), newTC("third", 2, -1))
+		attachTC(t, o, 0, ingress, TCOptions{Mode: TCClsact, Priority: 1})
+		attachTC(t, o, 1, ingress, TCOptions{Mode: TCClsact, Priority: 2})
 		if pass := fire(t); pass != c.pass {
 			t.Errorf("clsact, code %d: passes: %t, want %t", c.code, pass, c.pass)
 		}
@@ -137,15 +179,13 @@ func TestCodesOfTC(t *testing.T) {
 		if have := seen(t, o, 2); !slices.Equal(have, want) {
 			t.Errorf("clsact, code %d: programs have seen %v, want %v", c.code, have, want)
 		}
-		if err := o.Detach(); err != nil {
-			t.Fatal(err)
-		}
+		o.detach(t)
 		if sys.OlderThan("6.6") {
 			continue
 		}
-		attachTC(t, o, 0, TCIngress, &TCOptions{Mode: TCX})
-		attachTC(t, o, 1, TCIngress, &TCOptions{Mode: TCX})
-		attachTC(t, o, 2, TCIngress, &TCOptions{Mode: TCClsact})
+		attachTC(t, o, 0, ingress, TCOptions{Mode: TCX})
+		attachTC(t, o, 1, ingress, TCOptions{Mode: TCX})
+		attachTC(t, o, 2, ingress, TCOptions{Mode: TCClsact})
 		if pass := fire(t); pass != c.tcxPass {
 			t.Errorf("TCX, code %d: passes: %t, want %t", c.code, pass, c.tcxPass)
 		}
@@ -159,20 +199,16 @@ func TestCodesOfTC(t *testing.T) {
 		if have := seen(t, o, 3); !slices.Equal(have, want) {
 			t.Errorf("TCX, code %d: programs have seen %v, want %v", c.code, have, want)
 		}
-		if err := o.Close(); err != nil {
-			t.Fatal(err)
-		}
+		o.detach(t)
 	}
 }
 
 // A program is attached by what the kernel has, in both directions.
 func TestTCAuto(t *testing.T) {
 	inNetNS(t)
-	spec := newTC("by_section", 1, -1)
-	spec.SectionName, spec.AttachType = "tcx/ingress", ebpf.AttachTCXIngress
-	o := loadTestObject(t, packetsMap(), newTC("out", 0, -1), spec)
-	out := attachTC(t, o, 0, TCEgress, nil)
-	in := attachTC(t, o, 1, TCBySection, &TCOptions{Before: &Anchor{}, Priority: 7})
+	o := load(t, packets(), newTC("out", 0, -1), newTC("in", 1, -1))
+	out := attachTC(t, o, 0, egress, TCOptions{})
+	in := attachTC(t, o, 1, ingress, TCOptions{Place: Place{Before: &Anchor{}}, Priority: 7})
 	for _, l := range []link.Link{out, in} {
 		if byFilter := filterOf(l) != nil; byFilter != sys.OlderThan("6.6") {
 			t.Errorf("attached by a filter: %t", byFilter)
@@ -192,18 +228,18 @@ func TestTCAuto(t *testing.T) {
 			}
 			return nil
 		})()
-		_, err := (&TCProgram{o.progs[0]}).AttachTC(1, TCIngress, nil)
+		_, err := o.tc(0, 1, ingress, TCOptions{})
 		if !errors.Is(err, unix.EINVAL) || len(filters(t, false)) > 0 {
 			t.Errorf("%v, filters %v", err, filters(t, false))
 		}
 		return
 	}
-	for text, o2 := range map[string]*TCOptions{
+	for text, o2 := range map[string]TCOptions{
 		"needs a kernel of version 6.6":         {Mode: TCX},
-		"option ExpectedRevision needs TCX":     {ExpectedRevision: 1},
-		"give Priority for the place among the": {After: &Anchor{}},
+		"option ExpectedRevision needs TCX":     {Place: Place{ExpectedRevision: 1}},
+		"give Priority for the place among the": {Place: Place{After: &Anchor{}}},
 	} {
-		_, err := (&TCProgram{o.progs[0]}).AttachTC(1, TCIngress, o2)
+		_, err := o.tc(0, 1, ingress, o2)
 		wantError(t, err, text)
 		if !errors.Is(err, ebpf.ErrNotSupported) {
 			t.Errorf("%v, want %v", err, ebpf.ErrNotSupported)
@@ -214,14 +250,11 @@ func TestTCAuto(t *testing.T) {
 // What stands for a link of clsact.
 func TestClsact(t *testing.T) {
 	inNetNS(t)
-	o := loadTestObject(t, packetsMap(), newTC("first", 0, -1), newTC("second", 1, -1))
-	p, q := TCProgram{o.progs[0]}, TCProgram{o.progs[1]}
-	l := attachTC(t, o, 0, TCIngress, &TCOptions{Mode: TCClsact})
+	o := load(t, packets(), newTC("first", 0, -1), newTC("second", 1, -1))
+	q := o.progs[1].Program
+	l := attachTC(t, o, 0, ingress, TCOptions{Mode: TCClsact})
 	if have := filters(t, false); !slices.Equal(have, []string{"rules_bpf/test/first"}) {
 		t.Errorf("filters are %q", have)
-	}
-	if a := o.Attachments()[0]; a.State != Attached {
-		t.Error(a)
 	}
 	_, err := l.Info()
 	for op, err := range map[string]error{"info of": err, "pin": l.Pin(filepath.Join(t.TempDir(), "l")), "unpin": l.Unpin()} {
@@ -230,63 +263,61 @@ func TestClsact(t *testing.T) {
 			t.Errorf("%v, want %v", err, ebpf.ErrNotSupported)
 		}
 	}
-	if err := l.Update(q.Program()); err != nil {
+	if err := l.Update(q); err != nil {
 		t.Fatal(err)
 	}
 	fire(t)
 	if have := seen(t, o, 2); !slices.Equal(have, []uint64{0, 1}) {
 		t.Errorf("after Update, programs have seen %v packets", have)
 	}
-	second, err := p.AttachTC(1, TCIngress, &TCOptions{Replace: l})
+	second, err := o.tc(0, 1, ingress, TCOptions{Place: Place{Replace: l}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, l.Update(q.Program()), "it is closed")
+	wantError(t, l.Update(q), "it is closed")
 	fire(t)
 	if have := seen(t, o, 2); !slices.Equal(have, []uint64{1, 0}) {
 		t.Errorf("after Replace, programs have seen %v packets", have)
 	}
-	for text, opts := range map[string]*TCOptions{
+	for text, opts := range map[string]TCOptions{
 		"option Mode is 7":                       {Mode: 7},
-		"options Before and After need TCX":      {Mode: TCClsact, Before: &Anchor{}, Priority: 1},
-		"option ExpectedRevision needs TCX":      {Mode: TCClsact, ExpectedRevision: 1},
+		"options Before and After need TCX":      {Mode: TCClsact, Place: Place{Before: &Anchor{}}, Priority: 1},
+		"option ExpectedRevision needs TCX":      {Mode: TCClsact, Place: Place{ExpectedRevision: 1}},
 		"Priority and Handle are for clsact":     {Mode: TCX, Handle: 1},
-		"it excludes Priority and Handle":        {Replace: second, Priority: 1},
-		"it excludes Before":                     {Replace: second, Before: &Anchor{}},
-		"it is a link of clsact, and option":     {Replace: second, Mode: TCX},
-		"option Replace: it is closed":           {Replace: l},
+		"it excludes Priority and Handle":        {Place: Place{Replace: second}, Priority: 1},
+		"it excludes Before":                     {Place: Place{Replace: second, Before: &Anchor{}}},
+		"it is a link of clsact, and option":     {Place: Place{Replace: second}, Mode: TCX},
+		"option Replace: it is closed":           {Place: Place{Replace: l}},
 		"of a process that lives: file exists: ": {Mode: TCClsact},
 	} {
-		_, err := p.AttachTC(1, TCIngress, opts)
-		wantError(t, err, `attach program first, SEC("tc"): `, text)
+		_, err := o.tc(0, 1, ingress, opts)
+		wantError(t, err, text)
 	}
-	_, err = p.AttachTC(1, TCEgress, &TCOptions{Replace: second})
+	_, err = o.tc(0, 1, egress, TCOptions{Place: Place{Replace: second}})
 	wantError(t, err, "it is a link of another target")
-	if _, err := p.AttachTC(1, TCIngress, &TCOptions{Mode: TCClsact, Handle: 7}); err != nil {
+	if _, err := o.tc(0, 1, ingress, TCOptions{Mode: TCClsact, Handle: 7}); err != nil {
 		t.Fatal(err)
 	}
 	if have := filters(t, false); len(have) != 2 {
 		t.Errorf("filters are %q, want two", have)
 	}
-	if err := o.Detach(); err != nil {
-		t.Fatal(err)
-	}
+	o.detach(t)
 	if have := filters(t, false); len(have) > 0 {
-		t.Errorf("after Detach, filters are %q", have)
+		t.Errorf("after it is detached, filters are %q", have)
 	}
 	if q, err := netlink.QdiscList(&netlink.GenericLink{LinkAttrs: netlink.LinkAttrs{Index: 1}}); err != nil || slices.ContainsFunc(q, func(q netlink.Qdisc) bool { return q.Type() == "clsact" }) {
-		t.Errorf("after Detach, qdiscs are %v, %v", q, err)
+		t.Errorf("after it is detached, qdiscs are %v, %v", q, err)
 	}
 }
 
 // A filter that a process has left is replaced; one of somebody else is named.
 func TestClsactLeft(t *testing.T) {
 	inNetNS(t)
-	o := loadTestObject(t, packetsMap(), newTC("first", 0, -1), newTC("second", 1, 2))
-	attachTC(t, o, 0, TCIngress, &TCOptions{Mode: TCClsact}).Close() // skips where it must
+	o := load(t, packets(), newTC("first", 0, -1), newTC("second", 1, 2))
+	attachTC(t, o, 0, ingress, TCOptions{Mode: TCClsact}).Close() // skips where it must
 	leave := func(name string) {
 		t.Helper()
 		lo := 1
@@ -295,14 +326,14 @@ func TestClsactLeft(t *testing.T) {
 		}
 		if err := netlink.FilterReplace(&netlink.BpfFilter{
 			FilterAttrs: netlink.FilterAttrs{LinkIndex: lo, Parent: netlink.HANDLE_MIN_INGRESS, Priority: tc.DefaultPriority, Handle: tc.DefaultHandle("rules_bpf/test/first"), Protocol: unix.ETH_P_ALL},
-			Fd:          o.progs[1].Program().FD(), Name: name, DirectAction: true,
+			Fd:          o.progs[1].FD(), Name: name, DirectAction: true,
 		}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	leave("a filter of others")
-	_, err := (&TCProgram{o.progs[0]}).AttachTC(1, TCIngress, &TCOptions{Mode: TCClsact})
-	wantError(t, err, `"a filter of others", program `+fmt.Sprint(programID(t, o.progs[1])), "choose another place with options Priority and Handle")
+	_, err := o.tc(0, 1, ingress, TCOptions{Mode: TCClsact})
+	wantError(t, err, `"a filter of others", program `+fmt.Sprint(programID(t, o.progs[1].Program)), "choose another place with options Priority and Handle")
 	if !errors.Is(err, unix.EEXIST) {
 		t.Errorf("%v, want %v", err, unix.EEXIST)
 	}
@@ -310,7 +341,7 @@ func TestClsactLeft(t *testing.T) {
 	if fire(t) {
 		t.Error("the filter that was left is to drop packets")
 	}
-	l := attachTC(t, o, 0, TCIngress, &TCOptions{Mode: TCClsact})
+	l := attachTC(t, o, 0, ingress, TCOptions{Mode: TCClsact})
 	if !fire(t) {
 		t.Error("the filter that was left still drops packets")
 	}
@@ -327,8 +358,8 @@ func TestClsactInterfaceGone(t *testing.T) {
 	ns := bpftest.NewNetNS(t)
 	a, _ := ns.NewVeth(t, "a", ns, "b")
 	ns.Enter(t)
-	o := loadTestObject(t, packetsMap(), newTC("first", 0, -1))
-	_, err := (&TCProgram{o.progs[0]}).AttachTC(a.Index, TCIngress, &TCOptions{Mode: TCClsact})
+	o := load(t, packets(), newTC("first", 0, -1))
+	_, err := o.tc(0, a.Index, ingress, TCOptions{Mode: TCClsact})
 	if errors.Is(err, unix.ENOPROTOOPT) {
 		t.Skipf("needs a kernel with clsact and filters of kind bpf: %v", err)
 	}
@@ -338,17 +369,15 @@ func TestClsactInterfaceGone(t *testing.T) {
 	if err := netlink.LinkDel(&netlink.GenericLink{LinkAttrs: netlink.LinkAttrs{Index: a.Index}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := o.Detach(); err != nil {
-		t.Error(err)
-	}
-	_, err = (&TCProgram{o.progs[0]}).AttachTC(a.Index, TCIngress, &TCOptions{Mode: TCClsact})
+	o.detach(t)
+	_, err = o.tc(0, a.Index, ingress, TCOptions{Mode: TCClsact})
 	wantError(t, err, "there is no network interface with the index")
 }
 
 // A filter outlives neither the descriptors of the process nor anything else of it.
 func TestClsactLeavesNothingOpen(t *testing.T) {
 	inNetNS(t)
-	o := loadTestObject(t, packetsMap(), newTC("first", 0, -1))
+	o := load(t, packets(), newTC("first", 0, -1))
 	open := func() int {
 		list, err := os.ReadDir("/proc/self/fd")
 		if err != nil {
@@ -357,10 +386,10 @@ func TestClsactLeavesNothingOpen(t *testing.T) {
 		return len(list)
 	}
 	cycle := func() {
-		if err := attachTC(t, o, 0, TCIngress, &TCOptions{Mode: TCClsact}).Close(); err != nil {
+		if err := attachTC(t, o, 0, ingress, TCOptions{Mode: TCClsact}).Close(); err != nil {
 			t.Fatal(err)
 		}
-		_, _ = (&TCProgram{o.progs[0]}).AttachTC(99999, TCIngress, &TCOptions{Mode: TCClsact})
+		_, _ = o.tc(0, 99999, ingress, TCOptions{Mode: TCClsact})
 	}
 	cycle()
 	before := open()

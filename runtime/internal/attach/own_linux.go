@@ -1,4 +1,4 @@
-package skeleton
+package attach
 
 import (
 	"fmt"
@@ -28,7 +28,7 @@ func (l *ownLink) Close() error {
 	return l.detach()
 }
 
-func (l *ownLink) isClosed() bool { return l.closed.Load() }
+func (l *ownLink) Closed() bool { return l.closed.Load() }
 
 func (l *ownLink) Detach() error { return l.Close() }
 
@@ -49,6 +49,6 @@ func joinLinks(what string, links []link.Link) link.Link {
 	}
 	return &ownLink{
 		what:   fmt.Sprintf("%s, which is %d links", what, len(links)),
-		detach: func() error { return closeAll(links) },
+		detach: func() error { return CloseAll(links) },
 	}
 }

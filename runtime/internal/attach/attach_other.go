@@ -1,0 +1,76 @@
+//go:build !linux
+
+package attach
+
+import (
+	"fmt"
+	"runtime"
+	"syscall"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+)
+
+func elsewhere() (link.Link, error) {
+	return nil, fmt.Errorf("attaching needs Linux, this is %s: %w", runtime.GOOS, ebpf.ErrNotSupported)
+}
+
+// IsMissing returns false: nothing is looked for.
+func IsMissing(error) bool { return false }
+
+// Find finds nothing missing.
+func Find(targets []Target) []error { return make([]error, len(targets)) }
+
+// Explain returns the error.
+func Explain(err error, _ ebpf.ProgramType) error { return err }
+
+// All others fail.
+
+func Kprobe(*Program, string, ProbeOptions) (link.Link, error) { return elsewhere() }
+
+func KprobeMulti(*Program, string, KprobeMultiOptions) (link.Link, error) { return elsewhere() }
+
+func Syscall(*Program, string, ProbeOptions) (link.Link, error) { return elsewhere() }
+
+func Uprobe(*Program, string, string, UprobeOptions) (link.Link, error) { return elsewhere() }
+
+func UprobeMulti(*Program, string, string, UprobeMultiOptions) (link.Link, error) {
+	return elsewhere()
+}
+
+func USDT(*Program, string, string, string, int, uint64, *USDTs) (link.Link, []error, error) {
+	l, err := elsewhere()
+	return l, nil, err
+}
+
+func Tracepoint(*Program, string, string, uint64) (link.Link, error) { return elsewhere() }
+
+func RawTracepoint(*Program, string, uint64) (link.Link, error) { return elsewhere() }
+
+func Tracing(*Program, uint64) (link.Link, error) { return elsewhere() }
+
+func Freplace(*Program, *ebpf.Program, string) (link.Link, error) { return elsewhere() }
+
+func Iter(*Program, IterOptions) (link.Link, error) { return elsewhere() }
+
+func XDP(*Program, int, uint32, link.Link) (link.Link, error) { return elsewhere() }
+
+func TC(*Program, int, ebpf.AttachType, TCOptions) (link.Link, error) { return elsewhere() }
+
+func Netkit(*Program, int, ebpf.AttachType, Place) (link.Link, error) { return elsewhere() }
+
+func Cgroup(*Program, string, ebpf.AttachType, CgroupOptions) (link.Link, error) { return elsewhere() }
+
+func Socket(*Program, syscall.Conn) (link.Link, error) { return elsewhere() }
+
+func Reuseport(*Program, syscall.Conn) (link.Link, error) { return elsewhere() }
+
+func NetNS(*Program, string) (link.Link, error) { return elsewhere() }
+
+func SockMap(*Program, *ebpf.Map) (link.Link, error) { return elsewhere() }
+
+func PerfEvent(*Program, int, uint64, Mode) (link.Link, error) { return elsewhere() }
+
+func Sampling(*Program, uint64, int, uint64) (link.Link, error) { return elsewhere() }
+
+func Netfilter(*Program, NetfilterOptions) (link.Link, error) { return elsewhere() }
