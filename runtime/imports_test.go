@@ -125,7 +125,7 @@ func importName(file *ast.File) string {
 // /internal.
 var layers = [][]string{
 	// The tests of all others use bpftest, so it has nothing below it.
-	{"bpftest", "internal/binding", "internal/core", "internal/glob", "internal/kallsyms", "internal/kernelfs", "internal/sys", "internal/undo"},
+	{"bpftest", "internal/binding", "internal/glob", "internal/kallsyms", "internal/kernelfs", "internal/sys", "internal/undo"},
 	{"internal/features", "internal/kconfig", "internal/kernelbtf", "internal/perfevent", "internal/privilege", "internal/tc"},
 	{"internal/region", "internal/token", "internal/userelf"},
 	{"internal/refusal", "internal/usdt"},

@@ -636,3 +636,5 @@ func (l *closeCounted) Close() error {
 	l.closed++
 	return nil
 }
+
+func (l *closeCounted) Closed() bool { return l.closed > 0 }

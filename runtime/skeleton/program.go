@@ -66,12 +66,6 @@ func (p *BaseProgram) form() (*secdef.Form, string) {
 	return sectionForm(p.section)
 }
 
-// is reports whether the form of the program's section has a trait.
-func (p *BaseProgram) is(trait secdef.Traits) bool {
-	form, _ := p.form()
-	return form != nil && form.Is(trait)
-}
-
 // Name returns the program's name, that of its C function.
 func (p *BaseProgram) Name() string { return p.name }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
@@ -127,7 +126,7 @@ func (m *StructOpsMap) updateLink(l link.Link) error {
 	if !ok || !m.linked() {
 		return fmt.Errorf("only maps of section .struct_ops.link have links that can be updated: %w", ebpf.ErrNotSupported)
 	}
-	return updateOpsLink(fd.FD(), loaded)
+	return attach.UpdateTable(fd.FD(), loaded)
 }
 
 // openStructOps makes the handles and tables of the struct_ops maps.
@@ -316,14 +315,6 @@ func (m *StructOpsMap) setTable() error {
 	return nil
 }
 
-// put gives the map in the kernel its contents.
-func (m *StructOpsMap) put() error {
-	if err := m.made.Put(uint32(0), m.ops.Value); err != nil {
-		return fmt.Errorf("the kernel does not take this table: give it the members that its type requires, and leave at zero or nil those that the kernel does not take from programs (its log may say which): %w", err)
-	}
-	return nil
-}
-
 // attach gives the table to the kernel.
 func (m *StructOpsMap) attach() (link.Link, error) {
 	if m.made == nil {
@@ -333,9 +324,9 @@ func (m *StructOpsMap) attach() (link.Link, error) {
 		return nil, ErrNotLoaded
 	}
 	if m.linked() {
-		l, err := link.AttachStructOps(link.StructOpsOptions{Map: m.made})
+		l, err := attach.Table(m.made)
 		if err != nil {
-			return nil, fmt.Errorf("%w: the kernel may have a table of the same name already", err)
+			return nil, err
 		}
 		return m.links.Watch(l), nil
 	}
@@ -348,50 +339,10 @@ func (m *StructOpsMap) attach() (link.Link, error) {
 		m.made, m.used = again, false
 		m.loaded.Store(again)
 	}
-	// The link outlives the skeleton if the user takes it out of its slot.
-	clone, err := m.made.Clone()
+	l, err := attach.RegisterTable(m.made, m.name, m.ops.Value)
 	if err != nil {
 		return nil, err
 	}
-	if err := m.put(); err != nil {
-		clone.Close()
-		return nil, err
-	}
 	m.used = true
-	l := &opsRegistration{name: m.name}
-	l.registered.Store(clone)
 	return l, nil
-}
-
-// opsRegistration is the link of a map that has none in the kernel.
-type opsRegistration struct {
-	// Link is nil: it is there for the method that keeps others from implementing
-	// the interface.
-	link.Link
-	// name is that of the map, and registered the map until the link is closed.
-	name       string
-	registered atomic.Pointer[ebpf.Map]
-}
-
-func (r *opsRegistration) unsupported(what string) error {
-	return fmt.Errorf("%s map %s: a map of section .struct_ops has no link in the kernel: put it into .struct_ops.link: %w", what, r.name, link.ErrNotSupported)
-}
-
-func (r *opsRegistration) Update(*ebpf.Program) error { return r.unsupported("update") }
-func (r *opsRegistration) Pin(string) error           { return r.unsupported("pin") }
-func (r *opsRegistration) Unpin() error               { return r.unsupported("unpin") }
-func (r *opsRegistration) Info() (*link.Info, error)  { return nil, r.unsupported("info on") }
-
-func (r *opsRegistration) Closed() bool { return r.registered.Load() == nil }
-
-// Detach takes the table from the kernel.
-func (r *opsRegistration) Detach() error { return r.Close() }
-
-// Close takes the table from the kernel.
-func (r *opsRegistration) Close() error {
-	registered := r.registered.Swap(nil)
-	if registered == nil {
-		return nil
-	}
-	return errors.Join(unregisterOps(registered), registered.Close())
 }

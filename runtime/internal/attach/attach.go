@@ -3,18 +3,20 @@
 // # Model
 //
 // A hook is what runs programs: a function of the kernel or of user space, an event, a network
-// interface, a cgroup, a socket. A program is connected to it by one call, a function of this
-// package for each kind of hook. The call says where ([Place]) and with what (a cookie, a mode),
-// and returns the connection, which is a [link.Link] whatever the kernel has:
+// interface, a cgroup, a socket; for a table of programs, the subsystem of the kernel that
+// takes it. A program is connected to it by one call, a function of this package for each kind
+// of hook. The call says where ([Place]) and with what (a cookie, a mode), and returns the
+// connection, which is a [link.Link] whatever the kernel has:
 //
 //   - A link of the kernel, where it has one. It can be pinned and updated, and it goes with
 //     its last descriptor.
 //   - An event of perf with the program on it. The connection has the descriptor of the event,
 //     and with the link of the kernel, where there is one, it closes both.
 //   - Nothing, where a hook takes a program without a link: a socket, a filter of clsact, a
-//     cgroup that takes one program. The connection then holds what is needed to take the
-//     program off by itself, descriptors of its own of the program and of the target, as it
-//     may be closed after the object that the program is from. It cannot be pinned.
+//     cgroup that takes one program, a table of struct_ops that is registered. The connection
+//     then holds what is needed to take the program off by itself, descriptors of its own of
+//     the program and of the target, as it may be closed after the object that the program is
+//     from. It cannot be pinned.
 //   - Several of these, such as those of a static probe's locations or of all CPUs, which are
 //     one to the outside.
 //

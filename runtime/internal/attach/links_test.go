@@ -3,6 +3,7 @@ package attach
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf/link"
@@ -97,6 +98,20 @@ func TestCheckIfindex(t *testing.T) {
 	for _, wide := range []int64{-1, 1 << 31, 1<<32 + 1} {
 		if n := int(wide); int64(n) == wide && CheckIfindex(n) == nil {
 			t.Errorf("%d is taken", n)
+		}
+	}
+}
+
+// A registered table has no link in the kernel, and says what to do for one.
+func TestRegistration(t *testing.T) {
+	r := &registration{name: "table"}
+	if !r.Closed() || r.Close() != nil {
+		t.Error("a link without a map is not closed")
+	}
+	_, err := r.Info()
+	for op, err := range map[string]error{"info on": err, "pin": r.Pin("/sys/fs/bpf/none"), "unpin": r.Unpin(), "update": r.Update(nil)} {
+		if !errors.Is(err, link.ErrNotSupported) || !strings.HasPrefix(err.Error(), op+" map table: ") || !strings.Contains(err.Error(), "put it into .struct_ops.link") {
+			t.Errorf("%s: %v", op, err)
 		}
 	}
 }
