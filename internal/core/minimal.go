@@ -147,8 +147,9 @@ func (m *minimal) add(r *Relocator, relo Relocation) error {
 	return nil
 }
 
-// part keeps a member of a struct, with the outside of its type, or a value of an enum. The
-// last member stays too: an array there has as many elements as there is memory.
+// part keeps a member of a struct, with the outside of its type, or a value of an enum. With
+// an array without elements the last member stays, too: if that is the array itself, it has
+// as many as there is memory.
 func (m *minimal) part(t rawbtf.Type, index int) {
 	k := m.keep[t.ID]
 	if k == nil {
@@ -162,7 +163,13 @@ func (m *minimal) part(t rawbtf.Type, index int) {
 		k.parts[index] = true
 		return
 	}
-	for _, i := range []int{index, t.Vlen() - 1} {
+	indices := []int{index}
+	if typ, ok := t.In().At(t.Member(index).Type).Skip(); ok && typ.Kind() == rawbtf.Array {
+		if _, n := typ.Array(); n == 0 {
+			indices = append(indices, t.Vlen()-1)
+		}
+	}
+	for _, i := range indices {
 		if !k.parts[i] {
 			k.parts[i] = true
 			m.reach(t.In().At(t.Member(i).Type), outside, false, maxDepth)

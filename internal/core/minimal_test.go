@@ -3,6 +3,7 @@ package core
 import (
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -60,39 +61,33 @@ func TestMinimal(t *testing.T) {
 	local := structOf("s", btf.Member{Name: "a", Type: i32}, btf.Member{Name: "b", Type: &btf.Pointer{Target: big}})
 	function := &btf.Typedef{Name: "f", Type: &btf.Pointer{Target: &btf.FuncProto{Return: i32, Params: []btf.FuncParam{{Type: &btf.Pointer{Target: kernel}}}}}}
 	enum := &btf.Enum{Name: "e", Size: 4, Values: []btf.EnumValue{{Name: "B", Value: 7}}}
+	none := &btf.Array{Index: u32, Type: i32}
+	middle := structOf("m", btf.Member{Name: "v", Type: none}, btf.Member{Name: "y", Type: u64}, btf.Member{Name: "z", Type: i32})
 	for name, c := range map[string]struct {
 		local btf.Type
 		relos []Relocation
 		want  string
 	}{
-		"a member in an anonymous union":     {local, []Relocation{{FieldByteOffset, 1, "0:0"}}, "struct s . .z; union  .a .c; integer int; integer unsigned long"},
-		"a pointer without what it leads to": {local, []Relocation{{FieldByteOffset, 1, "0:1"}, {FieldByteSize, 1, "0:1"}}, "struct s .b .z; pointer ; integer int"},
+		"a member in an anonymous union":     {local, []Relocation{{FieldByteOffset, 1, "0:0"}}, "struct s .; union  .a; integer int"},
+		"a pointer without what it leads to": {local, []Relocation{{FieldByteOffset, 1, "0:1"}, {FieldByteSize, 1, "0:1"}}, "struct s .b; pointer "},
 		"the type alone":                     {local, []Relocation{{TypeSize, 1, "0"}, {TypeExists, 1, "0"}, {TypeIDTarget, 1, "0"}}, "struct s"},
 		"all of a type":                      {local, []Relocation{{TypeMatches, 1, "0"}}, ""},
 		"a value":                            {enum, []Relocation{{EnumValue, 1, "0"}}, "enum e =B"},
 		"a prototype":                        {function, []Relocation{{TypeExists, 1, "0"}}, "typedef f; pointer ; function type ; pointer ; struct s; integer int"},
 		"a function that matches":            {function, []Relocation{{TypeMatches, 1, "0"}}, "typedef f; pointer ; function type ; pointer ; struct s; integer int"},
 		"nothing that the kernel has":        {structOf("gone", btf.Member{Name: "a", Type: i32}), []Relocation{{FieldExists, 1, "0:0"}, {TypeExists, 1, "0"}}, ""},
+		"an array that is not the last":      {structOf("m", btf.Member{Name: "v", Type: none}), []Relocation{{FieldByteOffset, 1, "0:0"}, {FieldExists, 1, "0:0:2"}}, "struct m .v .z; array ; integer int; integer unsigned int"},
 		"what is the object's own":           {local, []Relocation{{TypeIDLocal, 1, "0"}}, ""},
 		"no relocations":                     {local, nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			sortedKinds := func(text string) string { return strings.Join(sorted(strings.Split(text, "; ")), "; ") }
-			least := minimalOf(t, raw(t, c.local), raw(t, kernel, big, function), c.relos...)
+			sortedKinds := func(text string) string { return strings.Join(slices.Sorted(strings.SplitSeq(text, "; ")), "; ") }
+			least := minimalOf(t, raw(t, c.local), raw(t, kernel, big, function, middle), c.relos...)
 			if got := describeTypes(least); sortedKinds(got) != sortedKinds(c.want) {
 				t.Errorf("got  %s\nwant %s", got, c.want)
 			}
 		})
 	}
-}
-
-func sorted(words []string) []string {
-	for i := range words {
-		for j := i; j > 0 && words[j] < words[j-1]; j-- {
-			words[j], words[j-1] = words[j-1], words[j]
-		}
-	}
-	return words
 }
 
 func TestMinimalErrors(t *testing.T) {

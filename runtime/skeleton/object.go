@@ -273,6 +273,15 @@ type LoadOptions struct {
 	// the running kernel's (libbpf's btf_custom_path). What programs attach to and call is
 	// looked for in the running kernel's.
 	KernelTypes []byte
+	// KernelArchive has the types of several kernels without BTF of their own, as bpfgen
+	// vmlinux -btf -archive and the rule bpf_min_btf write them. When the running kernel has
+	// no BTF and KernelTypes is not set, CO-RE relocations look in those of its architecture
+	// and release (uname -r). When there are several, of distributions that call their
+	// kernels alike, all must give the same, or Load fails and names them.
+	KernelArchive []byte
+	// KernelName chooses among them: the beginning of their names, "ubuntu/20.04". The
+	// default is to look at all, as os-release in a container is the image's.
+	KernelName string
 	// Kconfig has lines in the form of a kernel's .config, CONFIG_HZ=250. What it sets
 	// counts, whatever the running kernel's configuration says, which is only read for
 	// variables that it does not set (libbpf's kconfig).
@@ -434,14 +443,16 @@ func (o *Object) loadPrograms(opts LoadOptions) error {
 // loadImage makes what the object defines in the kernel, and maps the sections.
 func (o *Object) loadImage(opts LoadOptions, load func(loader.Options) error) error {
 	err := load(loader.Options{
-		KernelTypes: opts.KernelTypes,
-		PinRoot:     opts.PinRoot,
-		TokenPath:   opts.TokenPath,
-		LogLevel:    uint32(opts.LogLevel),
-		LogSize:     opts.LogSize,
-		Parallel:    opts.Parallel,
-		Maps:        opts.Maps,
-		Done:        o.mapSections,
+		KernelTypes:   opts.KernelTypes,
+		KernelArchive: opts.KernelArchive,
+		KernelName:    opts.KernelName,
+		PinRoot:       opts.PinRoot,
+		TokenPath:     opts.TokenPath,
+		LogLevel:      uint32(opts.LogLevel),
+		LogSize:       opts.LogSize,
+		Parallel:      opts.Parallel,
+		Maps:          opts.Maps,
+		Done:          o.mapSections,
 	})
 	if err != nil {
 		return o.explainLoad(err)

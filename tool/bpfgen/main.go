@@ -58,7 +58,7 @@ func commands() []command {
 		{"inspect", "[-json] OBJECT", "say what is in a BPF object, or its image, and what it needs of a kernel", inspectObject, 0},
 		{"diff", "[-json] OLD NEW", "say what changes for users of an object's Go package; the exit status is 0 for nothing, 1 for something, 2 for a failure", diffObjects, diffFailed},
 		{"compile", "-o OUT.o [-inputs FILE -unused FILE] -- CLANG ARGUMENT...", "run clang, and list the headers that it did not read", compile, 0},
-		{"vmlinux", "-o OUT.h [-types NAME,...] [-btf] [-base KERNEL] BTF", "write a C header, or a part, of the types that a kernel has", vmlinux, 0},
+		{"vmlinux", "-o OUT [-types NAME,...] [-base KERNEL] [-btf [-object OBJECT]... [-archive]] BTF...", "write a C header, or a part, of the types that a kernel has", vmlinux, 0},
 		{"modules", "-o OUT.cpio -names NAME,... FILE...", "pack kernel modules and what they depend on, for bpf_test to load", modules, 0},
 	}
 }

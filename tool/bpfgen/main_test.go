@@ -299,7 +299,7 @@ func TestVmlinux(t *testing.T) {
 	write(t, "kernel.btf", string(kernel))
 	write(t, "x.bpf.o", object())
 	write(t, "text", "hello, this is text and no BTF")
-	const usage = ": usage: bpfgen vmlinux -o OUT.h [-types NAME,...] [-btf] [-base KERNEL] BTF\n"
+	const usage = ": usage: bpfgen vmlinux -o OUT [-types NAME,...] [-base KERNEL] [-btf [-object OBJECT]... [-archive]] BTF...\n"
 	for _, tt := range []struct {
 		args   string
 		stderr string
@@ -314,7 +314,7 @@ func TestVmlinux(t *testing.T) {
 		{"-o again.h part.btf", "", []string{"struct task {", "struct other;"}, []string{"struct other {", "task_get"}},
 		{"kernel.btf", "bpfgen: vmlinux: flag -o is missing" + usage, nil, nil},
 		{"-o no.h", "bpfgen: vmlinux: 0 files given, want 1" + usage, nil, nil},
-		{"-o no.h -btf kernel.btf", "bpfgen: vmlinux: -btf needs -types: all types are what the file has already" + usage, nil, nil},
+		{"-o no.h -btf kernel.btf", "bpfgen: vmlinux: -btf needs -types or -object: all types are what the file has already" + usage, nil, nil},
 		{"-o no.h missing", "bpfgen: missing: no such file or directory\n", nil, nil},
 		{"-o no.h -base missing kernel.btf", "bpfgen: missing: no such file or directory\n", nil, nil},
 		{"-o no.h text", "bpfgen: text: is not BTF: give a file with BTF, as /sys/kernel/btf/vmlinux\n", nil, nil},

@@ -9,7 +9,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/tool/internal/cheader"
 )
 
-func vmlinux(fs *flag.FlagSet, args []string, _ streams) error {
+func vmlinux(fs *flag.FlagSet, args []string, std streams) error {
 	out := fs.String("o", "", "`file` to write")
 	base := fs.String("base", "", "`file` with the BTF of the kernel, when the other one is of a module")
 	var types []string
@@ -21,15 +21,29 @@ func vmlinux(fs *flag.FlagSet, args []string, _ streams) error {
 		}
 		return nil
 	})
-	subset := fs.Bool("btf", false, "write BTF with the types of -types, not a header")
+	subset := fs.Bool("btf", false, "write BTF and not a header: of the types of -types, or of what the objects of -object ask of the kernel")
+	var objects []string
+	fs.Func("object", "BPF `object` or its image, of whose CO-RE relocations the BTF says the same as all of the kernel's; may be repeated", func(name string) error {
+		objects = append(objects, name)
+		return nil
+	})
+	archive := fs.Bool("archive", false, "write the BTF of several kernels, for LoadOptions.KernelArchive: of .btf files called .../DISTRIBUTION/VERSION/ARCHITECTURE/RELEASE.btf, or all such files in directories")
 	if err := parse(fs, args, "o"); err != nil {
 		return err
 	}
-	if fs.NArg() != 1 {
+	switch {
+	case len(objects) > 0 && (!*subset || len(types) > 0 || *base != ""):
+		return usageError{errors.New("-object is for -btf, without -types and -base")}
+	case *archive && len(objects) == 0:
+		return usageError{errors.New("-archive needs -btf and -object: it has what objects ask of kernels")}
+	case *archive && fs.NArg() == 0:
+		return usageError{errors.New("no files given")}
+	case !*archive && fs.NArg() != 1:
 		return usageError{fmt.Errorf("%d files given, want 1", fs.NArg())}
-	}
-	if *subset && len(types) == 0 {
-		return usageError{errors.New("-btf needs -types: all types are what the file has already")}
+	case *subset && len(types) == 0 && len(objects) == 0:
+		return usageError{errors.New("-btf needs -types or -object: all types are what the file has already")}
+	case len(objects) > 0:
+		return minimalBTF(*out, objects, fs.Args(), *archive, std)
 	}
 	var kernel *cheader.Types
 	var err error

@@ -3,6 +3,7 @@ package loader
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"sort"
 
@@ -96,7 +97,11 @@ func (l *load) relocateCORE(code []byte) error {
 			return fmt.Errorf("types of the kernel that the options give: %w", err)
 		}
 	default:
-		if _, err = l.kernelTypes(); err != nil {
+		_, err = l.kernelTypes()
+		if errors.Is(err, fs.ErrNotExist) && l.opts.KernelArchive != nil {
+			kernel.given, err = l.archived(local, relos)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -206,6 +206,11 @@ type Options struct {
 	// KernelTypes is raw BTF in whose types CO-RE relocations look in place of the running
 	// kernel's (libbpf's btf_custom_path). All else needs the running kernel's.
 	KernelTypes []byte
+	// KernelArchive has the types of several kernels, as package btfarchive makes them, and
+	// stands in for the types of a running kernel that has none. KernelName is what the names
+	// of those that count begin with, empty for all.
+	KernelArchive []byte
+	KernelName    string
 	// PinRoot is where maps are pinned by name, /sys/fs/bpf when empty.
 	PinRoot string
 	// TokenPath is that of the bpffs from which the BPF token is made that all is loaded with.

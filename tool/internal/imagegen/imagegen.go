@@ -50,6 +50,23 @@ type Image struct {
 // Encode returns the image.
 func (i *Image) Encode() ([]byte, error) { return image.Encode(i.Object, i.Order) }
 
+// Load reads an object file, as Build does, or an image, which is one of this machine's byte
+// order.
+func Load(name string, data []byte) (*Image, error) {
+	if !image.Is(data) {
+		return Build(name, data)
+	}
+	object, err := image.Decode(string(data))
+	if err != nil {
+		return nil, err
+	}
+	img := &Image{Object: object, Order: binary.LittleEndian}
+	if binary.NativeEndian.Uint16([]byte{0, 1}) == 1 {
+		img.Order = binary.BigEndian
+	}
+	return img, nil
+}
+
 // Build returns what the image of an object file has. name is the file's base name. It
 // does not panic, whatever data is. Errors have the form "symbol: what, and what to do".
 func Build(name string, data []byte) (*Image, error) {

@@ -162,7 +162,7 @@ type Kconfig struct {
 // Read reads a linked object, or the image of one. name is the file's base name. Errors
 // have the form "symbol: what, and what to do".
 func Read(name string, data []byte) (*Report, error) {
-	img, err := load(name, data)
+	img, err := imagegen.Load(name, data)
 	if err != nil {
 		return nil, err
 	}
@@ -189,22 +189,6 @@ func Read(name string, data []byte) (*Report, error) {
 	r.sources()
 	r.needs()
 	return r.report, nil
-}
-
-// load reads an object file, or an image, which is one of this machine's byte order.
-func load(name string, data []byte) (*imagegen.Image, error) {
-	if !image.Is(data) {
-		return imagegen.Build(name, data)
-	}
-	object, err := image.Decode(string(data))
-	if err != nil {
-		return nil, err
-	}
-	img := &imagegen.Image{Object: object, Order: binary.LittleEndian}
-	if binary.NativeEndian.Uint16([]byte{0, 1}) == 1 {
-		img.Order = binary.BigEndian
-	}
-	return img, nil
 }
 
 type reader struct {

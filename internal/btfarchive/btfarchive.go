@@ -1,0 +1,134 @@
+// Package btfarchive is a file with the types of several kernels, as raw BTF: bpfgen
+// vmlinux makes it for kernels that have none of their own, and the runtime looks for the
+// running kernel in it.
+//
+// It begins with lines of text, one for each kernel: its name, and the offset and the
+// length of its types, which follow an empty line. The name is the path of the kernel's
+// file in a collection such as btfhub-archive, without what ends it:
+// ubuntu/20.04/x86_64/5.4.0-91-generic. Kernels with the same types share them.
+package btfarchive
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/rules-bpf/rules_bpf/internal/quote"
+)
+
+// header is the first line.
+const header = "rules_bpf kernel types 1"
+
+// Kernel is the types of a kernel.
+type Kernel struct {
+	// Name is DISTRIBUTION/VERSION/ARCHITECTURE/RELEASE.
+	Name string
+	// Types is raw BTF.
+	Types []byte
+}
+
+// parts is how many a name has.
+const parts = 4
+
+// CheckName reports what is wrong with the name of a kernel.
+func CheckName(name string) error {
+	fields := strings.Split(name, "/")
+	if len(fields) != parts || slices.Contains(fields, "") || strings.ContainsAny(name, " \t\r\n") || quote.Text(name) != name {
+		return fmt.Errorf("%q: is no name of a kernel: want DISTRIBUTION/VERSION/ARCHITECTURE/RELEASE, as in ubuntu/20.04/x86_64/5.4.0-91-generic", name)
+	}
+	return nil
+}
+
+// Release returns the release of the kernel, which is what uname -r says.
+func (k *Kernel) Release() string { return path.Base(k.Name) }
+
+// Arch returns the architecture of the kernel, as uname -m says it.
+func (k *Kernel) Arch() string { return path.Base(path.Dir(k.Name)) }
+
+// Make returns the file for the kernels, which are sorted by their names.
+func Make(kernels []Kernel) ([]byte, error) {
+	kernels = slices.SortedFunc(slices.Values(kernels), func(a, b Kernel) int { return cmp.Compare(a.Name, b.Name) })
+	var lines, types bytes.Buffer
+	lines.WriteString(header + "\n")
+	offsets := make(map[string]int)
+	for i, k := range kernels {
+		if err := CheckName(k.Name); err != nil {
+			return nil, err
+		}
+		if i > 0 && kernels[i-1].Name == k.Name {
+			return nil, fmt.Errorf("%s: is there twice: name it once", k.Name)
+		}
+		at, ok := offsets[string(k.Types)]
+		if !ok {
+			at = types.Len()
+			offsets[string(k.Types)] = at
+			types.Write(k.Types)
+			// BTF is made of words.
+			types.Write(make([]byte, -types.Len()&7))
+		}
+		fmt.Fprintf(&lines, "%s %d %d\n", k.Name, at, len(k.Types))
+	}
+	lines.WriteString("\n")
+	return append(lines.Bytes(), types.Bytes()...), nil
+}
+
+// ErrDamaged is the error for data that is no such file.
+var ErrDamaged = errors.New("is no archive of kernel types, or is damaged: make it with bpfgen vmlinux -btf -archive")
+
+// Read returns the kernels of a file, whose memory they refer to.
+func Read(data []byte) ([]Kernel, error) {
+	text, types, ok := bytes.Cut(data, []byte("\n\n"))
+	if !ok {
+		return nil, ErrDamaged
+	}
+	lines := strings.Split(string(text), "\n")
+	if lines[0] != header {
+		return nil, ErrDamaged
+	}
+	var kernels []Kernel
+	for _, line := range lines[1:] {
+		fields := strings.Fields(line)
+		if len(fields) != 3 || CheckName(fields[0]) != nil {
+			return nil, ErrDamaged
+		}
+		at, atErr := strconv.ParseUint(fields[1], 10, 32)
+		n, nErr := strconv.ParseUint(fields[2], 10, 32)
+		if atErr != nil || nErr != nil || at+n > uint64(len(types)) {
+			return nil, ErrDamaged
+		}
+		kernels = append(kernels, Kernel{fields[0], types[at : at+n : at+n]})
+	}
+	return kernels, nil
+}
+
+// arches are what uname -m says and what collections write, by GOARCH, where that is not
+// the GOARCH.
+var arches = map[string][]string{
+	"386":      {"i386", "i586", "i686", "x86"},
+	"amd64":    {"x86_64"},
+	"arm":      {"armv6l", "armv7l"},
+	"arm64":    {"aarch64"},
+	"loong64":  {"loongarch64"},
+	"mipsle":   {"mips"},
+	"mips64le": {"mips64"},
+}
+
+// Find returns the kernels of an architecture, which is a GOARCH, with a release, whose
+// names begin with prefix, a path.
+func Find(kernels []Kernel, goarch, release, prefix string) []Kernel {
+	var found []Kernel
+	for _, k := range kernels {
+		if k.Release() != release || k.Arch() != goarch && !slices.Contains(arches[goarch], k.Arch()) {
+			continue
+		}
+		if prefix == "" || k.Name == prefix || strings.HasPrefix(k.Name, strings.TrimSuffix(prefix, "/")+"/") {
+			found = append(found, k)
+		}
+	}
+	return found
+}
