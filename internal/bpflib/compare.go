@@ -40,6 +40,15 @@ func differ(library, object btf.Type) *difference {
 	return c.types(library, object, true)
 }
 
+// Compare reports whether two types are the same, and says what each of them has where they
+// first differ. A type that is not known, which is nil, is the same as any.
+func Compare(a, b btf.Type) (ofA, ofB string, same bool) {
+	if d := differ(a, b); d != nil {
+		return d.a, d.b, false
+	}
+	return "", "", true
+}
+
 type pair struct {
 	a, b btf.Type
 	// exact is false behind a pointer, where names are all that counts.

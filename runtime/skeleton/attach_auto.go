@@ -174,7 +174,14 @@ func (p *BaseProgram) leftOut() string {
 // attachAuto attaches a program that is not left out as its section name says.
 func (p *BaseProgram) attachAuto() (link.Link, error) {
 	form, target := p.form()
-	l, err := attachers[form.Auto](p, p.connectable(), target)
+	// The section says what it is on, or the options do.
+	hook := attach.By("auto")
+	if form.Auto == secdef.AutoIter {
+		hook = attach.Hook{}
+	}
+	l, err := attach.Connect(&p.further, p.connectable(), hook, func(prog *attach.Program) (link.Link, error) {
+		return attachers[form.Auto](p, prog, target)
+	})
 	return l, attach.Explain(err, p.def.Type)
 }
 
@@ -184,8 +191,8 @@ func attachAll(progs []*BaseProgram, done *undo.Stack) error {
 	for i, p := range progs {
 		l, err := p.attachAuto()
 		if err == nil {
-			*p.link = p.further.Watch(l)
-			done.Push(func() error { return closeSlot(p.link) })
+			*p.link = l
+			done.Push(func() error { return undoSlot(p.link) })
 			continue
 		}
 		_, target := p.form()

@@ -53,7 +53,7 @@ type KprobeOptions struct {
 // AttachKprobe attaches the program to a function of the kernel, or to a place
 // in it: "symbol" or "symbol+offset", the offset in bytes.
 func (p *KprobeProgram) AttachKprobe(target string, o *KprobeOptions) (link.Link, error) {
-	return p.attach(func(prog *attach.Program) (link.Link, error) {
+	return p.attach(attach.By("kprobe-%s", target), func(prog *attach.Program) (link.Link, error) {
 		return attach.Kprobe(prog, target, o.probe())
 	})
 }
@@ -80,7 +80,7 @@ type KprobeMultiOptions struct {
 // traced and that the pattern matches: * stands for any text, ? for any
 // character. It needs a kernel of version 5.18 or later with CONFIG_FPROBE.
 func (p *KprobeMultiProgram) AttachKprobeMulti(pattern string, o *KprobeMultiOptions) (link.Link, error) {
-	return p.attach(func(prog *attach.Program) (link.Link, error) {
+	return p.attach(attach.By("kprobe_multi-%s", pattern), func(prog *attach.Program) (link.Link, error) {
 		return attach.KprobeMulti(prog, pattern, attach.KprobeMultiOptions(valueOf(o)))
 	})
 }
@@ -103,7 +103,7 @@ type SyscallOptions struct {
 // in section 2 of the manual. Only calls of the kernel's own architecture count,
 // not those of 32-bit programs on a 64-bit kernel.
 func (p *SyscallProbeProgram) AttachSyscall(name string, o *SyscallOptions) (link.Link, error) {
-	return p.attach(func(prog *attach.Program) (link.Link, error) {
+	return p.attach(attach.By("ksyscall-%s", name), func(prog *attach.Program) (link.Link, error) {
 		return attach.Syscall(prog, name, o.probe())
 	})
 }
@@ -133,7 +133,7 @@ type UprobeOptions struct {
 // instruction in the file alone, "0x1234". A path without a slash is searched for: see
 // docs/attach.md.
 func (p *UprobeProgram) AttachUprobe(path, target string, o *UprobeOptions) (link.Link, error) {
-	return p.attach(func(prog *attach.Program) (link.Link, error) {
+	return p.attach(attach.By("uprobe-%s:%s", path, target), func(prog *attach.Program) (link.Link, error) {
 		return attach.Uprobe(prog, path, target, o.probe())
 	})
 }
@@ -166,7 +166,7 @@ type UprobeMultiOptions struct {
 // without a slash is searched for, as with [UprobeProgram.AttachUprobe]. It needs a kernel
 // of version 6.6 or later, 6.13 for sessions.
 func (p *UprobeMultiProgram) AttachUprobeMulti(path, pattern string, o *UprobeMultiOptions) (link.Link, error) {
-	return p.attach(func(prog *attach.Program) (link.Link, error) {
+	return p.attach(attach.By("uprobe_multi-%s:%s", path, pattern), func(prog *attach.Program) (link.Link, error) {
 		return attach.UprobeMulti(prog, path, pattern, attach.UprobeMultiOptions(valueOf(o)))
 	})
 }
@@ -193,7 +193,7 @@ type USDTOptions struct {
 // An argument that lies where a program cannot read it does not keep the others from being
 // read: for it alone bpf_usdt_arg returns -EINVAL, and [USDTProgram.UnreadableArgs] says why.
 func (p *USDTProgram) AttachUSDT(path, provider, name string, o *USDTOptions) (link.Link, error) {
-	return p.attach(func(prog *attach.Program) (link.Link, error) {
+	return p.attach(attach.By("usdt-%s:%s:%s", path, provider, name), func(prog *attach.Program) (link.Link, error) {
 		return p.usdt(prog, path, provider, name, valueOf(o))
 	})
 }
@@ -220,7 +220,7 @@ type TracepointOptions struct {
 // AttachTracepoint attaches the program to an event, as under
 // /sys/kernel/tracing/events/<category>/<name>.
 func (p *TracepointProgram) AttachTracepoint(category, name string, o *TracepointOptions) (link.Link, error) {
-	return p.attach(func(prog *attach.Program) (link.Link, error) {
+	return p.attach(attach.By("tp-%s/%s", category, name), func(prog *attach.Program) (link.Link, error) {
 		return attach.Tracepoint(prog, category, name, valueOf(o).Cookie)
 	})
 }
@@ -239,7 +239,7 @@ type RawTracepointOptions struct {
 // AttachRawTracepoint attaches the program to a tracepoint of the kernel. Before kernel 6.10
 // a tracepoint takes a program once.
 func (p *RawTracepointProgram) AttachRawTracepoint(name string, o *RawTracepointOptions) (link.Link, error) {
-	return p.attach(func(prog *attach.Program) (link.Link, error) {
+	return p.attach(attach.By("raw_tp-%s", name), func(prog *attach.Program) (link.Link, error) {
 		return attach.RawTracepoint(prog, name, valueOf(o).Cookie)
 	})
 }
@@ -260,7 +260,7 @@ type TracingOptions struct {
 // Attach does: see [BaseProgram.SetTarget]. The kernel runs a program once on a function, so
 // that a second link is an error unless it is of SEC("tp_btf").
 func (p *TracingProgram) AttachTracing(o *TracingOptions) (link.Link, error) {
-	return p.attach(func(prog *attach.Program) (link.Link, error) {
+	return p.attach(attach.By("auto"), func(prog *attach.Program) (link.Link, error) {
 		return attach.Tracing(prog, valueOf(o).Cookie)
 	})
 }
@@ -275,7 +275,7 @@ func (p *TracingProgram) SetAttachOptions(o *TracingOptions) error {
 // nil, and function empty, for the one that it was loaded for. Others need a kernel of
 // version 5.10 or later.
 func (p *FreplaceProgram) AttachFreplace(target *ebpf.Program, function string) (link.Link, error) {
-	return p.attach(func(prog *attach.Program) (link.Link, error) {
+	return p.attach(attach.By("freplace-%s", function), func(prog *attach.Program) (link.Link, error) {
 		return attach.Freplace(prog, target, function)
 	})
 }
@@ -314,7 +314,7 @@ const (
 // runs the one in the program's slot. Others are run by their method Open, as of
 // [link.Iter].
 func (p *IterProgram) AttachIter(o *IterOptions) (link.Link, error) {
-	return p.attach(func(prog *attach.Program) (link.Link, error) {
+	return p.attach(attach.Hook{}, func(prog *attach.Program) (link.Link, error) {
 		return attach.Iter(prog, o.iter())
 	})
 }
@@ -380,7 +380,7 @@ type XDPOptions struct {
 // index. An interface takes one program for each mode. It needs a kernel of version 5.9 or
 // later.
 func (p *XDPProgram) AttachXDP(ifindex int, o *XDPOptions) (link.Link, error) {
-	return p.attach(func(prog *attach.Program) (link.Link, error) {
+	return p.attach(attach.OnXDP(ifindex).Replacing(valueOf(o).Replace), func(prog *attach.Program) (link.Link, error) {
 		return attach.XDP(prog, ifindex, uint32(valueOf(o).Mode), valueOf(o).Replace)
 	})
 }
@@ -476,7 +476,7 @@ type TCOptions struct {
 // another Priority or Handle. The qdisc is removed with the last filter if this process has
 // made it.
 func (p *TCProgram) AttachTC(ifindex int, direction TCDirection, o *TCOptions) (link.Link, error) {
-	return p.attach(func(prog *attach.Program) (link.Link, error) {
+	return p.attach(attach.OnTC(ifindex, direction.attachType(p.def.AttachType), o.options()), func(prog *attach.Program) (link.Link, error) {
 		return attach.TC(prog, ifindex, direction.attachType(p.def.AttachType), o.options())
 	})
 }
@@ -504,7 +504,7 @@ type NetkitOptions struct {
 // AttachNetkit attaches the program to an end of a pair of interfaces of kind netkit.
 // ifindex is the primary one, for both ends. It needs a kernel of version 6.7 or later.
 func (p *TCProgram) AttachNetkit(ifindex int, end NetkitEnd, o *NetkitOptions) (link.Link, error) {
-	return p.attach(func(prog *attach.Program) (link.Link, error) {
+	return p.attach(attach.OnNetkit(ifindex, end.attachType(p.def.AttachType)).Replacing(valueOf(o).Replace), func(prog *attach.Program) (link.Link, error) {
 		return attach.Netkit(prog, ifindex, end.attachType(p.def.AttachType), o.place())
 	})
 }
@@ -560,7 +560,7 @@ func (p *CgroupSKBProgram) AttachCgroupEgress(path string, o *CgroupOptions) (li
 }
 
 func (p *BaseProgram) attachCgroup(path string, hook ebpf.AttachType, o *CgroupOptions) (link.Link, error) {
-	return p.attach(func(prog *attach.Program) (link.Link, error) {
+	return p.attach(attach.OnCgroup(path, hook).Replacing(valueOf(o).Replace), func(prog *attach.Program) (link.Link, error) {
 		return attach.Cgroup(prog, path, hook, o.options())
 	})
 }
@@ -569,7 +569,7 @@ func (p *BaseProgram) attachCgroup(path string, hook ebpf.AttachType, o *CgroupO
 // ends with the socket. Closing the link takes it off, and the link keeps conn
 // reachable until then.
 func (p *SocketProgram) AttachSocket(conn syscall.Conn) (link.Link, error) {
-	return p.attach(func(prog *attach.Program) (link.Link, error) {
+	return p.attach(attach.By("socket"), func(prog *attach.Program) (link.Link, error) {
 		return attach.Socket(prog, conn)
 	})
 }
@@ -578,7 +578,7 @@ func (p *SocketProgram) AttachSocket(conn syscall.Conn) (link.Link, error) {
 // of a bound socket with SO_REUSEPORT. Closing the link takes it off, which
 // needs a kernel of version 5.3 or later.
 func (p *ReuseportProgram) AttachReuseport(conn syscall.Conn) (link.Link, error) {
-	return p.attach(func(prog *attach.Program) (link.Link, error) {
+	return p.attach(attach.By("reuseport"), func(prog *attach.Program) (link.Link, error) {
 		return attach.Reuseport(prog, conn)
 	})
 }
@@ -588,7 +588,7 @@ func (p *ReuseportProgram) AttachReuseport(conn syscall.Conn) (link.Link, error)
 // namespace takes one flow dissector. It needs a kernel of version 5.8 or later,
 // 5.9 for SEC("sk_lookup").
 func (p *NetNSProgram) AttachNetNS(path string) (link.Link, error) {
-	return p.attach(func(prog *attach.Program) (link.Link, error) {
+	return p.attach(attach.OnNetNS(path, p.def.AttachType), func(prog *attach.Program) (link.Link, error) {
 		return attach.NetNS(prog, path)
 	})
 }
@@ -597,7 +597,7 @@ func (p *NetNSProgram) AttachNetNS(path string) (link.Link, error) {
 // Before kernel 6.10 there is no link for it: the program then stays attached
 // for as long as the map lives when the process ends without closing the link.
 func (p *SockMapProgram) AttachSockMap(m *ebpf.Map) (link.Link, error) {
-	return p.attach(func(prog *attach.Program) (link.Link, error) {
+	return p.attach(attach.OnSockMap(m, p.def.AttachType), func(prog *attach.Program) (link.Link, error) {
 		return attach.SockMap(prog, m)
 	})
 }
@@ -614,7 +614,7 @@ type PerfEventOptions struct {
 // caller's. Before kernel 5.15 a program cannot be taken off an event: closing the
 // link disables the event instead.
 func (p *PerfEventProgram) AttachPerfEvent(fd int, o *PerfEventOptions) (link.Link, error) {
-	return p.attach(func(prog *attach.Program) (link.Link, error) {
+	return p.attach(attach.By("perf_event"), func(prog *attach.Program) (link.Link, error) {
 		return attach.PerfEvent(prog, fd, valueOf(o).Cookie, attach.Mode(valueOf(o).Mode))
 	})
 }
@@ -636,7 +636,7 @@ type SamplingOptions struct {
 // per thread that there is now. A thread may be missed when the process never stops
 // starting threads meanwhile. It fails with [syscall.ESRCH] when there is no such process.
 func (p *PerfEventProgram) AttachSampling(frequency uint64, o *SamplingOptions) (link.Link, error) {
-	return p.attach(func(prog *attach.Program) (link.Link, error) {
+	return p.attach(attach.By("sampling"), func(prog *attach.Program) (link.Link, error) {
 		return attach.Sampling(prog, frequency, valueOf(o).PID, valueOf(o).Cookie)
 	})
 }
@@ -675,7 +675,7 @@ type NetfilterOptions struct {
 // AttachNetfilter attaches the program to a hook of netfilter in the present
 // network namespace. It needs a kernel of version 6.4 or later.
 func (p *NetfilterProgram) AttachNetfilter(family NetfilterFamily, hook NetfilterHook, o *NetfilterOptions) (link.Link, error) {
-	return p.attach(func(prog *attach.Program) (link.Link, error) {
+	return p.attach(attach.By("netfilter-%d-%d", family, hook), func(prog *attach.Program) (link.Link, error) {
 		return attach.Netfilter(prog, attach.NetfilterOptions{
 			Family: uint32(family), Hook: uint32(hook), Priority: valueOf(o).Priority, Defrag: valueOf(o).Defrag,
 		})

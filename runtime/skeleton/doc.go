@@ -155,6 +155,11 @@
 // bpfgen image, or package tool/elfimage, has made of an ELF file. It has all that the object has, without Go types, and
 // subskeletons work over it.
 //
+// # Upgrades without a gap
+//
+// [Object.AdoptPinned] pins links and maps, for the next version of a program, which puts its
+// own programs into the links. docs/daemons.md says what the kernel can do of that.
+//
 // # Tests
 //
 // Package bpftest helps tests that load programs. Package bpftest/fake has maps in memory

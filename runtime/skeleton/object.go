@@ -94,6 +94,8 @@ type Object struct {
 	refused []refusedSetting
 	usdtIDs usdt.IDs
 	readers readers
+	// pins is what AdoptPinned has set, nil without it.
+	pins *attach.Pins
 }
 
 // held are the objects that are loaded. Without it, the collector would close the file
@@ -413,7 +415,7 @@ func (o *Object) make(opts LoadOptions, load func(loader.Options) error) error {
 	defer o.dropContents()
 	// Each leaves on error what it can be called again with, so that nothing is to be undone
 	// here: what the loader makes is its own to take back.
-	steps := []func(LoadOptions) error{o.takeOver, o.checkPinning, o.setTables, o.setKconfig, o.setContents}
+	steps := []func(LoadOptions) error{o.takeOver, o.adoptMaps, o.checkPinning, o.setTables, o.setKconfig, o.setContents}
 	for _, step := range steps {
 		if err := step(opts); err != nil {
 			return err
@@ -589,7 +591,8 @@ func (o *Object) commitPrograms() {
 // [Object.Attachments] tells what it left out.
 //
 // On error what this call attached is detached again, and the error names the
-// program or map at fault. Links that were there before stay.
+// program or map at fault. Links that were there before stay, those of an earlier process too
+// that [Object.AdoptPinned] takes over.
 func (o *Object) Attach() error {
 	if !o.isOpen() {
 		return fmt.Errorf("attach: %w", ErrNotOpen)
@@ -645,7 +648,7 @@ func (o *Object) attach() error {
 			return errors.Join(err, done.Unwind())
 		}
 		*m.slot = l
-		done.Push(func() error { return closeSlot(m.slot) })
+		done.Push(func() error { return undoSlot(m.slot) })
 	}
 	for _, p := range progs {
 		p.unattached = detached
@@ -689,9 +692,9 @@ func (o *Object) detach() error {
 	return attach.CloseAll(links)
 }
 
-// closeSlot closes the link of a slot, and empties the slot.
-func closeSlot(slot *link.Link) error {
-	err := (*slot).Close()
+// undoSlot takes back the connection of a slot, and empties the slot.
+func undoSlot(slot *link.Link) error {
+	err := attach.Undo(*slot)
 	*slot = nil
 	return err
 }

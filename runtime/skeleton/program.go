@@ -26,6 +26,8 @@ type BaseProgram struct {
 	// link is the slot in the skeleton, which has the first link.
 	link       *link.Link
 	autoattach bool
+	// unpinned is what SetPinLinks(false) has set.
+	unpinned bool
 	// options are for Attach: those of the handle's SetAttachOptions.
 	options any
 	// retyped says that the user chose another type than that of the section.
@@ -120,18 +122,18 @@ func (p *BaseProgram) Links() []link.Link {
 // it alone, and Detach and Close close it.
 func (p *BaseProgram) Slot() *link.Link { return p.link }
 
-// attach returns the link that connect makes, which becomes one of the program's.
-func (p *BaseProgram) attach(connect func(*attach.Program) (link.Link, error)) (link.Link, error) {
+// attach returns the link that connect makes to a hook, which becomes one of the program's.
+func (p *BaseProgram) attach(hook attach.Hook, connect func(*attach.Program) (link.Link, error)) (link.Link, error) {
 	p.owner.mu.Lock()
 	defer p.owner.mu.Unlock()
-	l, err := p.attachHere(connect)
+	l, err := p.attachHere(hook, connect)
 	if err != nil {
 		return nil, fmt.Errorf("attach program %s, SEC(%q): %w", p.name, p.section, err)
 	}
 	return l, nil
 }
 
-func (p *BaseProgram) attachHere(connect func(*attach.Program) (link.Link, error)) (link.Link, error) {
+func (p *BaseProgram) attachHere(hook attach.Hook, connect func(*attach.Program) (link.Link, error)) (link.Link, error) {
 	switch {
 	case p.owner.state == closed:
 		return nil, ErrClosed
@@ -142,11 +144,10 @@ func (p *BaseProgram) attachHere(connect func(*attach.Program) (link.Link, error
 	case p.Program() == nil:
 		return nil, errors.New("was not loaded: call SetAutoload(true) before Load")
 	}
-	l, err := connect(p.connectable())
+	l, err := attach.Connect(&p.further, p.connectable(), hook, connect)
 	if err != nil {
 		return nil, attach.Explain(err, p.def.Type)
 	}
-	l = p.further.Watch(l)
 	if p.slotInUse() {
 		p.further.Add(l)
 	} else {
@@ -165,6 +166,7 @@ func (p *BaseProgram) connectable() *attach.Program {
 		Section:    p.section,
 		AttachType: p.def.AttachType,
 		OnProgram:  p.def.AttachTarget != nil || p.def.Target != nil,
+		Pins:       p.owner.pinsOf(p.unpinned),
 	}
 	if form, _ := p.form(); form != nil {
 		prog.Traits = form.Traits

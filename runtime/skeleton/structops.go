@@ -37,6 +37,8 @@ type StructOpsMap struct {
 	slot   *link.Link
 
 	autoattach bool
+	// unpinned is what SetPinLinks(false) has set.
+	unpinned bool
 	// links watches the link in the slot, which may be closed by hand.
 	links attach.Links
 
@@ -323,12 +325,22 @@ func (m *StructOpsMap) attach() (link.Link, error) {
 		}
 		return nil, ErrNotLoaded
 	}
+	return attach.ConnectTable(&m.links, attach.StructOps{
+		Name:    m.name,
+		Section: m.ops.Section,
+		Map:     m.made,
+		Pins:    m.object.pinsOf(m.unpinned),
+	}, m.register)
+}
+
+// register is attach for a map that has been made.
+func (m *StructOpsMap) register() (link.Link, error) {
 	if m.linked() {
 		l, err := attach.Table(m.made)
 		if err != nil {
 			return nil, err
 		}
-		return m.links.Watch(l), nil
+		return l, nil
 	}
 	if m.used {
 		again, err := m.object.loader.NewStructOps(m.ops)

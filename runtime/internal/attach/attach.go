@@ -23,6 +23,11 @@
 // A connection that fails half-way leaves nothing behind, and one that is closed again does
 // nothing. [Links] is the list of those of a program; it forgets the ones that are closed.
 //
+// A connection may be for the next process as well, which puts its own program into it
+// ([Connect] with [Pins]). Where the kernel can update a link, no moment passes without either
+// program; where it cannot, the new link comes before the old one goes. What cannot be pinned
+// is refused. Every step leaves what the next process goes on from.
+//
 // Whether a target is there can be asked without connecting ([Find]), and whether an error
 // means that it is not ([IsMissing]). Both ways lead to the same words.
 //
@@ -62,6 +67,8 @@ type Program struct {
 	OnProgram bool
 	// Traits are those of the section's form.
 	Traits secdef.Traits
+	// Pins are those among which links are to be, nil for none.
+	Pins *Pins
 }
 
 // is reports whether the program's form has a trait.

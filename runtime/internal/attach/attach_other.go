@@ -24,6 +24,54 @@ func Find(targets []Target) []error { return make([]error, len(targets)) }
 // Explain returns the error.
 func Explain(err error, _ ebpf.ProgramType) error { return err }
 
+// Connect returns the connection that connect makes.
+func Connect(list *Links, p *Program, _ Hook, connect func(*Program) (link.Link, error)) (link.Link, error) {
+	l, err := connect(p)
+	if err != nil {
+		return nil, err
+	}
+	return list.Watch(l), nil
+}
+
+// ConnectTable returns the connection that connect makes.
+func ConnectTable(list *Links, _ StructOps, connect func() (link.Link, error)) (link.Link, error) {
+	l, err := connect()
+	if err != nil {
+		return nil, err
+	}
+	return list.Watch(l), nil
+}
+
+// Nothing is pinned.
+
+func errNoPins() error {
+	return fmt.Errorf("pinning needs Linux, this is %s: %w", runtime.GOOS, ebpf.ErrNotSupported)
+}
+
+func makePinDirectory(string) (string, error) { return "", errNoPins() }
+
+func removePins(string, func(string) bool, func(string) bool) ([]string, error) {
+	return nil, errNoPins()
+}
+
+// RemovePinned fails.
+func RemovePinned(string) error { return errNoPins() }
+
+func unpin(link.Link, string) error { return errNoPins() }
+
+// OnXDP and the other hooks have no names.
+func OnXDP(int) Hook { return Hook{} }
+
+func OnTC(int, ebpf.AttachType, TCOptions) Hook { return Hook{} }
+
+func OnNetkit(int, ebpf.AttachType) Hook { return Hook{} }
+
+func OnCgroup(string, ebpf.AttachType) Hook { return Hook{} }
+
+func OnNetNS(string, ebpf.AttachType) Hook { return Hook{} }
+
+func OnSockMap(*ebpf.Map, ebpf.AttachType) Hook { return Hook{} }
+
 // All others fail.
 
 func Kprobe(*Program, string, ProbeOptions) (link.Link, error) { return elsewhere() }

@@ -59,6 +59,29 @@ type watchedLink struct {
 	link.Link
 	list   *Links
 	closed atomic.Bool
+	// pin is where [Connect] has pinned it, empty for others, and made says that nothing was
+	// pinned there before.
+	pin  string
+	made bool
+}
+
+// watchedOf returns what Watch has made, nil for a link that it has left as it is.
+func watchedOf(l link.Link) *watchedLink {
+	switch l := l.(type) {
+	case *watchedEvent:
+		return &l.watchedLink
+	case *watchedLink:
+		return l
+	}
+	return nil
+}
+
+// Unpin removes the pin of the link.
+func (l *watchedLink) Unpin() error {
+	if l.pin == "" {
+		return l.Link.Unpin()
+	}
+	return unpin(l.Link, l.pin)
 }
 
 func (l *watchedLink) Close() error {

@@ -112,7 +112,14 @@ func clsact(p *Program, ifindex int, attach ebpf.AttachType, o TCOptions) (link.
 	if err != nil {
 		return nil, err
 	}
-	f, err := tc.Attach(place, name, number)
+	attachFilter := tc.Attach
+	if p.Pins != nil {
+		if l := p.Pins.filters[fmt.Sprint(place)]; l != nil && !IsClosed(l) {
+			return nil, fmt.Errorf("clsact: priority %d, handle %#x: this skeleton has attached a program there: choose another place with options Priority and Handle: %w", place.Priority, place.Handle, unix.EEXIST)
+		}
+		attachFilter = tc.Keep
+	}
+	f, err := attachFilter(place, name, number)
 	runtime.KeepAlive(p.Program)
 	switch {
 	case errors.Is(err, unix.ENOPROTOOPT):
@@ -122,16 +129,23 @@ func clsact(p *Program, ifindex int, attach ebpf.AttachType, o TCOptions) (link.
 	case err != nil:
 		return nil, explainInterface(fmt.Errorf("clsact: %w", err), ifindex)
 	}
-	return newFilterLink(f), nil
+	l := newFilterLink(f)
+	if p.Pins != nil {
+		p.Pins.filters[fmt.Sprint(place)] = l
+	}
+	return l, nil
 }
 
 // filterName returns the name of the program's filters, by which they are known after a
 // crash.
 func filterName(p *Program) string {
 	name := "rules_bpf/" + p.Object + "/" + p.Name
-	const most = 200 // CLS_BPF_NAME_LEN of the kernel is 256.
+	const most = 190 // CLS_BPF_NAME_LEN of the kernel is 256.
 	if len(name) > most {
-		return fmt.Sprintf("%s/%08x", name[:most], tc.DefaultHandle(name))
+		name = fmt.Sprintf("%s/%08x", name[:most], tc.DefaultHandle(name))
+	}
+	if p.Pins != nil {
+		name += dirMark(p.Pins.dir)
 	}
 	return name
 }
@@ -171,6 +185,14 @@ func (l *filterLink) Update(prog *ebpf.Program) error {
 	runtime.KeepAlive(prog)
 	if err != nil {
 		return fmt.Errorf("update a filter of clsact: %w", err)
+	}
+	return nil
+}
+
+// Unpin makes Close remove a filter that is kept for the next process.
+func (l *filterLink) Unpin() error {
+	if !l.filter.Release() {
+		return l.refuse("unpin")
 	}
 	return nil
 }

@@ -88,6 +88,10 @@ type Map struct {
 	// name. PinPath, when it is not empty, says where instead.
 	PinByName bool
 	PinPath   string
+	// SameTypes says that a pinned map is taken only when the types of its keys and values are
+	// those of the definition, as far as this process may ask the kernel for them. For libbpf
+	// their sizes are enough.
+	SameTypes bool
 	// Autocreate says that Load makes the map. Programs that use one that is not made
 	// load only when that code is never reached.
 	Autocreate bool

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/cilium/ebpf"
+
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
 
@@ -56,12 +58,18 @@ func (l *load) takePinned(m *Map, path string) (bool, error) {
 	if err == nil {
 		if err = checkIsMap(fd); err != nil {
 			sys.Close(fd)
+		} else if err = l.checkTypes(m, fd); err != nil {
+			sys.Close(fd)
 		} else {
 			err = l.takeFD(m, fd)
 		}
 	}
 	if err != nil {
-		return false, fmt.Errorf("use what is pinned at %s: %w", path, err)
+		err = fmt.Errorf("use what is pinned at %s: %w", path, err)
+		if m.SameTypes && errors.Is(err, ebpf.ErrMapIncompatible) {
+			err = fmt.Errorf("%w: remove the pin to begin anew, or call SetPinning(ebpf.PinNone) or SetPinPath for a map that this version has for itself", err)
+		}
+		return false, err
 	}
 	return true, nil
 }

@@ -1,11 +1,16 @@
 package loader
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 
+	"github.com/rules-bpf/rules_bpf/internal/bpflib"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
 
@@ -73,4 +78,72 @@ func (l *load) checkFits(m *Map, fd int) (info sys.MapInfo, err error) {
 		return info, fmt.Errorf("%w: it has %s", ebpf.ErrMapIncompatible, strings.Join(diffs, ", "))
 	}
 	return info, nil
+}
+
+// checkTypes returns an error that wraps [ebpf.ErrMapIncompatible] when the kernel knows other
+// types of the keys or values of a map than those of the definition. Sizes and the like are
+// compared by checkFits.
+func (l *load) checkTypes(m *Map, fd int) error {
+	if !m.SameTypes || l.btf < 0 || !takesTypes(m.Type) || m.KeyType == 0 && m.ValueType == 0 {
+		return nil
+	}
+	var info sys.MapInfo
+	if err := sys.GetInfoByFD(fd, &info); err != nil {
+		return fmt.Errorf("ask the kernel what it is: %w", err)
+	}
+	if info.BTFID == 0 || uint32(info.Type) != uint32(m.Type) {
+		return nil
+	}
+	other, err := sys.GetFDByID(sys.BTFFDByIDCmd, info.BTFID)
+	if errors.Is(err, syscall.EPERM) {
+		// That takes CAP_SYS_ADMIN, which no token stands for.
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("BTF of the map: %w", err)
+	}
+	defer sys.Close(other)
+	has, err := readBTF(other)
+	if err != nil {
+		return fmt.Errorf("BTF of the map: %w", err)
+	}
+	// What the kernel has been given, which is not all that the object has on older kernels.
+	wants, err := readBTF(l.btf)
+	if err != nil {
+		return fmt.Errorf("BTF of the object: %w", err)
+	}
+	for _, t := range []struct {
+		what       string
+		has, wants uint32
+	}{{"keys", info.KeyTypeID, m.KeyType}, {"values", info.ValueTypeID, m.ValueType}} {
+		if t.has == 0 || t.wants == 0 {
+			continue
+		}
+		a, err := has.TypeByID(btf.TypeID(t.has))
+		if err != nil {
+			return fmt.Errorf("type of its %s: %w", t.what, err)
+		}
+		b, err := wants.TypeByID(btf.TypeID(t.wants))
+		if err != nil {
+			return fmt.Errorf("type of the %s of the object's: %w", t.what, err)
+		}
+		if x, y, same := bpflib.Compare(a, b); !same {
+			return fmt.Errorf("%w: its %s are %s, and the object's are %s", ebpf.ErrMapIncompatible, t.what, x, y)
+		}
+	}
+	return nil
+}
+
+// readBTF returns the BTF that a descriptor is of.
+func readBTF(fd int) (*btf.Spec, error) {
+	var info sys.BTFInfo
+	if err := sys.GetInfoByFD(fd, &info); err != nil {
+		return nil, err
+	}
+	raw := make([]byte, info.Size)
+	info = sys.BTFInfo{BTF: sys.PointerToSlice(raw), Size: info.Size}
+	if err := sys.GetInfoByFD(fd, &info); err != nil {
+		return nil, err
+	}
+	return btf.LoadSpecFromReader(bytes.NewReader(raw))
 }

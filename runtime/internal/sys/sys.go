@@ -5,6 +5,7 @@
 package sys
 
 import (
+	"encoding/binary"
 	"sync/atomic"
 	"syscall"
 	"unsafe"
@@ -23,6 +24,7 @@ const (
 	ProgLoadCmd               Cmd = 5
 	ObjPinCmd                 Cmd = 6
 	ObjGetCmd                 Cmd = 7
+	ProgFDByIDCmd             Cmd = 13
 	MapFDByIDCmd              Cmd = 14
 	ObjInfoByFDCmd            Cmd = 15
 	RawTPOpenCmd              Cmd = 17
@@ -41,7 +43,7 @@ const (
 // returnsFD says that the command's answer is a descriptor.
 func (c Cmd) returnsFD() bool {
 	switch c {
-	case MapCreateCmd, ProgLoadCmd, ObjGetCmd, MapFDByIDCmd, RawTPOpenCmd, BTFLoadCmd, BTFFDByIDCmd, LinkCreateCmd, TokenCreateCmd:
+	case MapCreateCmd, ProgLoadCmd, ObjGetCmd, ProgFDByIDCmd, MapFDByIDCmd, RawTPOpenCmd, BTFLoadCmd, BTFFDByIDCmd, LinkCreateCmd, TokenCreateCmd:
 		return true
 	}
 	return false
@@ -268,6 +270,17 @@ type ProgInfo struct {
 	AttachBTFObjID            uint32
 	AttachBTFID, _            uint32
 }
+
+// LinkInfo is struct bpf_link_info, as far as it is used.
+type LinkInfo struct {
+	// Type is that of enum bpf_link_type, which has the numbers of link.Type.
+	Type, ID, ProgID, _ uint32
+	// Of is what depends on the type: struct bpf_link_info has a union there.
+	Of [16]byte
+}
+
+// Word returns the field of Of that is a __u32 at an offset.
+func (l *LinkInfo) Word(offset int) uint32 { return binary.NativeEndian.Uint32(l.Of[offset:]) }
 
 // MapCreate creates a map and returns its descriptor.
 func MapCreate(attr *MapCreateAttr) (int, error) {

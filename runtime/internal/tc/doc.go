@@ -30,6 +30,11 @@
 // process has made it. The kernel cannot do the two in one step: a filter that another process
 // adds in the instant between them is removed with the qdisc.
 //
+// A filter that is to outlive its process, so that the next one puts its program in the same
+// place without a gap ([Keep]), has no socket: its name says all that there is to say of whose
+// it is, and [RemoveAll] finds it by that. Nothing records who has made the qdisc then, and it
+// stays.
+//
 // A filter's sockets keep the network namespace of the interface, from which it can be
 // changed by any thread.
 //

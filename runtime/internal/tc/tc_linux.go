@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -108,6 +110,8 @@ type Filter struct {
 	// The mutex of qdiscs guards these.
 	program uint32
 	owners  int
+	// kept says that Close leaves the filter to the next process.
+	kept bool
 }
 
 // Place returns where the filter is.
@@ -136,23 +140,36 @@ var qdiscs = struct {
 // Attach makes a filter for a program, in the network namespace of the calling thread. The
 // error is [unix.EEXIST] when the place is taken, with the filter that is there, and
 // [unix.ENOPROTOOPT] when the kernel lacks classic traffic control.
-func Attach(place Place, name string, prog Program) (_ *Filter, err error) {
+func Attach(place Place, name string, prog Program) (*Filter, error) {
+	return attachFilter(place, name, prog, false)
+}
+
+// Keep is Attach for a filter that outlives its process on purpose: Close leaves it, and a
+// filter of the same name that is at the place is replaced, whether or not its process lives.
+// The name must be one that only processes have which want that.
+func Keep(place Place, name string, prog Program) (*Filter, error) {
+	return attachFilter(place, name, prog, true)
+}
+
+func attachFilter(place Place, name string, prog Program, keep bool) (_ *Filter, err error) {
 	qdiscs.Lock()
 	defer qdiscs.Unlock()
 	c, err := dial()
 	if err != nil {
 		return nil, err
 	}
-	f := &Filter{place: place, name: name, conn: c, mark: -1, program: prog.ID, owners: 1}
+	f := &Filter{place: place, name: name, conn: c, mark: -1, program: prog.ID, owners: 1, kept: keep}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, f.release())
 		}
 	}()
-	if f.mark, err = setMark(place); err != nil {
-		return nil, f.taken(err)
+	if !keep {
+		if f.mark, err = setMark(place); err != nil {
+			return nil, f.taken(err)
+		}
 	}
-	if f.qdisc, err = c.addQdisc(place); err != nil {
+	if f.qdisc, err = c.addQdisc(place, keep); err != nil {
 		return nil, err
 	}
 	err = f.set(prog, unix.NLM_F_CREATE|unix.NLM_F_EXCL)
@@ -164,7 +181,8 @@ func Attach(place Place, name string, prog Program) (_ *Filter, err error) {
 		if there == nil || there.Name != name {
 			return nil, f.taken(unix.EEXIST)
 		}
-		// That no process has the mark says that it has no owner any more.
+		// That no process has the mark says that it has no owner any more, or one that has
+		// kept it for this process.
 		err = f.set(prog, unix.NLM_F_CREATE|unix.NLM_F_REPLACE)
 	}
 	if err != nil {
@@ -251,24 +269,81 @@ func (f *Filter) isOwn() (bool, error) {
 	return there != nil && there.Name == f.name && there.ProgramID == f.program, nil
 }
 
-// Close gives up one owner's share and removes the filter with the last. It is not an error
-// that somebody else has removed or replaced it, or that the interface is gone.
+// Release undoes [Keep]: Close removes the filter. It reports false for one that was not kept.
+func (f *Filter) Release() bool {
+	qdiscs.Lock()
+	defer qdiscs.Unlock()
+	kept := f.kept
+	f.kept = false
+	return kept
+}
+
+// Close gives up one owner's share and removes the filter with the last, unless it is kept. It
+// is not an error that somebody else has removed or replaced it, or that the interface is gone.
 func (f *Filter) Close() error {
 	qdiscs.Lock()
 	defer qdiscs.Unlock()
 	if f.owners--; f.owners > 0 {
 		return nil
 	}
-	own, err := f.isOwn()
-	if err == nil && own {
-		attrs := appendText(nil, unix.TCA_KIND, "bpf")
-		err = f.conn.call(unix.RTM_DELTFILTER, 0, f.place.message(), attrs, nil)
-		if isGone(err) {
-			err = nil
+	var err error
+	if !f.kept {
+		var own bool
+		if own, err = f.isOwn(); err == nil && own {
+			err = f.conn.remove(f.place)
 		}
 	}
 	f.qdisc.filters--
 	return errors.Join(err, f.release())
+}
+
+// remove removes the filter at a place, if there is one.
+func (c *conn) remove(place Place) error {
+	err := c.call(unix.RTM_DELTFILTER, 0, place.message(), appendText(nil, unix.TCA_KIND, "bpf"), nil)
+	if isGone(err) {
+		return nil
+	}
+	return err
+}
+
+// RemoveAll removes the filters for which stale returns true, of all interfaces in the network
+// namespace of the calling thread, and returns them. Qdiscs stay.
+func RemoveAll(stale func(Entry) bool) (removed []Entry, err error) {
+	qdiscs.Lock()
+	defer qdiscs.Unlock()
+	c, err := dial()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, c.close()) }()
+	// Only interfaces with a qdisc have filters.
+	with := make(map[int32]bool)
+	err = c.call(unix.RTM_GETQDISC, unix.NLM_F_DUMP, tcMessage{}, nil, func(m tcMessage, _ []byte) {
+		if m.parent == clsact {
+			with[m.ifindex] = true
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list of qdiscs: %w", err)
+	}
+	for _, ifindex := range slices.Sorted(maps.Keys(with)) {
+		for _, egress := range []bool{false, true} {
+			entries, err := c.list(ifindex, egress)
+			if err != nil {
+				return removed, err
+			}
+			for _, e := range entries {
+				if e.Handle == 0 || !stale(e) {
+					continue
+				}
+				if err := c.remove(e.Place); err != nil {
+					return removed, fmt.Errorf("remove %v: %w", e, err)
+				}
+				removed = append(removed, e)
+			}
+		}
+	}
+	return removed, nil
 }
 
 // release gives up what there is but the filter.
@@ -291,8 +366,9 @@ func isGone(err error) bool {
 	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENXIO)
 }
 
-// addQdisc makes sure that the interface has a qdisc with the list of the place.
-func (c *conn) addQdisc(place Place) (*qdisc, error) {
+// addQdisc makes sure that the interface has a qdisc with the list of the place. One that is
+// made for a filter that is kept is kept, too.
+func (c *conn) addQdisc(place Place, keep bool) (*qdisc, error) {
 	ns, err := c.netNS()
 	if err != nil {
 		return nil, err
@@ -315,7 +391,7 @@ func (c *conn) addQdisc(place Place) (*qdisc, error) {
 		q = &qdisc{key: key}
 		qdiscs.known[key] = q
 	}
-	q.made = q.made || err == nil
+	q.made = q.made || err == nil && !keep
 	return q, nil
 }
 

@@ -218,6 +218,55 @@ func TestOthersQdisc(t *testing.T) {
 	}
 }
 
+// A filter that is kept stays when its owner closes it, and the next owner replaces it whether
+// the one before lives or not.
+func TestKeep(t *testing.T) {
+	inNetNS(t)
+	var last *Filter
+	var prog Program
+	keep := func() {
+		t.Helper()
+		prog = newProgram(t)
+		f, err := Keep(place(100, 1), "kept@here", prog)
+		if errors.Is(err, unix.ENOPROTOOPT) {
+			t.Skipf("needs a kernel with clsact: %v", err)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = f
+		wantFilters(t, false, fmt.Sprintf("kept@here %d", prog.ID))
+	}
+	keep()
+	first := last
+	keep()
+	if err := first.Update(newProgram(t)); !errors.Is(err, unix.ENOENT) {
+		t.Errorf("update by the one that was replaced: %v", err)
+	}
+	closeFilter(t, first)
+	closeFilter(t, last)
+	wantFilters(t, false, fmt.Sprintf("kept@here %d", prog.ID))
+	wantQdisc(t, "clsact")
+
+	// A filter of this name alone.
+	attached := attach(t, place(100, 2), "other@here", prog)
+	removed, err := RemoveAll(func(e Entry) bool { return e.Name == "kept@here" })
+	if err != nil || len(removed) != 1 || removed[0].Place != place(100, 1) {
+		t.Errorf("removed %v, %v", removed, err)
+	}
+	wantFilters(t, false, fmt.Sprintf("other@here %d", prog.ID))
+	closeFilter(t, attached)
+
+	// One that is not kept any more goes with its owner.
+	keep()
+	if !last.Release() || last.Release() {
+		t.Error("it was kept once")
+	}
+	closeFilter(t, last)
+	wantFilters(t, false)
+	wantQdisc(t, "clsact")
+}
+
 // Somebody else's filter is never touched.
 func TestOthersFilter(t *testing.T) {
 	inNetNS(t)

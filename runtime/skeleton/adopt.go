@@ -1,0 +1,151 @@
+package skeleton
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/rules-bpf/rules_bpf/internal/image"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/attach"
+)
+
+// AdoptPinned makes the skeleton go on where an earlier process has ended, and a later one go
+// on where this one ends, without a moment in which no program is attached. What is to last
+// is pinned in a directory of a bpffs, which AdoptPinned makes unless it is there. It is
+// called between Open and Load, by every version of a program with the same directory, the
+// first one too, and changes what Load and the ways to attach do:
+//
+//   - Load takes over the maps that are pinned there, with what is in them, and pins those
+//     that are not yet, by their names in C. A pinned map must be as this object declares
+//     it: its type, sizes and flags, and the types of its keys and values where the process
+//     may ask for these (CAP_SYS_ADMIN); otherwise Load fails with [ebpf.ErrMapIncompatible].
+//     A version that wants another map by that name calls [UntypedMap.SetPinning] with
+//     [ebpf.PinNone], or [UntypedMap.SetPinPath]. Data sections, arenas, struct_ops maps and
+//     the maps of libbpf for USDTs are new in each process.
+//   - A link of a program is pinned by the names of the program and of what it is on. Where
+//     one is pinned already, this version's program takes the place of the one that it has
+//     (BPF_LINK_UPDATE): on XDP, TCX, netkit, cgroups, network namespaces, maps of sockets,
+//     and for struct_ops tables of SEC(".struct_ops.link"). The link keeps its place and its
+//     options. One that is on something else, or has a program of another type, is an error.
+//   - Links that the kernel cannot update, which are those of tracing (kprobes, uprobes,
+//     tracepoints, fentry, LSM), of netfilter, and of struct_ops types without an update, are
+//     made anew, and take over the name of the pin: until the earlier process has ended, what
+//     happens meanwhile is seen by both programs, and by one always. Where the kernel has
+//     room for one alone, as for freplace, that is an error.
+//   - A filter of clsact is replaced in its place. Close leaves it.
+//   - What the kernel has no link for cannot be pinned, such as programs on sockets, those of
+//     [AttachPerf], and kprobes before 5.15. Attaching it is an error, which wraps
+//     [ebpf.ErrNotSupported], unless SetPinLinks(false) says that this process and its
+//     successor may leave a gap. Iterators are run when they are read, and not pinned.
+//
+// Detach and Close leave in place what is pinned. A link's method Unpin undoes that for one;
+// [RemovePinned] for all. An error of Attach detaches what was attached for the first time,
+// and leaves what was taken over.
+//
+// A process may end at any point: what it leaves is taken over by the next one. When that
+// has attached all that it wants, it calls [Object.RemoveStale] to get rid of what only the
+// earlier version had. The earlier process may run until then, and longer; it should not
+// attach anything while the later one does.
+//
+// A program array is shared by the two: from Load on, tail calls of the earlier version's
+// programs go to this one's. The kernel empties one that is not pinned when its process ends.
+func (o *Object) AdoptPinned(dir string) error {
+	if !o.isOpen() {
+		return fmt.Errorf("adopt what is pinned: %w", ErrNotOpen)
+	}
+	return o.set("directory of pins", func() error {
+		pins, err := attach.NewPins(dir)
+		if err == nil {
+			o.pins = pins
+		}
+		return err
+	})
+}
+
+// SetPinLinks sets whether links of the program are pinned once [Object.AdoptPinned] was
+// called, which is so by default. It counts for links that are attached later, and fails with
+// [ErrClosed] after Close.
+func (p *BaseProgram) SetPinLinks(pin bool) error {
+	return p.owner.setUntil(closed, "pinning of links of program "+p.name, func() error {
+		p.unpinned = !pin
+		return nil
+	})
+}
+
+// SetPinLinks is [BaseProgram.SetPinLinks] for the link of the map. A map of SEC(".struct_ops")
+// has none in the kernel.
+func (m *StructOpsMap) SetPinLinks(pin bool) error {
+	return m.object.setUntil(closed, "pinning of the link of map "+m.name, func() error {
+		m.unpinned = !pin
+		return nil
+	})
+}
+
+// RemoveStale removes what is in the directory of [Object.AdoptPinned] and is not this
+// skeleton's: pins of links that it has neither made nor taken over, and of maps that it does
+// not pin, and filters of clsact in the present network namespace. It returns what it has
+// removed. A program whose link is removed is detached as soon as no process has the link open.
+func (o *Object) RemoveStale() (removed []string, err error) {
+	if !o.isOpen() {
+		return nil, fmt.Errorf("remove what is stale: %w", ErrNotOpen)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if removed, err = o.removeStale(); err != nil {
+		return removed, fmt.Errorf("remove what is stale of %s: %w", o.name, err)
+	}
+	return removed, nil
+}
+
+func (o *Object) removeStale() ([]string, error) {
+	switch {
+	case o.state == closed:
+		return nil, ErrClosed
+	case o.state < loaded:
+		return nil, ErrNotLoaded
+	case o.pins == nil:
+		return nil, errors.New("AdoptPinned was not called, which says where it is")
+	}
+	return o.pins.RemoveStale(func(path string) bool {
+		return slices.ContainsFunc(o.maps, func(m *UntypedMap) bool { return m.def.PinPath == path })
+	})
+}
+
+// RemovePinned removes all that skeletons have left in a directory of [Object.AdoptPinned],
+// the filters of clsact in the present network namespace too, and the directory. Programs are
+// detached as soon as no process has their links open. It is not an error that there is no
+// such directory.
+func RemovePinned(dir string) error {
+	if err := attach.RemovePinned(dir); err != nil {
+		return fmt.Errorf("remove what is pinned in %s: %w", dir, err)
+	}
+	return nil
+}
+
+// adoptMaps gives the maps that last their pins.
+func (o *Object) adoptMaps(LoadOptions) error {
+	if o.pins == nil {
+		return nil
+	}
+	for _, m := range o.maps {
+		if m.def.Kind != image.DeclaredMap || m.def.Type == ebpf.Arena || strings.HasPrefix(m.name, "__bpf_usdt_") {
+			continue
+		}
+		m.def.SameTypes = true
+		if !m.pinningSet && !m.def.PinByName {
+			m.def.PinPath = o.pins.MapPath(m.name)
+		}
+	}
+	return nil
+}
+
+// pinsOf returns where links are pinned, nil when they are not.
+func (o *Object) pinsOf(unpinned bool) *attach.Pins {
+	if unpinned {
+		return nil
+	}
+	return o.pins
+}
