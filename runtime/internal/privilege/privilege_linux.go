@@ -39,14 +39,13 @@ func Explain(needed ...Cap) string {
 // others returns what else may refuse a call, on this machine.
 func others() string {
 	var suspects []string
-	if data, err := os.ReadFile("/proc/thread-self/status"); err == nil && strings.Contains(string(data), "\nSeccomp:\t2\n") {
+	if data, err := os.ReadFile("/proc/thread-self/status"); err == nil && isFiltered(string(data)) {
 		suspects = append(suspects, "a seccomp filter is on, as in containers")
 	}
-	if data, err := kernelfs.Securityfs.ReadFile("lockdown"); err == nil && !strings.Contains(string(data), "[none]") {
-		// "none [integrity] confidentiality"
-		_, mode, _ := strings.Cut(string(data), "[")
-		mode, _, _ = strings.Cut(mode, "]")
-		suspects = append(suspects, "it is locked down (/sys/kernel/security/lockdown says "+mode+")")
+	if data, err := kernelfs.Securityfs.ReadFile("lockdown"); err == nil {
+		if mode := lockdown(string(data)); mode != "" {
+			suspects = append(suspects, "it is locked down (/sys/kernel/security/lockdown says "+mode+")")
+		}
 	}
 	if lsms, err := LSMs(); err == nil && len(lsms) > 0 {
 		suspects = append(suspects, "its security modules are "+strings.Join(lsms, ", "))
@@ -57,17 +56,37 @@ func others() string {
 	return strings.Join(suspects, "; ")
 }
 
+// isFiltered reports whether the status of a thread (proc_pid_status(5)) says that it has a
+// filter of system calls.
+func isFiltered(status string) bool { return strings.Contains(status, "\nSeccomp:\t2\n") }
+
+// lockdown returns the mode that a list such as "none [integrity] confidentiality" says, empty
+// for none.
+func lockdown(list string) string {
+	_, mode, _ := strings.Cut(list, "[")
+	mode, _, _ = strings.Cut(mode, "]")
+	if mode == "none" {
+		return ""
+	}
+	return mode
+}
+
 // LSMs returns the active security modules, in the order in which they are asked.
 func LSMs() ([]string, error) {
 	data, err := kernelfs.Securityfs.ReadFile("lsm")
 	if err != nil {
 		return nil, err
 	}
-	text := strings.TrimRight(string(data), "\n\x00")
-	if text == "" {
-		return nil, nil
+	return parseLSMs(string(data)), nil
+}
+
+// parseLSMs parses "lockdown,capability,bpf", which some kernels end with a NUL.
+func parseLSMs(list string) []string {
+	list = strings.TrimRight(list, "\n\x00")
+	if list == "" {
+		return nil
 	}
-	return strings.Split(text, ","), nil
+	return strings.Split(list, ",")
 }
 
 // Has reports whether this thread has capabilities, or those that stand for them.
@@ -121,9 +140,14 @@ var InInitialUserNamespace = sync.OnceValue(func() bool {
 	if err != nil {
 		return true
 	}
-	f := strings.Fields(string(data))
-	return len(f) == 3 && f[0] == "0" && f[1] == "0" && f[2] == "4294967295"
+	return isInitial(string(data))
 })
+
+// isInitial reports whether a uid_map (user_namespaces(7)) is that of the initial user
+// namespace, in which all numbers stand for themselves.
+func isInitial(uidMap string) bool {
+	return slices.Equal(strings.Fields(uidMap), []string{"0", "0", "4294967295"})
+}
 
 // join writes capabilities as a sentence has them.
 func join(caps []Cap) string {

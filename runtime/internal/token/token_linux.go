@@ -131,13 +131,19 @@ func (t Token) Delegates() string {
 	if err != nil {
 		return ""
 	}
-	_, id, _ := strings.Cut(string(info), "mnt_id:\t")
-	id, _, _ = strings.Cut(id, "\n")
 	mounts, err := os.ReadFile("/proc/thread-self/mountinfo")
 	if err != nil {
 		return ""
 	}
-	for line := range strings.Lines(string(mounts)) {
+	return delegates(string(info), string(mounts))
+}
+
+// delegates returns the options of delegation of a mount: that which the fdinfo of a descriptor
+// names, of those in mountinfo (proc_pid_mountinfo(5)).
+func delegates(fdinfo, mountinfo string) string {
+	_, id, _ := strings.Cut(fdinfo, "mnt_id:\t")
+	id, _, _ = strings.Cut(id, "\n")
+	for line := range strings.Lines(mountinfo) {
 		if !strings.HasPrefix(line, id+" ") {
 			continue
 		}
