@@ -14,7 +14,8 @@ The headers of the library are in its CcInfo.
 BpfObjectInfo = provider(
     doc = "A BPF object file that a loader takes as it is.",
     fields = {
-        "object": "File: the object, ELF of machine type BPF with BTF, ready to load.",
+        "object": "File: the object, ELF of machine type BPF with BTF, ready to load. The first one where there are variants.",
+        "variants": "dict of File by str: the objects of all variants by their names, empty where there is one object.",
     },
 )
 

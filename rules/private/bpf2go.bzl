@@ -80,7 +80,7 @@ def _bpf2go_impl(ctx):
 
     made = generated_package(ctx, source = source, generate = generate, embedsrcs = [object])
     return made.providers + [
-        BpfObjectInfo(object = object),
+        BpfObjectInfo(object = object, variants = {}),
         OutputGroupInfo(
             bpf_object = [object],
             **made.groups

@@ -15,7 +15,7 @@ def _bpf_object_impl(ctx):
         args.append("-strict-sections")
     object = final_object(ctx, toolchain, ctx.files.srcs, section_args = args, allow_undefined = ctx.attr.allow_undefined)
     return [
-        BpfObjectInfo(object = object),
+        BpfObjectInfo(object = object, variants = {}),
         DefaultInfo(files = depset([object])),
         OutputGroupInfo(bpf_object = [object]),
     ]

@@ -4,13 +4,14 @@ load("@rules_go//go:def.bzl", "go_rule")
 load("//rules:providers.bzl", "BpfObjectInfo", "BpfSubskeletonInfo")
 load("//rules/private/actions:check.bzl", "check")
 load("//rules/private/actions:skeleton.bzl", "generate_skeleton")
+load(":go_names.bzl", "is_go_identifier")
 load(":go_package.bzl", "GO_PACKAGE_ATTRS", "GO_PACKAGE_PROVIDERS", "generated_package", "package_name", "package_problem", "source_path")
 load(":objects.bzl", "COMPILE_ATTRS", "SECTION_ATTRS", "compile_srcs_problem", "final_object", "section_args")
 
 _TOOLCHAIN_TYPE = Label("//rules:toolchain_type")
 
 # They say how to compile and what to link, which an object has behind it.
-_COMPILED_ATTRS = ["hdrs", "deps", "copts", "defines", "includes"]
+_COMPILED_ATTRS = ["hdrs", "deps", "copts", "defines", "includes", "variants"]
 
 def _problem(ctx, toolchain):
     """Returns what is wrong with the target, or None."""
@@ -29,35 +30,52 @@ def _problem(ctx, toolchain):
                     name,
                     ctx.attr.src.label,
                 )
+        if getattr(ctx.attr.src[BpfObjectInfo], "variants", {}):
+            return "src, {}, has variants, of which this takes one: give bpf_skeleton the sources and the variants".format(
+                ctx.attr.src.label,
+            )
         return None
     if [src.extension for src in ctx.files.src] != ["c"]:
         return "src must be one C file (.c) or a target that provides BpfObjectInfo; {} is neither".format(
             ctx.attr.src.label,
         )
+    for variant in ctx.attr.variants:
+        if not is_go_identifier(variant):
+            return "variants: \"{}\" is no name from which Go names can be made: use letters, digits and underscores, starting with a letter".format(
+                variant,
+            )
     return compile_srcs_problem(ctx, toolchain)
+
+def _objects(ctx, toolchain):
+    """Returns the final objects by the names of their variants, a single one by no name."""
+    if BpfObjectInfo in ctx.attr.src:
+        return {"": ctx.attr.src[BpfObjectInfo].object}
+    return {
+        variant: final_object(
+            ctx,
+            toolchain,
+            ctx.files.src,
+            # What is to be said of them, the skeleton says.
+            section_args = ["-section=*"],
+            variant = variant,
+            copts = copts,
+        )
+        for variant, copts in (ctx.attr.variants or {"": []}).items()
+    }
 
 def _bpf_skeleton_impl(ctx):
     toolchain = ctx.toolchains[_TOOLCHAIN_TYPE].bpf
     problem = _problem(ctx, toolchain)
     if problem:
         fail("{}: {}".format(ctx.label, problem))
-    if BpfObjectInfo in ctx.attr.src:
-        object = ctx.attr.src[BpfObjectInfo].object
-    else:
-        object = final_object(
-            ctx,
-            toolchain,
-            ctx.files.src,
-            # What is to be said of them, the skeleton says.
-            section_args = ["-section=*"],
-        )
+    objects = _objects(ctx, toolchain)
 
     def generate(output):
         generate_skeleton(
             ctx.actions,
             label = ctx.label,
             toolchain = toolchain,
-            object = object,
+            objects = objects,
             package = package_name(ctx),
             types = ctx.attr.types,
             section_args = section_args(ctx),
@@ -81,14 +99,15 @@ def _bpf_skeleton_impl(ctx):
             object = object,
             library = sub.label,
             objects = sub[BpfSubskeletonInfo].objects,
-            output = ctx.actions.declare_file("{}_check/{}".format(ctx.label.name, i)),
+            output = ctx.actions.declare_file("{}_check/{}".format(ctx.label.name, "/".join([variant, str(i)]) if variant else i)),
         )
+        for variant, object in objects.items()
         for i, sub in enumerate(ctx.attr.subskeletons)
     ]
     return made.providers + [
-        BpfObjectInfo(object = object),
+        BpfObjectInfo(object = objects.values()[0], variants = objects if ctx.attr.variants else {}),
         OutputGroupInfo(
-            bpf_object = [object],
+            bpf_object = objects.values(),
             _validation = checks,
             **made.groups
         ),
@@ -118,6 +137,23 @@ no other header of the machine that builds.
 
 A program that uses a `bpf_library` has it in `deps`, and the library is linked in.
 
+One source for several kernels, or with parts to choose from, is compiled once for each of
+`variants`, and one Go package has all of them:
+
+```starlark
+bpf_skeleton(
+    name = "probe",
+    src = "probe.bpf.c",
+    importpath = "example.com/app/probe",
+    variants = {
+        "v510": ["-DKERNEL=510"],
+        "v61": ["-DKERNEL=601"],
+    },
+)
+```
+
+`probe.Open(probe.V61)` opens one of them: see [variants.md](variants.md).
+
 The output group `bpf_object` has the object file, as the linker wrote it, for any
 loader; `go_srcs` has the Go file. That carries an image of the object, which is what
 the package's own loader needs of it: no ELF file, unless `embed_elf` asks for it.
@@ -142,6 +178,14 @@ the package's own loader needs of it: no ELF file, unless `embed_elf` asks for i
             there, with the same type. The skeleton then has them opened, as its field `Subskeletons`.
             """,
             providers = [BpfSubskeletonInfo],
+        ),
+        "variants": attr.string_list_dict(
+            doc = """
+            The variants of the object, by names that Go can have: the source is compiled and linked for each, with
+            flags for clang after `copts`. What all variants have equally is in the Go package once, and what differs
+            has a field for each of its types, which is nil where a variant does not have it. Subskeletons are
+            checked against each variant.
+            """,
         ),
     },
     toolchains = [_TOOLCHAIN_TYPE],

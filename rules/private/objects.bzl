@@ -89,32 +89,35 @@ def compile_srcs_problem(ctx, toolchain):
         includes = ctx.attr.includes,
     )
 
-def _object_path(label, src):
+def _object_path(label, src, variant):
     """Returns the path of a source's object in the package, without its ending."""
+    name = label.name + "/" + variant if variant else label.name
     package = label.package + "/" if label.package else ""
     path = src.short_path.removesuffix("." + src.extension)
     in_repository = path.removeprefix("../{}/".format(label.repo_name))
     if src.owner.repo_name == label.repo_name and in_repository.startswith(package):
-        return "_bpf_objs/{}/{}".format(label.name, in_repository.removeprefix(package))
+        return "_bpf_objs/{}/{}".format(name, in_repository.removeprefix(package))
 
     # Another package may have a source of the same path. Of another repository,
     # short_path is ../repository/path.
-    return "_bpf_objs_of_others/{}/{}".format(label.name, path.removeprefix("../"))
+    return "_bpf_objs_of_others/{}/{}".format(name, path.removeprefix("../"))
 
-def compile_srcs(ctx, toolchain, srcs):
+def compile_srcs(ctx, toolchain, srcs, variant = None, copts = []):
     """Compiles sources, each to an object of its own.
 
     Args:
       ctx: the context of a rule with COMPILE_ATTRS.
       toolchain: BpfToolchainInfo.
       srcs: list of File, the C files.
+      variant: name of the variant of the target that the objects are of, where it has some.
+      copts: flags for clang after those of the target.
 
     Returns:
       A list of File, the objects in the order of srcs.
     """
     objects = []
     for src in srcs:
-        object = ctx.actions.declare_file(_object_path(ctx.label, src) + ".o")
+        object = ctx.actions.declare_file(_object_path(ctx.label, src, variant) + ".o")
         compile(
             ctx.actions,
             label = ctx.label,
@@ -123,7 +126,7 @@ def compile_srcs(ctx, toolchain, srcs):
             src = src,
             hdrs = ctx.files.hdrs,
             deps = [dep[CcInfo].compilation_context for dep in ctx.attr.deps if CcInfo in dep],
-            copts = ctx.attr.copts,
+            copts = ctx.attr.copts + copts,
             defines = ctx.attr.defines,
             includes = ctx.attr.includes,
             output = object,
@@ -150,7 +153,7 @@ def link_order(objects, deps):
         transitive = [dep[BpfLibraryInfo].transitive_objects for dep in deps if BpfLibraryInfo in dep],
     )
 
-def final_object(ctx, toolchain, srcs, section_args, name = None, allow_undefined = []):
+def final_object(ctx, toolchain, srcs, section_args, name = None, allow_undefined = [], variant = None, copts = []):
     """Compiles sources and links them with the libraries in deps.
 
     A single object without libraries is linked too: that nothing is missing in
@@ -164,16 +167,23 @@ def final_object(ctx, toolchain, srcs, section_args, name = None, allow_undefine
       name: path of the object in the package, without its ending. The target's
           name unless given.
       allow_undefined: list of patterns, of names that may stay undefined.
+      variant: name of the variant of the target that the object is, where it has some.
+      copts: flags for clang after those of the target.
 
     Returns:
       File, the object.
     """
+    path = name or ctx.label.name
+    if variant:
+        # In a folder of the variant: the file's name is the object's, which must not depend on it.
+        folder, slash, base = path.rpartition("/")
+        path = "{}{}{}_variants/{}/{}".format(folder, slash, base, variant, base)
     return link(
         ctx.actions,
         label = ctx.label,
         toolchain = toolchain,
-        objects = link_order(compile_srcs(ctx, toolchain, srcs), ctx.attr.deps),
-        output = ctx.actions.declare_file((name or ctx.label.name) + ".bpf.o"),
+        objects = link_order(compile_srcs(ctx, toolchain, srcs, variant, copts), ctx.attr.deps),
+        output = ctx.actions.declare_file(path + ".bpf.o"),
         allow_undefined = allow_undefined,
         section_args = section_args,
     )

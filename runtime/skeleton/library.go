@@ -101,7 +101,7 @@ func (o *Object) bindVariable(d binding.Var[Variable]) error {
 	}
 	offset := uintptr(v.Offset)
 	if uint64(d.Size) > v.Size || offset%d.Align != 0 || offset+d.Size > uintptr(s.region.Capacity()) {
-		return fmt.Errorf("variable %s: does not fit the generated code: generate it again", d.Name)
+		return doesNotFit(d.Name)
 	}
 	s.bind(boundVar{d.Name, offset, d.Size, fieldOf(d.Field)}, o.state == opened)
 	*d.Handle, _ = DataSection{o, s}.global(d.Name)

@@ -2,9 +2,11 @@ package skeleton
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"sync"
 	"unsafe"
 
@@ -158,6 +160,24 @@ func notInObject(what, name string) error {
 	return fmt.Errorf("%s %s: not in the object: generate the code again", what, name)
 }
 
+// sortBy puts handles into the order of what they are for, in which they are as a rule.
+func sortBy[H, T any](handles []*H, order []*T, of func(*H) *T) {
+	sorted := true
+	index := func(h *H) int { return slices.Index(order, of(h)) }
+	last := 0
+	for _, h := range handles {
+		// The search begins where the last one ended.
+		n := slices.Index(order[last:], of(h))
+		if sorted = n >= 0; !sorted {
+			break
+		}
+		last += n
+	}
+	if !sorted {
+		slices.SortStableFunc(handles, func(a, b *H) int { return cmp.Compare(index(a), index(b)) })
+	}
+}
+
 // find returns the one of list that has the name, and its index, beginning the search at
 // the index start: generated code has the order of the object.
 func find[T any](list []*T, start int, name string, nameOf func(*T) string) (*T, int) {
@@ -206,6 +226,8 @@ func (o *Object) openPrograms(desc desc) error {
 		o.progs = append(o.progs, p)
 		*d.Handle = p
 	}
+	// The programs of several variants have one order in generated code.
+	sortBy(o.progs, o.loader.Programs, func(p *BaseProgram) *loader.Program { return p.def })
 	return nil
 }
 
@@ -230,6 +252,9 @@ func (o *Object) openSections(desc desc) error {
 		} else {
 			return notInObject("section", d.Name)
 		}
+		if d.Apart {
+			s.size = uintptr(specs[n].Size)
+		}
 		if err := s.checkSize(specs[n].Size); err != nil {
 			return err
 		}
@@ -241,8 +266,49 @@ func (o *Object) openSections(desc desc) error {
 		s := &o.sections[i]
 		s.setRegion(&regions[i])
 		s.region.Types = func() *btf.Datasec { return o.datasec(s.name) }
+		if err := o.bindSectionVars(s, desc.Sections[i].Vars); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// bindSectionVars points the fields of a section's variables at them.
+func (o *Object) bindSectionVars(s *section, vars []binding.SectionVar) error {
+	if len(vars) == 0 {
+		return nil
+	}
+	offsets := make(map[string]image.Variable, len(vars))
+	for _, v := range o.loader.Image.Variables {
+		if v.Visible && o.sectionWith(v) == s {
+			offsets[v.Name] = v
+		}
+	}
+	for _, d := range vars {
+		v, ok := offsets[d.Name]
+		if !ok {
+			return notInObject("variable", d.Name)
+		}
+		offset := uintptr(v.Offset)
+		if d.Size > uintptr(v.Size) || offset%d.Align != 0 || offset+d.Size > uintptr(s.region.Capacity()) {
+			return doesNotFit(d.Name)
+		}
+		s.bind(boundVar{d.Name, offset, d.Size, fieldOf(d.Field)}, true)
+	}
+	return nil
+}
+
+// sectionWith returns the section that has a variable, nil where user space has none of it.
+func (o *Object) sectionWith(v image.Variable) *section {
+	if v.Map == image.NoIndex {
+		return o.section(bpflib.Arena)
+	}
+	return o.section(o.loader.Image.Maps[v.Map].Name)
+}
+
+// doesNotFit is the error for a variable of another size or place than generated code has.
+func doesNotFit(variable string) error {
+	return fmt.Errorf("variable %s: does not fit the generated code: generate it again", variable)
 }
 
 // datasec returns the types of the variables of a section, nil when the object does not

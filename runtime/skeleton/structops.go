@@ -146,6 +146,7 @@ func (o *Object) openStructOps(desc desc) error {
 		}
 		o.structOps = append(o.structOps, m)
 	}
+	sortBy(o.structOps, o.loader.StructOps, func(m *StructOpsMap) *loader.StructOps { return m.ops })
 	return nil
 }
 

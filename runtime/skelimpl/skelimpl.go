@@ -6,7 +6,9 @@
 package skelimpl
 
 import (
+	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/rules-bpf/rules_bpf/internal/image"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/binding"
@@ -34,6 +36,8 @@ type (
 	LibraryProg      = binding.LibraryProg[skeleton.BaseProgram]
 	Field            = binding.Field
 	Section          = binding.Section
+	SectionVar       = binding.SectionVar
+	Only             = binding.Only
 	StructOps        = binding.StructOps[skeleton.StructOpsMap]
 	StructOpsFunc    = binding.StructOpsFunc
 	LibraryStructOps = binding.LibraryStructOps[skeleton.StructOpsMap]
@@ -44,6 +48,31 @@ type (
 // kernel, and nothing has to be closed, before Load.
 func Open(desc Desc) (*skeleton.Object, error) {
 	return binding.Object.(func(Desc) (*skeleton.Object, error))(desc)
+}
+
+// OpenVariant is Open for an object of which there are several variants. desc describes all of
+// them, and its Image is the set of their images. What the variant does not have, has nil fields.
+func OpenVariant(variant int, desc Desc) (*skeleton.Object, error) {
+	data, err := image.Variant(desc.Image, variant)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", desc.Name, err)
+	}
+	desc.Image = data
+	desc.Select(variant)
+	return Open(desc)
+}
+
+// VariantName returns the name of a variant, of which names has all, with a space between
+// them: what the String method of a generated type Variant returns.
+func VariantName(names string, variant int) string {
+	i := 0
+	for name := range strings.FieldsSeq(names) {
+		if i == variant {
+			return name
+		}
+		i++
+	}
+	return UnknownInt("Variant", int64(variant))
 }
 
 // OpenLibrary fills the handles and fields that desc names with the library's part of obj,

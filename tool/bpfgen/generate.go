@@ -43,7 +43,9 @@ type generation struct {
 	keepELF           bool
 	types             []string
 	subskeletons      []skelgen.Sub
-	policy            *sections.Policy
+	// variants are the names of the variants with the flags for the compiler that each has.
+	variants []variantFlag
+	policy   *sections.Policy
 }
 
 const generateUsage = "[FLAG]... NAME FILE.c... [-- CLANGFLAG...]"
@@ -101,6 +103,11 @@ func parseGenerate(fs *flag.FlagSet, args []string, getenv func(string) string) 
 	fs.Func("subskeleton", "`NAME=IMPORTPATH` of the subskeleton of a library among the sources, which the skeleton opens; may be repeated", func(arg string) error {
 		sub, err := skelgen.ParseSub(arg)
 		g.subskeletons = append(g.subskeletons, sub)
+		return err
+	})
+	fs.Func("variant", "`NAME=FLAGS` of a variant of the object, with flags for the compiler after those that all have, as v61=-DKERNEL=601; repeated for each variant, of which the Go file has all", func(arg string) error {
+		v, err := parseVariant(arg)
+		g.variants = append(g.variants, v)
 		return err
 	})
 	g.policy = sectionFlags(fs)
@@ -189,7 +196,13 @@ func (g *generation) setCompiler(cc, cflags string, rest []string) error {
 		return fmt.Errorf("-cflags %s: %w", cflags, err)
 	}
 	g.cflags = slices.Concat(words, rest)
-	for _, word := range g.cflags {
+	for i, v := range g.variants {
+		if g.variants[i].flags, err = gogenerate.Fields(v.value); err != nil {
+			return fmt.Errorf("-variant %s=%s: %w", v.name, v.value, err)
+		}
+		words = append(words, g.variants[i].flags...)
+	}
+	for _, word := range append(words, rest...) {
 		switch {
 		case strings.HasPrefix(word, "-M"):
 			return fmt.Errorf("%s: dependency files are what -makebase writes: use it instead", word)
@@ -224,8 +237,8 @@ func (g *generation) check() error {
 			return fmt.Errorf("-type %s: is given twice: name it once", quote.Name(name))
 		}
 	}
-	if g.library && (len(g.subskeletons) > 0 || g.keepELF) {
-		return usageError{errors.New("-library is for what objects are linked with: -subskeleton and -elf are for the objects")}
+	if g.library && (len(g.subskeletons) > 0 || g.keepELF || len(g.variants) > 0) {
+		return usageError{errors.New("-library is for what objects are linked with: -subskeleton, -variant and -elf are for the objects")}
 	}
 	return g.checkSources()
 }
@@ -299,11 +312,7 @@ func (g *generation) run(std streams) error {
 	}
 	for i := range g.targets {
 		t := &g.targets[i]
-		inputs, deps, err := c.compile(t)
-		if err != nil {
-			return err
-		}
-		src, err := g.source(c.std, t, inputs)
+		src, deps, err := c.source(t)
 		if err != nil {
 			return err
 		}
@@ -334,39 +343,68 @@ func (g *generation) run(std streams) error {
 	return nil
 }
 
-// source returns the Go file for a target. inputs are its objects, which have the names
-// of their sources.
-func (g *generation) source(std streams, t *bpftarget.Target, inputs []linker.Input) ([]byte, error) {
+// source returns the Go file for a target, and the files that it was made from: the
+// sources, then headers.
+func (c *compiler) source(t *bpftarget.Target) (src []byte, deps []string, err error) {
 	expr := t.Constraint()
-	if g.tags != nil {
-		expr = &constraint.AndExpr{X: expr, Y: g.tags}
+	if c.tags != nil {
+		expr = &constraint.AndExpr{X: expr, Y: c.tags}
 	}
 	opts := skelgen.Options{
-		Package: g.pkg, Prefix: g.prefix(), Types: g.types, Subskeletons: g.subskeletons,
-		Command: "generate", Sources: strings.Join(baseNames(g.sources), ", "), Constraint: expr,
+		Package: c.pkg, Prefix: c.prefix(), Types: c.types, Subskeletons: c.subskeletons,
+		Command: "generate", Sources: strings.Join(baseNames(c.sources), ", "), Constraint: expr,
 	}
-	name := g.ident + ".bpf.o"
-	if g.library {
-		lib, err := libraryOf(name, inputs)
+	name := c.ident + ".bpf.o"
+	if c.library {
+		inputs, deps, err := c.compile(t, variantFlag{})
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		std.warnLosses(g.sources[0], lib.Losses)
-		std.warn(g.sources[0], lib.AddressWarnings)
-		src, err := skelgen.Subskeleton(lib, opts)
-		if err != nil {
-			return nil, inFile(g.sources[0], err)
-		}
-		return src, nil
+		src, err := c.librarySource(name, inputs, opts)
+		return src, deps, err
 	}
-	elf, err := linker.Link(inputs, linker.Options{Remedy: "add the file that defines it to the C files of the line, or declare it __weak, __kconfig or __ksym"})
+	variants := c.variants
+	if len(variants) == 0 {
+		variants = []variantFlag{{}}
+	}
+	var objects []skeletonInput
+	for _, v := range variants {
+		inputs, read, err := c.compile(t, v)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, dep := range read {
+			if !slices.Contains(deps, dep) {
+				deps = append(deps, dep)
+			}
+		}
+		elf, err := linker.Link(inputs, linker.Options{Remedy: "add the file that defines it to the C files of the line, or declare it __weak, __kconfig or __ksym"})
+		if err != nil {
+			return nil, nil, err
+		}
+		warnInputs(c.std, inputs, c.policy)
+		objects = append(objects, skeletonInput{
+			file: strings.Join(c.sources, ", "), name: name, variant: v.name, elf: elf, policy: c.policy, linked: true, keepELF: c.keepELF,
+		})
+	}
+	src, err = skeletonOf(c.std, objects, opts)
+	return src, deps, err
+}
+
+// librarySource returns the Go file for a library. inputs are its objects, which have the
+// names of their sources.
+func (c *compiler) librarySource(name string, inputs []linker.Input, opts skelgen.Options) ([]byte, error) {
+	lib, err := libraryOf(name, inputs)
 	if err != nil {
 		return nil, err
 	}
-	warnInputs(std, inputs, g.policy)
-	return skeletonOf(std, skeletonInput{
-		file: strings.Join(g.sources, ", "), name: name, elf: elf, policy: g.policy, linked: true, keepELF: g.keepELF,
-	}, opts)
+	c.std.warnLosses(c.sources[0], lib.Losses)
+	c.std.warn(c.sources[0], lib.AddressWarnings)
+	src, err := skelgen.Subskeleton(lib, opts)
+	if err != nil {
+		return nil, inFile(c.sources[0], err)
+	}
+	return src, nil
 }
 
 // baseNames returns the paths' last elements: what is written is the same whatever the

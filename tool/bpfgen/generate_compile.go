@@ -97,12 +97,13 @@ func moduleRoot(dir string) string {
 }
 
 // compile returns the objects of the sources for a target, by the names of the sources,
-// and the files that they were made from: the sources, then headers.
-func (c *compiler) compile(t *bpftarget.Target) (objects []linker.Input, deps []string, err error) {
+// and the files that they were made from: the sources, then headers. variant is the zero
+// value for an object that has none.
+func (c *compiler) compile(t *bpftarget.Target, variant variantFlag) (objects []linker.Input, deps []string, err error) {
 	var headers []string
 	for i, source := range c.sources {
 		object := filepath.Join(c.temp, fmt.Sprintf("%s-%d.o", t.Suffix, i))
-		if err := c.clang(t, source, object); err != nil {
+		if err := c.clang(t, variant, source, object); err != nil {
 			return nil, nil, err
 		}
 		data, err := os.ReadFile(object)
@@ -123,9 +124,10 @@ func (c *compiler) compile(t *bpftarget.Target) (objects []linker.Input, deps []
 	return objects, slices.Concat(c.sources, headers), nil
 }
 
-// clang runs the compiler. Users' flags can replace what stands before them.
-func (c *compiler) clang(t *bpftarget.Target, source, object string) error {
-	args := slices.Concat(c.cc[1:], []string{"-O2", "-mcpu=v3"}, c.cflags)
+// clang runs the compiler. Users' flags, and after these the variant's, can replace what
+// stands before them.
+func (c *compiler) clang(t *bpftarget.Target, variant variantFlag, source, object string) error {
+	args := slices.Concat(c.cc[1:], []string{"-O2", "-mcpu=v3"}, c.cflags, variant.flags)
 	for _, define := range t.Defines {
 		args = append(args, "-D"+define)
 	}
@@ -149,6 +151,9 @@ func (c *compiler) clang(t *bpftarget.Target, source, object string) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s: was interrupted", c.cc[0])
 	case errors.As(err, &exit):
+		if variant.name != "" {
+			source += ": variant " + variant.name
+		}
 		return fmt.Errorf("%s: %s does not compile it for %s: %w%s", source, c.cc[0], t.Suffix, err, remedy(stderr.String()))
 	}
 	return fmt.Errorf("%s: cannot be run: %w: give the path of clang 14 or newer", c.cc[0], reason(err))

@@ -50,7 +50,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"generate", generateUsage, "compile BPF programs and write their Go package, for go:generate lines", generate, 0},
-		{"skeleton", "-package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go OBJECT", "write the Go package of a BPF object", skeleton, 0},
+		{"skeleton", "-package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}", "write the Go package of a BPF object, or of several variants of one", skeleton, 0},
 		{"subskeleton", "-package NAME [-type NAME]... -o OUT.go OBJECT...", "write the Go package of a BPF library", subskeleton, 0},
 		{"check", "-object FINAL [-o STAMP] OBJECT...", "say whether an object has what a library in it needs", check, 0},
 		{"link", "-o OUT.bpf.o [-partial] [-allow-undefined PATTERN]... [-section NAME]... [-legacy-sections] [-strict-sections] OBJECT...", "make one BPF object of several", link, 0},

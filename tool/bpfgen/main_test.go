@@ -98,7 +98,7 @@ func object() string {
 func TestHelp(t *testing.T) {
 	for _, args := range [][]string{{"help"}, {"-h"}, {"--help"}} {
 		out, errs, status := bpfgen(args...)
-		if status != 0 || errs != "" || !strings.Contains(out, "bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go OBJECT") {
+		if status != 0 || errs != "" || !strings.Contains(out, "bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}") {
 			t.Errorf("%q: status %d, stdout %q, stderr %q", args, status, out, errs)
 		}
 	}
@@ -128,11 +128,18 @@ func TestErrors(t *testing.T) {
 	}{
 		{"", "bpfgen: no subcommand given: see bpfgen help\n"},
 		{"frobnicate", "bpfgen: frobnicate: is not a subcommand: see bpfgen help\n"},
-		{"skeleton", "bpfgen: skeleton: flag -package is missing: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go OBJECT\n"},
-		{"skeleton -package x", "bpfgen: skeleton: flag -o is missing: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go OBJECT\n"},
-		{"skeleton -package x -o x.go", "bpfgen: skeleton: 0 objects given, want 1: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go OBJECT\n"},
-		{"skeleton -package x -o x.go a.o b.o", "bpfgen: skeleton: 2 objects given, want 1: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go OBJECT\n"},
-		{"skeleton -frob", "bpfgen: skeleton: flag provided but not defined: -frob: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go OBJECT\n"},
+		{"skeleton", "bpfgen: skeleton: flag -package is missing: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}\n"},
+		{"skeleton -package x", "bpfgen: skeleton: flag -o is missing: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}\n"},
+		{"skeleton -package x -o x.go -variant a=x.bpf.o x.bpf.o", "bpfgen: skeleton: x.bpf.o: is given besides variants: name it with -variant: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}\n"},
+		{"skeleton -package x -o x.go -variant a", "bpfgen: skeleton: invalid value \"a\" for flag -variant: \"a\": want NAME=OBJECT: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}\n"},
+		{"skeleton -package x -o x.go -variant 6.1=x.bpf.o", "bpfgen: skeleton: invalid value \"6.1=x.bpf.o\" for flag -variant: variant \"6.1\": is no name from which Go names can be made: use letters, digits and underscores, starting with a letter, and no Go keyword: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}\n"},
+		{"skeleton -package x -o x.go -variant a=x.bpf.o -variant a=x.bpf.o", "bpfgen: variant a: is A in Go, which is variant a too: give it another name\n"},
+		{"skeleton -package x -o x.go -variant a=text.o -variant b=x.bpf.o -variant c=text.o", "bpfgen: text.o: not an ELF file: give an object file that clang made with -target bpf\nbpfgen: text.o: not an ELF file: give an object file that clang made with -target bpf\n"},
+		{"skeleton -package x -o x.go -variant a=x.bpf.o -variant b=two.bpf.o", "bpfgen: two.bpf.o: variant b: a: odd: an integer of 3 bytes is not supported" + remedy + "\nbpfgen: two.bpf.o: variant b: b: odd: an integer of 3 bytes is not supported" + remedy + "\n"},
+		{"skeleton -package x -o x.go -variant a=x.bpf.o -variant b=missing.o", "bpfgen: missing.o: no such file or directory\n"},
+		{"skeleton -package x -o x.go", "bpfgen: skeleton: 0 objects given, want 1: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}\n"},
+		{"skeleton -package x -o x.go a.o b.o", "bpfgen: skeleton: 2 objects given, want 1: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}\n"},
+		{"skeleton -frob", "bpfgen: skeleton: flag provided but not defined: -frob: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}\n"},
 		{"skeleton -package func -o x.go x.bpf.o", "bpfgen: -package \"func\": is not a name for a Go package: use letters, digits and underscores, starting with a letter, and no Go keyword\n"},
 		{"skeleton -package _ -o x.go x.bpf.o", "bpfgen: -package \"_\": is not a name for a Go package: use letters, digits and underscores, starting with a letter, and no Go keyword\n"},
 		{"skeleton -package a/b -o x.go x.bpf.o", "bpfgen: -package \"a/b\": is not a name for a Go package: use letters, digits and underscores, starting with a letter, and no Go keyword\n"},
@@ -141,7 +148,7 @@ func TestErrors(t *testing.T) {
 		{"skeleton -package x -o x.go text.o", "bpfgen: text.o: not an ELF file: give an object file that clang made with -target bpf\n"},
 		{"skeleton -package x -o x.go ./two.bpf.o", "bpfgen: ./two.bpf.o: a: odd: an integer of 3 bytes is not supported" + remedy + "\nbpfgen: ./two.bpf.o: b: odd: an integer of 3 bytes is not supported" + remedy + "\n"},
 		{"skeleton -package x -type a -type b -o x.go x.bpf.o", missingType("a") + missingType("b")},
-		{"skeleton -package x -subskeleton y -o x.go x.bpf.o", "bpfgen: skeleton: invalid value \"y\" for flag -subskeleton: \"y\": want NAME=IMPORTPATH: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go OBJECT\n"},
+		{"skeleton -package x -subskeleton y -o x.go x.bpf.o", "bpfgen: skeleton: invalid value \"y\" for flag -subskeleton: \"y\": want NAME=IMPORTPATH: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}\n"},
 		{"skeleton -package x -subskeleton a=p -subskeleton b=p -o x.go x.bpf.o", "bpfgen: x.bpf.o: subskeleton p: the package is given twice: name it once\n"},
 		{"subskeleton", "bpfgen: subskeleton: flag -package is missing: usage: bpfgen subskeleton -package NAME [-type NAME]... -o OUT.go OBJECT...\n"},
 		{"subskeleton -package x -o x.go", "bpfgen: subskeleton: no object given: usage: bpfgen subskeleton -package NAME [-type NAME]... -o OUT.go OBJECT...\n"},

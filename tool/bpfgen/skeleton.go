@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
 	"github.com/rules-bpf/rules_bpf/tool/internal/imagegen"
@@ -27,73 +28,125 @@ func skeleton(fs *flag.FlagSet, args []string, std streams) error {
 	})
 	withELF := fs.Bool("elf", false, "put the object file into the package too, for cilium/ebpf's CollectionSpec: Object.ELF returns it")
 	linked := fs.Bool("linked", false, "the object is one that bpfgen link made, which has warned of addresses in data and had their lines to show")
+	var variants []variantFlag
+	fs.Func("variant", "`NAME=OBJECT`, an object that is one of several variants, in the place of OBJECT; repeated for each", func(arg string) error {
+		v, err := parseVariant(arg)
+		if err == nil && v.value == "" {
+			err = fmt.Errorf("%q: want NAME=OBJECT", arg)
+		}
+		variants = append(variants, v)
+		return err
+	})
 	if err := parse(fs, args, "package", "o"); err != nil {
 		return err
 	}
-	if fs.NArg() != 1 {
+	switch {
+	case len(variants) > 0 && fs.NArg() > 0:
+		return usageError{fmt.Errorf("%s: is given besides variants: name it with -variant", fs.Arg(0))}
+	case len(variants) == 0 && fs.NArg() != 1:
 		return usageError{fmt.Errorf("%d objects given, want 1", fs.NArg())}
+	case len(variants) == 0:
+		variants = []variantFlag{{value: fs.Arg(0)}}
 	}
 	if err := skelgen.CheckPackage(*pkg); err != nil {
 		return fmt.Errorf("-package %w", err)
 	}
-	in := fs.Arg(0)
-	elf, err := os.ReadFile(in)
-	if err != nil {
-		return inFile(in, err)
+	var inputs []skeletonInput
+	for _, v := range variants {
+		elf, err := os.ReadFile(v.value)
+		if err != nil {
+			return inFile(v.value, err)
+		}
+		// The base name only: the output is the same whatever the folder.
+		inputs = append(inputs, skeletonInput{file: v.value, name: filepath.Base(v.value), variant: v.name, elf: elf, policy: policy, linked: *linked, keepELF: *withELF})
 	}
-	// The base name only: the output is the same whatever the folder.
-	src, err := skeletonOf(std, skeletonInput{file: in, name: filepath.Base(in), elf: elf, policy: policy, linked: *linked, keepELF: *withELF},
-		skelgen.Options{Package: *pkg, Types: *types, Subskeletons: subs})
+	src, err := skeletonOf(std, inputs, skelgen.Options{Package: *pkg, Types: *types, Subskeletons: subs})
 	if err != nil {
 		return err
 	}
 	return writeFile(*out, src)
 }
 
+// variantFlag is NAME=VALUE, what a flag says of a variant.
+type variantFlag struct {
+	name, value string
+	// flags are the words of the value, where these are flags for the compiler.
+	flags []string
+}
+
+func parseVariant(arg string) (variantFlag, error) {
+	name, value, _ := strings.Cut(arg, "=")
+	return variantFlag{name: name, value: value}, skelgen.CheckVariant(name)
+}
+
 // skeletonInput is an object that a skeleton is made of.
 type skeletonInput struct {
 	// file is what messages call the object, and name is how the skeleton knows it.
 	file, name string
-	elf        []byte
-	policy     *sections.Policy
+	// variant is what the object is called among several, empty for one that is alone.
+	variant string
+	elf     []byte
+	policy  *sections.Policy
 	// linked says that the linker has warned of what compilers show and it does not keep.
 	linked bool
 	// keepELF says that the skeleton carries the object file too.
 	keepELF bool
 }
 
-// skeletonOf returns the Go file for an object.
-func skeletonOf(std streams, in skeletonInput, opts skelgen.Options) ([]byte, error) {
+// skeletonOf returns the Go file for an object, or for all variants of one.
+func skeletonOf(std streams, inputs []skeletonInput, opts skelgen.Options) ([]byte, error) {
+	var variants []skelgen.Variant
+	var errs []error
+	for _, in := range inputs {
+		v, err := readSkeletonInput(std, in)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		variants = append(variants, v)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	if inputs[0].variant != "" {
+		return skelgen.Variants(variants, opts)
+	}
+	src, err := skelgen.Skeleton(variants[0].Object, variants[0].Image, opts)
+	if err != nil {
+		return nil, inFile(inputs[0].file, err)
+	}
+	return src, nil
+}
+
+// readSkeletonInput reads an object, and says what loaders leave out of it.
+func readSkeletonInput(std streams, in skeletonInput) (skelgen.Variant, error) {
+	none := skelgen.Variant{}
 	obj, err := bpfobj.Read(in.name, in.elf)
 	if obj == nil {
-		return nil, inFile(in.file, err)
+		return none, inFile(in.file, err)
 	}
 	if err != nil {
 		// All that is misspelt at once, of what could be read.
-		return nil, errors.Join(inFile(in.file, err), checkSections(std, in.file, in.policy, obj.Programs, true))
+		return none, errors.Join(inFile(in.file, err), checkSections(std, in.file, in.policy, obj.Programs, true))
 	}
 	std.warnLosses(in.file, obj.Losses)
 	if !in.linked {
 		std.warn(in.file, obj.AddressWarnings)
 	}
 	if err := checkSections(std, in.file, in.policy, obj.Programs, true); err != nil {
-		return nil, err
+		return none, err
 	}
 	if err := linker.Undefined(linker.Input{Name: in.file, Data: in.elf}); err != nil {
-		return nil, err
+		return none, err
 	}
 	img, err := imagegen.Build(in.name, in.elf)
 	if err != nil {
-		return nil, inFile(in.file, err)
+		return none, inFile(in.file, err)
 	}
 	if in.keepELF {
 		img.ELF = string(in.elf)
 	}
-	src, err := skelgen.Skeleton(obj, img, opts)
-	if err != nil {
-		return nil, inFile(in.file, err)
-	}
-	return src, nil
+	return skelgen.Variant{Name: in.variant, File: in.file, Object: obj, Image: img}, nil
 }
 
 // typesFlag defines the flag for C types to declare.

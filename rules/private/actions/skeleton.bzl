@@ -1,13 +1,14 @@
 """The actions BpfSkeleton and BpfSubskeleton: from BPF objects to a Go file."""
 
-def generate_skeleton(actions, *, label, toolchain, object, package, types, subskeletons, section_args, linked, embed_elf, output):
-    """Generates the Go file of an object.
+def generate_skeleton(actions, *, label, toolchain, objects, package, types, subskeletons, section_args, linked, embed_elf, output):
+    """Generates the Go file of an object, or of several variants of one.
 
     Args:
       actions: the target's actions.
       label: the target's label.
       toolchain: BpfToolchainInfo.
-      object: File, the final object.
+      objects: dict of File by the names of variants, the final objects; one without a name where
+          there are no variants.
       package: name of the Go package.
       types: names of C types to declare in Go besides those of maps and variables.
       subskeletons: list of BpfSubskeletonInfo, of libraries that the object holds.
@@ -31,13 +32,18 @@ def generate_skeleton(actions, *, label, toolchain, object, package, types, subs
     if embed_elf:
         args.add("-elf")
     args.add("-o", output)
-    args.add(object)
+    for variant, object in objects.items():
+        if variant:
+            args.add("-variant")
+            args.add(object, format = variant + "=%s")
+        else:
+            args.add(object)
     actions.run(
         mnemonic = "BpfSkeleton",
         progress_message = "Generating Go skeleton of {}".format(label),
         executable = toolchain.bpfgen,
         arguments = [args],
-        inputs = [object],
+        inputs = objects.values(),
         outputs = [output],
         execution_requirements = {"supports-path-mapping": "1"},
         toolchain = Label("//rules:toolchain_type"),

@@ -192,6 +192,41 @@ def _object_test_impl(ctx):
 
 _object_test = analysistest.make(_object_test_impl)
 
+# Variants.
+
+def _variants_test_impl(ctx):
+    # Arrange
+    env = analysistest.begin(ctx)
+    target = analysistest.target_under_test(env)
+    package = target.label.package
+    bin = analysistest.target_bin_dir_path(env)
+
+    # Act
+    compiles = find_actions(env, "BpfCompile")
+    links = find_actions(env, "BpfLink")
+    skeleton = find_action(env, "BpfSkeleton")
+
+    # Assert: each is compiled with its own flags, after those of all.
+    asserts.equals(env, [["-O3", "-DKERNEL=510"], ["-O3", "-DKERNEL=601", "-DMORE"]], [
+        compile.argv[compile.argv.index("-O3"):]
+        for compile in compiles
+    ])
+    objects = [
+        "{}/with_variants_variants/{}/with_variants.bpf.o".format(package, name)
+        for name in ["v510", "v61"]
+    ]
+    asserts.equals(env, objects, [link.outputs.to_list()[0].short_path for link in links])
+
+    # Assert: one package of all.
+    assert_in_order(env, ["-variant", "v510={}/{}".format(bin, objects[0]), "-variant", "v61={}/{}".format(bin, objects[1])], skeleton.argv)
+    asserts.equals(env, objects, [f.short_path for f in target[OutputGroupInfo].bpf_object.to_list()])
+    info = target[BpfObjectInfo]
+    asserts.equals(env, dict(zip(["v510", "v61"], objects)), {name: f.short_path for name, f in info.variants.items()})
+    asserts.equals(env, objects[0], info.object.short_path)
+    return analysistest.end(env)
+
+_variants_test = analysistest.make(_variants_test_impl)
+
 # The toolchain that is registered first.
 
 def _own_toolchain_test_impl(ctx):
@@ -268,7 +303,7 @@ def _sections_test_impl(ctx):
 
 _sections_test = analysistest.make(_sections_test_impl)
 
-def bpf_skeleton_test_suite(name, full, of_object, strict_object, errors):
+def bpf_skeleton_test_suite(name, full, of_object, strict_object, with_variants, errors):
     """Declares the tests.
 
     Args:
@@ -276,6 +311,7 @@ def bpf_skeleton_test_suite(name, full, of_object, strict_object, errors):
       full: a bpf_skeleton with all attributes set.
       of_object: a bpf_skeleton with `full` as its source.
       strict_object: a bpf_object with all attributes about sections set.
+      with_variants: a bpf_skeleton with two variants.
       errors: by bpf_skeleton, parts of the message with which it fails.
     """
     _actions_test(name = "actions_test", target_under_test = full)
@@ -283,7 +319,8 @@ def bpf_skeleton_test_suite(name, full, of_object, strict_object, errors):
     _object_test(name = "object_test", target_under_test = of_object)
     _own_toolchain_test(name = "own_toolchain_test", target_under_test = full)
     _sections_test(name = "sections_test", target_under_test = strict_object)
-    tests = [":actions_test", ":providers_test", ":object_test", ":own_toolchain_test", ":sections_test"]
+    _variants_test(name = "variants_test", target_under_test = with_variants)
+    tests = [":actions_test", ":providers_test", ":object_test", ":own_toolchain_test", ":sections_test", ":variants_test"]
 
     for cpu, test, arch, target in [
         ("x86_64", _cpu_x86_64_test, "x86", "bpfel"),

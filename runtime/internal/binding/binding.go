@@ -59,6 +59,7 @@ type Map[M any] struct {
 	Name   string
 	Handle *M
 	Types  MapTypes
+	Only   Only
 }
 
 // MapTypes says what the Go types of a map's keys and values are. It is zero for a handle
@@ -80,6 +81,7 @@ type Prog[P any] struct {
 	Name   string
 	Handle **P
 	Link   *link.Link
+	Only   Only
 }
 
 // LibraryProg is a program of a library: the object's handle on it belongs in *Handle, and
@@ -110,6 +112,12 @@ type Field struct {
 type Section struct {
 	Name string
 	Field
+	// Apart says that the variables have a field each, as they are not the same in all
+	// variants of the object. The Field of the section is not of a Go type then, and its Size
+	// is 0.
+	Apart bool
+	Vars  []SectionVar
+	Only  Only
 }
 
 // StructOps is a struct_ops map of the object.
@@ -123,6 +131,7 @@ type StructOps[S any] struct {
 	Field
 	// Funcs are the function pointers of the table, those that C sets and the others.
 	Funcs []StructOpsFunc
+	Only  Only
 }
 
 // StructOpsFunc is a function pointer of a struct_ops map.

@@ -35,12 +35,15 @@ type goCompile struct {
 	cpu              time.Duration
 	archive          int64
 	functions, lines int
+	// text is the source.
+	text string
 }
 
-// compileGo compiles the package of an object, without what it imports.
-func compileGo(b *testing.B, gen, source, imports string) goCompile {
+// compileGo compiles the package of an object, or of the variants of one, without what it
+// imports. args are what bpfgen skeleton is given.
+func compileGo(b *testing.B, gen, imports string, args ...string) goCompile {
 	b.Helper()
-	object, dir := compile(b, source), b.TempDir()
+	dir := b.TempDir()
 	src, archive := filepath.Join(dir, "maps.go"), filepath.Join(dir, "maps.a")
 	goTool := func(args ...string) (string, *exec.Cmd) {
 		cmd := exec.Command("go", append([]string{"tool"}, args...)...)
@@ -50,7 +53,7 @@ func compileGo(b *testing.B, gen, source, imports string) goCompile {
 		}
 		return string(out), cmd
 	}
-	if out, err := exec.Command(gen, "skeleton", "-package", "maps", "-o", src, object).CombinedOutput(); err != nil {
+	if out, err := exec.Command(gen, append([]string{"skeleton", "-package", "maps", "-o", src}, args...)...).CombinedOutput(); err != nil {
 		b.Fatalf("bpfgen: %v: %s", err, out)
 	}
 	// As go build calls it, but for the work of finding that out.
@@ -65,7 +68,7 @@ func compileGo(b *testing.B, gen, source, imports string) goCompile {
 	if err != nil {
 		b.Fatal(err)
 	}
-	result.archive, result.lines = info.Size(), strings.Count(string(text), "\n")
+	result.archive, result.lines, result.text = info.Size(), strings.Count(string(text), "\n"), string(text)
 	result.functions = len(regexp.MustCompile(` T `).FindAllString(symbols, -1))
 	return result
 }
@@ -86,27 +89,14 @@ const mostFunctions = 17
 //	40 maps of one type    0.59 s   2.4 MB     0.31 s   1.4 MB    377 functions
 //	the large object       4.5 s   12.5 MB     1.05 s   3.0 MB    536 functions
 func BenchmarkCompile(b *testing.B) {
-	if os.Getenv("BPFGEN") != "" {
-		b.Skip("needs the go command, and the module as it has it: go test -bench Compile tests/bench/tools/*_test.go")
-	}
-	gen, imports := bpfgen(b), filepath.Join(b.TempDir(), "importcfg")
-	list := exec.Command("go", "list", "-export", "-deps", "-f", "{{if .Export}}packagefile {{.ImportPath}}={{.Export}}{{end}}",
-		"./runtime/skelimpl")
-	list.Dir, list.Stderr = root, os.Stderr
-	config, err := list.Output()
-	if err != nil {
-		b.Fatalf("go list: %v", err)
-	}
-	if err := os.WriteFile(imports, config, 0o666); err != nil {
-		b.Fatal(err)
-	}
+	gen, imports := compileSetup(b)
 	objects := []struct{ name, source string }{
 		{"40-types", mapsSource(40)}, {"40-maps", mapsSource(1)}, {"object", largeSource()},
 	}
 	results := make([][]goCompile, len(objects))
 	for b.Loop() {
 		for i, o := range objects {
-			results[i] = append(results[i], compileGo(b, gen, o.source, imports))
+			results[i] = append(results[i], compileGo(b, gen, imports, compile(b, o.source)))
 		}
 	}
 	least := make([]goCompile, len(objects))
@@ -122,4 +112,25 @@ func BenchmarkCompile(b *testing.B) {
 	if n := least[0].functions - least[1].functions; n > 39*mostFunctions {
 		b.Errorf("a further type of values makes %.1f functions, and %d are allowed: each method of a handle is one or two of them, see skeleton.BaseMap", float64(n)/39, mostFunctions)
 	}
+}
+
+// compileSetup returns the path of bpfgen, and that of a file that says where the compiler
+// finds what generated packages import.
+func compileSetup(b *testing.B) (gen, imports string) {
+	b.Helper()
+	if os.Getenv("BPFGEN") != "" {
+		b.Skipf("needs the go command, and the module as it has it: go test -run '^$' -bench '^%s$' tests/bench/tools/*_test.go", b.Name())
+	}
+	gen, imports = bpfgen(b), filepath.Join(b.TempDir(), "importcfg")
+	list := exec.Command("go", "list", "-export", "-deps", "-f", "{{if .Export}}packagefile {{.ImportPath}}={{.Export}}{{end}}",
+		"./runtime/skelimpl")
+	list.Dir, list.Stderr = root, os.Stderr
+	config, err := list.Output()
+	if err != nil {
+		b.Fatalf("go list: %v", err)
+	}
+	if err := os.WriteFile(imports, config, 0o666); err != nil {
+		b.Fatal(err)
+	}
+	return gen, imports
 }

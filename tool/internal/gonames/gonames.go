@@ -95,30 +95,52 @@ func Exact(c string) string {
 // Assign returns the Go names of the C names in a list: the fields of one struct, which
 // has the names reserved already.
 func Assign(c []string, reserved ...string) []string {
-	return assign(c, func(name string) string { return name }, reserved)
+	return AssignFields("", fields(c), reserved...)
 }
 
 // AssignIn is Assign for the variables of a data section. A name that begins with what the
 // section is called is named after the rest, as the struct has the beginning: config_max of
 // section .data.config is DataConfig.Max.
-func AssignIn(section string, c []string) []string {
+func AssignIn(section string, c []string) []string { return AssignFields(section, fields(c)) }
+
+// Field is what a field of a struct is named after.
+type Field struct {
+	// C is the name in C.
+	C string
+	// Variant ends the Go name of one of several fields for the C name, each of which is for
+	// some variants of the object. It is empty for the only field, and can end Go names.
+	Variant string
+}
+
+func fields(c []string) []Field {
+	fields := make([]Field, len(c))
+	for i, name := range c {
+		fields[i].C = name
+	}
+	return fields
+}
+
+// AssignFields is Assign for fields of an object with variants, and AssignIn where they are
+// variables of a section: section is empty where they are not.
+func AssignFields(section string, fields []Field, reserved ...string) []string {
 	parts := strings.SplitN(section, ".", 3)
 	prefix := parts[len(parts)-1] + "_"
-	return assign(c, func(name string) string {
+	short := func(name string) string {
 		if rest, ok := strings.CutPrefix(name, prefix); ok && len(parts) == 3 && strings.Trim(rest, "_") != "" {
 			return rest
 		}
 		return name
-	}, nil)
-}
-
-// assign names those of a list after what short returns for each.
-func assign(c []string, short func(string) string, reserved []string) []string {
+	}
 	s := NewScope(reserved...)
-	names := make([]string, len(c))
+	names := make([]string, len(fields))
 	s.Settle(func() {
-		for i, name := range c {
-			names[i] = s.Name(name, Export(short(name)), Exact(name))
+		for i, f := range fields {
+			key, exact := f.C, Exact(f.C)
+			if f.Variant != "" {
+				key += "\x01" + f.Variant
+				exact += "_" + f.Variant
+			}
+			names[i] = s.Name(key, Export(short(f.C))+f.Variant, exact)
 		}
 	})
 	return names

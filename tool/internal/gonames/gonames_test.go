@@ -256,3 +256,21 @@ func TestAssignIn(t *testing.T) {
 		}
 	}
 }
+
+func TestAssignFields(t *testing.T) {
+	for _, tt := range []struct {
+		section string
+		fields  []Field
+		want    []string
+	}{
+		{"", []Field{{"events", "V1"}, {"events", "V2"}, {"counts", ""}}, []string{"EventsV1", "EventsV2", "Counts"}},
+		{".data.config", []Field{{"config_max", "V1"}, {"config_max", "V2"}, {"config_min", ""}}, []string{"MaxV1", "MaxV2", "Min"}},
+		// What is called as a field of a variant.
+		{"", []Field{{"events", "V1"}, {"events", "V2"}, {"events_v1", ""}}, []string{"C_events_V1", "EventsV2", "C_events_v1"}},
+		{"", []Field{{"max_len", "V1"}, {"maxLen", "V1"}}, []string{"C_max_len_V1", "C_maxLen_V1"}},
+	} {
+		if got := AssignFields(tt.section, tt.fields); !slices.Equal(got, tt.want) {
+			t.Errorf("%v: %v, want %v", tt.fields, got, tt.want)
+		}
+	}
+}

@@ -66,6 +66,11 @@ func (d *Decls) convertEnum(c *btf.Enum, at place) (Type, error) {
 	if t, ok := d.types[c]; ok {
 		return t, nil
 	}
+	key := d.declKey("enum", c.Name, at, c)
+	if t, ok := d.layouts[key]; ok {
+		d.types[c] = t
+		return t, nil
+	}
 	neg := isSigned(c)
 	kind := unsigned
 	if neg {
@@ -86,9 +91,15 @@ func (d *Decls) convertEnum(c *btf.Enum, at place) (Type, error) {
 		if !ok {
 			return nil, fail(c, fmt.Sprintf("%s does not fit its %d bytes", quote.Text(v.Name), c.Size))
 		}
-		t.values = append(t.values, enumValue{d.Prefix + d.nameOf("constant", v.Name, c.Name+"="+value), v.Name, value})
+		definition := c.Name + "=" + value
+		if d.variant != "" {
+			// The constants of another layout have another type.
+			definition += " " + d.layoutKey(c)
+		}
+		t.values = append(t.values, enumValue{d.Prefix + d.nameOf("constant", v.Name, definition), v.Name, value})
 	}
 	d.types[c] = t
+	d.keep(key, t)
 	d.list = append(d.list, t)
 	return t, nil
 }

@@ -78,6 +78,15 @@ type Decls struct {
 	// would say that they were looked at.
 	empty map[btf.Type]bool
 	list  []decl
+	// variant ends the names of types that differ between variants: see Variant. differing
+	// are the names in C of those, and definitions what each name in C has stood for.
+	variant     string
+	differing   map[string]bool
+	definitions map[string]map[string]bool
+	// layouts has an entry per struct, union, enum and table of an object with variants, by
+	// all that decides its declaration, and keys what that is of a C type.
+	layouts map[string]Type
+	keys    map[btf.Type]string
 	// BigEndian says that the object is for big-endian machines: bit-fields start
 	// at the other end of a byte there.
 	BigEndian bool
@@ -119,6 +128,7 @@ func (d *Decls) forget(m mark) {
 	}
 	maps.DeleteFunc(d.types, func(_ btf.Type, t Type) bool { return dropped[t] })
 	maps.DeleteFunc(d.scalars, func(_ scalarKey, t Type) bool { return dropped[t] })
+	maps.DeleteFunc(d.layouts, func(_ string, t Type) bool { return dropped[t] })
 	d.list = d.list[:m.declared]
 	d.names.Forget(m.named)
 }

@@ -135,6 +135,11 @@ func (d *Decls) convertStruct(c btf.Type, size uint32, keyword, tag string, at p
 	if size > maxSize {
 		return nil, fail(c, "is larger than memory can be")
 	}
+	key := d.declKey(keyword, tag, at, c)
+	if t, ok := d.layouts[key]; ok {
+		d.types[c] = t
+		return t, nil
+	}
 	d.types[c] = nil
 	t := &structType{name: d.Prefix + d.declName(c, keyword, tag, at), doc: docOf(keyword, tag, at)}
 	d.list = append(d.list, t)
@@ -143,6 +148,7 @@ func (d *Decls) convertStruct(c btf.Type, size uint32, keyword, tag string, at p
 		return nil, err
 	}
 	d.types[c] = t
+	d.keep(key, t)
 	return t, nil
 }
 
@@ -183,28 +189,46 @@ func bytesOf(n uint64) string {
 func (d *Decls) declName(c btf.Type, keyword, tag string, at place) string {
 	switch {
 	case tag != "":
-		return d.nameOf(keyword, tag, describe(c))
+		return d.nameOf(keyword, tag, d.define(c))
 	case at.typedef != "":
-		return d.nameOf("typedef", at.typedef, describe(c))
+		return d.nameOf("typedef", at.typedef, d.define(c))
 	}
-	exact := "T_" + at.goName
-	return d.names.Name("place "+at.c, at.goName, exact, exact+"_"+hash(at.c))
+	name, key := at.goName, "place "+at.c
+	if d.variant != "" {
+		definition := d.define(c)
+		name += d.ending(key, definition)
+		key += " " + definition
+	}
+	exact := "T_" + name
+	return d.names.Name(key, name, exact, exact+"_"+hash(strings.TrimPrefix(key, "place ")))
 }
 
 // nameOf takes the name of what C calls c, which is what kind says: a tag, a typedef and
 // a constant can have one name, and types of one tag be different in different files of
 // an object. What tells these apart is their definition.
 func (d *Decls) nameOf(kind, c, definition string) string {
-	exact := gonames.Exact(c)
+	name, exact := gonames.Export(c), gonames.Exact(c)
+	if ending := d.ending(kind+" "+c, definition); ending != "" {
+		name += ending
+		exact += "_" + ending
+	}
 	ofKind := strings.ToUpper(kind[:1]) + kind[1:] + "_" + exact
 	h := hash(definition)
-	return d.names.Name(kind+" "+c+" "+h, gonames.Export(c), exact, ofKind, ofKind+"_"+h)
+	return d.names.Name(kind+" "+c+" "+h, name, exact, ofKind, ofKind+"_"+h)
 }
 
 func hash(s string) string {
 	h := fnv.New32a()
 	h.Write([]byte(s))
 	return fmt.Sprintf("%08x", h.Sum32())
+}
+
+// define returns what tells C types of one name apart.
+func (d *Decls) define(c btf.Type) string {
+	if d.variant != "" {
+		return d.layoutKey(c)
+	}
+	return describe(c)
 }
 
 // describe tells types of one name apart.

@@ -26,8 +26,12 @@ func (d *Decls) StructOps(c *btf.Struct, doc string) (string, error) {
 	if c.Size > maxSize {
 		return "", fail(c, "is larger than memory can be")
 	}
+	key := d.declKey("table", c.Name, place{}, c)
+	if t, ok := d.layouts[key]; ok {
+		return t.String(), nil
+	}
 	mark := d.mark()
-	t := &structType{name: d.Prefix + d.nameOf("table", c.Name, describe(c)), doc: doc}
+	t := &structType{name: d.Prefix + d.nameOf("table", c.Name, d.define(c)), doc: doc}
 	d.list = append(d.list, t)
 	l := newLayout(d, t)
 	l.programs = true
@@ -41,6 +45,7 @@ func (d *Decls) StructOps(c *btf.Struct, doc string) (string, error) {
 		d.forget(mark)
 		return "", err
 	}
+	d.keep(key, t)
 	return t.name, nil
 }
 

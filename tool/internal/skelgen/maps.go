@@ -194,7 +194,7 @@ func (g *generator) mapOfMaps(def *bpfobj.MapDef, name named) (handle, error) {
 	}
 	inner := untyped
 	if def.Inner != nil {
-		typed, err := g.handleOf(def.Inner, named{name.goName + "Inner", name.c + "'s inner maps"})
+		typed, err := g.handleOf(def.Inner, named{goName: name.goName + "Inner", c: name.c + "'s inner maps"})
 		if err == nil {
 			inner = typed
 		}

@@ -74,6 +74,12 @@ func Skeleton(obj *bpfobj.Object, img *imagegen.Image, opts Options) ([]byte, er
 	if err != nil {
 		return nil, err
 	}
+	doc := fmt.Sprintf("%s is the image of %s: see docs/architecture.md of rules_bpf.", s.private("object"), quote.Text(obj.Name))
+	return s.source(doc, encoded)
+}
+
+// source returns the Go file, with what it carries and the comment on that.
+func (s *skeleton) source(doc string, encoded []byte) ([]byte, error) {
 	src, err := gofmt(s.declarations())
 	if err != nil {
 		return nil, err
@@ -82,7 +88,6 @@ func Skeleton(obj *bpfobj.Object, img *imagegen.Image, opts Options) ([]byte, er
 	// most of the lines: formatting them would take most of the time.
 	src = s.appendAsserts(src)
 	src = s.appendOpen(src)
-	doc := fmt.Sprintf("%s is the image of %s: see docs/architecture.md of rules_bpf.", s.private("object"), quote.Text(obj.Name))
 	return appendBytes(src, doc, s.private("object"), encoded), nil
 }
 
@@ -113,6 +118,8 @@ type generator struct {
 	progs       []prog
 	structOps   []structOps
 	types       *gotype.Decls
+	// variants are the names of the variants, where the object has some.
+	variants []string
 }
 
 func newGenerator(obj *bpfobj.Object, opts Options, names *gonames.Scope) generator {
@@ -136,7 +143,7 @@ func (g *generator) nameHandles(programs []bpfobj.Program, maps []bpfobj.Map, ta
 	goNames := gonames.Assign(c)
 	for i, p := range programs {
 		handle, note := programHandle(p.Section)
-		g.progs = append(g.progs, prog{named{goNames[i], p.Name}, p.Section, handle, note})
+		g.progs = append(g.progs, prog{named{goName: goNames[i], c: p.Name}, p.Section, handle, note})
 	}
 	goNames = goNames[len(programs):]
 	c = nil
@@ -155,10 +162,10 @@ func (g *generator) nameHandles(programs []bpfobj.Program, maps []bpfobj.Map, ta
 	}
 	mapNames := gonames.Assign(slices.Concat(c, others), sectionNames...)
 	for i, m := range maps {
-		g.maps = append(g.maps, mapField{named: named{mapNames[i], m.Name}})
+		g.maps = append(g.maps, mapField{named: named{goName: mapNames[i], c: m.Name}})
 	}
 	for i, t := range tables {
-		g.structOps = append(g.structOps, structOps{named: named{goNames[i], t.Name}, mapName: mapNames[len(maps)+i], table: t})
+		g.structOps = append(g.structOps, structOps{named: named{goName: goNames[i], c: t.Name}, mapName: mapNames[len(maps)+i], table: t})
 	}
 	mapNames = mapNames[len(c):]
 	for _, sec := range sections {
@@ -166,7 +173,7 @@ func (g *generator) nameHandles(programs []bpfobj.Program, maps []bpfobj.Map, ta
 		if !slices.Contains(plainSections, sec) {
 			goName, mapNames = mapNames[0], mapNames[1:]
 		}
-		g.maps = append(g.maps, mapField{named: named{goName, sec}, handle: untyped})
+		g.maps = append(g.maps, mapField{named: named{goName: goName, c: sec}, handle: untyped})
 	}
 }
 
@@ -175,7 +182,7 @@ type skeleton struct {
 	generator
 	image    *image.Object
 	sections []section
-	kconfig  *kconfig
+	kconfig  *section
 	subs     []subField
 	// arena is the map that section .addr_space.1 is in, empty when there is none.
 	arena string
@@ -183,6 +190,8 @@ type skeleton struct {
 
 type named struct {
 	goName, c string
+	// in are the variants that have it, nil when all have.
+	in variantSet
 }
 
 type prog struct {
@@ -199,7 +208,13 @@ type section struct {
 	// array is the C name of the variable with a field that is an array at the section's
 	// end, empty when there is none.
 	array string
+	// vars are the variables of a section that differs between variants, with a pointer to
+	// each. Others have a struct.
+	vars []pointer
 }
+
+// apart reports whether the variables of the section have a pointer each.
+func (s *section) apart() bool { return len(s.vars) > 0 }
 
 func newSkeleton(obj *bpfobj.Object, img *imagegen.Image, opts Options) (*skeleton, error) {
 	names := gonames.NewScope(slices.Concat(apiNames, sectionNames)...)
@@ -290,23 +305,32 @@ func (s *skeleton) addSections(obj *bpfobj.Object, names *gonames.Scope) []error
 		variables[i] = sec.Exposed()
 		if len(variables[i]) > 0 {
 			goNames[i] = sectionName(names, cName(sec))
-			s.sections = append(s.sections, section{named{goNames[i], sec.Name}, sec.Kind, lastArray(sec)})
+			s.sections = append(s.sections, section{named: named{goName: goNames[i], c: sec.Name}, kind: sec.Kind, array: lastArray(sec)})
 		}
 	}
 	if len(obj.Kconfig) > 0 {
-		s.kconfig = &kconfig{named: named{sectionName(names, kconfigSection), kconfigSection}}
+		s.kconfig = &section{named: named{goName: sectionName(names, kconfigSection), c: kconfigSection}}
 	}
 	var errs []error
 	for i, sec := range obj.Sections {
 		if goNames[i] == "" {
 			continue
 		}
-		doc := fmt.Sprintf("section %s: %d bytes", quote.Text(sec.Name), sec.Size)
-		var vars []gotype.Variable
-		for _, v := range variables[i] {
-			vars = append(vars, gotype.Variable{Name: v.Name, Offset: v.Offset, Size: v.Size, Type: v.Type, Note: addressNote(v)})
-		}
-		errs = append(errs, s.types.Section(s.name(goNames[i]), sec.Name, doc, sec.Size, vars)...)
+		errs = append(errs, s.types.Section(s.name(goNames[i]), sec.Name, sectionDoc(sec.Name, sec.Size), sec.Size, typedVariables(variables[i]))...)
 	}
 	return errs
+}
+
+// sectionDoc is what the comment says of the struct of a section.
+func sectionDoc(name string, size uint64) string {
+	return fmt.Sprintf("section %s: %d bytes", quote.Text(name), size)
+}
+
+// typedVariables returns variables as package gotype takes them.
+func typedVariables(variables []bpfobj.Variable) []gotype.Variable {
+	var vars []gotype.Variable
+	for _, v := range variables {
+		vars = append(vars, gotype.Variable{Name: v.Name, Offset: v.Offset, Size: v.Size, Type: v.Type, Note: addressNote(v)})
+	}
+	return vars
 }

@@ -15,18 +15,25 @@ import (
 func (s *skeleton) declarations() []byte {
 	var b []byte
 	object := quote.Text(s.object)
-	b = s.appendHeader(b, "skeleton", "object", "Sequence: Open, set variables and options, Load, Attach, Close. Package [skeleton] says what each does, and has the methods of all skeletons ([skeleton.Object]).")
-	b = s.appendImports(b, s.subs, false)
+	open := "Open"
+	if len(s.variants) > 0 {
+		open = "Open with a variant"
+	}
+	b = s.appendHeader(b, "skeleton", "object", "Sequence: "+open+", set variables and options, Load, Attach, Close. Package [skeleton] says what each does, and has the methods of all skeletons ([skeleton.Object]).")
+	b = s.appendImports(b, s.subs, s.usesAddresses())
 	b = appendContract(b)
 	b = s.appendSkeleton(b, object)
+	b = s.appendVariants(b)
 	b = s.appendHandles(b)
-	b = s.appendMemory(b, "Skeleton", s.structOps)
+	b = s.appendApart(b)
+	b = s.appendMemory(b, "Skeleton", s.structOps, s.sections)
 	return s.types.Append(b)
 }
 
 // appendMemory appends the struct of the memory of what typ, the type that Open returns,
-// points to: one allocation has it all. tables are the struct_ops maps that are its own.
-func (g *generator) appendMemory(b []byte, typ string, tables []structOps) []byte {
+// points to: one allocation has it all. tables are the struct_ops maps that are its own, and so
+// are sections.
+func (g *generator) appendMemory(b []byte, typ string, tables []structOps, sections []section) []byte {
 	b = append(b, '\n')
 	b = appendComment(b, "", fmt.Sprintf("%s is a %s with what its fields point to.", g.private("memory"), g.name(typ)))
 	b = fmt.Appendf(b, "type %s struct {\n\t%s\n", g.private("memory"), g.name(typ))
@@ -61,6 +68,20 @@ func (g *generator) appendMemory(b []byte, typ string, tables []structOps) []byt
 		}
 		b = append(b, "\t}\n"...)
 	}
+	apart := false
+	for _, sec := range sections {
+		if !sec.apart() {
+			continue
+		}
+		if !apart {
+			b = append(b, "\tsections struct {\n"...)
+			apart = true
+		}
+		b = fmt.Appendf(b, "\t\t%s unsafe.Pointer\n", sec.goName)
+	}
+	if apart {
+		b = append(b, "\t}\n"...)
+	}
 	return append(b, "}\n"...)
 }
 
@@ -90,14 +111,14 @@ func (g *generator) appendMapDescs(b []byte) []byte {
 	b = append(b, "\t\tMaps: []skelimpl.Map{\n"...)
 	for _, m := range g.maps {
 		if m.handle.name == untyped.name {
-			b = fmt.Appendf(b, "\t\t\t{Name: %q, Handle: s.Maps.%s},\n", m.c, m.goName)
+			b = fmt.Appendf(b, "\t\t\t{Name: %q, Handle: s.Maps.%s%s},\n", m.c, m.goName, m.in.only("Maps."+m.goName))
 			continue
 		}
 		b = fmt.Appendf(b, "\t\t\t{Name: %q, Handle: &s.Maps.%s.UntypedMap", m.c, m.goName)
 		if m.key|m.value != 0 {
 			b = appendMapTypes(append(b, ", Types: skelimpl.MapTypes"...), m.mapTypes)
 		}
-		b = append(b, "},\n"...)
+		b = fmt.Appendf(b, "%s},\n", m.in.only("Maps."+m.goName))
 	}
 	return append(b, "\t\t},\n"...)
 }
@@ -140,6 +161,10 @@ func (g *generator) appendHeader(b []byte, command, what, usage string) []byte {
 	b = appendComment(b, "", fmt.Sprintf("Package %s is the %s of the BPF %s %s.", g.opts.Package, command, what, object))
 	b = append(b, "//\n"...)
 	b = appendComment(b, "", usage)
+	if len(g.variants) > 0 {
+		b = append(b, "//\n"...)
+		b = appendComment(b, "", "What is not the same in all variants has a Go name for each of its forms, which ends in the name of the first variant that has the form, and is nil in those that do not have it.")
+	}
 	return fmt.Appendf(b, `//
 // Go names are made of the C names that stand behind them: min_duration_ns is
 // MinDurationNs. Where two C names would be one in Go, or one a name that is here
@@ -199,6 +224,10 @@ func (s *skeleton) appendSkeleton(b []byte, object string) []byte {
 		b = fmt.Appendf(b, "\tSubskeletons %s\n", s.name("Subskeletons"))
 	}
 	for _, sec := range s.sections {
+		if sec.apart() {
+			b = fmt.Appendf(b, "\n\t%s %s\n", sec.goName, s.name(sec.goName))
+			continue
+		}
 		doc := fmt.Sprintf("%s holds the variables of section %s. ", sec.goName, quote.Text(sec.c))
 		switch sec.kind {
 		case bpfobj.Arena:
@@ -245,10 +274,10 @@ func (g *generator) appendMaps(b []byte, doc string) []byte {
 		if m.note != "" {
 			b = append(append(b, ", "...), m.note...)
 		}
-		b = append(b, '\n')
+		b = append(append(b, g.onlyNote(m.in)...), '\n')
 	}
 	for _, m := range g.structOps {
-		b = fmt.Appendf(b, "\t%s *skeleton.StructOpsMap // %s, SEC(%q)\n", m.mapName, quote.Text(m.c), m.table.Section)
+		b = fmt.Appendf(b, "\t%s *skeleton.StructOpsMap // %s, SEC(%q)%s\n", m.mapName, quote.Text(m.c), m.table.Section, g.onlyNote(m.in))
 	}
 	return append(b, "}\n"...)
 }
@@ -257,7 +286,7 @@ func (g *generator) appendProgs(b []byte, doc string) []byte {
 	b = appendComment(append(b, '\n'), "", doc)
 	b = fmt.Appendf(b, "type %s struct {\n", g.name("Progs"))
 	for _, p := range g.progs {
-		b = fmt.Appendf(b, "\t%s *skeleton.%s // %s, SEC(%q)%s\n", p.goName, p.handle, quote.Text(p.c), p.section, p.note)
+		b = fmt.Appendf(b, "\t%s *skeleton.%s // %s, SEC(%q)%s%s\n", p.goName, p.handle, quote.Text(p.c), p.section, p.note, g.onlyNote(p.in))
 	}
 	return append(b, "}\n"...)
 }
@@ -275,32 +304,36 @@ func (g *generator) appendLinks(b []byte, slot string) []byte {
 }
 
 func (s *skeleton) appendOpen(b []byte) []byte {
+	what, parameter, call := "object", "", "Open("
+	if len(s.variants) > 0 {
+		what, parameter, call = "variant", "v "+s.name("Variant"), "OpenVariant(int(v), "
+	}
 	b = fmt.Appendf(b, `
-// %[1]s reads the object. Nothing is in the kernel until Load. Close the skeleton
+// %[1]s reads the %[2]s. Nothing is in the kernel until Load. Close the skeleton
 // when it is no longer needed, whatever was done with it.
-func %[1]s() (*%[2]s, error) {
-`, s.open(), s.name("Skeleton"))
+func %[1]s(%[3]s) (*%[4]s, error) {
+`, s.open(), what, parameter, s.name("Skeleton"))
 	b = s.appendPointers(b, "Skeleton", s.structOps)
-	b = fmt.Appendf(b, `	obj, err := skelimpl.Open(skelimpl.Desc{
+	b = fmt.Appendf(b, `	obj, err := skelimpl.%sskelimpl.Desc{
 		Name:  %q,
 		Image: %s,
-`, s.object, s.private("object"))
+`, call, s.object, s.private("object"))
 	b = s.appendMapDescs(b)
 	if len(s.progs) > 0 {
 		b = append(b, "\t\tProgs: []skelimpl.Prog{\n"...)
 		for _, p := range s.progs {
-			b = fmt.Appendf(b, "\t\t\t{Name: %q, Handle: %s, Link: &s.Links.%s},\n", p.c, p.handleField(), p.goName)
+			b = fmt.Appendf(b, "\t\t\t{Name: %q, Handle: %s, Link: &s.Links.%s%s},\n", p.c, p.handleField(), p.goName, p.in.only("Progs."+p.goName))
 		}
 		b = append(b, "\t\t},\n"...)
 	}
 	b = s.appendStructOpsDescs(b)
-	sections := s.sections
-	if s.kconfig != nil {
-		sections = append(slices.Clip(sections), section{named: s.kconfig.named})
-	}
-	if len(sections) > 0 {
+	if sections := s.allSections(); len(sections) > 0 {
 		b = append(b, "\t\tSections: []skelimpl.Section{\n"...)
 		for _, sec := range sections {
+			if sec.apart() {
+				b = appendApartDesc(b, sec)
+				continue
+			}
 			b = fmt.Appendf(b, "\t\t\t{Name: %q, Field: %s},\n", sec.c, fieldDesc(sec.goName, s.name(sec.goName)))
 		}
 		b = append(b, "\t\t},\n"...)
@@ -319,6 +352,14 @@ func %[1]s() (*%[2]s, error) {
 		b = s.appendResize(b, sec)
 	}
 	return b
+}
+
+// allSections returns the data sections, that of __kconfig variables among them.
+func (s *skeleton) allSections() []section {
+	if s.kconfig == nil {
+		return s.sections
+	}
+	return append(slices.Clip(s.sections), *s.kconfig)
 }
 
 // appendResize appends the method that gives the array at a section's end more elements.

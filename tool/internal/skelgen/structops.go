@@ -50,7 +50,7 @@ func (g *generator) appendStructOps(b []byte, doc string) []byte {
 	b = appendComment(append(b, '\n'), "", doc+" Set their fields before Load, which makes the maps of them: a program that no table has any more is not loaded, and nil leaves a place empty.")
 	b = fmt.Appendf(b, "type %s struct {\n", g.name("StructOps"))
 	for _, m := range g.structOps {
-		b = fmt.Appendf(b, "\t%s *%s // %s, SEC(%q)\n", m.goName, m.goType, quote.Text(m.c), m.table.Section)
+		b = fmt.Appendf(b, "\t%s *%s // %s, SEC(%q)%s\n", m.goName, m.goType, quote.Text(m.c), m.table.Section, g.onlyNote(m.in))
 	}
 	return append(b, "}\n"...)
 }
@@ -70,7 +70,7 @@ func (s *skeleton) appendStructOpsDescs(b []byte) []byte {
 			}
 			b = append(b, "\t\t\t}"...)
 		}
-		b = append(b, "},\n"...)
+		b = fmt.Appendf(b, "%s},\n", m.in.only("Maps."+m.mapName))
 	}
 	return append(b, "\t\t},\n"...)
 }

@@ -48,7 +48,7 @@ type subField struct {
 // be equal.
 func (s *skeleton) addSubskeletons(subs []Sub) []error {
 	// The names of the file that are not exported, and of the variables of Open.
-	aliases := []string{"structs", "unsafe", "link", "skelimpl", "skeleton", "memory", "object", "m", "s", "obj", "err"}
+	aliases := []string{"structs", "unsafe", "link", "skelimpl", "skeleton", "memory", "object", "variants", "m", "s", "v", "obj", "err"}
 	seen := make(map[string]bool)
 	var errs []error
 	goNames := subNames(subs)

@@ -128,7 +128,7 @@ type variable struct {
 func (s *subskeleton) addGroups(lib *bpfobj.Object, names *gonames.Scope) []error {
 	var variables [][]variable
 	add := func(goName, c, doc string, vars []variable) {
-		s.groups = append(s.groups, group{named: named{goName, c}, doc: doc})
+		s.groups = append(s.groups, group{named: named{goName: goName, c: c}, doc: doc})
 		variables = append(variables, vars)
 	}
 	for _, sec := range lib.Sections {
@@ -205,7 +205,7 @@ func (s *subskeleton) addPointers(g *group, vars []variable) []error {
 		if typ == nil {
 			continue
 		}
-		g.vars = append(g.vars, pointer{named{goName, v.name}, typ, gotype.TypeNote(v.typ, typ) + v.note, v.weak})
+		g.vars = append(g.vars, pointer{named{goName: goName, c: v.name}, typ, gotype.TypeNote(v.typ, typ) + v.note, v.weak})
 	}
 	return errs
 }
@@ -255,7 +255,7 @@ func (s *subskeleton) declarations() []byte {
 		b = append(b, "}\n"...)
 	}
 	b = s.appendVars(b)
-	b = s.appendMemory(b, "Subskeleton", nil)
+	b = s.appendMemory(b, "Subskeleton", nil, nil)
 	return s.types.Append(b)
 }
 
@@ -315,7 +315,7 @@ func %[1]s(obj skeleton.Any) (*%[2]s, error) {
 		handles := s.handles
 		for _, g := range s.groups {
 			for _, v := range g.vars {
-				b = fmt.Appendf(b, "\t\t\t{Name: %[1]q, Field: skelimpl.Field{Pointer: unsafe.Pointer(&s.%[2]s), Size: unsafe.Sizeof(*s.%[2]s)}, Align: unsafe.Alignof(*s.%[2]s), Handle: &s.Vars.%[3]s.Variable},\n", v.c, g.goName+"."+v.goName, handles[0].goName)
+				b = fmt.Appendf(b, "\t\t\t{Name: %[1]q, Field: %[2]s, Align: unsafe.Alignof(*s.%[3]s), Handle: &s.Vars.%[4]s.Variable},\n", v.c, pointerDesc(g.goName+"."+v.goName), g.goName+"."+v.goName, handles[0].goName)
 				handles = handles[1:]
 			}
 		}

@@ -20,6 +20,7 @@ import (
 	"testing"
 
 	"github.com/rules-bpf/rules_bpf/internal/image"
+	"github.com/rules-bpf/rules_bpf/tool/internal/skelgen"
 )
 
 // The architectures that differ in what they align: amd64, arm64 and riscv64 by
@@ -180,6 +181,20 @@ func TestTypeCheck(t *testing.T) {
 	for name, file := range golden {
 		t.Run(name, func(t *testing.T) {
 			checkSource(t, generate(t, name, name+".bpf.o", file.Build()))
+		})
+	}
+}
+
+// Several objects in one package.
+func TestTypeCheckPrefix(t *testing.T) {
+	for name, file := range golden {
+		t.Run(name, func(t *testing.T) {
+			v := readVariant(t, "", name+".bpf.o", file.Build())
+			src, err := skelgen.Skeleton(v.Object, v.Image, skelgen.Options{Package: name, Prefix: "bpf"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkSource(t, src)
 		})
 	}
 }

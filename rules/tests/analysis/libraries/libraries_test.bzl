@@ -206,6 +206,32 @@ def _skeleton_test_impl(ctx):
 
 _skeleton_test = analysistest.make(_skeleton_test_impl)
 
+# Variants with a subskeleton.
+
+def _variants_test_impl(ctx):
+    # Arrange
+    env = analysistest.begin(ctx)
+    target = analysistest.target_under_test(env)
+    bin = analysistest.target_bin_dir_path(env)
+
+    # Act
+    checks = find_actions(env, "BpfCheck")
+
+    # Assert: each variant is checked.
+    asserts.equals(
+        env,
+        [
+            ["-o", "{}/{}/variants_check/{}/0".format(bin, _PACKAGE, name), "-object", object.path]
+            for name, object in target[BpfObjectInfo].variants.items()
+        ],
+        [check.argv[2:6] for check in checks],
+    )
+    stamps = [f.path for f in target[OutputGroupInfo]._validation.to_list()]
+    asserts.true(env, all([check.argv[3] in stamps for check in checks]), "all are done in each build")
+    return analysistest.end(env)
+
+_variants_test = analysistest.make(_variants_test_impl)
+
 # Errors.
 
 def _error_test_impl(ctx):
@@ -225,7 +251,7 @@ _error_test = analysistest.make(
     expect_failure = True,
 )
 
-def libraries_test_suite(name, base, object, subskeleton, hidden, others, skeleton, errors):
+def libraries_test_suite(name, base, object, subskeleton, hidden, others, skeleton, variants, errors):
     """Declares the tests.
 
     Args:
@@ -236,6 +262,7 @@ def libraries_test_suite(name, base, object, subskeleton, hidden, others, skelet
       hidden: a bpf_subskeleton with an underscore in front of its name.
       others: a bpf_object of sources of two packages, with `subskeleton` in deps.
       skeleton: a bpf_skeleton of `object` with `subskeleton`.
+      variants: a bpf_skeleton of two variants with `subskeleton`.
       errors: by target, parts of the message with which it fails.
     """
     _library_test(name = "library_test", target_under_test = base)
@@ -244,7 +271,8 @@ def libraries_test_suite(name, base, object, subskeleton, hidden, others, skelet
     _skeleton_test(name = "skeleton_test", target_under_test = skeleton)
     _hidden_test(name = "hidden_test", target_under_test = hidden)
     _others_test(name = "others_test", target_under_test = others)
-    tests = [":library_test", ":object_test", ":subskeleton_test", ":skeleton_test", ":hidden_test", ":others_test"]
+    _variants_test(name = "variants_test", target_under_test = variants)
+    tests = [":library_test", ":object_test", ":subskeleton_test", ":skeleton_test", ":hidden_test", ":others_test", ":variants_test"]
     for target, messages in errors.items():
         test = target.lstrip(":") + "_test"
         _error_test(name = test, messages = messages, target_under_test = target)

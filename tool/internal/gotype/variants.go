@@ -1,0 +1,146 @@
+package gotype
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"strings"
+
+	"github.com/cilium/ebpf/btf"
+
+	"github.com/rules-bpf/rules_bpf/internal/ctype"
+)
+
+// Variant begins the types of a variant of an object: one of several that are compiled of
+// the same sources. C types that are equal in what decides their declaration have one, of
+// whatever variant they are. Of those that differ, each is called after the first variant
+// that has it: with the name V61, struct event is EventV61. differing is what [Decls.Differing]
+// has returned after the same types were declared before, so that their names are known from the
+// start; it is nil then.
+//
+// The name is one that can end Go names. Variant is called for each variant, and before anything is
+// declared.
+func (d *Decls) Variant(name string, differing map[string]bool) {
+	d.variant, d.differing = name, differing
+	if d.layouts == nil {
+		d.layouts = make(map[string]Type)
+		d.keys = make(map[btf.Type]string)
+		d.definitions = make(map[string]map[string]bool)
+	}
+}
+
+// Differing says which of the names in C that have been declared stand for several things.
+func (d *Decls) Differing() map[string]bool {
+	differing := make(map[string]bool)
+	for key, definitions := range d.definitions {
+		if len(definitions) > 1 {
+			differing[key] = true
+		}
+	}
+	return differing
+}
+
+// ending returns how the Go name ends for a thing with the key, which is what C calls it, and
+// notes what defines it.
+func (d *Decls) ending(key, definition string) string {
+	if d.variant == "" {
+		return ""
+	}
+	if d.definitions[key] == nil {
+		d.definitions[key] = make(map[string]bool)
+	}
+	d.definitions[key][definition] = true
+	if d.differing[key] {
+		return d.variant
+	}
+	return ""
+}
+
+// declKey returns all that decides the declaration of a C type, empty for an object without
+// variants.
+func (d *Decls) declKey(keyword, tag string, at place, c btf.Type) string {
+	if d.variant == "" {
+		return ""
+	}
+	name := tag
+	switch {
+	case tag != "":
+	case at.typedef != "":
+		keyword, name = "typedef "+keyword, at.typedef
+	default:
+		keyword, name = "place "+keyword, at.goName
+	}
+	return keyword + " " + name + " " + d.layoutKey(c)
+}
+
+// keep makes t the declaration for all C types with the key.
+func (d *Decls) keep(key string, t Type) {
+	if key != "" {
+		d.layouts[key] = t
+	}
+}
+
+// layoutKey returns a text that two structs, unions or enums have in common when the same
+// declaration fits both: same names, sizes, offsets and types of members, and of what these
+// consist of. To what a pointer leads does not matter.
+func (d *Decls) layoutKey(c btf.Type) string {
+	if key, ok := d.keys[c]; ok {
+		return key
+	}
+	// BTF can have types that contain themselves. They have no declaration.
+	d.keys[c] = "itself"
+	var b strings.Builder
+	members := func(keyword, name string, size uint32, members []btf.Member) {
+		fmt.Fprintf(&b, "%s %q %d", keyword, name, size)
+		for _, m := range members {
+			fmt.Fprintf(&b, " %q %d %d %s", m.Name, m.Offset, m.BitfieldSize, d.typeKey(m.Type))
+		}
+	}
+	switch c := c.(type) {
+	case *btf.Struct:
+		members("struct", c.Name, c.Size, c.Members)
+	case *btf.Union:
+		members("union", c.Name, c.Size, c.Members)
+	case *btf.Enum:
+		fmt.Fprintf(&b, "enum %q %d %t", c.Name, c.Size, isSigned(c))
+		for _, v := range c.Values {
+			fmt.Fprintf(&b, " %q %d", v.Name, v.Value)
+		}
+	}
+	sum := sha256.Sum256([]byte(b.String()))
+	d.keys[c] = fmt.Sprintf("%x", sum[:16])
+	return d.keys[c]
+}
+
+// typeKey is layoutKey for any type.
+func (d *Decls) typeKey(t btf.Type) string {
+	var b strings.Builder
+	for range maxDepth {
+		if inner, ok := ctype.Unqualify(t); ok {
+			t = inner
+			continue
+		}
+		switch c := t.(type) {
+		case *btf.Typedef:
+			fmt.Fprintf(&b, "typedef %q ", c.Name)
+			t = c.Type
+		case *btf.Array:
+			fmt.Fprintf(&b, "[%d] ", c.Nelems)
+			t = c.Type
+		case *btf.Int:
+			fmt.Fprintf(&b, "int %q %d %d", c.Name, c.Size, c.Encoding)
+			return b.String()
+		case *btf.Float:
+			fmt.Fprintf(&b, "float %d", c.Size)
+			return b.String()
+		case *btf.Pointer:
+			// Those of a table are programs.
+			fmt.Fprintf(&b, "pointer %t", isFuncPointer(c))
+			return b.String()
+		case *btf.Struct, *btf.Union, *btf.Enum:
+			return b.String() + d.layoutKey(c)
+		default:
+			return fmt.Sprintf("%s%T", b.String(), c)
+		}
+	}
+	return b.String()
+}
