@@ -48,7 +48,17 @@ func ParseAddress(hex string) (uint64, error) {
 	return addr, err
 }
 
-var errHidden = fmt.Errorf("the kernel hides addresses: see kernel.kptr_restrict: %w", fs.ErrPermission)
+// hiddenError says that there are addresses, and not for this process. It is a type so that no
+// process makes one when it starts.
+type hiddenError struct{}
+
+var errHidden error = hiddenError{}
+
+func (hiddenError) Error() string {
+	return "the kernel hides addresses: see kernel.kptr_restrict: " + fs.ErrPermission.Error()
+}
+
+func (hiddenError) Unwrap() error { return fs.ErrPermission }
 
 // All reads the symbols. There are some hundred thousand, so nothing is allocated for one.
 func All() iter.Seq2[Symbol, error] {

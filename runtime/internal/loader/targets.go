@@ -196,8 +196,17 @@ func (l *load) moduleFD(name string) (int, error) {
 	return k.FD(m.Types)
 }
 
-// errNoTarget says that the kernel does not have what a program is to attach to.
-var errNoTarget = fmt.Errorf("name another target in SEC() or with SetTarget, or call SetAutoload(false): %w", ebpf.ErrNotSupported)
+// noTargetError says that the kernel does not have what a program is to attach to. It is a
+// type so that no process makes one when it starts.
+type noTargetError struct{}
+
+var errNoTarget error = noTargetError{}
+
+func (noTargetError) Error() string {
+	return "name another target in SEC() or with SetTarget, or call SetAutoload(false): " + ebpf.ErrNotSupported.Error()
+}
+
+func (noTargetError) Unwrap() error { return ebpf.ErrNotSupported }
 
 // noTarget says what the kernel does not have.
 func (p *Program) noTarget() error {
