@@ -390,7 +390,9 @@ func ProgStreamRead(prog int, stream uint32, buf []byte) (int, error) {
 	attr := struct {
 		buf               Pointer
 		len, stream, prog uint32
-	}{PointerToSlice(buf), uint32(min(len(buf), 1<<30)), stream, uint32(prog)}
+		// The kernel wants zeros up to the end, and Go leaves what is between fields as it is.
+		end uint32
+	}{buf: PointerToSlice(buf), len: uint32(min(len(buf), 1<<30)), stream: stream, prog: uint32(prog)}
 	return bpf(ProgStreamReadCmd, &attr)
 }
 
