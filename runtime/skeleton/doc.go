@@ -153,7 +153,8 @@
 //
 // [OpenObject] opens an image that is known only at run time, such as a plugin's, which
 // bpfgen image, or package tool/elfimage, has made of an ELF file. It has all that the object has, without Go types, and
-// subskeletons work over it.
+// subskeletons work over it. [FromCollection] and [FromPins] do the same for what cilium/ebpf or
+// another process has loaded.
 //
 // # Upgrades without a gap
 //

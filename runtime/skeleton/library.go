@@ -10,6 +10,7 @@ import (
 
 	"github.com/rules-bpf/rules_bpf/internal/bpflib"
 	"github.com/rules-bpf/rules_bpf/internal/image"
+	"github.com/rules-bpf/rules_bpf/internal/secdef"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/binding"
 )
 
@@ -49,7 +50,10 @@ func (o *Object) openLibrary(desc libraryDesc) error {
 	for _, p := range desc.Progs {
 		lib.Progs = append(lib.Progs, bpflib.Prog{Name: p.Name, Section: p.Section})
 	}
-	view := libraryView{o: o}
+	view := libraryView{o: o, sections: make(map[string]string)}
+	for _, p := range lib.Progs {
+		view.sections[p.Name] = p.Section
+	}
 	if view.types, err = o.types(); err != nil {
 		return fmt.Errorf("types of the object: %w", err)
 	}
@@ -200,6 +204,8 @@ func typeOf(types *btf.Spec, id uint32) (btf.Type, error) {
 type libraryView struct {
 	o     *Object
 	types *btf.Spec
+	// sections are those that programs have in the library, by their names.
+	sections map[string]string
 }
 
 func (v libraryView) Name() string { return v.o.name }
@@ -254,5 +260,10 @@ func (v libraryView) Prog(name string) (bpflib.Prog, bool) {
 	if p == nil {
 		return bpflib.Prog{}, false
 	}
-	return bpflib.Prog{Name: name, Section: p.section}, true
+	section := p.section
+	if form, _, ok := secdef.Find(v.sections[name]); ok && section == "" && ebpf.ProgramType(form.Type) == p.def.Type {
+		// That of a pinned program is not known, and its type is.
+		section = v.sections[name]
+	}
+	return bpflib.Prog{Name: name, Section: section}, true
 }

@@ -23,6 +23,48 @@ func (l *load) take(m *Map, given *ebpf.Map) error {
 	return l.takeFD(m, fd)
 }
 
+// Take makes the object one that others have loaded: it gets references of its own to their
+// maps and programs, which have the indices of the object's, nil for what is not there. It
+// stands in for Load, and leaves nothing on error. done is as [Options.Done].
+func (o *Object) Take(maps []*ebpf.Map, programs []*ebpf.Program, done func() error) error {
+	l := &load{object: o, opts: Options{Done: done}, btf: -1, complete: true}
+	l.undo.Push(l.closeMaps)
+	takeMaps := func() error {
+		for i, m := range maps {
+			if m == nil {
+				continue
+			}
+			if err := l.take(o.Maps[i], m); err != nil {
+				return &MapError{Map: o.Maps[i], Err: err}
+			}
+		}
+		return nil
+	}
+	takePrograms := func() error {
+		for i, p := range programs {
+			own, err := p.Clone()
+			if err != nil {
+				return &ProgramError{Program: o.Programs[i], Err: err}
+			}
+			def := o.Programs[i]
+			def.Program = own
+			l.undo.Push(func() error {
+				def.Program = nil
+				return own.Close()
+			})
+		}
+		return nil
+	}
+	for _, step := range []func() error{takeMaps, takePrograms, l.done} {
+		if err := step(); err != nil {
+			return errors.Join(err, l.undo.Unwind())
+		}
+	}
+	l.succeeded = true
+	o.loaded = l
+	return nil
+}
+
 // takeFD is take for a descriptor, which it closes on error.
 func (l *load) takeFD(m *Map, fd int) error {
 	info, err := l.checkFits(m, fd)
