@@ -13,6 +13,7 @@ load("//rules:toolchain.bzl", _bpf_toolchain = "bpf_toolchain")
 load("//rules/private:bpf2go.bzl", _bpf2go = "bpf2go")
 load("//rules/private:bpf_kernel.bzl", _bpf_kernel = "bpf_kernel")
 load("//rules/private:bpf_library.bzl", _bpf_library = "bpf_library")
+load("//rules/private:bpf_min_btf.bzl", _bpf_min_btf = "bpf_min_btf")
 load("//rules/private:bpf_object.bzl", _bpf_object = "bpf_object")
 load("//rules/private:bpf_skeleton.bzl", _bpf_skeleton = "bpf_skeleton")
 load("//rules/private:bpf_subskeleton.bzl", _bpf_subskeleton = "bpf_subskeleton")
@@ -42,6 +43,9 @@ bpf_kernel = _bpf_kernel
 
 # The C header of a kernel's types.
 bpf_vmlinux_header = _bpf_vmlinux_header
+
+# What objects need of the types of kernels without BTF.
+bpf_min_btf = _bpf_min_btf
 
 # A clang with what it needs to compile for BPF.
 bpf_toolchain = _bpf_toolchain

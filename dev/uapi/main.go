@@ -58,7 +58,7 @@ func run(args []string, out io.Writer) error {
 		releases = append(releases, release{version, file})
 	}
 	if len(releases) == 0 {
-		return fmt.Errorf("no headers given: want VERSION=FILE...")
+		return fmt.Errorf("no headers given: want VERSION=FILE, several")
 	}
 	slices.SortFunc(releases, func(a, b release) int { return cmp.Compare(keys[a.version], keys[b.version]) })
 	first := make(map[fact]string)

@@ -231,7 +231,16 @@ func (e Editable) SetIntBits(n uint32) { e.put(3, n) }
 // offset of a string, in the order in which they stand there. It fails for a kind that is
 // newer than this program.
 func (t Type) Rewrite(ref, name func(uint32) uint32) (Editable, error) {
-	e := Editable{Type{in: t.in, ID: t.ID, raw: bytes.Clone(t.raw)}}
+	var memory []byte
+	return t.RewriteIn(&memory, ref, name)
+}
+
+// RewriteIn is Rewrite with the memory of the copy, which is appended to: that of many types
+// is best got at once.
+func (t Type) RewriteIn(memory *[]byte, ref, name func(uint32) uint32) (Editable, error) {
+	start := len(*memory)
+	*memory = append(*memory, t.raw...)
+	e := Editable{Type{in: t.in, ID: t.ID, raw: (*memory)[start:len(*memory):len(*memory)]}}
 	err := fields(t.info(),
 		func(i int) { e.put(i, ref(e.word(i))) },
 		func(i int) { e.put(i, name(e.word(i))) })

@@ -346,6 +346,9 @@ func (t *Types) String(off uint32) string {
 	return string(s)
 }
 
+// Sizes returns how many bytes types and strings have, those of the base not included.
+func (t *Types) Sizes() (types, strings int) { return len(t.types), len(t.strings) }
+
 // HasString reports whether there is a string at an offset.
 func (t *Types) HasString(off uint32) bool { return t.bytes(off) != nil }
 

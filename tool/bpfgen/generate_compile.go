@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -41,10 +40,6 @@ func newCompiler(g *generation, temp string, std streams) (*compiler, error) {
 	return &compiler{generation: g, temp: temp, std: std, maps: maps}, nil
 }
 
-// declaredAt is where a variable is declared, as warnings have it. Of a big-endian object
-// that is not known: clang writes the offsets in its debug information in the other order.
-var declaredAt = regexp.MustCompile(` \([^()\n]*:[0-9]+\): `)
-
 // onceWriter writes each text once: what a call of Write gets as a whole.
 type onceWriter struct {
 	w    io.Writer
@@ -52,7 +47,7 @@ type onceWriter struct {
 }
 
 func (w *onceWriter) Write(text []byte) (int, error) {
-	key := string(declaredAt.ReplaceAll(text, []byte(": ")))
+	key := withoutLine(string(text))
 	if w.said[key] {
 		return len(text), nil
 	}
@@ -94,6 +89,18 @@ func moduleRoot(dir string) string {
 			return dir
 		}
 	}
+}
+
+// withoutLine returns a warning without where a variable is declared, " (file:line): ". Of a
+// big-endian object that is not known: clang writes the offsets in its debug information in
+// the other order.
+func withoutLine(text string) string {
+	before, rest, ok := strings.Cut(text, " (")
+	place, after, closed := strings.Cut(rest, "): ")
+	if !ok || !closed || strings.ContainsAny(place, "()\n") {
+		return text
+	}
+	return before + ": " + after
 }
 
 // compile returns the objects of the sources for a target, by the names of the sources,

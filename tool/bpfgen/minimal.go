@@ -130,7 +130,12 @@ func kernelFiles(paths []string) ([]string, error) {
 			return nil, inFile(p, err)
 		}
 		n := len(files)
-		err = filepath.WalkDir(abs, func(file string, e fs.DirEntry, err error) error {
+		root := abs
+		if info, err := os.Stat(abs); err == nil && info.IsDir() {
+			// A link to a directory is one.
+			root += string(filepath.Separator)
+		}
+		err = filepath.WalkDir(root, func(file string, e fs.DirEntry, err error) error {
 			if err != nil || e.IsDir() {
 				return err
 			}

@@ -166,8 +166,8 @@ type tool struct {
 	command func(out string) (cmd *exec.Cmd, stdout bool)
 }
 
-// run runs a tool once and returns how long it took.
-func (t tool) run(b *testing.B, folder string) time.Duration {
+// run runs a tool once and returns how long it took, and how much CPU time.
+func (t tool) run(b *testing.B, folder string) (took, cpu time.Duration) {
 	name := filepath.Join(folder, t.name)
 	cmd, stdout := t.command(name)
 	if stdout {
@@ -182,33 +182,40 @@ func (t tool) run(b *testing.B, folder string) time.Duration {
 	cmd.Stderr = &errs
 	start := time.Now()
 	err := cmd.Run()
-	took := time.Since(start)
+	took = time.Since(start)
 	if err != nil {
 		b.Fatalf("%s: %v: %s", t.name, err, errs.String())
 	}
 	if info, err := os.Stat(name); err != nil || info.Size() == 0 {
 		b.Fatalf("%s has written nothing: %v", t.name, err)
 	}
-	return took
+	return took, cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 }
 
 // compare runs the tools by turns, so that what else the machine does hits both,
-// and reports the median of each and the ratio of the first to the last.
+// and reports the median of each, of the time that passes and of the CPU's, and the ratios
+// of the first to the last.
 func compare(b *testing.B, tools ...tool) {
 	folder := b.TempDir()
-	times := make([][]time.Duration, len(tools))
+	times, cpu := make([][]time.Duration, len(tools)), make([][]time.Duration, len(tools))
 	for b.Loop() {
 		for i, t := range tools {
-			times[i] = append(times[i], t.run(b, folder))
+			took, used := t.run(b, folder)
+			times[i], cpu[i] = append(times[i], took), append(cpu[i], used)
 		}
 	}
-	medians := make([]float64, len(tools))
-	for i, t := range tools {
-		slices.Sort(times[i])
-		medians[i] = times[i][len(times[i])/2].Seconds() * 1000
-		b.ReportMetric(medians[i], t.name+"-ms")
+	for _, m := range []struct {
+		unit string
+		of   [][]time.Duration
+	}{{"ms", times}, {"cpu-ms", cpu}} {
+		medians := make([]float64, len(tools))
+		for i, t := range tools {
+			slices.Sort(m.of[i])
+			medians[i] = m.of[i][len(m.of[i])/2].Seconds() * 1000
+			b.ReportMetric(medians[i], t.name+"-"+m.unit)
+		}
+		b.ReportMetric(medians[0]/medians[len(medians)-1], tools[0].name+"/"+tools[len(tools)-1].name+"-"+m.unit)
 	}
-	b.ReportMetric(medians[0]/medians[len(medians)-1], tools[0].name+"/"+tools[len(tools)-1].name)
 	// The time of both together says nothing.
 	b.ReportMetric(0, "ns/op")
 }
@@ -246,4 +253,109 @@ func BenchmarkLink(b *testing.B) {
 			return command(append([]string{"gen", "object", out}, objects...)...), false
 		}},
 	)
+}
+
+// kernel has the types of the running kernel.
+const kernel = "/sys/kernel/btf/vmlinux"
+
+// kernelObjects compiles a program and a library that include the header of all types of
+// the running kernel, as programs do that are for CO-RE.
+func kernelObjects(b *testing.B, command func(args ...string) *exec.Cmd) (program, library string) {
+	b.Helper()
+	if _, err := os.Stat(kernel); err != nil {
+		b.Skipf("needs the BTF of the kernel (5.4): %v", err)
+	}
+	header := filepath.Join(b.TempDir(), "vmlinux.h")
+	text, err := command("btf", "dump", "file", kernel, "format", "c").Output()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := os.WriteFile(header, text, 0o666); err != nil {
+		b.Fatal(err)
+	}
+	common := fmt.Sprintf("#include %q\n#define SEC(name) __attribute__((section(name), used))\nint library(struct task_struct *task);\n", header)
+	program = compile(b, common+`char LICENSE[] SEC("license") = "GPL";
+struct { int (*type)[27]; int (*max_entries)[4096]; } events SEC(".maps");
+SEC("raw_tp/sched_switch") int prog(struct task_struct *task)
+{
+	return task->tgid + task->mm->map_count + task->real_parent->pid + task->nsproxy->uts_ns->ns.inum + (events.type != 0) + library(task);
+}
+`)
+	library = compile(b, common+`int calls;
+struct { int (*type)[1]; int (*max_entries)[64]; unsigned int *key; struct bpf_iter_num *value; } counts SEC(".maps");
+__attribute__((noinline)) int library(struct task_struct *task)
+{
+	calls++;
+	return task->signal->nr_threads + task->prio + (counts.type != 0);
+}
+`)
+	return program, library
+}
+
+// BenchmarkLinkKernelTypes links objects whose types are mostly a kernel's.
+func BenchmarkLinkKernelTypes(b *testing.B) {
+	command, version := bpftool.Command(b)
+	b.Log(version)
+	program, library := kernelObjects(b, command)
+	gen := bpfgen(b)
+	compare(b,
+		tool{"bpfgen", func(out string) (*exec.Cmd, bool) {
+			return exec.Command(gen, "link", "-o", out, program, library), false
+		}},
+		tool{"bpftool", func(out string) (*exec.Cmd, bool) { return command("gen", "object", out, program, library), false }},
+	)
+}
+
+// BenchmarkSubskeleton makes a subskeleton of such a library.
+func BenchmarkSubskeleton(b *testing.B) {
+	command, version := bpftool.Command(b)
+	b.Log(version)
+	_, library := kernelObjects(b, command)
+	linked, gen := filepath.Join(b.TempDir(), "linked.bpf.o"), bpfgen(b)
+	if out, err := command("gen", "object", linked, library).CombinedOutput(); err != nil {
+		b.Fatalf("%v: %s", err, out)
+	}
+	compare(b,
+		tool{"bpfgen", func(out string) (*exec.Cmd, bool) {
+			return exec.Command(gen, "subskeleton", "-package", "library", "-o", out, library), false
+		}},
+		tool{"bpftool", func(string) (*exec.Cmd, bool) { return command("gen", "subskeleton", linked), true }},
+	)
+}
+
+// BenchmarkVmlinux writes the header of all types of the running kernel.
+func BenchmarkVmlinux(b *testing.B) {
+	command, version := bpftool.Command(b)
+	b.Log(version)
+	if _, err := os.Stat(kernel); err != nil {
+		b.Skipf("needs the BTF of the kernel (5.4): %v", err)
+	}
+	gen := bpfgen(b)
+	compare(b,
+		tool{"bpfgen", func(out string) (*exec.Cmd, bool) { return exec.Command(gen, "vmlinux", "-o", out, kernel), false }},
+		tool{"bpftool", func(string) (*exec.Cmd, bool) { return command("btf", "dump", "file", kernel, "format", "c"), true }},
+	)
+}
+
+// BenchmarkSomeTypes writes some of the types of the running kernel, which bpftool does for
+// an object only: of those that the object asks for, and of one with a name.
+func BenchmarkSomeTypes(b *testing.B) {
+	command, version := bpftool.Command(b)
+	b.Log(version)
+	program, library := kernelObjects(b, command)
+	gen := bpfgen(b)
+	object := filepath.Join(b.TempDir(), "linked.bpf.o")
+	if out, err := exec.Command(gen, "link", "-o", object, program, library).CombinedOutput(); err != nil {
+		b.Fatalf("%v: %s", err, out)
+	}
+	theirs := tool{"bpftool", func(out string) (*exec.Cmd, bool) { return command("gen", "min_core_btf", kernel, out, object), false }}
+	for name, args := range map[string][]string{
+		"object": {"-btf", "-object", object}, "types": {"-types", "task_struct"}, "btf": {"-btf", "-types", "task_struct"},
+	} {
+		b.Run(name, func(b *testing.B) {
+			compare(b, tool{"bpfgen", func(out string) (*exec.Cmd, bool) {
+				return exec.Command(gen, slices.Concat([]string{"vmlinux", "-o", out}, args, []string{kernel})...), false
+			}}, theirs)
+		})
+	}
 }

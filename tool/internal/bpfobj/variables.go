@@ -11,6 +11,7 @@ import (
 
 	"github.com/rules-bpf/rules_bpf/internal/ctype"
 	"github.com/rules-bpf/rules_bpf/internal/quote"
+	"github.com/rules-bpf/rules_bpf/internal/rawbtf"
 )
 
 // variables returns the global variables of a section, in order of offsets:
@@ -244,12 +245,18 @@ func (r *reader) readExterns() error {
 	for _, sym := range r.bySection[elf.SHN_UNDEF] {
 		undefined[sym.Name] = sym
 	}
-	for t, err := range r.btf.All() {
+	// Of the types that are there, most are a kernel's, and only those of externs are
+	// decoded.
+	for id := range r.obj.types.Len() {
+		if t := r.obj.types.At(id); t.Kind() != rawbtf.Var || t.Linkage() != rawbtf.Extern {
+			continue
+		}
+		t, err := r.btf.TypeByID(btf.TypeID(id))
 		if err != nil {
 			return fmt.Errorf("section .BTF: is damaged: %s: build the object again", quote.Text(err.Error()))
 		}
 		v, ok := t.(*btf.Var)
-		if !ok || v.Linkage != btf.ExternVar || elsewhere[v] {
+		if !ok || elsewhere[v] {
 			continue
 		}
 		sym, ok := undefined[v.Name]

@@ -63,7 +63,11 @@ func (t *Types) generate(names []string) (*generator, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := newGenerator(t.ptrSize)
+	return generateOf(roots, kfuncs, t.ptrSize)
+}
+
+func generateOf(roots []btf.Type, kfuncs []*btf.Func, ptrSize uint64) (*generator, error) {
+	g := newGenerator(ptrSize)
 	for _, typ := range roots {
 		g.need(typ, true)
 		if e, ok := typ.(*btf.Enum); ok && e.Name == "" {
@@ -83,41 +87,28 @@ func (t *Types) generate(names []string) (*generator, error) {
 // find returns the types and kfuncs of the names, all when there are none.
 func (t *Types) find(names []string) ([]btf.Type, []*btf.Func, error) {
 	if len(names) == 0 {
-		var kfuncs []*btf.Func
-		for _, name := range slices.Sorted(maps.Keys(t.kfuncs)) {
-			kfuncs = append(kfuncs, t.kfuncs[name])
+		types, err := t.decode(t.roots())
+		if err != nil {
+			return nil, nil, err
 		}
-		return t.named, kfuncs, nil
+		kfuncs, err := t.functions(slices.Sorted(maps.Keys(t.kfuncs)))
+		return types, kfuncs, err
 	}
 	wanted := make(map[string]bool)
 	for _, name := range always {
 		wanted[name] = true
 	}
 	missing := make(map[string]bool)
-	var kfuncs []*btf.Func
+	var functions []string
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
 		wanted[name] = true
-		if f := t.kfuncs[name]; f != nil {
-			kfuncs = append(kfuncs, f)
+		if t.kfuncs[name] != 0 {
+			functions = append(functions, name)
 			continue
 		}
 		missing[name] = true
 	}
-	var roots []btf.Type
-	for _, typ := range t.named {
-		name := typ.TypeName()
-		found := name != "" && wanted[name]
-		delete(missing, name)
-		if e, ok := typ.(*btf.Enum); ok {
-			for _, v := range e.Values {
-				found = found || wanted[v.Name]
-				delete(missing, v.Name)
-			}
-		}
-		if found {
-			roots = append(roots, typ)
-		}
-	}
+	ids := t.search(wanted, missing)
 	if len(missing) > 0 {
 		var all []string
 		for name := range missing {
@@ -126,5 +117,36 @@ func (t *Types) find(names []string) ([]btf.Type, []*btf.Func, error) {
 		slices.Sort(all)
 		return nil, nil, fmt.Errorf("has no struct, union, enum, typedef, value of an enum or kfunc with the name %s: check how they are written, without struct, union or enum before them", strings.Join(all, ", "))
 	}
-	return roots, kfuncs, nil
+	for _, name := range functions {
+		ids = append(ids, t.kfuncs[name])
+	}
+	types, err := t.decodePart(ids)
+	if err != nil {
+		return nil, nil, err
+	}
+	n := len(ids) - len(functions)
+	return types[:n], asFunctions(types[n:]), nil
+}
+
+// functions returns the kfuncs of the names.
+func (t *Types) functions(names []string) ([]*btf.Func, error) {
+	var ids []uint32
+	for _, name := range names {
+		ids = append(ids, t.kfuncs[name])
+	}
+	types, err := t.decode(ids)
+	if err != nil {
+		return nil, err
+	}
+	return asFunctions(types), nil
+}
+
+func asFunctions(types []btf.Type) []*btf.Func {
+	var functions []*btf.Func
+	for _, typ := range types {
+		if f, ok := typ.(*btf.Func); ok {
+			functions = append(functions, f)
+		}
+	}
+	return functions
 }

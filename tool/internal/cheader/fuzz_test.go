@@ -46,8 +46,8 @@ func FuzzHeader(f *testing.F) {
 			return
 		}
 		var names []string
-		for _, typ := range types.named {
-			if name := typ.TypeName(); name != "" {
+		for _, id := range types.roots() {
+			if name := types.raw.At(id).Name(); name != "" {
 				names = append(names, name)
 			}
 		}

@@ -43,7 +43,8 @@ type Section struct {
 	Data []byte
 	// Size is the size of a section of type SHT_NOBITS.
 	Size uint64
-	// Relocs are the relocations of the contents, in the order of the file.
+	// Relocs are the relocations of the contents, in the order of the file. Those of debug
+	// information and of BTF are left out.
 	Relocs []Reloc
 }
 

@@ -32,7 +32,7 @@ func (f *File) countFromSymbols() {
 	}
 	var places []place
 	for _, sec := range f.Sections {
-		if strings.HasPrefix(sec.Name, ".debug_") || sec.Name == ".BTF" || sec.Name == ".BTF.ext" {
+		if isUnlinked(sec) {
 			continue
 		}
 		// The contents are the caller's.

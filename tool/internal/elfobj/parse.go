@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/rules-bpf/rules_bpf/internal/quote"
 )
@@ -238,6 +240,10 @@ func (p *parser) relocs() error {
 		if len(table)%relSize != 0 {
 			return errDamaged
 		}
+		if isUnlinked(sec) {
+			continue
+		}
+		sec.Relocs = slices.Grow(sec.Relocs, len(table)/relSize)
 		for ; len(table) > 0; table = table[relSize:] {
 			info := p.file.Order.Uint64(table[8:])
 			n := elf.R_SYM64(info)
@@ -248,4 +254,10 @@ func (p *parser) relocs() error {
 		}
 	}
 	return nil
+}
+
+// isUnlinked reports whether nobody goes by the relocations of a section: those of debug
+// information, most of a file's, and those of BTF, which linkers make anew.
+func isUnlinked(sec *Section) bool {
+	return sec.Flags&elf.SHF_ALLOC == 0 && (strings.HasPrefix(sec.Name, ".debug_") || sec.Name == ".BTF" || sec.Name == ".BTF.ext")
 }

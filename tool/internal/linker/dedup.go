@@ -67,8 +67,9 @@ func newGraph(objects []*object) *graph {
 	for _, obj := range objects {
 		count += obj.btf.Len() - 1
 	}
-	g := &graph{types: make([]node, 1, count), refs: make([]uint32, 0, 2*count), numbers: map[string]uint32{"": 0}, names: []string{""}}
+	g := &graph{types: make([]node, 1, count), refs: make([]uint32, 0, 2*count), numbers: make(map[string]uint32, count), names: []string{""}}
 	g.types[0].skip = true
+	g.numbers[""] = 0
 	for _, obj := range objects {
 		obj.first = uint32(len(g.types)) - 1
 		g.add(obj)
@@ -94,24 +95,33 @@ func (obj *object) graphID(id uint32) uint32 {
 	return obj.first + id
 }
 
+// text returns the number of a string of a file by its offset.
+func (g *graph) text(obj *object, off uint32) uint32 {
+	if off == 0 {
+		return 0
+	}
+	if obj.names == nil {
+		_, n := obj.btf.Sizes()
+		obj.names = make([]uint32, n)
+	}
+	if obj.names[off] == 0 {
+		obj.names[off] = g.name(obj.btf.String(off))
+	}
+	return obj.names[off]
+}
+
 func (g *graph) add(obj *object) {
-	known := make(map[uint32]uint32)
+	size, _ := obj.btf.Sizes()
+	memory := make([]byte, 0, size)
 	for id := uint32(1); id < obj.btf.Len(); id++ {
 		start := len(g.refs)
 		// The types were checked when they were read.
-		t, _ := obj.btf.At(id).Rewrite(
+		t, _ := obj.btf.At(id).RewriteIn(&memory,
 			func(to uint32) uint32 {
 				g.refs = append(g.refs, obj.graphID(to))
 				return 0
 			},
-			func(off uint32) uint32 {
-				number, ok := known[off]
-				if !ok {
-					number = g.name(obj.btf.String(off))
-					known[off] = number
-				}
-				return number
-			})
+			func(off uint32) uint32 { return g.text(obj, off) })
 		n := node{typ: t.Type, refs: g.refs[start:len(g.refs):len(g.refs)]}
 		switch obj.btf.At(id).Kind() {
 		case rawbtf.Var, rawbtf.Func, rawbtf.Datasec, rawbtf.DeclTag:

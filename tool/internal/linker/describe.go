@@ -21,6 +21,11 @@ type describer struct {
 	// ids are the type IDs in the result of representatives, and of
 	// variables, functions and declaration tags; 0 for those it does not have.
 	ids []uint32
+	// strings are the offsets in the result of the strings of the graph, by their numbers; 0
+	// for those it does not have yet.
+	strings []uint32
+	// memory is that of the type that is moved.
+	memory []byte
 	// kept are the variables and functions of the result.
 	kept map[uint32]rawbtf.Linkage
 }
@@ -98,20 +103,33 @@ func (d *describer) addTypes() {
 	}
 }
 
-// moved returns a type as the result has it.
+// moved returns a type as the result has it, until the next call.
 func (d *describer) moved(n uint32) rawbtf.Type {
 	i := 0
 	// The types were checked when they were read.
-	t, _ := d.graph.types[n].typ.Rewrite(
+	d.memory = d.memory[:0]
+	t, _ := d.graph.types[n].typ.RewriteIn(&d.memory,
 		func(uint32) uint32 {
 			i++
 			return d.id(d.graph.ref(n, i-1))
 		},
-		func(name uint32) uint32 { return d.btf.Intern(d.graph.names[name]) })
+		d.intern)
 	if linkage, ok := d.kept[n]; ok {
 		t.SetLinkage(linkage)
 	}
 	return t.Type
+}
+
+// intern returns the offset in the result of a string of the graph. Most are asked for
+// often, and compared as numbers.
+func (d *describer) intern(number uint32) uint32 {
+	if int(number) >= len(d.strings) {
+		d.strings = append(d.strings, make([]uint32, len(d.graph.names)-len(d.strings))...)
+	}
+	if d.strings[number] == 0 {
+		d.strings[number] = d.btf.Intern(d.graph.names[number])
+	}
+	return d.strings[number]
 }
 
 // id returns the type ID in the result of a type in the graph.
@@ -389,7 +407,7 @@ func (c *collector) intern(off uint32) (uint32, error) {
 	if !c.part.obj.btf.HasString(off) {
 		return 0, rawbtf.ErrDamaged
 	}
-	return c.btf.Intern(c.part.obj.btf.String(off)), nil
+	return c.describer.intern(c.graph.text(c.part.obj, off)), nil
 }
 
 func (c *collector) funcInfo(r *rawbtf.FuncInfo) (err error) {

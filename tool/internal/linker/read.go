@@ -19,6 +19,9 @@ type object struct {
 	file *elfobj.File
 	btf  *rawbtf.Types
 	ext  *rawbtf.Ext
+	// names are the numbers in the graph of strings of BTF, by their offsets, 0 for those
+	// that have none yet.
+	names []uint32
 	// empty says that the file defines and refers to nothing.
 	empty bool
 	// first is the ID in the graph of types of BTF's type 0.
