@@ -8,7 +8,9 @@ import (
 	"go/printer"
 	"go/token"
 	"maps"
+	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -36,6 +38,49 @@ func TestSameAPIOnAllSystems(t *testing.T) {
 			if _, ok := linux[name]; !ok {
 				t.Errorf("%s: %s is not there on Linux", goos, name)
 			}
+		}
+	}
+}
+
+// noSettings are methods that are named as setters are, and change nothing that Load or Attach
+// does.
+var noSettings = map[string]string{
+	"RecordReader.SetDeadline":   "it is of a reader, which is made after Load",
+	"RecordReader.SetDebug":      "it is of a reader, which is made after Load",
+	"RingMux.SetDebug":           "it is of a reader, which is made after Load",
+	"UserRingWriter.SetDeadline": "it is of a writer, which is made after Load",
+	"Var.Set":                    "a variable has a value after Load too",
+	"Variable.Set":               "a variable has a value after Load too",
+	"Variable.ResizeArray":       "it moves memory, which is done or not: Load has nothing to add, and tests/load tests it",
+}
+
+// Every setter is in the table of the test that calls them before Load and after it, and with
+// values that are wrong.
+func TestEverySetterIsTested(t *testing.T) {
+	const table = "skeleton/setters_linux_test.go"
+	tested, err := os.ReadFile(table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	api := exported(t, "skeleton", "linux")
+	isSetter := regexp.MustCompile(`^\w+\.(Set|Resize|Reuse)`)
+	setters := 0
+	for _, name := range slices.Sorted(maps.Keys(api)) {
+		if !isSetter.MatchString(name) {
+			continue
+		}
+		setters++
+		inTable := bytes.Contains(tested, []byte("\t\""+name+"\":"))
+		if _, none := noSettings[name]; none == inTable {
+			t.Errorf("%s: is in the table of %s: %t, and among those that are no settings: %t", name, table, inTable, none)
+		}
+	}
+	if setters < 40 {
+		t.Errorf("only %d setters are found", setters)
+	}
+	for name := range noSettings {
+		if _, ok := api[name]; !ok {
+			t.Errorf("%s is not there", name)
 		}
 	}
 }
