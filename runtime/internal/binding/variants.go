@@ -36,7 +36,7 @@ type SectionVar struct {
 }
 
 // Select leaves in the description what the variant has, and makes the fields for the rest
-// nil.
+// nil. Variants count from 0.
 func (d *Desc[M, P, S]) Select(variant int) {
 	d.Maps = slices.DeleteFunc(d.Maps, func(m Map[M]) bool { return !m.Only.has(variant) })
 	d.Progs = slices.DeleteFunc(d.Progs, func(p Prog[P]) bool { return !p.Only.has(variant) })
