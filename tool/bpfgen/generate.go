@@ -50,6 +50,16 @@ type generation struct {
 
 const generateUsage = "[FLAG]... NAME FILE.c... [-- CLANGFLAG...]"
 
+const generateHelp = `
+NAME begins the names in the Go files, which are exported when it begins with a capital
+letter. The flags are those of bpf2go, and stand before, between or after the names, up to
+--. In a Go file:
+
+	//go:generate go tool bpfgen generate -type event counter counter.bpf.c -- -I../headers
+	//go:generate go tool bpfgen generate -no-prefix -target amd64,arm64 edge edge.bpf.c ../ratelimit/ratelimit.bpf.c
+	//go:generate go tool bpfgen generate -library ratelimit ratelimit.bpf.c
+`
+
 func generate(fs *flag.FlagSet, args []string, std streams) error {
 	g, notes, err := parseGenerate(fs, args, os.Getenv)
 	if err != nil {

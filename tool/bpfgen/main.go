@@ -12,6 +12,7 @@
 //	bpfgen compile -o minimal.bpf.o -- clang -target bpfel -g -O2 -c minimal.bpf.c
 //	bpfgen vmlinux -o vmlinux.h /sys/kernel/btf/vmlinux
 //	bpfgen modules -o modules.cpio -names veth,dummy /lib/modules/6.1/kernel/drivers/net/*.ko
+//	bpfgen completion bash
 //
 // An argument @file stands for the lines of the file, one argument each, as
 // Bazel writes them for long command lines.
@@ -31,7 +32,10 @@ import (
 	"io"
 	"os"
 	"strings"
+	"text/tabwriter"
 
+	"github.com/rules-bpf/rules_bpf/internal/quote"
+	"github.com/rules-bpf/rules_bpf/internal/secdef"
 	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
 )
 
@@ -41,6 +45,9 @@ type command struct {
 	// usage is the command line after the name.
 	usage string
 	short string
+	// more is what help says besides, after the flags: what the outcome is, and examples,
+	// which are indented.
+	more string
 	// run defines its flags in the set, parses the arguments and does the work.
 	run func(fs *flag.FlagSet, args []string, std streams) error
 	// failed is the exit status of a failure when it is not 1.
@@ -49,17 +56,73 @@ type command struct {
 
 func commands() []command {
 	return []command{
-		{"generate", generateUsage, "compile BPF programs and write their Go package, for go:generate lines", generate, 0},
-		{"skeleton", "-package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}", "write the Go package of a BPF object, or of several variants of one", skeleton, 0},
-		{"subskeleton", "-package NAME [-type NAME]... -o OUT.go OBJECT...", "write the Go package of a BPF library", subskeleton, 0},
-		{"check", "-object FINAL [-o STAMP] OBJECT...", "say whether an object has what a library in it needs", check, 0},
-		{"link", "-o OUT.bpf.o [-partial] [-allow-undefined PATTERN]... [-section NAME]... [-legacy-sections] [-strict-sections] OBJECT...", "make one BPF object of several", link, 0},
-		{"image", "-o OUT.image [-elf] OBJECT", "write a BPF object in the form in which its Go package carries it", writeImage, 0},
-		{"inspect", "[-json] OBJECT", "say what is in a BPF object, or its image, and what it needs of a kernel", inspectObject, 0},
-		{"diff", "[-json] OLD NEW", "say what changes for users of an object's Go package; the exit status is 0 for nothing, 1 for something, 2 for a failure", diffObjects, diffFailed},
-		{"compile", "-o OUT.o [-inputs FILE -unused FILE] -- CLANG ARGUMENT...", "run clang, and list the headers that it did not read", compile, 0},
-		{"vmlinux", "-o OUT [-types NAME,...] [-base KERNEL] [-btf [-object OBJECT]... [-archive]] BTF...", "write a C header, or a part, of the types that a kernel has", vmlinux, 0},
-		{"modules", "-o OUT.cpio -names NAME,... FILE...", "pack kernel modules and what they depend on, for bpf_test to load", modules, 0},
+		{"generate", generateUsage, "compile BPF programs and write their Go package, for go:generate lines", generateHelp, generate, 0},
+		{"skeleton", "-package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}", "write the Go package of a BPF object, or of several variants of one", `
+The object is one that is linked: what bpfgen link wrote, or clang when there is one C file.
+
+	bpfgen skeleton -package minimal -o minimal/minimal.go minimal.bpf.o
+`, skeleton, 0},
+		{"subskeleton", "-package NAME [-type NAME]... -o OUT.go OBJECT...", "write the Go package of a BPF library", `
+The objects are those of the library alone. The package works in each object that it is
+linked into: NAME.Open(skel).
+
+	bpfgen subskeleton -package ratelimit -o ratelimit/ratelimit.go ratelimit.o
+`, subskeleton, 0},
+		{"check", "-object FINAL [-o STAMP] OBJECT...", "say whether an object has what a library in it needs", `
+The objects are those of the library. The check is the one that the library's Go package
+makes when it is opened.
+
+	bpfgen check -object edge.bpf.o ratelimit.o
+`, check, 0},
+		{"link", "-o OUT.bpf.o [-partial] [-allow-undefined PATTERN]... [-section NAME]... [-legacy-sections] [-strict-sections] OBJECT...", "make one BPF object of several", `
+	bpfgen link -o edge.bpf.o edge.o ratelimit.o
+`, link, 0},
+		{"image", "-o OUT.image [-elf] OBJECT", "write a BPF object in the form in which its Go package carries it", `
+skeleton.OpenObject reads it at run time.
+
+	bpfgen image -o edge.image edge.bpf.o
+`, writeImage, 0},
+		{"inspect", "[-json] OBJECT", "say what is in a BPF object, or its image, and what it needs of a kernel", `
+Of what a kernel must have, the version says which was the first with it, and the rule
+what says so. What no rule knows is unknown, as which kernels have a kfunc.
+
+	bpfgen inspect edge.bpf.o
+	bpfgen inspect -json edge.bpf.o | jq .kernel
+`, inspectObject, 0},
+		{"diff", "[-json] OLD NEW", "say what changes for users of an object's Go package", `
+Each change concerns code that uses the package, data that was stored, its behavior, the
+kernel that it needs, or nobody. The exit status is 0 when there is none, 1 for some, and 2
+for a failure.
+
+	bpfgen diff v1/edge.bpf.o v2/edge.bpf.o
+`, diffObjects, diffFailed},
+		{"compile", "-o OUT.o [-inputs FILE -unused FILE] -- CLANG ARGUMENT...", "run clang, and list the headers that it did not read", `
+It is for build systems, which declare what an action may read. The exit status is clang's.
+
+	bpfgen compile -o minimal.o -- clang --target=bpfel -g -O2 -c minimal.bpf.c
+`, compile, 0},
+		{"vmlinux", "-o OUT [-types NAME,...] [-base KERNEL] [-btf [-object OBJECT]... [-archive]] BTF...", "write a C header, or a part, of the types that a kernel has", `
+BTF is a file of raw BTF or an ELF file with it.
+
+	bpfgen vmlinux -o vmlinux.h /sys/kernel/btf/vmlinux
+	bpfgen vmlinux -types task_struct,BPF_ANY -o vmlinux.h /sys/kernel/btf/vmlinux
+	bpfgen vmlinux -base /sys/kernel/btf/vmlinux -o nf.h /sys/kernel/btf/nf_conntrack
+
+For kernels without BTF, with what an object asks of their types:
+
+	bpfgen vmlinux -btf -object edge.bpf.o -o min.btf vmlinux.btf
+	bpfgen vmlinux -btf -archive -object edge.bpf.o -o edge.btfs btfhub-archive/ubuntu
+`, vmlinux, 0},
+		{"modules", "-o OUT.cpio -names NAME,... FILE...", "pack kernel modules and what they depend on, for bpf_test to load", `
+The files are the modules there are, packed or not, of one kernel.
+
+	bpfgen modules -o modules.cpio -names veth,dummy /lib/modules/6.1/kernel/drivers/net/*.ko
+`, modules, 0},
+		{"completion", "bash|zsh|fish", "write a script by which a shell completes bpfgen's command lines", `
+	bpfgen completion bash > /etc/bash_completion.d/bpfgen
+	bpfgen completion zsh > "${fpath[1]}/_bpfgen"
+	bpfgen completion fish > ~/.config/fish/completions/bpfgen.fish
+`, completion, 0},
 	}
 }
 
@@ -130,15 +193,25 @@ func dispatch(args []string, std streams) error {
 	name, args := args[0], args[1:]
 	switch name {
 	case "help", "-h", "-help", "--help":
+		if name == "help" && len(args) > 0 {
+			// That of the command, whatever follows.
+			name, args = args[0], []string{"-h"}
+			break
+		}
 		_, err := io.WriteString(std.stdout, help())
 		return err
 	}
+	var names []string
 	for _, cmd := range commands() {
 		if cmd.name == name {
 			return runCommand(cmd, args, std)
 		}
+		names = append(names, cmd.name)
 	}
-	return fmt.Errorf("%s: is not a subcommand: see bpfgen help", name)
+	if closest := secdef.Closest(name, names...); closest != "" {
+		return fmt.Errorf("%s: is not a subcommand: did you mean %s?", quote.Name(name), closest)
+	}
+	return fmt.Errorf("%s: is not a subcommand: see bpfgen help", quote.Name(name))
 }
 
 func runCommand(cmd command, args []string, std streams) error {
@@ -148,9 +221,13 @@ func runCommand(cmd command, args []string, std streams) error {
 	err := cmd.run(fs, args, std)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprintf(std.stdout, "usage: bpfgen %s %s\n\nflags:\n", cmd.name, cmd.usage)
-		fs.SetOutput(std.stdout)
-		fs.PrintDefaults()
+		fmt.Fprintf(std.stdout, "Bpfgen %s: %s.\n\nusage: bpfgen %s %s\n", cmd.name, cmd.short, cmd.name, cmd.usage)
+		if hasFlags(fs) {
+			fmt.Fprint(std.stdout, "\nflags:\n")
+			fs.SetOutput(std.stdout)
+			fs.PrintDefaults()
+		}
+		io.WriteString(std.stdout, cmd.more)
 		return nil
 	case errors.As(err, &usageError{}):
 		err = fmt.Errorf("%s: %w: usage: bpfgen %s %s", cmd.name, err, cmd.name, cmd.usage)
@@ -165,13 +242,21 @@ func runCommand(cmd command, args []string, std streams) error {
 // usageError is a command line that is not right.
 type usageError struct{ error }
 
+func hasFlags(fs *flag.FlagSet) bool {
+	any := false
+	fs.VisitAll(func(*flag.Flag) { any = true })
+	return any
+}
+
 func help() string {
 	var b strings.Builder
-	b.WriteString("Bpfgen generates Go packages from BPF objects.\n\nusage:\n")
+	b.WriteString("Bpfgen makes Go packages of BPF objects.\n\nusage: bpfgen COMMAND ARGUMENT...\n\ncommands:\n")
+	w := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
 	for _, cmd := range commands() {
-		fmt.Fprintf(&b, "\n  bpfgen %s %s\n      %s\n", cmd.name, cmd.usage, cmd.short)
+		fmt.Fprintf(w, "  %s\t%s\n", cmd.name, cmd.short)
 	}
-	b.WriteString("\nbpfgen SUBCOMMAND -h lists the flags. An argument @FILE stands for the lines of FILE.\n")
+	w.Flush()
+	b.WriteString("\nbpfgen help COMMAND shows its flags and examples. An argument @FILE stands for the lines of FILE.\n")
 	return b.String()
 }
 

@@ -95,21 +95,6 @@ func object() string {
 	}).Build())
 }
 
-func TestHelp(t *testing.T) {
-	for _, args := range [][]string{{"help"}, {"-h"}, {"--help"}} {
-		out, errs, status := bpfgen(args...)
-		if status != 0 || errs != "" || !strings.Contains(out, "bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}") {
-			t.Errorf("%q: status %d, stdout %q, stderr %q", args, status, out, errs)
-		}
-	}
-	for _, cmd := range commands() {
-		out, errs, status := bpfgen(cmd.name, "-h")
-		if status != 0 || errs != "" || !strings.Contains(out, "usage: bpfgen "+cmd.name+" "+cmd.usage) || !strings.Contains(out, "flags:\n  -") {
-			t.Errorf("%s -h: status %d, stdout %q, stderr %q", cmd.name, status, out, errs)
-		}
-	}
-}
-
 func TestErrors(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, "x.bpf.o", object())
