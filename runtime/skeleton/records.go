@@ -144,32 +144,38 @@ type RecordReader[T any] struct {
 // A record that is shorter than T comes as an [ErrRecordSize] and nil, lost records of a perf
 // event array as a [*LostRecordsError], and the range goes on; it ends after any other error.
 func (r *RecordReader[T]) InPlace() iter.Seq2[*T, error] {
-	return func(yield func(*T, error) bool) {
-		if err := r.reader.Begin(true); err != nil {
-			r.refuse(err, func(err error) { yield(nil, err) })
-			return
-		}
-		// With the record's place, after break, return and panic.
-		defer r.reader.End()
-		for {
-			p, n := r.reader.Direct()
-			if p == nil {
-				if p, n = r.reader.Next(); p == nil {
-					if err := r.reader.Wait(); err != nil && !r.report(err, func(err error) bool { return yield(nil, err) }) {
-						return
-					}
-					continue
-				}
-			}
-			if n >= uint32(sizeOf[T]()) {
-				if !yield((*T)(p), nil) {
+	return func(yield func(*T, error) bool) { r.inPlace(yield) }
+}
+
+// inPlace is the function of InPlace. It is one of its own because the compiler puts no calls
+// of functions into a function literal that it has put into another function itself.
+func (r *RecordReader[T]) inPlace(yield func(*T, error) bool) {
+	if err := r.reader.Begin(true); err != nil {
+		r.refuse(err, func(err error) { yield(nil, err) })
+		return
+	}
+	// With the record's place, after break, return and panic.
+	defer r.reader.End()
+	for span, _ := r.reader.Span(); ; {
+		p, n, next := span.Record()
+		if p == nil || !r.reader.Lend(next) {
+			if p, n = r.reader.Next(); p == nil {
+				if err := r.reader.Wait(); err != nil && !r.report(err, func(err error) bool { return yield(nil, err) }) {
 					return
 				}
-			} else if !yield(nil, r.short(n)) {
+				continue
+			}
+			span, next = r.reader.Span()
+		}
+		if n >= uint32(sizeOf[T]()) {
+			if !yield((*T)(p), nil) {
 				return
 			}
-			r.reader.Release()
+		} else if !yield(nil, r.short(n)) {
+			return
 		}
+		r.reader.ReleaseTo(next)
+		span = span.After(next)
 	}
 }
 
@@ -181,37 +187,43 @@ func (r *RecordReader[T]) InPlace() iter.Seq2[*T, error] {
 // The record's place is given back to programs before the body begins. Errors are those of
 // [RingReader.InPlace].
 func (r *RecordReader[T]) All() iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		var zero T
-		if err := r.reader.Begin(true); err != nil {
-			r.refuse(err, func(err error) { yield(zero, err) })
-			return
-		}
-		defer r.reader.End()
-		for {
-			p, n := r.reader.Direct()
-			if p == nil {
-				if p, n = r.reader.Next(); p == nil {
-					if err := r.reader.Wait(); err != nil && !r.report(err, func(err error) bool { return yield(zero, err) }) {
-						return
-					}
-					continue
-				}
-			}
-			if n < uint32(sizeOf[T]()) {
-				r.tail = r.tail[:0]
-				r.reader.Release()
-				if !yield(zero, r.short(n)) {
+	return func(yield func(T, error) bool) { r.all(yield) }
+}
+
+// all is the function of All, for the reason that inPlace is.
+func (r *RecordReader[T]) all(yield func(T, error) bool) {
+	var zero T
+	if err := r.reader.Begin(true); err != nil {
+		r.refuse(err, func(err error) { yield(zero, err) })
+		return
+	}
+	defer r.reader.End()
+	for span, _ := r.reader.Span(); ; {
+		p, n, next := span.Record()
+		if p == nil || !r.reader.Lend(next) {
+			if p, n = r.reader.Next(); p == nil {
+				if err := r.reader.Wait(); err != nil && !r.report(err, func(err error) bool { return yield(zero, err) }) {
 					return
 				}
 				continue
 			}
-			value := *(*T)(p)
-			r.keepTail(p, n)
-			r.reader.Release()
-			if !yield(value, nil) {
+			span, next = r.reader.Span()
+		}
+		if n < uint32(sizeOf[T]()) {
+			r.tail = r.tail[:0]
+			r.reader.ReleaseTo(next)
+			span = span.After(next)
+			if !yield(zero, r.short(n)) {
 				return
 			}
+			continue
+		}
+		value := *(*T)(p)
+		r.keepTail(p, n)
+		r.reader.ReleaseTo(next)
+		span = span.After(next)
+		if !yield(value, nil) {
+			return
 		}
 	}
 }

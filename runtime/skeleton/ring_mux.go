@@ -118,7 +118,8 @@ func (x *RingMux) read(ended *atomic.Bool, begun func()) (n int, err error) {
 	// With the record's place, after an error and a panic.
 	defer x.reader.End()
 	begun()
-	for marked := false; ; {
+	marked := false
+	for span, _ := x.reader.Span(); ; {
 		switch {
 		case !ended.Load():
 		case !marked:
@@ -128,20 +129,22 @@ func (x *RingMux) read(ended *atomic.Bool, begun func()) (n int, err error) {
 		case x.reader.PastMark():
 			return n, os.ErrDeadlineExceeded
 		}
-		p, length := x.reader.Direct()
-		if p == nil {
+		p, length, next := span.Record()
+		if p == nil || !x.reader.Lend(next) {
 			if p, length = x.reader.Next(); p == nil {
 				if err := x.reader.Wait(); err != nil {
 					return n, failRead(x.maps, x.reader, err)
 				}
 				continue
 			}
+			span, next = x.reader.Span()
 		}
 		n++
 		if err := x.handle[x.reader.ID()](p, length); err != nil {
 			return n, err
 		}
-		x.reader.Release()
+		x.reader.ReleaseTo(next)
+		span = span.After(next)
 	}
 }
 

@@ -167,20 +167,22 @@ func (r *Reader) Record() (record unsafe.Pointer, length uint32) {
 	return unsafe.Add(p, headerSize), atomic.LoadUint32((*uint32)(p)) & lengthMask
 }
 
-// Direct is [Reader.Next] for the plainest case: a record of a BPF ring buffer which was there
-// when the reader looked last. The compiler puts it into the caller's loop. It returns nil in
-// all others.
-func (r *Reader) Direct() (record unsafe.Pointer, length uint32) {
+// Span returns what is known to be in the ring that is read, which [Span.Record] reads without
+// the reader, and the position behind the record which is lent.
+func (r *Reader) Span() (s Span, next uint64) {
 	b := r.cur
-	p := b.header()
-	length = atomic.LoadUint32((*uint32)(p))
-	next := b.pos + footprint(uint64(length))
-	// With one of the bits it is far behind the end.
-	if !r.direct.Load() || next > b.end {
-		return nil, 0
+	s = Span{b.data, b.mask, b.pos, b.end}
+	if !r.direct.Load() {
+		s.end = 0
 	}
-	b.next = next
-	return unsafe.Add(p, headerSize), length
+	return s, b.next
+}
+
+// Lend is [Reader.Next] for the record that [Span.Record] has read. It does not, and reports
+// false, when the reader was closed.
+func (r *Reader) Lend(next uint64) bool {
+	r.cur.next = next
+	return r.direct.Load()
 }
 
 // Next returns the next record that is there, and its length. It is valid until Release, which
@@ -248,6 +250,9 @@ func (r *Reader) Release() {
 	b := r.cur
 	b.skip(b.next)
 }
+
+// ReleaseTo is Release of the record before a position.
+func (r *Reader) ReleaseTo(next uint64) { r.cur.skip(next) }
 
 // ID returns which ring the last record is of.
 func (r *Reader) ID() int { return r.cur.id }

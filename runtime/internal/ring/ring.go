@@ -54,6 +54,7 @@ package ring
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"unsafe"
 )
 
@@ -94,6 +95,32 @@ type buffer struct {
 	id int
 	// maps are unmapped in the end.
 	maps [][]byte
+}
+
+// Span is a part of a BPF ring buffer that holds records. It is a value of four words, which the
+// compiler keeps in registers: a position that is stored for one record and loaded for the next
+// costs as much as all else.
+type Span struct {
+	data           unsafe.Pointer
+	mask, pos, end uint64
+}
+
+// Record returns the first record of a span and the position behind it. It is nil when there is
+// none, or one that is not plain: [Reader.Next] knows.
+func (s Span) Record() (record unsafe.Pointer, length uint32, next uint64) {
+	p := unsafe.Add(s.data, s.pos&s.mask)
+	length = atomic.LoadUint32((*uint32)(p))
+	// With one of the header's bits it is far behind the end.
+	if next = s.pos + footprint(uint64(length)); next > s.end {
+		return nil, 0, 0
+	}
+	return unsafe.Add(p, headerSize), length, next
+}
+
+// After returns the span from a position on.
+func (s Span) After(next uint64) Span {
+	s.pos = next
+	return s
 }
 
 // footprint returns how many bytes of a ring buffer a record takes whose data have a length.

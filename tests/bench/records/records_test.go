@@ -21,6 +21,7 @@ import (
 	"testing"
 	"text/tabwriter"
 	"time"
+	"unsafe"
 
 	"github.com/bazelbuild/rules_go/go/runfiles"
 	"github.com/cilium/ebpf"
@@ -36,8 +37,9 @@ import (
 )
 
 const (
-	// bursts is how many there are in a turn.
-	bursts = 30
+	// bursts is how many there are in a turn, and warmUp how many come before, which touch all of
+	// the buffer's pages.
+	bursts, warmUp = 30, 5
 	// perCPUBuffer holds a burst of samples.
 	perCPUBuffer = 1 << 20
 )
@@ -101,7 +103,7 @@ var perfBuffer = kind{
 		return func() ([]byte, error) { err := r.ReadInto(&record); return record.RawSample, err }, r.Close, nil
 	},
 	send: func(skel *records.Skeleton) error {
-		for range 10 {
+		for range 40 {
 			if _, err := skel.Progs.SendSamples.Run(&ebpf.RunOptions{}); err != nil {
 				return err
 			}
@@ -126,6 +128,7 @@ func compare(b *testing.B, k kind) {
 		b.Fatal(err)
 	}
 	ours := []func(*testing.B, reader) int{inPlace, all, read}
+	defer pin(b)()
 	spent := make([][]float64, len(names))
 	for range b.N {
 		for i, f := range ours {
@@ -193,15 +196,18 @@ func (k *kind) turn(b *testing.B, open func(*records.Skeleton) (func() int, func
 	}
 	defer closeReader()
 	n, spent := 0, time.Duration(0)
-	for range bursts {
+	for i := range warmUp + bursts {
 		if err := k.send(skel); err != nil {
 			b.Fatal(err)
 		}
 		start := threadTime()
-		n += readAll()
-		spent += threadTime() - start
+		read := readAll()
+		if i >= warmUp {
+			n += read
+			spent += threadTime() - start
+		}
 	}
-	if want := int(skel.Bss.Seq); n != want || skel.Bss.Failed != 0 {
+	if want := int(skel.Bss.Seq) / (warmUp + bursts) * bursts; n != want || skel.Bss.Failed != 0 {
 		b.Fatalf("read %d of %d records, and %d were not sent", n, want, skel.Bss.Failed)
 	}
 	return float64(spent.Nanoseconds()) / float64(n)
@@ -255,6 +261,31 @@ func count(b *testing.B, readInto func() ([]byte, error)) (n int) {
 		}
 		sum += binary.NativeEndian.Uint64(sample[8:])
 		n++
+	}
+}
+
+// pin binds the calling goroutine's thread, and the processes that it starts, to the CPU that it is
+// on: records are read where they were written. It returns what undoes it.
+func pin(b *testing.B) (undo func()) {
+	b.Helper()
+	runtime.LockOSThread()
+	var before, one unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &before); err != nil {
+		b.Fatal(err)
+	}
+	var cpu uint32
+	if _, _, errno := unix.RawSyscall(unix.SYS_GETCPU, uintptr(unsafe.Pointer(&cpu)), 0, 0); errno != 0 {
+		b.Fatal(errno)
+	}
+	one.Set(int(cpu))
+	if err := unix.SchedSetaffinity(0, &one); err != nil {
+		b.Fatal(err)
+	}
+	return func() {
+		if err := unix.SchedSetaffinity(0, &before); err != nil {
+			b.Error(err)
+		}
+		runtime.UnlockOSThread()
 	}
 }
 
