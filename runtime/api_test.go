@@ -42,6 +42,35 @@ func TestSameAPIOnAllSystems(t *testing.T) {
 	}
 }
 
+// What people read is an API for people: no description of an object, no builder, and no type
+// that they cannot name, as those of internal packages. Generated code reaches these through
+// package skelimpl.
+func TestAPIIsForPeople(t *testing.T) {
+	internal := make(map[string]bool)
+	for _, layer := range layers {
+		for _, p := range layer {
+			if name, ok := strings.CutPrefix(p, "internal/"); ok {
+				internal[name] = true
+			}
+		}
+	}
+	for _, shared := range []string{"bpflib", "core", "ctype", "image", "quote", "rawbtf", "secdef"} {
+		internal[shared] = true
+	}
+	qualified := regexp.MustCompile(`\b(\w+)\.[A-Z]`)
+	forGenerated := regexp.MustCompile(`(^|\.)(Bind|Build|New)?\w*(Desc|Builder|Impl)$`)
+	for name, decl := range exported(t, "skeleton", "linux") {
+		if forGenerated.MatchString(name) {
+			t.Errorf("%s looks as if it were for generated code: put it into package binding", name)
+		}
+		for _, m := range qualified.FindAllStringSubmatch(decl, -1) {
+			if internal[m[1]] {
+				t.Errorf("%s has a type of internal package %s: %s", name, m[1], decl)
+			}
+		}
+	}
+}
+
 // noSettings are methods that are named as setters are, and change nothing that Load or Attach
 // does.
 var noSettings = map[string]string{

@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"iter"
 	"reflect"
+	"runtime"
 	"syscall"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
+
+	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
 
 // Batch is entries of a map, of which the kernel hands out many in one call:
@@ -129,14 +132,15 @@ func PutPerCPUBatch[K, V any](m *PerCPUMap[K, V], keys []K, values [][]V) (int, 
 	if err != nil {
 		return 0, m.UntypedMap.fail(op, err)
 	}
-	all := make([]V, len(keys)*cpus)
+	perKey := cpus * stride(sizeOf[V]())
+	raw := make([]byte, len(keys)*perKey)
 	for i, v := range values {
 		if len(v) > cpus {
 			return 0, m.UntypedMap.fail(op, fmt.Errorf("%d values of the key with index %d, there are %d possible CPUs", len(v), i, cpus))
 		}
-		copy(all[i*cpus:], v)
+		spreadCPUValues(raw[i*perKey:], unsafe.Pointer(unsafe.SliceData(v)), len(v), sizeOf[V]())
 	}
-	return changeBatch(&m.UntypedMap, op, keys, elements(all))
+	return changeBatch(&m.UntypedMap, op, keys, rawElements(unsafe.Pointer(unsafe.SliceData(raw)), perKey, len(keys)))
 }
 
 // DeletePerCPUBatch is [DeleteBatch].
@@ -236,6 +240,14 @@ func (m *UntypedMap) change(size int, keys, values any) (n int, err error) {
 	case size == 0:
 	case values == nil:
 		n, err = km.BatchDelete(keys, nil)
+	case isPerCPU(km.Type()):
+		// ebpf.Map would make a copy for each key.
+		n, err = sys.MapUpdateBatch(km.FD(), memoryAt(keys), memoryAt(values), size)
+		runtime.KeepAlive(km)
+		if errors.Is(err, syscall.EINVAL) && sys.OlderThan("5.6") {
+			err = sys.ENOTSUPP // no batches at all
+		}
+		err = batchError(err)
 	default:
 		n, err = km.BatchUpdate(keys, values, nil)
 	}
@@ -257,6 +269,9 @@ func deleteBatch[K any](m *UntypedMap, keys []K) (int, error) {
 func elements[T any](s []T) any {
 	return rawElements(unsafe.Pointer(unsafe.SliceData(s)), int(sizeOf[T]()), len(s))
 }
+
+// memoryAt returns where the memory of elements begins.
+func memoryAt(elements any) unsafe.Pointer { return reflect.ValueOf(elements).UnsafePointer() }
 
 func rawElements(p unsafe.Pointer, size, n int) any {
 	return reflect.SliceAt(reflect.ArrayOf(size, reflect.TypeFor[byte]()), p, n).Interface()

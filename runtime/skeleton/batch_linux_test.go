@@ -11,6 +11,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/region"
 )
 
 // needsBatches skips t when the kernel has no batches for a map of this type.
@@ -223,6 +224,49 @@ func TestPerCPUBatches(t *testing.T) {
 			}
 			if n, err := PutPerCPUBatch(m, keys[:1], [][][3]uint32{make([][3]uint32, cpus+1)}); n != 0 || err == nil {
 				t.Error("more values than CPUs must fail")
+			}
+		})
+	}
+}
+
+// Batches take memory for a batch, and not for each of its entries or for each CPU's values.
+func TestBatchesDoNotAllocateForEntries(t *testing.T) {
+	cpus := ebpf.MustPossibleCPU()
+	const entries = 1000
+	spec := &ebpf.MapSpec{Type: ebpf.PerCPUHash, KeySize: 4, ValueSize: 8, MaxEntries: entries}
+	needsBatches(t, spec)
+	m := inKernel[PerCPUMap[uint32, uint64]](t, spec)
+	keys, values := make([]uint32, entries), make([][]uint64, entries)
+	for i := range keys {
+		keys[i], values[i] = uint32(i), make([]uint64, cpus)
+	}
+	// What a batch of any size takes.
+	const most = 20
+	for name, call := range map[string]func(t *testing.T){
+		"put": func(t *testing.T) {
+			if n, err := PutPerCPUBatch(m, keys, values); n != entries || err != nil {
+				t.Fatal(n, err)
+			}
+		},
+		"lookup": func(t *testing.T) {
+			n := 0
+			for batch, err := range LookupPerCPUBatches(m, 2*entries) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				n += len(batch.Keys)
+			}
+			if n != entries {
+				t.Fatalf("%d entries", n)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := PutPerCPUBatch(m, keys, values); err != nil {
+				t.Fatal(err)
+			}
+			if n := testing.AllocsPerRun(5, func() { call(t) }); n > most && !region.RaceDetector {
+				t.Errorf("%v allocations for %d entries, want %d at most", n, entries, most)
 			}
 		})
 	}

@@ -147,23 +147,10 @@ func (m *UntypedMap) fakeChange(size int, keys, values any) (int, error) {
 	}
 	var memory []byte
 	if values != nil {
-		if memory = memoryOf(values); isPerCPU(f.Spec().Type) {
-			memory = inStrides(memory, int(f.Spec().ValueSize))
-		}
+		memory = memoryOf(values)
 	}
 	n, err := f.ChangeBatch(memoryOf(keys), memory)
 	return n, batchError(err)
-}
-
-// inStrides returns values of size bytes, which are one after the other, as the kernel has
-// them: each begins at a multiple of 8 bytes.
-func inStrides(values []byte, size int) []byte {
-	step := stride(uintptr(size))
-	raw := make([]byte, len(values)/size*step)
-	for at := 0; len(values) > 0; at, values = at+step, values[size:] {
-		copy(raw[at:], values[:size])
-	}
-	return raw
 }
 
 // memoryOf undoes rawElements.

@@ -305,6 +305,14 @@ func copyCPUValues(values unsafe.Pointer, raw []byte, size uintptr) {
 	}
 }
 
+// spreadCPUValues copies an array of n values to where the kernel has them.
+func spreadCPUValues(raw []byte, values unsafe.Pointer, n int, size uintptr) {
+	from := unsafe.Slice((*byte)(values), n*int(size))
+	for i := range n {
+		copy(raw[i*stride(size):], from[i*int(size):(i+1)*int(size)])
+	}
+}
+
 // lookupCPUs returns the values of key, each of size bytes.
 func (m *UntypedMap) lookupCPUs(key unsafe.Pointer, size uintptr) (*cpuValues, error) {
 	v, err := m.newCPUValues(size)
@@ -343,10 +351,7 @@ func (m *UntypedMap) putCPUs(key, values unsafe.Pointer, n int, size uintptr, fl
 		return m.fail("update", fmt.Errorf("%d values, and there are %d possible CPUs", n, v.cpus))
 	}
 	clear(v.raw)
-	from := unsafe.Slice((*byte)(values), n*int(size))
-	for i := range n {
-		copy(v.raw[i*stride(size):], from[i*int(size):(i+1)*int(size)])
-	}
+	spreadCPUValues(v.raw, values, n, size)
 	return m.element(opUpdate, key, unsafe.Pointer(unsafe.SliceData(v.raw)), updateFlags(flags))
 }
 

@@ -33,6 +33,7 @@ const (
 	MapLookupAndDeleteElemCmd Cmd = 21
 	MapFreezeCmd              Cmd = 22
 	BTFNextIDCmd              Cmd = 23
+	MapUpdateBatchCmd         Cmd = 26
 	LinkCreateCmd             Cmd = 28
 	LinkUpdateCmd             Cmd = 29
 	ProgBindMapCmd            Cmd = 35
@@ -347,6 +348,19 @@ func MapElem(cmd Cmd, fd int, key, value unsafe.Pointer, flags uint64) error {
 	attr := elemAttr{fd: uint32(fd), key: Pointer{p: key}, value: Pointer{p: value}, flags: flags}
 	_, err := Bpf(cmd, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
 	return err
+}
+
+// MapUpdateBatch sets count elements, whose keys and values are one after the other, and
+// returns how many it has set. An error may come before the kernel has said so, and then that
+// is count.
+func MapUpdateBatch(fd int, keys, values unsafe.Pointer, count int) (done int, err error) {
+	attr := struct {
+		in, out, keys, values Pointer
+		count, fd             uint32
+		elemFlags, flags      uint64
+	}{keys: Pointer{p: keys}, values: Pointer{p: values}, count: uint32(count), fd: uint32(fd)}
+	_, err = bpf(MapUpdateBatchCmd, &attr)
+	return int(attr.count), err
 }
 
 // MapFreeze keeps user space from writing to the map.
