@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/rules-bpf/rules_bpf/internal/quote"
 )
 
 // output is a file that a subcommand writes. A regular one is there as a whole or
@@ -51,7 +53,7 @@ func isSpecial(name string) (bool, error) {
 		return false, nil
 	}
 	if info.IsDir() {
-		return false, fmt.Errorf("%s: is a folder: give the name of a file", name)
+		return false, fmt.Errorf("%s: is a folder: give the name of a file", quote.Text(name))
 	}
 	return !info.Mode().IsRegular(), nil
 }
@@ -187,7 +189,7 @@ func readLines(file string) ([]string, error) {
 func inFile(name string, err error) error {
 	list, ok := err.(interface{ Unwrap() []error })
 	if !ok {
-		return fmt.Errorf("%s: %w", name, reason(err))
+		return fmt.Errorf("%s: %w", quote.Text(name), reason(err))
 	}
 	var all []error
 	for _, err := range list.Unwrap() {

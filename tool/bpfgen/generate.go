@@ -295,7 +295,7 @@ func (g *generation) output(t *bpftarget.Target) string {
 // run writes the files: all of them, or none.
 func (g *generation) run(std streams) error {
 	if _, err := exec.LookPath(g.cc[0]); err != nil {
-		return fmt.Errorf("%s: there is no such compiler: install clang 14 or newer (Debian, Ubuntu: apt install clang; Fedora: dnf install clang), or say where it is with -cc or $BPF_CLANG", g.cc[0])
+		return fmt.Errorf("%s: there is no such compiler: install clang 14 or newer (Debian, Ubuntu: apt install clang; Fedora: dnf install clang), or say where it is with -cc or $BPF_CLANG", quote.Text(g.cc[0]))
 	}
 	temp, err := os.MkdirTemp("", "bpfgen-")
 	if err != nil {
@@ -346,7 +346,7 @@ func (g *generation) run(std streams) error {
 			return err
 		}
 		if g.verbose {
-			std.note("wrote " + o.name)
+			std.note("wrote " + quote.Text(o.name))
 		}
 	}
 	g.noteObjects(std)

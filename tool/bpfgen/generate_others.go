@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/rules-bpf/rules_bpf/internal/gogenerate"
+	"github.com/rules-bpf/rules_bpf/internal/quote"
 	"github.com/rules-bpf/rules_bpf/tool/internal/bpftarget"
 )
 
@@ -156,7 +157,7 @@ func (g *generation) checkOthers(others []otherLine) error {
 		out := g.output(&g.targets[i])
 		for _, other := range others {
 			if slices.Contains(other.outputs(), out) {
-				return fmt.Errorf("%s:%d: %s: is written by two lines: give one of them another NAME", other.file, other.number, out)
+				return fmt.Errorf("%s:%d: %s: is written by two lines: give one of them another NAME", quote.Text(other.file), other.number, quote.Text(out))
 			}
 		}
 	}
@@ -168,7 +169,7 @@ func (g *generation) noteObjects(std streams) {
 	for i := range g.targets {
 		object := strings.TrimSuffix(g.output(&g.targets[i]), ".go") + ".o"
 		if _, err := os.Stat(object); err == nil {
-			std.note(object + ": is left of bpf2go, and nothing reads it any more: delete it")
+			std.note(quote.Text(object) + ": is left of bpf2go, and nothing reads it any more: delete it")
 		}
 	}
 }
@@ -204,7 +205,7 @@ func (g *generation) noteStale(std streams, others []otherLine) error {
 		if _, err := os.Stat(name + ".d"); err == nil {
 			what = "it and " + filepath.Base(name) + ".d"
 		}
-		std.note(fmt.Sprintf("%s: is for a target that -target does not name, and was not written: delete %s, unless another command writes it", name, what))
+		std.note(fmt.Sprintf("%s: is for a target that -target does not name, and was not written: delete %s, unless another command writes it", quote.Text(name), what))
 	}
 	return nil
 }

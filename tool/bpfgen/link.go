@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/rules-bpf/rules_bpf/internal/quote"
 	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
 	"github.com/rules-bpf/rules_bpf/tool/internal/linker"
 	"github.com/rules-bpf/rules_bpf/tool/internal/sections"
@@ -70,7 +71,8 @@ func readInputs(files []string) ([]linker.Input, error) {
 		if err != nil {
 			return nil, inFile(name, err)
 		}
-		inputs = append(inputs, linker.Input{Name: name, Data: data})
+		// The name is for messages.
+		inputs = append(inputs, linker.Input{Name: quote.Text(name), Data: data})
 	}
 	return inputs, nil
 }

@@ -135,7 +135,7 @@ type streams struct {
 // most likely not what was meant.
 func (s streams) warn(file string, warnings []string) {
 	for _, w := range warnings {
-		fmt.Fprintf(s.stderr, "bpfgen: warning: %s: %s\n", file, w)
+		fmt.Fprintf(s.stderr, "bpfgen: warning: %s: %s\n", quote.Text(file), w)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rules-bpf/rules_bpf/internal/btfarchive"
 	"github.com/rules-bpf/rules_bpf/internal/core"
+	"github.com/rules-bpf/rules_bpf/internal/quote"
 	"github.com/rules-bpf/rules_bpf/internal/rawbtf"
 	"github.com/rules-bpf/rules_bpf/tool/internal/cheader"
 	"github.com/rules-bpf/rules_bpf/tool/internal/imagegen"
@@ -77,7 +78,7 @@ func minimalOf(objects []coreObject, file string) ([]byte, error) {
 	var needs []core.Object
 	for _, o := range objects {
 		if o.order != kernel.Order() {
-			return nil, fmt.Errorf("%s: has the other byte order than %s: leave one of them out", file, o.file)
+			return nil, fmt.Errorf("%s: has the other byte order than %s: leave one of them out", quote.Text(file), quote.Text(o.file))
 		}
 		needs = append(needs, o.Object)
 	}
@@ -100,7 +101,7 @@ func readCORE(file string) (*coreObject, error) {
 	}
 	o := &coreObject{file: file, order: img.Order}
 	if img.CORE.Len() == 0 {
-		return nil, fmt.Errorf("%s: has no CO-RE relocations, and needs no types of a kernel: leave it out", file)
+		return nil, fmt.Errorf("%s: has no CO-RE relocations, and needs no types of a kernel: leave it out", quote.Text(file))
 	}
 	if o.Types, err = rawbtf.Parse(img.BTF, nil); err != nil {
 		return nil, inFile(file, err)
@@ -148,12 +149,12 @@ func kernelFiles(paths []string) ([]string, error) {
 			return nil, inFile(p, err)
 		}
 		if len(files) == n {
-			return nil, fmt.Errorf("%s: has no files DISTRIBUTION/VERSION/ARCHITECTURE/RELEASE.btf: unpack those that end in .tar.xz", p)
+			return nil, fmt.Errorf("%s: has no files DISTRIBUTION/VERSION/ARCHITECTURE/RELEASE.btf: unpack those that end in .tar.xz", quote.Text(p))
 		}
 	}
 	for _, file := range files {
 		if !strings.HasSuffix(file, kernelSuffix) {
-			return nil, fmt.Errorf("%s: does not end in .btf: unpack it, if it is a .tar.xz, and leave other files out", file)
+			return nil, fmt.Errorf("%s: does not end in .btf: unpack it, if it is a .tar.xz, and leave other files out", quote.Text(file))
 		}
 		if err := btfarchive.CheckName(kernelName(file)); err != nil {
 			return nil, inFile(file, errors.New("is not called DISTRIBUTION/VERSION/ARCHITECTURE/RELEASE.btf, as in ubuntu/20.04/x86_64/5.4.0-91-generic.btf: move it"))

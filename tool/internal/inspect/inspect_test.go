@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"math/rand/v2"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/rules-bpf/rules_bpf/internal/goldens"
@@ -71,11 +72,28 @@ func TestGolden(t *testing.T) {
 // Damaged objects end in an error, or in a report of what is left.
 func TestDamaged(t *testing.T) {
 	object := objects["counter"].Build()
+	whole, err := inspect.Read("x.bpf.o", object)
+	if err != nil {
+		t.Fatal(err)
+	}
 	r := rand.New(rand.NewPCG(1, 2))
-	for range 500 {
+	for range 1000 {
 		damaged, _ := Mutate(r, object)
-		if report, err := inspect.Read("x.bpf.o", damaged); err == nil {
-			report.Text()
+		report, err := inspect.Read("x.bpf.o", damaged)
+		if err != nil {
+			continue
+		}
+		diff := inspect.Compare(report, report)
+		if len(diff.Changes) > 0 {
+			t.Errorf("differs from itself: %s", diff.Text())
+		}
+		for _, text := range [][]byte{report.Text(), inspect.Compare(whole, report).Text()} {
+			for _, c := range string(text) {
+				if c != '\n' && !strconv.IsPrint(c) {
+					t.Errorf("has %U in\n%s", c, text)
+					break
+				}
+			}
 		}
 	}
 	if _, err := inspect.Read("x.bpf.o", []byte("hello")); err == nil {
