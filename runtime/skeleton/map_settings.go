@@ -294,6 +294,41 @@ func (m *UntypedMap) Reuse(other *ebpf.Map) error {
 	})
 }
 
+// SetExclusiveProgram makes Load make the map for one program of the skeleton alone
+// (bpf_map__set_exclusive_program): the kernel refuses others that use it, of the skeleton too,
+// whatever rights who loads them has. It knows the program by its code. nil takes the call back. It needs kernel 6.18. The program
+// must be one that Load loads, and Load does not compare a pinned map with it.
+func (m *UntypedMap) SetExclusiveProgram(p *BaseProgram) error {
+	return m.setMade("exclusive program", func(def *loader.Map) error {
+		switch {
+		case p == nil:
+			def.Exclusive = nil
+			return nil
+		case p.owner != m.origin().owner:
+			return fmt.Errorf("program %s is of another skeleton: give one of this skeleton", p.name)
+		case isMapOfMaps(def.Type) || def.Type == ebpf.ProgramArray:
+			return fmt.Errorf("maps of type %v cannot be for one program", def.Type)
+		}
+		def.Exclusive = p.def
+		return nil
+	})
+}
+
+// ExclusiveProgram returns the program that SetExclusiveProgram has set, nil for none
+// (bpf_map__exclusive_program).
+func (m *UntypedMap) ExclusiveProgram() *BaseProgram {
+	m = m.origin()
+	if m.owner == nil || m.def == nil || m.def.Exclusive == nil {
+		return nil
+	}
+	for _, p := range m.owner.progs {
+		if p.def == m.def.Exclusive {
+			return p
+		}
+	}
+	return nil
+}
+
 // SetInner makes the values of a map of maps such as inner, in place of what the
 // declaration says (bpf_map__set_inner_map_fd): the kernel then takes maps of the same type,
 // sizes and flags. inner must stay open until Load returns. nil takes the call back.

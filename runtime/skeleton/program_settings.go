@@ -279,3 +279,70 @@ func (p *BaseProgram) SetAutoattach(autoattach bool) error {
 		return nil
 	})
 }
+
+// CloneOptions say how a clone differs from its program. Fields that are zero leave what the
+// program has.
+type CloneOptions struct {
+	// Target and Function are as those of [BaseProgram.SetTarget].
+	Target   *ebpf.Program
+	Function string
+	// AttachType is what it is to be attached to, as the kernel wants to know it at load.
+	AttachType ebpf.AttachType
+	// Flags are BPF_F_* of program load, all of them.
+	Flags uint32
+	// Ifindex is the network device that it is loaded for.
+	Ifindex int
+	// LogLevel is how much the verifier tells in [ebpf.Program.VerifierLog].
+	LogLevel ebpf.LogLevel
+}
+
+// Clone loads the program once more, between Prepare and Load, and returns what is the caller's:
+// to be attached with package link, closed, and loaded by Load all the same (bpf_program__clone).
+// With a target of its own, one program in C is on several functions; with a log, it is what the
+// verifier makes of it. The program must be one that Load loads. Options may be nil.
+//
+// It fails with [ErrNotLoaded] before Prepare, with [ErrLoaded] after Load, and as Load does.
+func (p *BaseProgram) Clone(o *CloneOptions) (*ebpf.Program, error) {
+	p.owner.mu.Lock()
+	defer p.owner.mu.Unlock()
+	clone, err := p.clone(valueOf(o))
+	return clone, p.fail(err)
+}
+
+func (p *BaseProgram) clone(o CloneOptions) (*ebpf.Program, error) {
+	switch p.owner.state {
+	case opened:
+		return nil, fmt.Errorf("%w, or Prepare, after which programs are cloned", ErrNotLoaded)
+	case loaded:
+		return nil, fmt.Errorf("%w: clone it between Prepare and Load", ErrLoaded)
+	case closed:
+		return nil, ErrClosed
+	}
+	if err := attach.CheckIfindex(o.Ifindex); err != nil {
+		return nil, err
+	}
+	clone, err := p.owner.loader.Clone(p.def, func(def *loader.Program) {
+		if o.Target != nil || o.Function != "" {
+			def.AttachTarget, def.Target = o.Target, nil
+		}
+		if o.Function != "" {
+			def.AttachTo = o.Function
+		}
+		if o.AttachType != ebpf.AttachNone {
+			def.AttachType = o.AttachType
+		}
+		if o.Flags != 0 {
+			def.Flags = o.Flags
+		}
+		if o.Ifindex != 0 {
+			def.Ifindex = uint32(o.Ifindex)
+		}
+		if o.LogLevel != 0 {
+			def.LogLevel = uint32(o.LogLevel)
+		}
+	})
+	if err != nil {
+		return nil, p.owner.explainLoad(err)
+	}
+	return clone, nil
+}

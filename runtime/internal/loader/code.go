@@ -101,7 +101,13 @@ func (l *load) relocate(c *code, r image.Relocation) error {
 // useMap makes a 64-bit load one of a map, or poisons it when the map was not made. It
 // reports whether it was.
 func (l *load) useMap(ins insn, index uint32, pseudo uint8) bool {
-	m := l.object.Maps[index].Map
+	def := l.object.Maps[index]
+	m := def.Map
+	if m == nil && l.hashing && def.Exclusive != nil && l.creates(def) {
+		// It is going to be made.
+		ins.setSrc(pseudo)
+		return false
+	}
 	if m == nil {
 		ins.poison(int32(poisonMap + index))
 		return false

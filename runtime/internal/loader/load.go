@@ -59,6 +59,10 @@ type load struct {
 	externs []extern
 	// targets is what programs are loaded for, by the programs' indices.
 	targets []target
+	// hashes are those of the programs that have maps for themselves.
+	hashes map[*Program][]byte
+	// hashing says that code is assembled for hashes, in which the numbers of maps do not count.
+	hashing bool
 	// relocator applies CO-RE relocations, nil when there are none.
 	relocator *core.Relocator
 }

@@ -102,6 +102,9 @@ type Map struct {
 	Elements []Element
 	// Reuse is taken in place of a new map.
 	Reuse *ebpf.Map
+	// Exclusive is the program of the object that alone may use the map, nil for a map that all
+	// may use. Maps are made before programs are loaded, so the kernel knows it by its code.
+	Exclusive *Program
 
 	// Map is the map in the kernel: set by Load, closed by Close.
 	Map *ebpf.Map

@@ -90,13 +90,21 @@ func (l *load) createMaps() error {
 		return err
 	}
 	l.undo.Push(l.closeMaps)
+	var exclusive []*Map
 	for _, m := range l.object.Maps {
-		if !l.creates(m) {
+		switch {
+		case !l.creates(m):
+			continue
+		case m.Exclusive != nil:
+			exclusive = append(exclusive, m)
 			continue
 		}
 		if err := l.createMap(m); err != nil {
 			return &MapError{Map: m, Err: err}
 		}
+	}
+	if err := l.createExclusive(exclusive); err != nil {
+		return err
 	}
 	for _, m := range l.object.Maps {
 		if m.Map == nil || m.Taken || m.Type == ebpf.ProgramArray {
@@ -254,6 +262,9 @@ func (l *load) mapAttr(m *Map) (sys.MapCreateAttr, error) {
 	}
 	if m.Kind.IsSection() && l.isMappable(m) {
 		attr.Flags |= sys.Mmapable
+	}
+	if hash := l.hashes[m.Exclusive]; hash != nil {
+		attr.ProgHash, attr.ProgHashSize = sys.PointerToSlice(hash), uint32(len(hash))
 	}
 	if l.btf >= 0 && takesTypes(m.Type) && (m.KeyType != 0 || m.ValueType != 0) {
 		attr.BTFFD, attr.KeyTypeID, attr.ValueTypeID = uint32(l.btf), m.KeyType, m.ValueType

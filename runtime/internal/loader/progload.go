@@ -57,6 +57,57 @@ func (l *load) loadPrograms() error {
 	return nil
 }
 
+// Clone loads a program once more, as change makes a copy of its definition, between Prepare and
+// Load. The program is the caller's.
+func (o *Object) Clone(p *Program, change func(*Program)) (*ebpf.Program, error) {
+	l := o.loaded
+	if l == nil || l.complete {
+		return nil, errNotPrepared
+	}
+	if !slices.Contains(l.selected, p) {
+		return nil, errors.New("it is not to be loaded: call SetAutoload(true) before Prepare")
+	}
+	clone := *p
+	change(&clone)
+	if clone.Target != nil {
+		return nil, fmt.Errorf("its target, program %s, is not loaded yet: give another one", clone.Target.Name)
+	}
+	targets := l.targets
+	defer func() { l.targets = targets }()
+	if err := l.cloneTarget(p, &clone); err != nil {
+		return nil, &ProgramError{Program: p, Err: err}
+	}
+	code, err := l.assemble()
+	if err != nil {
+		return nil, err
+	}
+	w := progLoader{load: l, linker: linker{code: code}, license: sys.CString(o.Image.License), alone: mayParallel()}
+	if failed := w.loadProgram(&clone); failed != nil {
+		return nil, l.explainFailure(failed)
+	}
+	return clone.Program, nil
+}
+
+// errNotPrepared is for what can be done between Prepare and Load alone.
+var errNotPrepared = errors.New("the object is not prepared, or is loaded: call it between Prepare and Load")
+
+// cloneTarget finds the target of a copy of a program, as that of one more program of the object.
+func (l *load) cloneTarget(p, clone *Program) error {
+	if clone.AttachTo == p.AttachTo && clone.AttachTarget == p.AttachTarget && clone.AttachType == p.AttachType {
+		return nil
+	}
+	t, err := l.findTarget(clone)
+	if err != nil {
+		return err
+	}
+	clone.index = len(l.object.Programs)
+	targets := make([]target, clone.index+1)
+	copy(targets, l.targets)
+	targets[clone.index] = t
+	l.targets = targets
+	return nil
+}
+
 // closePrograms closes the programs in the kernel.
 func (o *Object) closePrograms() error {
 	var errs []error

@@ -128,6 +128,11 @@ type MapCreateAttr struct {
 	Extra                                         uint64
 	// ModuleBTFFD is that of the module whose BTF VmlinuxValueID is from.
 	ModuleBTFFD, TokenFD int32
+	// ProgHash is that of the program that the map is for alone, of ProgHashSize bytes.
+	ProgHash     Pointer
+	ProgHashSize uint32
+	// end is zero: the kernel looks at all there is.
+	end uint32
 }
 
 // UseToken has the kernel ask a token for the capabilities. 0 stands for none.

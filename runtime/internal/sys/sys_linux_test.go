@@ -27,6 +27,7 @@ func TestLayout(t *testing.T) {
 		"map_token_fd":       {unsafe.Offsetof(m.TokenFD), 76},
 		"prog insns":         {unsafe.Offsetof(p.Insns), 8},
 		"prog_name":          {unsafe.Offsetof(p.Name), 48},
+		"excl_prog_hash":     {unsafe.Offsetof(m.ProgHash), 80},
 		"prog_btf_fd":        {unsafe.Offsetof(p.BTFFD), 72},
 		"line_info":          {unsafe.Offsetof(p.LineInfo), 96},
 		"attach_btf_id":      {unsafe.Offsetof(p.AttachBTFID), 108},
