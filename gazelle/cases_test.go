@@ -686,3 +686,21 @@ func TestVariantsOfSkeleton(t *testing.T) {
 	}
 	r.has("c/BUILD.bazel", `defines = ["X"]`, `"a"`, `"b"`, `!"Y"`)
 }
+
+// TestLineWithoutRule has lines for bpf2go that go generate or bpf2go refuses.
+func TestLineWithoutRule(t *testing.T) {
+	t.Parallel()
+	r := newRepository(t)
+	r.write("go.mod", "module example.com/app\n\nrequire github.com/cilium/ebpf v0.22.0\n")
+	r.write("a/a.c", inclusions+program+license)
+	r.write("a/gen.go", "package a\n\n//go:generate go tool bpf2go -cflags \"-O2 a a.c\n//go:generate go tool bpf2go -x y b a.c\n")
+	out := r.says()
+	for _, want := range []string{
+		"a/gen.go:3: the line for bpf2go has a quote without its other end",
+		"a/gen.go:4: the line for bpf2go has the flag -x, which is not known here, and gets no rule",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("says %q, want %q", out, want)
+		}
+	}
+}

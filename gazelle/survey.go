@@ -339,6 +339,10 @@ func (l *bpfLang) readLines(sd *surveyed) {
 			continue
 		}
 		for _, cmd := range bpf2go.Commands(name, l.sources.content) {
+			if cmd.Err != nil {
+				log.Printf("%s:%d: the line for bpf2go %v, and gets no rule", path.Join(sd.rel, name), cmd.Line, cmd.Err)
+				continue
+			}
 			l.addCommand(sd, name, cmd)
 		}
 	}

@@ -4,6 +4,7 @@ package gogenerate
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"path"
 	"slices"
 	"strconv"
@@ -19,7 +20,12 @@ type Line struct {
 	// Args are what follows the program's name. The variables that go generate sets
 	// itself are expanded, others are left as they are.
 	Args []string
+	// Err says why go generate refuses the line, whose Args are not known then.
+	Err error
 }
+
+// errQuote is of lines and flags that cannot be split into words.
+var errQuote = errors.New("has a quote without its other end: close it, or put a backslash in front of it")
 
 const marker = "//go:generate"
 
@@ -40,7 +46,14 @@ func Lines(file string, content []byte, program string) []Line {
 		if !ok || rest == "" || rest[0] != ' ' && rest[0] != '\t' {
 			continue
 		}
-		words := split(rest)
+		words, err := split(rest)
+		if err != nil {
+			// Whose it is cannot be told for sure.
+			if slices.ContainsFunc(strings.Fields(rest), func(word string) bool { return names(word, program) }) {
+				out = append(out, Line{Number: number, Package: pkg, Err: err})
+			}
+			continue
+		}
 		expand(words, map[string]string{"GOPACKAGE": pkg, "GOFILE": path.Base(file), "DOLLAR": "$", "PWD": "."})
 		if len(words) > 2 && words[0] == "-command" {
 			aliases[words[1]] = words[2:]
@@ -50,7 +63,7 @@ func Lines(file string, content []byte, program string) []Line {
 			words = slices.Concat(aliases[words[0]], words[1:])
 		}
 		if args, ok := arguments(words, program); ok {
-			out = append(out, Line{number, pkg, args})
+			out = append(out, Line{Number: number, Package: pkg, Args: args})
 		}
 	}
 	return out
@@ -69,17 +82,17 @@ func packageName(content []byte) string {
 }
 
 // split splits a line as go generate does: at spaces, but not within a quoted word.
-func split(line string) []string {
+func split(line string) ([]string, error) {
 	var words []string
 	for line = strings.TrimSpace(line); line != ""; line = strings.TrimLeft(line, " \t") {
 		if line[0] == '"' {
 			quoted, err := strconv.QuotedPrefix(line)
 			if err != nil {
-				return nil
+				return nil, errQuote
 			}
 			word, err := strconv.Unquote(quoted)
 			if err != nil {
-				return nil
+				return nil, fmt.Errorf("has %s, which is no string of Go", quoted)
 			}
 			words = append(words, word)
 			line = line[len(quoted):]
@@ -92,40 +105,70 @@ func split(line string) []string {
 		words = append(words, line[:end])
 		line = line[end:]
 	}
-	return words
+	return words, nil
 }
 
-// expand replaces the variables that go generate sets. All others stay.
+// expand replaces the variables that go generate sets, once: what they stand for is not looked
+// at. All others stay.
 func expand(words []string, values map[string]string) {
 	for i, word := range words {
-		for name, value := range values {
-			word = strings.ReplaceAll(word, "${"+name+"}", value)
-			if at := strings.Index(word, "$"+name); at >= 0 {
-				end := at + 1 + len(name)
-				if end == len(word) || !isNamePart(word[end]) {
-					word = word[:at] + value + word[end:]
-				}
+		var out strings.Builder
+		for {
+			before, rest, found := strings.Cut(word, "$")
+			out.WriteString(before)
+			if !found {
+				break
 			}
+			name, after := variable(rest)
+			if value, ok := values[name]; ok {
+				out.WriteString(value)
+				word = after
+				continue
+			}
+			out.WriteByte('$')
+			word = rest
 		}
-		words[i] = word
+		words[i] = out.String()
 	}
+}
+
+// variable returns the name that follows a $, with or without braces, and what is behind it.
+func variable(text string) (name, rest string) {
+	if inner, ok := strings.CutPrefix(text, "{"); ok {
+		if name, rest, ok = strings.Cut(inner, "}"); ok {
+			return name, rest
+		}
+		return "", text
+	}
+	end := 0
+	for end < len(text) && isNamePart(text[end]) {
+		end++
+	}
+	return text[:end], text[end:]
 }
 
 func isNamePart(c byte) bool {
 	return c == '_' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }
 
+// names reports whether a word names the program, which may have a path and a version.
+func names(word, program string) bool {
+	name, _, _ := strings.Cut(word, "@")
+	return path.Base(name) == program
+}
+
 // arguments returns what follows the program's name.
 func arguments(words []string, program string) ([]string, bool) {
 	for i, word := range words {
-		name, _, _ := strings.Cut(word, "@")
-		if path.Base(name) == program {
+		if names(word, program) {
 			return words[i+1:], true
 		}
 		// sh -c "..."
 		if i > 0 && strings.HasPrefix(words[i-1], "-") && strings.Contains(word, " ") {
-			if inner, ok := arguments(split(word), program); ok {
-				return inner, true
+			if inner, err := split(word); err == nil {
+				if args, ok := arguments(inner, program); ok {
+					return args, true
+				}
 			}
 		}
 	}
@@ -163,7 +206,7 @@ func Fields(text string) ([]string, error) {
 		}
 	}
 	if quote != 0 {
-		return nil, errors.New("has a quote without its other end: close it, or put a backslash in front of it")
+		return nil, errQuote
 	}
 	if inWord {
 		words = append(words, word.String())

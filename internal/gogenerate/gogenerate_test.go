@@ -1,8 +1,8 @@
 package gogenerate_test
 
 import (
+	"errors"
 	"fmt"
-	"reflect"
 	"testing"
 
 	"github.com/rules-bpf/rules_bpf/internal/gogenerate"
@@ -18,14 +18,20 @@ func TestLines(t *testing.T) {
 //go:generate program a
 // go:generate prog a
 //go:generate prog "open
+//go:generate other "open
+//go:generate prog "\q"
+//go:generate prog $GOFILE-$GOFILE$GOPACKAGE $GOFILES ${GOFILE $DOLLAR{GOFILE} $ $1
 `
 	want := []gogenerate.Line{
 		{Number: 3, Package: "main", Args: []string{"a", "b"}},
 		{Number: 5, Package: "main", Args: []string{"-x", "two words", "x.go", "main", "$OTHER"}},
 		{Number: 6, Package: "main", Args: []string{"inner"}},
+		{Number: 9, Package: "main", Err: errors.New("has a quote without its other end: close it, or put a backslash in front of it")},
+		{Number: 11, Package: "main", Err: errors.New("has a quote without its other end: close it, or put a backslash in front of it")},
+		{Number: 12, Package: "main", Args: []string{"x.go-x.gomain", "$GOFILES", "${GOFILE", "${GOFILE}", "$", "$1"}},
 	}
 	got := gogenerate.Lines("dir/x.go", []byte(file), "prog")
-	if !reflect.DeepEqual(got, want) {
+	if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", want) {
 		t.Errorf("got %q\nwant %q", got, want)
 	}
 }

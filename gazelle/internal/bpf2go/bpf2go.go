@@ -3,6 +3,8 @@
 package bpf2go
 
 import (
+	"errors"
+	"fmt"
 	"go/build/constraint"
 	"path"
 	"slices"
@@ -39,6 +41,8 @@ type Command struct {
 	// directories relative to the Go file's, and other flags. What the environment
 	// alone knows is left out.
 	Defines, Includes, Copts []string
+	// Err says why there is no rule for the line, of which nothing but its number is known then.
+	Err error
 }
 
 // Stem returns how the names of the generated files begin.
@@ -49,7 +53,7 @@ func (c *Command) Stem() string {
 	return strings.ToLower(c.Ident)
 }
 
-// Commands returns the commands of a Go file.
+// Commands returns the commands of a Go file, in the order of their lines.
 func Commands(name string, content []byte) []Command {
 	var out []Command
 	for _, line := range gogenerate.Lines(name, content, "bpf2go") {
@@ -57,9 +61,10 @@ func Commands(name string, content []byte) []Command {
 		if strings.HasSuffix(name, "_test.go") {
 			c.OutputSuffix = "_test"
 		}
-		if c.parse(line.Args) {
-			out = append(out, c)
+		if c.Err = line.Err; c.Err == nil {
+			c.Err = c.parse(line.Args)
 		}
+		out = append(out, c)
 	}
 	return out
 }
@@ -67,8 +72,8 @@ func Commands(name string, content []byte) []Command {
 // Flags with a value that says nothing of the code.
 var ignored = []string{"cc", "strip", "makebase"}
 
-// parse reads the arguments, and reports whether they name a source.
-func (c *Command) parse(args []string) bool {
+// parse reads the arguments.
+func (c *Command) parse(args []string) error {
 	var positional, flags []string
 	for len(args) > 0 {
 		arg := args[0]
@@ -98,7 +103,7 @@ func (c *Command) parse(args []string) bool {
 			// What stands behind -- comes last.
 			words, err := gogenerate.Fields(value)
 			if err != nil {
-				return false
+				return fmt.Errorf("-cflags %w", err)
 			}
 			flags = slices.Concat(words, flags)
 		case "tags":
@@ -120,17 +125,20 @@ func (c *Command) parse(args []string) bool {
 			c.OutputSuffix = value
 		default:
 			if !slices.Contains(ignored, name) {
-				return false
+				return fmt.Errorf("has the flag -%s, which is not known here", name)
 			}
 		}
 	}
 	if len(positional) < 2 {
-		return false
+		return errors.New("names no source: it must be an identifier and a C file")
 	}
 	c.Ident, c.Source = positional[0], path.Clean(positional[1])
 	flags = append(flags, positional[2:]...)
 	c.compilerFlags(flags)
-	return !strings.Contains(c.Source, "$")
+	if strings.Contains(c.Source, "$") {
+		return fmt.Errorf("names its source %s by a variable, whose value is not known here", c.Source)
+	}
+	return nil
 }
 
 // Flags that the rules give the compiler anyway, or that the target platform says.

@@ -26,7 +26,7 @@ func TestCommands(t *testing.T) {
 		},
 		{
 			"output", "//go:generate bpf2go --output-stem=small -output-dir gen -output-suffix _test -no-strip -Dx x.c",
-			"",
+			"3: has the flag -Dx, which is not known here",
 		},
 		{
 			"output, well", "//go:generate bpf2go --output-stem=small -output-dir ./gen -output-suffix _x -no-strip -no-global-types Ident x.c -- -D LONG -DA=B -UC -U E -O1 -include first.h -x c -I . -isystem sys -I/usr/include -I.:/usr/include/bpf -Wno-x -mcpu=v2",
@@ -38,11 +38,21 @@ func TestCommands(t *testing.T) {
 		},
 		{"package", "//go:generate bpf2go -go-package $GOPACKAGE ${GOPACKAGE}Prog x.c", "mainProg x.c pkg main"},
 		{"shell", `//go:generate sh -c "cd .. && bpf2go bpf x.c"`, "bpf x.c pkg main"},
-		{"others", "//go:generate stringer -type X\n// go:generate bpf2go a a.c\n//go:generatebpf2go a a.c\n//go:generate bpf2go a\n//go:generate bpf2go -unknown x a a.c\n//go:generate bpf2go a \"b", ""},
+		{"others", "//go:generate stringer -type X\n// go:generate bpf2go a a.c\n//go:generatebpf2go a a.c\n", ""},
+		{"no source", "//go:generate bpf2go a", "3: names no source: it must be an identifier and a C file"},
+		{"unknown flag", "//go:generate bpf2go -unknown x a a.c", "3: has the flag -unknown, which is not known here"},
+		{"unknown source", "//go:generate bpf2go a ${DIR}/a.c", "3: names its source ${DIR}/a.c by a variable, whose value is not known here"},
+		{"open quote", "//go:generate go run github.com/cilium/ebpf/cmd/bpf2go@v0.22.0 -cflags \"-O2 a a.c", "3: has a quote without its other end: close it, or put a backslash in front of it"},
+		{"open quote in flags", "//go:generate bpf2go -cflags \"-DA='b\" a a.c", "3: -cflags has a quote without its other end: close it, or put a backslash in front of it"},
+		{"open quote of another", "//go:generate echo \"a", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var got []string
 			for _, c := range bpf2go.Commands("gen.go", []byte("package main\n\n"+tt.lines+"\n")) {
+				if c.Err != nil {
+					got = append(got, fmt.Sprintf("%d: %v", c.Line, c.Err))
+					continue
+				}
 				text := c.Ident + " " + c.Source + " pkg " + c.Package
 				for _, part := range []struct {
 					name string
