@@ -8,6 +8,7 @@ load(
     _BpfLibraryInfo = "BpfLibraryInfo",
     _BpfObjectInfo = "BpfObjectInfo",
     _BpfSubskeletonInfo = "BpfSubskeletonInfo",
+    _BpfTypesInfo = "BpfTypesInfo",
 )
 load("//rules:toolchain.bzl", _bpf_toolchain = "bpf_toolchain")
 load("//rules/private:bpf2go.bzl", _bpf2go = "bpf2go")
@@ -18,6 +19,7 @@ load("//rules/private:bpf_object.bzl", _bpf_object = "bpf_object")
 load("//rules/private:bpf_skeleton.bzl", _bpf_skeleton = "bpf_skeleton")
 load("//rules/private:bpf_subskeleton.bzl", _bpf_subskeleton = "bpf_subskeleton")
 load("//rules/private:bpf_test.bzl", _bpf_test = "bpf_test")
+load("//rules/private:bpf_types.bzl", _bpf_types = "bpf_types")
 load("//rules/private:bpf_vmlinux_header.bzl", _bpf_vmlinux_header = "bpf_vmlinux_header")
 
 # The Go package of a BPF object.
@@ -31,6 +33,9 @@ bpf_object = _bpf_object
 
 # The Go package of a BPF library.
 bpf_subskeleton = _bpf_subskeleton
+
+# The Go package of the C types that several objects share.
+bpf_types = _bpf_types
 
 # The Go file that cilium/ebpf's generator writes of a BPF object.
 bpf2go = _bpf2go
@@ -54,6 +59,7 @@ bpf_toolchain = _bpf_toolchain
 BpfLibraryInfo = _BpfLibraryInfo
 BpfObjectInfo = _BpfObjectInfo
 BpfSubskeletonInfo = _BpfSubskeletonInfo
+BpfTypesInfo = _BpfTypesInfo
 
 # What a kernel for tests provides.
 BpfKernelInfo = _BpfKernelInfo

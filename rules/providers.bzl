@@ -28,6 +28,14 @@ BpfSubskeletonInfo = provider(
     },
 )
 
+BpfTypesInfo = provider(
+    doc = "The Go package of C types that several objects share.",
+    fields = {
+        "importpath": "str: the path by which Go code imports the package.",
+        "names": "File: the names of the types, for skeletons.",
+    },
+)
+
 BpfKernelInfo = provider(
     doc = "A kernel that tests run in.",
     fields = {

@@ -2,6 +2,7 @@
 
 load("//rules:providers.bzl", "BpfObjectInfo")
 load("//rules/private/actions:min_btf.bzl", "generate_min_btf")
+load(":objects.bzl", "all_objects")
 
 _TOOLCHAIN_TYPE = Label("//rules:toolchain_type")
 
@@ -12,7 +13,7 @@ def _bpf_min_btf_impl(ctx):
         label = ctx.label,
         toolchain = ctx.toolchains[_TOOLCHAIN_TYPE].bpf,
         kernels = ctx.files.kernels,
-        objects = [target[BpfObjectInfo].object for target in ctx.attr.objects],
+        objects = all_objects(ctx.attr.objects),
         output = archive,
     )
     return [DefaultInfo(files = depset([archive]))]

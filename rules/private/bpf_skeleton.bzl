@@ -1,7 +1,7 @@
 """bpf_skeleton: the Go package of a BPF object."""
 
 load("@rules_go//go:def.bzl", "go_rule")
-load("//rules:providers.bzl", "BpfObjectInfo", "BpfSubskeletonInfo")
+load("//rules:providers.bzl", "BpfObjectInfo", "BpfSubskeletonInfo", "BpfTypesInfo")
 load("//rules/private/actions:check.bzl", "check")
 load("//rules/private/actions:skeleton.bzl", "generate_skeleton")
 load(":go_names.bzl", "is_go_identifier")
@@ -80,6 +80,7 @@ def _bpf_skeleton_impl(ctx):
             types = ctx.attr.types,
             section_args = section_args(ctx),
             subskeletons = [sub[BpfSubskeletonInfo] for sub in ctx.attr.subskeletons],
+            types_from = ctx.attr.types_from[BpfTypesInfo] if ctx.attr.types_from else None,
             linked = BpfObjectInfo not in ctx.attr.src,
             embed_elf = ctx.attr.embed_elf,
             output = output,
@@ -89,7 +90,7 @@ def _bpf_skeleton_impl(ctx):
         ctx,
         source = ctx.actions.declare_file("{}_/{}".format(ctx.label.name, source_path(ctx.label.name, "_skel"))),
         generate = generate,
-        deps = ctx.attr.subskeletons,
+        deps = ctx.attr.subskeletons + ([ctx.attr.types_from] if ctx.attr.types_from else []),
     )
     checks = [
         check(
@@ -178,6 +179,13 @@ the package's own loader needs of it: no ELF file, unless `embed_elf` asks for i
             there, with the same type. The skeleton then has them opened, as its field `Subskeletons`.
             """,
             providers = [BpfSubskeletonInfo],
+        ),
+        "types_from": attr.label(
+            doc = """
+            A package of types that several objects share, `bpf_types`: the skeleton imports those of its types
+            that are in it, with the same layout, and declares the others.
+            """,
+            providers = [BpfTypesInfo],
         ),
         "variants": attr.string_list_dict(
             doc = """

@@ -1,7 +1,7 @@
 """From C files to objects, for all rules that compile."""
 
 load("@rules_cc//cc/common:cc_info.bzl", "CcInfo")
-load("//rules:providers.bzl", "BpfLibraryInfo")
+load("//rules:providers.bzl", "BpfLibraryInfo", "BpfObjectInfo")
 load("//rules/private/actions:compile.bzl", "compile", "compile_problem")
 load("//rules/private/actions:link.bzl", "link")
 load(":target_cpu.bzl", "TargetCpuInfo")
@@ -187,3 +187,18 @@ def final_object(ctx, toolchain, srcs, section_args, name = None, allow_undefine
         allow_undefined = allow_undefined,
         section_args = section_args,
     )
+
+def all_objects(targets):
+    """Returns the objects of targets, all variants where there are some.
+
+    Args:
+      targets: list of Target, which provide BpfObjectInfo.
+
+    Returns:
+      A list of File.
+    """
+    objects = []
+    for target in targets:
+        info = target[BpfObjectInfo]
+        objects += getattr(info, "variants", {}).values() or [info.object]
+    return objects

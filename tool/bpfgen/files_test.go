@@ -25,6 +25,9 @@ func outputs(t *testing.T) [][]string {
 	t.Helper()
 	write(t, "x.bpf.o", object())
 	write(t, "vars.o", variables())
+	write(t, "event.bpf.o", string((&objtest.File{Vars: []objtest.Var{
+		{Section: ".bss", Name: "last", Type: objtest.Struct("event", objtest.M("pid", objtest.U32))},
+	}}).Build()))
 	write(t, "modules.builtin", "kernel/drivers/net/veth.ko\n")
 	builder, err := btf.NewBuilder([]btf.Type{objtest.Struct("task", objtest.M("pid", objtest.S32))}, nil)
 	if err != nil {
@@ -44,6 +47,8 @@ func outputs(t *testing.T) [][]string {
 	all := [][]string{
 		{"skeleton", "-package", "x", "-o", "OUT", "x.bpf.o"},
 		{"subskeleton", "-package", "x", "-o", "OUT", "x.bpf.o"},
+		{"types", "-package", "x", "-names", "names", "-o", "OUT", "event.bpf.o"},
+		{"types", "-package", "x", "-names", "OUT", "-o", "x.go", "event.bpf.o"},
 		{"check", "-object", "x.bpf.o", "-o", "OUT", "x.bpf.o"},
 		{"link", "-o", "OUT", "vars.o"},
 		{"image", "-o", "OUT", "x.bpf.o"},

@@ -45,7 +45,9 @@ type generation struct {
 	subskeletons      []skelgen.Sub
 	// variants are the names of the variants with the flags for the compiler that each has.
 	variants []variantFlag
-	policy   *sections.Policy
+	// typesFrom is a package of shared types, nil for none.
+	typesFrom *skelgen.TypesFrom
+	policy    *sections.Policy
 }
 
 const generateUsage = "[FLAG]... NAME FILE.c... [-- CLANGFLAG...]"
@@ -115,6 +117,7 @@ func parseGenerate(fs *flag.FlagSet, args []string, getenv func(string) string) 
 		g.subskeletons = append(g.subskeletons, sub)
 		return err
 	})
+	typesFrom := typesFromFlag(fs)
 	fs.Func("variant", "`NAME=FLAGS` of a variant of the object, with flags for the compiler after those that all have, as v61=-DKERNEL=601; repeated for each variant, of which the Go file has all", func(arg string) error {
 		v, err := parseVariant(arg)
 		g.variants = append(g.variants, v)
@@ -138,7 +141,7 @@ func parseGenerate(fs *flag.FlagSet, args []string, getenv func(string) string) 
 	if len(positional) < 2 {
 		return nil, nil, usageError{fmt.Errorf("%d names given: want NAME, which begins the Go names, and the C file", len(positional))}
 	}
-	g.ident, g.sources, g.types = positional[0], positional[1:], *types
+	g.ident, g.sources, g.types, g.typesFrom = positional[0], positional[1:], *types, *typesFrom
 	if err := g.setCompiler(cmp.Or(*cc, getenv("BPF_CLANG"), getenv("BPF2GO_CC"), "clang"), cmp.Or(*cflags, getenv("BPF_CFLAGS"), getenv("BPF2GO_CFLAGS")), clangFlags); err != nil {
 		return nil, nil, err
 	}
@@ -247,8 +250,8 @@ func (g *generation) check() error {
 			return fmt.Errorf("-type %s: is given twice: name it once", quote.Name(name))
 		}
 	}
-	if g.library && (len(g.subskeletons) > 0 || g.keepELF || len(g.variants) > 0) {
-		return usageError{errors.New("-library is for what objects are linked with: -subskeleton, -variant and -elf are for the objects")}
+	if g.library && (len(g.subskeletons) > 0 || g.keepELF || len(g.variants) > 0 || g.typesFrom != nil) {
+		return usageError{errors.New("-library is for what objects are linked with: -subskeleton, -variant, -types-from and -elf are for the objects")}
 	}
 	return g.checkSources()
 }
@@ -361,7 +364,7 @@ func (c *compiler) source(t *bpftarget.Target) (src []byte, deps []string, err e
 		expr = &constraint.AndExpr{X: expr, Y: c.tags}
 	}
 	opts := skelgen.Options{
-		Package: c.pkg, Prefix: c.prefix(), Types: c.types, Subskeletons: c.subskeletons,
+		Package: c.pkg, Prefix: c.prefix(), Types: c.types, Subskeletons: c.subskeletons, TypesFrom: c.typesFrom,
 		Command: "generate", Sources: strings.Join(baseNames(c.sources), ", "), Constraint: expr,
 	}
 	name := c.ident + ".bpf.o"

@@ -4,6 +4,7 @@
 //	bpfgen generate -type event minimal minimal.bpf.c -- -I../headers
 //	bpfgen skeleton -package minimal -o minimal.go minimal.bpf.o
 //	bpfgen subskeleton -package ratelimit -o ratelimit.go ratelimit.o
+//	bpfgen types -package shared -o shared.go -names shared.names edge.bpf.o core.bpf.o
 //	bpfgen check -object edge.bpf.o ratelimit.o
 //	bpfgen link -o edge.bpf.o edge.o ratelimit.o
 //	bpfgen image -o minimal.image minimal.bpf.o
@@ -57,10 +58,11 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"generate", generateUsage, "compile BPF programs and write their Go package, for go:generate lines", generateHelp, generate, 0},
-		{"skeleton", "-package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}", "write the Go package of a BPF object, or of several variants of one", `
+		{"skeleton", "-package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}", "write the Go package of a BPF object, or of several variants of one", `
 The object is one that is linked: what bpfgen link wrote, or clang when there is one C file.
 
 	bpfgen skeleton -package minimal -o minimal/minimal.go minimal.bpf.o
+	bpfgen skeleton -package probe -o probe/probe.go -variant v510=v510/probe.bpf.o -variant v61=v61/probe.bpf.o
 `, skeleton, 0},
 		{"subskeleton", "-package NAME [-type NAME]... -o OUT.go OBJECT...", "write the Go package of a BPF library", `
 The objects are those of the library alone. The package works in each object that it is
@@ -68,6 +70,13 @@ linked into: NAME.Open(skel).
 
 	bpfgen subskeleton -package ratelimit -o ratelimit/ratelimit.go ratelimit.o
 `, subskeleton, 0},
+		{"types", "-package NAME [-type NAME]... -o OUT.go -names OUT OBJECT...", "write a Go package of the types that several BPF objects share", `
+The skeletons of the objects import it in place of declaring the types themselves. What
+differs between the objects is not in it.
+
+	bpfgen types -package flows -o flows/flows.go -names flows.names edge.bpf.o core.bpf.o
+	bpfgen skeleton -package edge -o edge/edge.go -types-from example.com/app/flows=flows.names edge.bpf.o
+`, sharedTypes, 0},
 		{"check", "-object FINAL [-o STAMP] OBJECT...", "say whether an object has what a library in it needs", `
 The objects are those of the library. The check is the one that the library's Go package
 makes when it is opened.

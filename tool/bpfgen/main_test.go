@@ -113,18 +113,18 @@ func TestErrors(t *testing.T) {
 	}{
 		{"", "bpfgen: no subcommand given: see bpfgen help\n"},
 		{"frobnicate", "bpfgen: frobnicate: is not a subcommand: see bpfgen help\n"},
-		{"skeleton", "bpfgen: skeleton: flag -package is missing: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}\n"},
-		{"skeleton -package x", "bpfgen: skeleton: flag -o is missing: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}\n"},
-		{"skeleton -package x -o x.go -variant a=x.bpf.o x.bpf.o", "bpfgen: skeleton: x.bpf.o: is given besides variants: name it with -variant: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}\n"},
-		{"skeleton -package x -o x.go -variant a", "bpfgen: skeleton: invalid value \"a\" for flag -variant: \"a\": want NAME=OBJECT: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}\n"},
-		{"skeleton -package x -o x.go -variant 6.1=x.bpf.o", "bpfgen: skeleton: invalid value \"6.1=x.bpf.o\" for flag -variant: variant \"6.1\": is no name from which Go names can be made: use letters, digits and underscores, starting with a letter, and no Go keyword: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}\n"},
+		{"skeleton", "bpfgen: skeleton: flag -package is missing: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}\n"},
+		{"skeleton -package x", "bpfgen: skeleton: flag -o is missing: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}\n"},
+		{"skeleton -package x -o x.go -variant a=x.bpf.o x.bpf.o", "bpfgen: skeleton: x.bpf.o: is given besides variants: name it with -variant: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}\n"},
+		{"skeleton -package x -o x.go -variant a", "bpfgen: skeleton: invalid value \"a\" for flag -variant: \"a\": want NAME=OBJECT: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}\n"},
+		{"skeleton -package x -o x.go -variant 6.1=x.bpf.o", "bpfgen: skeleton: invalid value \"6.1=x.bpf.o\" for flag -variant: variant \"6.1\": is no name from which Go names can be made: use letters, digits and underscores, starting with a letter, and no Go keyword: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}\n"},
 		{"skeleton -package x -o x.go -variant a=x.bpf.o -variant a=x.bpf.o", "bpfgen: variant a: is A in Go, which is variant a too: give it another name\n"},
 		{"skeleton -package x -o x.go -variant a=text.o -variant b=x.bpf.o -variant c=text.o", "bpfgen: text.o: not an ELF file: give an object file that clang made with -target bpf\nbpfgen: text.o: not an ELF file: give an object file that clang made with -target bpf\n"},
 		{"skeleton -package x -o x.go -variant a=x.bpf.o -variant b=two.bpf.o", "bpfgen: two.bpf.o: variant b: a: odd: an integer of 3 bytes is not supported" + remedy + "\nbpfgen: two.bpf.o: variant b: b: odd: an integer of 3 bytes is not supported" + remedy + "\n"},
 		{"skeleton -package x -o x.go -variant a=x.bpf.o -variant b=missing.o", "bpfgen: missing.o: no such file or directory\n"},
-		{"skeleton -package x -o x.go", "bpfgen: skeleton: 0 objects given, want 1: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}\n"},
-		{"skeleton -package x -o x.go a.o b.o", "bpfgen: skeleton: 2 objects given, want 1: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}\n"},
-		{"skeleton -frob", "bpfgen: skeleton: flag provided but not defined: -frob: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}\n"},
+		{"skeleton -package x -o x.go", "bpfgen: skeleton: 0 objects given, want 1: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}\n"},
+		{"skeleton -package x -o x.go a.o b.o", "bpfgen: skeleton: 2 objects given, want 1: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}\n"},
+		{"skeleton -frob", "bpfgen: skeleton: flag provided but not defined: -frob: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}\n"},
 		{"skeleton -package func -o x.go x.bpf.o", "bpfgen: -package \"func\": is not a name for a Go package: use letters, digits and underscores, starting with a letter, and no Go keyword\n"},
 		{"skeleton -package _ -o x.go x.bpf.o", "bpfgen: -package \"_\": is not a name for a Go package: use letters, digits and underscores, starting with a letter, and no Go keyword\n"},
 		{"skeleton -package a/b -o x.go x.bpf.o", "bpfgen: -package \"a/b\": is not a name for a Go package: use letters, digits and underscores, starting with a letter, and no Go keyword\n"},
@@ -133,7 +133,7 @@ func TestErrors(t *testing.T) {
 		{"skeleton -package x -o x.go text.o", "bpfgen: text.o: not an ELF file: give an object file that clang made with -target bpf\n"},
 		{"skeleton -package x -o x.go ./two.bpf.o", "bpfgen: ./two.bpf.o: a: odd: an integer of 3 bytes is not supported" + remedy + "\nbpfgen: ./two.bpf.o: b: odd: an integer of 3 bytes is not supported" + remedy + "\n"},
 		{"skeleton -package x -type a -type b -o x.go x.bpf.o", missingType("a") + missingType("b")},
-		{"skeleton -package x -subskeleton y -o x.go x.bpf.o", "bpfgen: skeleton: invalid value \"y\" for flag -subskeleton: \"y\": want NAME=IMPORTPATH: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}\n"},
+		{"skeleton -package x -subskeleton y -o x.go x.bpf.o", "bpfgen: skeleton: invalid value \"y\" for flag -subskeleton: \"y\": want NAME=IMPORTPATH: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}\n"},
 		{"skeleton -package x -subskeleton a=p -subskeleton b=p -o x.go x.bpf.o", "bpfgen: x.bpf.o: subskeleton p: the package is given twice: name it once\n"},
 		{"subskeleton", "bpfgen: subskeleton: flag -package is missing: usage: bpfgen subskeleton -package NAME [-type NAME]... -o OUT.go OBJECT...\n"},
 		{"subskeleton -package x -o x.go", "bpfgen: subskeleton: no object given: usage: bpfgen subskeleton -package NAME [-type NAME]... -o OUT.go OBJECT...\n"},
@@ -142,6 +142,14 @@ func TestErrors(t *testing.T) {
 		{"subskeleton -package x -o x.go x.bpf.o missing.o", "bpfgen: missing.o: no such file or directory\n"},
 		{"subskeleton -package x -o none/x.go x.bpf.o", "bpfgen: none/x.go: no such file or directory\n"},
 		{"subskeleton -package x -o x.go ./two.bpf.o", "bpfgen: ./two.bpf.o: a: odd: an integer of 3 bytes is not supported" + remedy + "\nbpfgen: ./two.bpf.o: b: odd: an integer of 3 bytes is not supported" + remedy + "\n"},
+		{"types -package x -o x.go x.bpf.o", "bpfgen: types: flag -names is missing: usage: bpfgen types -package NAME [-type NAME]... -o OUT.go -names OUT OBJECT...\n"},
+		{"types -package x -o x.go -names x.names", "bpfgen: no object is given: name those whose types are to be shared\n"},
+		{"types -package func -o x.go -names x.names x.bpf.o", "bpfgen: -package \"func\": is not a name for a Go package: use letters, digits and underscores, starting with a letter, and no Go keyword\n"},
+		{"types -package x -o x.go -names x.names missing.o", "bpfgen: missing.o: no such file or directory\n"},
+		{"types -package x -o x.go -names x.names text.o x.bpf.o", "bpfgen: text.o: not an ELF file: give an object file that clang made with -target bpf\n"},
+		{"types -package x -o x.go -names x.names x.bpf.o", "bpfgen: the objects have no C types that can be shared: leave the package out, or name types with -type\n"},
+		{"skeleton -package x -o x.go -types-from example.com/x x.bpf.o", "bpfgen: skeleton: invalid value \"example.com/x\" for flag -types-from: \"example.com/x\": want IMPORTPATH=NAMES: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}\n"},
+		{"skeleton -package x -o x.go -types-from example.com/x=text.o x.bpf.o", "bpfgen: skeleton: invalid value \"example.com/x=text.o\" for flag -types-from: text.o: is no list of shared types: give the one that this version of bpfgen types has written with -names: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}\n"},
 		{"check x.bpf.o", "bpfgen: check: flag -object is missing: usage: bpfgen check -object FINAL [-o STAMP] OBJECT...\n"},
 		{"check -object x.bpf.o", "bpfgen: check: no object of the library given: usage: bpfgen check -object FINAL [-o STAMP] OBJECT...\n"},
 		{"check -object missing.o x.bpf.o", "bpfgen: missing.o: no such file or directory\n"},
@@ -260,6 +268,38 @@ func TestSkeleton(t *testing.T) {
 	}
 	if got, want := files(t), "deep new.go old.go params x.bpf.o"; got != want {
 		t.Errorf("the folder has %s, want %s", got, want)
+	}
+}
+
+func TestTypes(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, name := range []string{"a.bpf.o", "b.bpf.o"} {
+		write(t, name, string((&objtest.File{
+			Programs: []objtest.Program{{Name: "p", Section: "mine"}},
+			Vars:     []objtest.Var{{Section: ".bss", Name: "last", Type: objtest.Struct("event", objtest.M("pid", objtest.U32))}},
+		}).Build()))
+	}
+	for _, args := range []string{
+		"types -package shared -o shared.go -names shared.names a.bpf.o b.bpf.o",
+		"skeleton -package a -section mine -types-from example.com/shared=shared.names -o a.go a.bpf.o",
+		"skeleton -package a -section mine -types-from example.com/shared=shared.names -o v.go -variant a=a.bpf.o -variant b=b.bpf.o",
+	} {
+		if out, errs, status := bpfgen(strings.Fields(args)...); status != 0 || out != "" || errs != "" {
+			t.Fatalf("%s: status %d, stdout %q, stderr %q", args, status, out, errs)
+		}
+	}
+	for name, want := range map[string]string{"shared.go": "type Event struct {", "a.go": "Last shared.Event // last", "v.go": "Last shared.Event // last"} {
+		src, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(src), want) {
+			t.Errorf("%s: %q is not in\n%s", name, want, src)
+		}
+	}
+	_, errs, status := bpfgen(strings.Fields("skeleton -package a -types-from example.com/shared=shared.names -types-from x=shared.names -o a.go a.bpf.o")...)
+	if status != 1 || !strings.Contains(errs, "is given twice: make one package of all types") {
+		t.Errorf("status %d, stderr %q", status, errs)
 	}
 }
 

@@ -19,6 +19,7 @@ func skeleton(fs *flag.FlagSet, args []string, std streams) error {
 	pkg := fs.String("package", "", "name of the Go `package`")
 	out := fs.String("o", "", "`file` to write")
 	types := typesFlag(fs)
+	typesFrom := typesFromFlag(fs)
 	policy := sectionFlags(fs)
 	var subs []skelgen.Sub
 	fs.Func("subskeleton", "`NAME=IMPORTPATH` of the subskeleton of a library in the object, which the skeleton opens; may be repeated", func(arg string) error {
@@ -60,7 +61,7 @@ func skeleton(fs *flag.FlagSet, args []string, std streams) error {
 		// The base name only: the output is the same whatever the folder.
 		inputs = append(inputs, skeletonInput{file: v.value, name: filepath.Base(v.value), variant: v.name, elf: elf, policy: policy, linked: *linked, keepELF: *withELF})
 	}
-	src, err := skeletonOf(std, inputs, skelgen.Options{Package: *pkg, Types: *types, Subskeletons: subs})
+	src, err := skeletonOf(std, inputs, skelgen.Options{Package: *pkg, Types: *types, Subskeletons: subs, TypesFrom: *typesFrom})
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,6 @@
-"""The actions BpfSkeleton and BpfSubskeleton: from BPF objects to a Go file."""
+"""The actions BpfSkeleton, BpfSubskeleton and BpfTypes: from BPF objects to a Go file."""
 
-def generate_skeleton(actions, *, label, toolchain, objects, package, types, subskeletons, section_args, linked, embed_elf, output):
+def generate_skeleton(actions, *, label, toolchain, objects, package, types, subskeletons, types_from, section_args, linked, embed_elf, output):
     """Generates the Go file of an object, or of several variants of one.
 
     Args:
@@ -12,6 +12,7 @@ def generate_skeleton(actions, *, label, toolchain, objects, package, types, sub
       package: name of the Go package.
       types: names of C types to declare in Go besides those of maps and variables.
       subskeletons: list of BpfSubskeletonInfo, of libraries that the object holds.
+      types_from: BpfTypesInfo of the package of shared types, None for none.
       section_args: list of string, the flags that say which sections programs may be in.
       linked: whether the target linked the object itself. What BpfLink warned of is not said
           again then.
@@ -26,6 +27,11 @@ def generate_skeleton(actions, *, label, toolchain, objects, package, types, sub
         ["{}={}".format(sub.package, sub.importpath) for sub in subskeletons],
         before_each = "-subskeleton",
     )
+    inputs = objects.values()
+    if types_from:
+        args.add("-types-from")
+        args.add(types_from.names, format = types_from.importpath + "=%s")
+        inputs = inputs + [types_from.names]
     args.add_all(section_args)
     if linked:
         args.add("-linked")
@@ -43,7 +49,7 @@ def generate_skeleton(actions, *, label, toolchain, objects, package, types, sub
         progress_message = "Generating Go skeleton of {}".format(label),
         executable = toolchain.bpfgen,
         arguments = [args],
-        inputs = objects.values(),
+        inputs = inputs,
         outputs = [output],
         execution_requirements = {"supports-path-mapping": "1"},
         toolchain = Label("//rules:toolchain_type"),
@@ -74,6 +80,37 @@ def generate_subskeleton(actions, *, label, toolchain, objects, package, types, 
         arguments = [args],
         inputs = objects,
         outputs = [output],
+        execution_requirements = {"supports-path-mapping": "1"},
+        toolchain = Label("//rules:toolchain_type"),
+    )
+
+def generate_types(actions, *, label, toolchain, objects, package, types, names, output):
+    """Generates the Go file of the types that objects share.
+
+    Args:
+      actions: the target's actions.
+      label: the target's label.
+      toolchain: BpfToolchainInfo.
+      objects: list of File, the final objects.
+      package: name of the Go package.
+      types: names of C types to declare in Go besides those of maps and variables.
+      names: File, the list of names to write, for skeletons.
+      output: File, the Go file to write.
+    """
+    args = actions.args()
+    args.add("types")
+    args.add("-package", package)
+    args.add_all(types, before_each = "-type")
+    args.add("-o", output)
+    args.add("-names", names)
+    args.add_all(objects)
+    actions.run(
+        mnemonic = "BpfTypes",
+        progress_message = "Generating Go types of {}".format(label),
+        executable = toolchain.bpfgen,
+        arguments = [args],
+        inputs = objects,
+        outputs = [output, names],
         execution_requirements = {"supports-path-mapping": "1"},
         toolchain = Label("//rules:toolchain_type"),
     )

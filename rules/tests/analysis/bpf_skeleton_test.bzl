@@ -2,7 +2,7 @@
 
 load("@bazel_skylib//lib:unittest.bzl", "analysistest", "asserts")
 load("@rules_go//go:def.bzl", "GoArchive", "GoInfo")
-load("//rules:providers.bzl", "BpfObjectInfo")
+load("//rules:providers.bzl", "BpfObjectInfo", "BpfTypesInfo")
 load(":target_actions.bzl", "assert_in_order", "find_action", "find_actions", "short_paths")
 
 _PLATFORMS = "//command_line_option:platforms"
@@ -227,6 +227,47 @@ def _variants_test_impl(ctx):
 
 _variants_test = analysistest.make(_variants_test_impl)
 
+# Types that objects share.
+
+def _types_test_impl(ctx):
+    # Arrange
+    env = analysistest.begin(ctx)
+    target = analysistest.target_under_test(env)
+
+    # Act
+    types = find_action(env, "BpfTypes")
+
+    # Assert: of all objects, of a target with variants too.
+    names = target[BpfTypesInfo].names
+    asserts.equals(env, ["types", "-package", "shared", "-type", "event", "-o"], types.argv[1:7])
+    asserts.equals(env, ["-names", names.path], types.argv[8:10])
+    asserts.equals(env, ["full.bpf.o", "with_variants.bpf.o", "with_variants.bpf.o"], [
+        path.rpartition("/")[2]
+        for path in types.argv[10:]
+    ])
+    asserts.equals(env, "example.com/shared", target[BpfTypesInfo].importpath)
+    return analysistest.end(env)
+
+_types_test = analysistest.make(_types_test_impl)
+
+def _types_from_test_impl(ctx):
+    # Arrange
+    env = analysistest.begin(ctx)
+    target = analysistest.target_under_test(env)
+
+    # Act
+    skeleton = find_action(env, "BpfSkeleton")
+
+    # Assert: it reads the names, and imports the package.
+    flag = skeleton.argv[skeleton.argv.index("-types-from") + 1]
+    path, _, names = flag.partition("=")
+    asserts.equals(env, "example.com/shared", path)
+    asserts.true(env, names in [f.path for f in skeleton.inputs.to_list()], names)
+    asserts.true(env, path in [dep.data.importpath for dep in target[GoArchive].direct], "the types are a dep of the package")
+    return analysistest.end(env)
+
+_types_from_test = analysistest.make(_types_from_test_impl)
+
 # The toolchain that is registered first.
 
 def _own_toolchain_test_impl(ctx):
@@ -303,7 +344,7 @@ def _sections_test_impl(ctx):
 
 _sections_test = analysistest.make(_sections_test_impl)
 
-def bpf_skeleton_test_suite(name, full, of_object, strict_object, with_variants, errors):
+def bpf_skeleton_test_suite(name, full, of_object, strict_object, with_variants, types, types_from, errors):
     """Declares the tests.
 
     Args:
@@ -312,6 +353,8 @@ def bpf_skeleton_test_suite(name, full, of_object, strict_object, with_variants,
       of_object: a bpf_skeleton with `full` as its source.
       strict_object: a bpf_object with all attributes about sections set.
       with_variants: a bpf_skeleton with two variants.
+      types: a bpf_types of `full` and `with_variants`.
+      types_from: a bpf_skeleton that imports `types`.
       errors: by bpf_skeleton, parts of the message with which it fails.
     """
     _actions_test(name = "actions_test", target_under_test = full)
@@ -320,7 +363,18 @@ def bpf_skeleton_test_suite(name, full, of_object, strict_object, with_variants,
     _own_toolchain_test(name = "own_toolchain_test", target_under_test = full)
     _sections_test(name = "sections_test", target_under_test = strict_object)
     _variants_test(name = "variants_test", target_under_test = with_variants)
-    tests = [":actions_test", ":providers_test", ":object_test", ":own_toolchain_test", ":sections_test", ":variants_test"]
+    _types_test(name = "types_test", target_under_test = types)
+    _types_from_test(name = "types_from_test", target_under_test = types_from)
+    tests = [
+        ":actions_test",
+        ":providers_test",
+        ":object_test",
+        ":own_toolchain_test",
+        ":sections_test",
+        ":variants_test",
+        ":types_test",
+        ":types_from_test",
+    ]
 
     for cpu, test, arch, target in [
         ("x86_64", _cpu_x86_64_test, "x86", "bpfel"),

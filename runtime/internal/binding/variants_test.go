@@ -1,13 +1,15 @@
-package binding
+package binding_test
 
 import (
 	"slices"
 	"testing"
 	"unsafe"
+
+	"github.com/rules-bpf/rules_bpf/runtime/internal/binding"
 )
 
 func TestSelect(t *testing.T) {
-	type desc = Desc[int, int, int]
+	type desc = binding.Desc[int, int, int]
 	for variant, want := range [][]string{
 		0: {"all", "first"}, 1: {"all"}, 8: {"all", "ninth"}, 40: {"all"},
 	} {
@@ -16,17 +18,17 @@ func TestSelect(t *testing.T) {
 		}
 		handles := [3]int{}
 		fields := [3]*int{&handles[0], &handles[1], &handles[2]}
-		only := func(i int) Only {
-			return Only{In: []string{"", "\x01", "\x00\x01"}[i], Field: unsafe.Pointer(&fields[i])}
+		only := func(i int) binding.Only {
+			return binding.Only{In: []string{"", "\x01", "\x00\x01"}[i], Field: unsafe.Pointer(&fields[i])}
 		}
 		tables := fields
 		var d desc
 		for i, name := range []string{"all", "first", "ninth"} {
-			d.Maps = append(d.Maps, Map[int]{Name: name, Only: only(i)})
-			d.Progs = append(d.Progs, Prog[int]{Name: name, Only: Only{In: only(i).In}})
-			d.StructOps = append(d.StructOps, StructOps[int]{Name: name, Only: only(i), Field: Field{Pointer: unsafe.Pointer(&tables[i])}})
-			d.Sections = append(d.Sections, Section{Name: name, Only: Only{In: only(i).In}, Vars: []SectionVar{
-				{Name: "all"}, {Name: "first", Only: Only{In: only(1).In}}, {Name: "ninth", Only: Only{In: only(2).In}},
+			d.Maps = append(d.Maps, binding.Map[int]{Name: name, Only: only(i)})
+			d.Progs = append(d.Progs, binding.Prog[int]{Name: name, Only: binding.Only{In: only(i).In}})
+			d.StructOps = append(d.StructOps, binding.StructOps[int]{Name: name, Only: only(i), Field: binding.Field{Pointer: unsafe.Pointer(&tables[i])}})
+			d.Sections = append(d.Sections, binding.Section{Name: name, Only: binding.Only{In: only(i).In}, Vars: []binding.SectionVar{
+				{Name: "all"}, {Name: "first", Only: binding.Only{In: only(1).In}}, {Name: "ninth", Only: binding.Only{In: only(2).In}},
 			}})
 		}
 		d.Select(variant)

@@ -129,6 +129,7 @@ type scalarType struct {
 	name  string
 	c     string
 	under basicType
+	origin
 }
 
 func (t *scalarType) Size() uint64   { return t.under.Size() }
@@ -139,14 +140,18 @@ func (t *scalarType) appendDecl(b []byte) []byte {
 	return fmt.Appendf(b, "\n// %s is the C type %s.\ntype %s %s\n", t.name, quote.Text(t.c), t.name, t.under)
 }
 
-// appendAsserts has nothing to add: the size is that of the Go type.
-func (t *scalarType) appendAsserts(b []byte) []byte { return b }
+// appendAsserts has nothing to add unless another package declares the type: the size is that
+// of the Go type.
+func (t *scalarType) appendAsserts(b []byte) []byte { return t.appendSize(b, t.name, t.under) }
 
 // scalarKey identifies a typedef of a number.
 type scalarKey struct {
 	typedef string
 	under   basicType
 }
+
+// text returns what decides the declaration, as declKey does for other types.
+func (k scalarKey) text() string { return "number " + k.typedef + " " + k.under.name }
 
 // scalar returns the type of that typedef, or the number itself without one.
 func (d *Decls) scalar(typedef string, under basicType) Type {
@@ -157,8 +162,15 @@ func (d *Decls) scalar(typedef string, under basicType) Type {
 	if t, ok := d.scalars[key]; ok {
 		return t
 	}
-	t := &scalarType{d.Prefix + d.nameOf("typedef", typedef, under.name), typedef, under}
+	t := &scalarType{c: typedef, under: under}
 	d.scalars[key] = t
+	if name, ok := d.importedName(key.text()); ok {
+		t.name, t.imported = name, true
+		d.imported = append(d.imported, t)
+		return t
+	}
+	t.id = "typedef " + typedef
+	t.name = d.Prefix + d.nameOf("typedef", typedef, under.name)
 	d.list = append(d.list, t)
 	return t
 }

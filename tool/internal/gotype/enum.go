@@ -16,6 +16,9 @@ type enumType struct {
 	doc    string
 	under  basicType
 	values []enumValue
+	// differs says that a constant is called after a variant.
+	differs bool
+	origin
 }
 
 type enumValue struct {
@@ -59,8 +62,9 @@ func (e %s) String() string {
 	return fmt.Appendf(b, "\t}\n\treturn skelimpl.%s(%q, %s(e))\n}\n", unknown, t.name, wide)
 }
 
-// appendAsserts has nothing to add: an enum's size is that of its Go type.
-func (t *enumType) appendAsserts(b []byte) []byte { return b }
+// appendAsserts has nothing to add unless another package declares the type: an enum's size
+// is that of its Go type.
+func (t *enumType) appendAsserts(b []byte) []byte { return t.appendSize(b, t.name, t.under) }
 
 func (d *Decls) convertEnum(c *btf.Enum, at place) (Type, error) {
 	if t, ok := d.types[c]; ok {
@@ -80,7 +84,15 @@ func (d *Decls) convertEnum(c *btf.Enum, at place) (Type, error) {
 	if !ok || c.Size > 8 {
 		return nil, fail(c, fmt.Sprintf("an enum of %d bytes is not supported", c.Size))
 	}
+	if name, ok := d.importedName(key); ok {
+		t := &enumType{name: name, under: under, origin: origin{imported: true}}
+		d.types[c] = t
+		d.keep(key, t)
+		d.imported = append(d.imported, t)
+		return t, nil
+	}
 	t := &enumType{
+		origin: origin{id: declID("enum", c.Name, at)},
 		name:   d.Prefix + d.declName(c, "enum", c.Name, at),
 		doc:    docOf("enum", c.Name, at),
 		under:  under,
@@ -95,6 +107,7 @@ func (d *Decls) convertEnum(c *btf.Enum, at place) (Type, error) {
 		if d.variant != "" {
 			// The constants of another layout have another type.
 			definition += " " + d.layoutKey(c)
+			t.differs = t.differs || d.differing["constant "+v.Name]
 		}
 		t.values = append(t.values, enumValue{d.Prefix + d.nameOf("constant", v.Name, definition), v.Name, value})
 	}

@@ -44,6 +44,7 @@ package gotype
 
 import (
 	"maps"
+	"slices"
 
 	"github.com/cilium/ebpf/btf"
 
@@ -65,6 +66,7 @@ type decl interface {
 	Type
 	appendDecl(b []byte) []byte
 	appendAsserts(b []byte) []byte
+	from() *origin
 }
 
 // Decls are the type declarations of one Go package.
@@ -87,6 +89,11 @@ type Decls struct {
 	// all that decides its declaration, and keys what that is of a C type.
 	layouts map[string]Type
 	keys    map[btf.Type]string
+	// shared are the declarations of another package: see Import. imported are those that
+	// are used, and alias is what the package is imported as.
+	shared   map[string]string
+	alias    string
+	imported []decl
 	// BigEndian says that the object is for big-endian machines: bit-fields start
 	// at the other end of a byte there.
 	BigEndian bool
@@ -116,20 +123,20 @@ func (d *Decls) Convert(t btf.Type, hint, c string) (Type, error) {
 }
 
 // mark is a place to which the declarations can go back, with their names.
-type mark struct{ declared, named int }
+type mark struct{ declared, imported, named int }
 
-func (d *Decls) mark() mark { return mark{len(d.list), d.names.Mark()} }
+func (d *Decls) mark() mark { return mark{len(d.list), len(d.imported), d.names.Mark()} }
 
 // forget drops the declarations since the mark.
 func (d *Decls) forget(m mark) {
 	dropped := make(map[Type]bool)
-	for _, decl := range d.list[m.declared:] {
+	for _, decl := range slices.Concat(d.list[m.declared:], d.imported[m.imported:]) {
 		dropped[decl] = true
 	}
 	maps.DeleteFunc(d.types, func(_ btf.Type, t Type) bool { return dropped[t] })
 	maps.DeleteFunc(d.scalars, func(_ scalarKey, t Type) bool { return dropped[t] })
 	maps.DeleteFunc(d.layouts, func(_ string, t Type) bool { return dropped[t] })
-	d.list = d.list[:m.declared]
+	d.list, d.imported = d.list[:m.declared], d.imported[:m.imported]
 	d.names.Forget(m.named)
 }
 
@@ -161,7 +168,7 @@ func (d *Decls) Append(b []byte) []byte {
 // AppendAsserts appends the assertions of all sizes and offsets, the lines of a
 // var declaration.
 func (d *Decls) AppendAsserts(b []byte) []byte {
-	for _, decl := range d.list {
+	for _, decl := range slices.Concat(d.list, d.imported) {
 		b = decl.appendAsserts(b)
 	}
 	return b

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/cilium/ebpf/btf"
 
@@ -278,7 +277,7 @@ func (l *layout) methodName(prefix string, m *member) string {
 
 // convert finds the Go type and the kind of a member, and where it ends, in bits.
 func (l *layout) convert(m *member, union bool, limit uint64, depth int) (uint64, error) {
-	at := place{goName: strings.TrimPrefix(l.t.name, l.d.Prefix) + m.goName, c: "the type of " + quote.Text(m.c) + " in " + l.t.name}
+	at := place{goName: l.d.baseName(l.t) + m.goName, c: "the type of " + quote.Text(m.c) + " in " + l.t.name}
 	if m.variable {
 		at.c = "the type of " + quote.Text(m.c)
 	}

@@ -24,7 +24,18 @@ type structType struct {
 	alignment uint64
 	fields    []field
 	methods   []method
+	origin
 }
+
+// origin is where a declaration comes from.
+type origin struct {
+	// id is what C calls the type, with what kind of name that is.
+	id string
+	// imported says that another package declares it.
+	imported bool
+}
+
+func (o *origin) from() *origin { return o }
 
 // field is a field of a struct; without a name it is a gap.
 type field struct {
@@ -62,7 +73,7 @@ func (t *structType) appendAsserts(b []byte) []byte {
 	b = fmt.Appendf(b, "\t_ = [1]struct{}{}[unsafe.Sizeof(%s{})-%d]\n", t.name, t.size)
 	for _, f := range t.fields {
 		switch {
-		case f.name == "":
+		case f.name == "", t.imported && !token.IsExported(f.name):
 		case f.typ == programType:
 			b = fmt.Appendf(b, "\t_ = [1]struct{}{}[unsafe.Offsetof(%s{}.%s)+unsafe.Sizeof(uintptr(0))-%d]\n", t.name, f.name, f.offset+programType.size)
 		default:
@@ -141,8 +152,15 @@ func (d *Decls) convertStruct(c btf.Type, size uint32, keyword, tag string, at p
 		return t, nil
 	}
 	d.types[c] = nil
-	t := &structType{name: d.Prefix + d.declName(c, keyword, tag, at), doc: docOf(keyword, tag, at)}
-	d.list = append(d.list, t)
+	t := &structType{doc: docOf(keyword, tag, at)}
+	if name, ok := d.importedName(key); ok {
+		t.name, t.imported = name, true
+		d.imported = append(d.imported, t)
+	} else {
+		t.id = declID(keyword, tag, at)
+		t.name = d.Prefix + d.declName(c, keyword, tag, at)
+		d.list = append(d.list, t)
+	}
 	if err := d.layOut(t, c, uint64(size), depth); err != nil {
 		delete(d.types, c)
 		return nil, err
@@ -193,7 +211,7 @@ func (d *Decls) declName(c btf.Type, keyword, tag string, at place) string {
 	case at.typedef != "":
 		return d.nameOf("typedef", at.typedef, d.define(c))
 	}
-	name, key := at.goName, "place "+at.c
+	name, key := at.goName, declID(keyword, tag, at)
 	if d.variant != "" {
 		definition := d.define(c)
 		name += d.ending(key, definition)
@@ -201,6 +219,17 @@ func (d *Decls) declName(c btf.Type, keyword, tag string, at place) string {
 	}
 	exact := "T_" + name
 	return d.names.Name(key, name, exact, exact+"_"+hash(strings.TrimPrefix(key, "place ")))
+}
+
+// declID returns what C calls a type, with what kind of name that is.
+func declID(keyword, tag string, at place) string {
+	switch {
+	case tag != "":
+		return keyword + " " + tag
+	case at.typedef != "":
+		return "typedef " + at.typedef
+	}
+	return "place " + at.c
 }
 
 // nameOf takes the name of what C calls c, which is what kind says: a tag, a typedef and

@@ -32,6 +32,7 @@ func (d *Decls) StructOps(c *btf.Struct, doc string) (string, error) {
 	}
 	mark := d.mark()
 	t := &structType{name: d.Prefix + d.nameOf("table", c.Name, d.define(c)), doc: doc}
+	t.id = "table " + c.Name
 	d.list = append(d.list, t)
 	l := newLayout(d, t)
 	l.programs = true

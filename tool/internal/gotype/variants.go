@@ -21,10 +21,17 @@ import (
 // declared.
 func (d *Decls) Variant(name string, differing map[string]bool) {
 	d.variant, d.differing = name, differing
+	d.byKey()
+	if d.definitions == nil {
+		d.definitions = make(map[string]map[string]bool)
+	}
+}
+
+// byKey makes types that are equal one declaration.
+func (d *Decls) byKey() {
 	if d.layouts == nil {
 		d.layouts = make(map[string]Type)
 		d.keys = make(map[btf.Type]string)
-		d.definitions = make(map[string]map[string]bool)
 	}
 }
 
@@ -55,10 +62,10 @@ func (d *Decls) ending(key, definition string) string {
 	return ""
 }
 
-// declKey returns all that decides the declaration of a C type, empty for an object without
-// variants.
+// declKey returns all that decides the declaration of a C type, empty where types are not
+// compared with those of other objects.
 func (d *Decls) declKey(keyword, tag string, at place, c btf.Type) string {
-	if d.variant == "" {
+	if d.layouts == nil {
 		return ""
 	}
 	name := tag
@@ -93,6 +100,10 @@ func (d *Decls) layoutKey(c btf.Type) string {
 		fmt.Fprintf(&b, "%s %q %d", keyword, name, size)
 		for _, m := range members {
 			fmt.Fprintf(&b, " %q %d %d %s", m.Name, m.Offset, m.BitfieldSize, d.typeKey(m.Type))
+			if m.BitfieldSize > 0 {
+				// The methods are for one byte order.
+				fmt.Fprintf(&b, " %t", d.BigEndian)
+			}
 		}
 	}
 	switch c := c.(type) {

@@ -58,6 +58,8 @@ type Options struct {
 	Types []string
 	// Subskeletons are those of the libraries in the object, for a skeleton to open.
 	Subskeletons []Sub
+	// TypesFrom is the package of types that are shared with other objects, nil for none.
+	TypesFrom *TypesFrom
 }
 
 // Skeleton returns the Go file for the object, gofmt-clean. img is the object's image,
@@ -126,6 +128,9 @@ func newGenerator(obj *bpfobj.Object, opts Options, names *gonames.Scope) genera
 	g := generator{opts: opts, object: obj.Name, types: gotype.NewDecls(names)}
 	g.types.Prefix = opts.Prefix
 	g.types.BigEndian = obj.ByteOrder == binary.BigEndian
+	if from := opts.TypesFrom; from != nil {
+		g.types.Import(from.alias(), from.Names)
+	}
 	return g
 }
 

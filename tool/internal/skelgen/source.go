@@ -186,7 +186,7 @@ const (
 }
 
 func (g *generator) appendAsserts(b []byte) []byte {
-	if !g.types.HasStructs() {
+	if !g.types.HasStructs() && !g.types.Imports() {
 		return b
 	}
 	b = append(b, "\n// The layout is that of the C compiler, or this does not compile.\nvar (\n"...)
@@ -200,11 +200,15 @@ func (g *generator) appendImports(b []byte, subs []subField, addresses bool) []b
 		b = append(b, "\t\"structs\"\n"...)
 		addresses = true
 	}
+	addresses = addresses || g.types.Imports()
 	if addresses {
 		b = append(b, "\t\"unsafe\"\n\n"...)
 	}
 	for _, sub := range subs {
 		b = fmt.Appendf(b, "\t%s %q\n", sub.alias, sub.importPath)
+	}
+	if g.types.Imports() {
+		b = fmt.Appendf(b, "\t%s %q\n", g.opts.TypesFrom.alias(), g.opts.TypesFrom.ImportPath)
 	}
 	if len(g.progs) > 0 || len(g.structOps) > 0 {
 		b = append(b, "\t\"github.com/cilium/ebpf/link\"\n"...)

@@ -26,12 +26,8 @@ func ParseSub(s string) (Sub, error) {
 	if !ok || name == "" {
 		return Sub{}, fmt.Errorf("%q: want NAME=IMPORTPATH", s)
 	}
-	// What the language leaves to compilers, Go's refuses.
-	bad := func(r rune) bool {
-		return !unicode.IsGraphic(r) || unicode.IsSpace(r) || r == unicode.ReplacementChar || strings.ContainsRune("!\"#$%&'()*,:;<=>?[\\]^`{|}", r)
-	}
-	if path == "" || strings.ContainsFunc(path, bad) {
-		return Sub{}, fmt.Errorf("%s: %q is no import path: give that of the library's Go package", strconv.Quote(name), path)
+	if err := checkImportPath(name, path); err != nil {
+		return Sub{}, err
 	}
 	return Sub{name, path}, nil
 }
@@ -47,8 +43,10 @@ type subField struct {
 // names that follow from those of the fields: their own are not known here, and can
 // be equal.
 func (s *skeleton) addSubskeletons(subs []Sub) []error {
-	// The names of the file that are not exported, and of the variables of Open.
-	aliases := []string{"structs", "unsafe", "link", "skelimpl", "skeleton", "memory", "object", "variants", "m", "s", "v", "obj", "err"}
+	aliases := slices.Clone(fileNames)
+	if s.opts.TypesFrom != nil {
+		aliases = append(aliases, s.opts.TypesFrom.alias())
+	}
 	seen := make(map[string]bool)
 	var errs []error
 	goNames := subNames(subs)
@@ -58,17 +56,37 @@ func (s *skeleton) addSubskeletons(subs []Sub) []error {
 			continue
 		}
 		seen[sub.ImportPath] = true
-		alias := strings.ToLower(goNames[i])
-		if token.IsKeyword(alias) || types.Universe.Lookup(alias) != nil || alias == "init" || alias == "main" {
-			alias += "_"
-		}
-		for slices.Contains(aliases, alias) {
-			alias += "_"
-		}
+		alias := freeAlias(strings.ToLower(goNames[i]), aliases)
 		aliases = append(aliases, alias)
 		s.subs = append(s.subs, subField{goNames[i], alias, sub.ImportPath})
 	}
 	return errs
+}
+
+// fileNames are the names of the file that are not exported, and of the variables of Open.
+var fileNames = []string{"structs", "unsafe", "link", "skelimpl", "skeleton", "memory", "object", "variants", "m", "s", "v", "obj", "err"}
+
+// freeAlias returns a name for a package in the file that is not taken.
+func freeAlias(name string, taken []string) string {
+	if token.IsKeyword(name) || types.Universe.Lookup(name) != nil || name == "init" || name == "main" {
+		name += "_"
+	}
+	for slices.Contains(taken, name) {
+		name += "_"
+	}
+	return name
+}
+
+// checkImportPath reports whether Go takes the import path.
+func checkImportPath(name, path string) error {
+	// What the language leaves to compilers, Go's refuses.
+	bad := func(r rune) bool {
+		return !unicode.IsGraphic(r) || unicode.IsSpace(r) || r == unicode.ReplacementChar || strings.ContainsRune("!\"#$%&'()*,:;<=>?[\\]^`{|}", r)
+	}
+	if path == "" || strings.ContainsFunc(path, bad) {
+		return fmt.Errorf("%s: %q is no import path: give that of the library's Go package", strconv.Quote(name), path)
+	}
+	return nil
 }
 
 // subNames returns the fields' names. Packages of one name are told apart by their

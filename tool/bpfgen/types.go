@@ -1,0 +1,78 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/rules-bpf/rules_bpf/tool/internal/sections"
+	"github.com/rules-bpf/rules_bpf/tool/internal/skelgen"
+)
+
+// sharedTypes writes the Go package of types that several objects have.
+func sharedTypes(fs *flag.FlagSet, args []string, std streams) error {
+	pkg := fs.String("package", "", "name of the Go `package`")
+	out := fs.String("o", "", "`file` to write")
+	names := fs.String("names", "", "`file` to write the names of the types to, for -types-from of skeleton and generate")
+	types := typesFlag(fs)
+	if err := parse(fs, args, "package", "o", "names"); err != nil {
+		return err
+	}
+	if err := skelgen.CheckPackage(*pkg); err != nil {
+		return fmt.Errorf("-package %w", err)
+	}
+	var objects []skelgen.Variant
+	var errs []error
+	for _, file := range fs.Args() {
+		elf, err := os.ReadFile(file)
+		if err != nil {
+			return inFile(file, err)
+		}
+		// What is to be said of the objects, their skeletons say.
+		quiet := streams{std.stdout, new(strings.Builder)}
+		v, err := readSkeletonInput(quiet, skeletonInput{file: file, name: filepath.Base(file), elf: elf, policy: &sections.Policy{Own: []string{"*"}}, linked: true})
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		objects = append(objects, v)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	src, list, err := skelgen.Types(objects, skelgen.Options{Package: *pkg, Types: *types})
+	if err != nil {
+		return err
+	}
+	if err := writeFile(*names, list); err != nil {
+		return err
+	}
+	return writeFile(*out, src)
+}
+
+// typesFromFlag defines the flag for a package of shared types. What it returns is nil until
+// the flag is given.
+func typesFromFlag(fs *flag.FlagSet) **skelgen.TypesFrom {
+	from := new(*skelgen.TypesFrom)
+	fs.Func("types-from", "`IMPORTPATH=NAMES` of a package of types that several objects share, with the list of names that bpfgen types has written", func(arg string) error {
+		path, file, ok := strings.Cut(arg, "=")
+		switch {
+		case !ok:
+			return fmt.Errorf("%q: want IMPORTPATH=NAMES", arg)
+		case *from != nil:
+			return errors.New("is given twice: make one package of all types")
+		}
+		list, err := os.ReadFile(file)
+		if err != nil {
+			return inFile(file, err)
+		}
+		if *from, err = skelgen.ParseTypes(path, list); err != nil {
+			return inFile(file, err)
+		}
+		return nil
+	})
+	return from
+}
