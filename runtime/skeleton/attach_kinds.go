@@ -608,6 +608,9 @@ type PerfEventOptions struct {
 	Cookie uint64
 	// Mode is how the program is attached. AttachPerf is libbpf's force_ioctl_attach.
 	Mode AttachMode
+	// DontEnable leaves an event that is off as it is, for the caller to turn on
+	// (PERF_EVENT_IOC_ENABLE), such as several at once.
+	DontEnable bool
 }
 
 // AttachPerfEvent attaches the program to an open perf event, which stays the
@@ -615,7 +618,7 @@ type PerfEventOptions struct {
 // link disables the event instead.
 func (p *PerfEventProgram) AttachPerfEvent(fd int, o *PerfEventOptions) (link.Link, error) {
 	return p.attach(attach.By("perf_event"), func(prog *attach.Program) (link.Link, error) {
-		return attach.PerfEvent(prog, fd, valueOf(o).Cookie, attach.Mode(valueOf(o).Mode))
+		return attach.PerfEvent(prog, fd, valueOf(o).Cookie, attach.Mode(valueOf(o).Mode), valueOf(o).DontEnable)
 	})
 }
 

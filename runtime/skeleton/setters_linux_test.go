@@ -136,6 +136,9 @@ var setters = map[string]setter{
 		refusing(func(s *settable) error { return s.m.SetNUMANode(1 << 30) }),
 	"UntypedMap.SetIfindex": of(func(s *settable, v int) error { return s.m.SetIfindex(v) }, 0, -1, wide(1<<31)).
 		refusing(func(s *settable) error { return s.m.SetIfindex(1) }),
+	"UntypedMap.SetExclusiveProgram": of(func(s *settable, v *BaseProgram) error { return s.m.SetExclusiveProgram(v) }, nil).
+		alsoWrong(func(s *settable) error { return s.tails.SetExclusiveProgram(s.p) }, func(s *settable) error { return s.outer.SetExclusiveProgram(s.p) }).
+		refusing(func(s *settable) error { return s.m.SetExclusiveProgram(s.traced) }),
 	"UntypedMap.SetPinning": of(func(s *settable, v ebpf.PinType) error { return s.m.SetPinning(v) }, ebpf.PinNone, 7),
 	"UntypedMap.SetPinPath": of(func(s *settable, v string) error { return s.m.SetPinPath(v) }, "").
 		refusing(func(s *settable) error { return s.m.SetPinPath("/proc/no/such/directory/m") }),

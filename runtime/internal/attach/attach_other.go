@@ -117,7 +117,7 @@ func NetNS(*Program, string) (link.Link, error) { return elsewhere() }
 
 func SockMap(*Program, *ebpf.Map) (link.Link, error) { return elsewhere() }
 
-func PerfEvent(*Program, int, uint64, Mode) (link.Link, error) { return elsewhere() }
+func PerfEvent(*Program, int, uint64, Mode, bool) (link.Link, error) { return elsewhere() }
 
 func Sampling(*Program, uint64, int, uint64) (link.Link, error) { return elsewhere() }
 

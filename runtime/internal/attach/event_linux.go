@@ -47,12 +47,21 @@ func (l *eventLink) PerfEvent() (*os.File, error) {
 // and with the link. Before kernel 5.15, which brought links for it and cookies, the
 // event is off once the link is closed, as a program cannot be taken off.
 func attachEvent(prog *ebpf.Program, event *os.File, cookie uint64, mode Mode) (link.Link, error) {
+	l, err := attachAsIs(prog, event, cookie, mode)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.IoctlSetInt(int(event.Fd()), unix.PERF_EVENT_IOC_ENABLE, 0); err != nil {
+		return nil, errors.Join(fmt.Errorf("enable perf event: %w", err), l.Close())
+	}
+	return l, nil
+}
+
+// attachAsIs is attachEvent for an event that stays off if it is off.
+func attachAsIs(prog *ebpf.Program, event *os.File, cookie uint64, mode Mode) (link.Link, error) {
 	l, err := eventLinkOf(prog, event, cookie, mode)
 	if err != nil {
 		return nil, errors.Join(err, event.Close())
-	}
-	if err := unix.IoctlSetInt(int(event.Fd()), unix.PERF_EVENT_IOC_ENABLE, 0); err != nil {
-		return nil, errors.Join(fmt.Errorf("enable perf event: %w", err), l.Close(), event.Close())
 	}
 	return &eventLink{Link: l, event: event}, nil
 }
@@ -119,11 +128,15 @@ func paranoia() int {
 }
 
 // PerfEvent connects p to an open perf event, which stays the caller's.
-func PerfEvent(p *Program, fd int, cookie uint64, mode Mode) (link.Link, error) {
+func PerfEvent(p *Program, fd int, cookie uint64, mode Mode, dontEnable bool) (link.Link, error) {
 	// The caller may close the event, and the number may become another file's.
 	own, err := sys.Dup(fd)
 	if err != nil {
 		return nil, fmt.Errorf("perf event: %w", err)
 	}
-	return attachEvent(p.Program, os.NewFile(uintptr(own), "perf event"), cookie, mode)
+	event := os.NewFile(uintptr(own), "perf event")
+	if dontEnable {
+		return attachAsIs(p.Program, event, cookie, mode)
+	}
+	return attachEvent(p.Program, event, cookie, mode)
 }

@@ -228,3 +228,43 @@ func TestSamplingNoProcess(t *testing.T) {
 		}
 	}
 }
+
+// An event that is to stay off runs the program when its owner turns it on.
+func TestEventThatStaysOff(t *testing.T) {
+	o := loadSampler(t)
+	attr := unix.PerfEventAttr{
+		Type: unix.PERF_TYPE_SOFTWARE, Config: unix.PERF_COUNT_SW_CPU_CLOCK, Size: unix.PERF_ATTR_SIZE_VER1,
+		Sample: 1000, Bits: unix.PerfBitDisabled | unix.PerfBitFreq,
+	}
+	fd, err := unix.PerfEventOpen(&attr, -1, 0, -1, unix.PERF_FLAG_FD_CLOEXEC)
+	if err != nil {
+		t.Skipf("needs the right to open perf events: %v", err)
+	}
+	defer unix.Close(fd)
+	l, err := PerfEvent(o.progs[0], fd, 0, Default, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	runs := func() (n uint64) {
+		threads, others := samples(t, o.m)
+		for _, m := range []map[int]uint64{threads, others} {
+			for _, times := range m {
+				n += times
+			}
+		}
+		return n
+	}
+	time.Sleep(20 * time.Millisecond)
+	if n := runs(); n != 0 {
+		t.Errorf("the program has run %d times", n)
+	}
+	if err := unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_ENABLE, 0); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(10 * time.Second); runs() == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the program does not run")
+		}
+	}
+}
