@@ -668,23 +668,84 @@ func TestSourceInNoPackage(t *testing.T) {
 	r.has("below/BUILD.bazel", `srcs = ["bpf/one.c"]`, "!bpf_skeleton")
 }
 
-// TestVariantsOfSkeleton makes one skeleton of a source for several lines, and says so
-// when they ask for different ones.
+// text returns what a file has.
+func (r *repository) text(name string) string {
+	r.t.Helper()
+	data, err := os.ReadFile(r.path(name))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return string(data)
+}
+
+// TestVariantsOfSkeleton makes one skeleton of a source for several lines, with variants where
+// these ask for different ones.
 func TestVariantsOfSkeleton(t *testing.T) {
 	t.Parallel()
 	r := newRepository(t)
 	r.write("BUILD.bazel", "# gazelle:prefix example.com/m\n# gazelle:bpf_bpf2go skeleton\n")
 	r.write("go.mod", "module example.com/m\n\nrequire github.com/cilium/ebpf v0.22.0\n")
-	r.write("c/one.c", inclusions+program+license)
+	r.write("c/one.c", inclusions+"#ifdef Y\n#include \"only_y.h\"\n#endif\n"+program+license)
+	r.write("c/only_y.h", "")
 	r.write("app/app.go", "package app\n\n"+
-		"//go:generate go tool bpf2go -type a one ../c/one.c -- -DX\n"+
-		"//go:generate go tool bpf2go -type b two ../c/one.c -- -DX\n"+
-		"//go:generate go tool bpf2go -type c three ../c/one.c -- -DY\n")
-	const want = "app/app.go:5: c/one.c has a bpf_skeleton already, with the flags of one: write that of three by hand"
+		"//go:generate go tool bpf2go -type a one ../c/one.c -- -DALL -DX\n"+
+		"//go:generate go tool bpf2go -type b two ../c/one.c -- -DALL -DX\n"+
+		"//go:generate go tool bpf2go -type c three ../c/one.c -- -DY=1 -DALL -fno-builtin\n")
+	if out := r.says(); out != "" {
+		t.Errorf("Gazelle says:\n%s", out)
+	}
+	r.has("c/BUILD.bazel", `defines = ["ALL"]`, `"a"`, `"b"`, `"c"`, `hdrs = ["only_y.h"]`,
+		"variants = {\n        \"one\": [\"-DX\"],\n        \"three\": [\n            \"-DY=1\",\n            \"-fno-builtin\",\n        ],\n    },")
+	before := r.text("c/BUILD.bazel")
+	if out := r.says(); out != "" || r.text("c/BUILD.bazel") != before {
+		t.Errorf("the second run changes\n%s\nto\n%s\n%s", before, r.text("c/BUILD.bazel"), out)
+	}
+
+	// What people have written of variants stays, and two of one name are theirs to tell apart.
+	r.write("c/BUILD.bazel", strings.Replace(strings.Replace(before, `"one": [`, `"v510": [`, 1), `"three": [`, `"v61": [`, 1))
+	r.write("app/app.go", r.text("app/app.go")+"//go:generate go tool bpf2go three ../c/one.c -- -DZ\n")
+	const want = "app/app.go:6: c/one.c has a bpf_skeleton already, with the flags of one: write that of three by hand"
 	if out := r.says(); !strings.Contains(out, want) {
 		t.Errorf("Gazelle says:\n%swant:\n%s", out, want)
 	}
-	r.has("c/BUILD.bazel", `defines = ["X"]`, `"a"`, `"b"`, `!"Y"`)
+	r.has("c/BUILD.bazel", `"v510": ["-DX"]`, `"v61": [`, `!"one"`, `!"three"`)
+}
+
+// TestVariantsByHand keeps what people write of variants and of types that objects share, and
+// knows what they include and import.
+func TestVariantsByHand(t *testing.T) {
+	t.Parallel()
+	r := newRepository(t)
+	r.write("BUILD.bazel", "# gazelle:prefix example.com/m\n")
+	r.write("go.mod", "module example.com/m\n")
+	r.write("c/one.bpf.c", inclusions+"#ifdef Y\n#include \"only_y.h\"\n#endif\n"+program+license)
+	r.write("c/only_y.h", "")
+	r.write("c/BUILD.bazel", `load("@rules_bpf//rules:defs.bzl", "bpf_skeleton", "bpf_types")
+
+bpf_types(
+    name = "flows",
+    importpath = "example.com/m/c/flows",
+    objects = ["//other:edge_bpf"],
+)
+
+bpf_skeleton(
+    name = "c",
+    src = "one.bpf.c",
+    importpath = "example.com/m/c",
+    types_from = ":flows",
+    variants = {
+        "new": ["-DY"],
+        "old": [],
+    },
+    visibility = ["//visibility:public"],
+)
+`)
+	r.write("app/app.go", "package app\n\nimport (\n\t_ \"example.com/m/c\"\n\t_ \"example.com/m/c/flows\"\n)\n")
+	if out := r.says(); out != "" {
+		t.Errorf("Gazelle says:\n%s", out)
+	}
+	r.has("c/BUILD.bazel", `hdrs = ["only_y.h"]`, `types_from = ":flows"`, `"new": ["-DY"],`, `"old": [],`, `objects = ["//other:edge_bpf"]`)
+	r.has("app/BUILD.bazel", `"//c"`, `"//c:flows"`)
 }
 
 // TestLineWithoutRule has lines for bpf2go that go generate or bpf2go refuses.

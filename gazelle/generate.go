@@ -14,6 +14,7 @@ import (
 	golang "github.com/bazelbuild/bazel-gazelle/language/go"
 	"github.com/bazelbuild/buildtools/build"
 
+	"github.com/rules-bpf/rules_bpf/gazelle/internal/bpf2go"
 	"github.com/rules-bpf/rules_bpf/gazelle/internal/bpfc"
 	"github.com/rules-bpf/rules_bpf/gazelle/internal/expr"
 	"github.com/rules-bpf/rules_bpf/gazelle/internal/paths"
@@ -395,6 +396,15 @@ func setFlags(r, existing *rule.Rule, attr string, flags []string) {
 	}
 }
 
+// variantsOf returns the value of the attribute variants, in the order of the lines.
+func variantsOf(cmd *bpf2go.Command) build.Expr {
+	dict := &build.DictExpr{ForceMultiLine: true}
+	for _, v := range cmd.Variants {
+		dict.List = append(dict.List, &build.KeyValueExpr{Key: &build.StringExpr{Value: v.Name}, Value: rule.ExprFromValue(append([]string{}, v.Flags...))})
+	}
+	return dict
+}
+
 // setCommand sets what a line of a Go file says.
 func setCommand(r *rule.Rule, u *plan.Unit) {
 	cmd := u.Command
@@ -407,6 +417,10 @@ func setCommand(r *rule.Rule, u *plan.Unit) {
 	if u.Kind != plan.Bpf2go {
 		if len(types) > 0 {
 			r.SetAttr("types", expr.Grown(append(r.AttrStrings("types"), types...)))
+		}
+		// People may call variants otherwise, and have more.
+		if len(cmd.Variants) > 0 && u.Kind == plan.Skeleton {
+			r.SetAttr("variants", variantsOf(cmd))
 		}
 		return
 	}

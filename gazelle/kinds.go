@@ -49,6 +49,10 @@ var kinds = map[string]rule.KindInfo{
 		},
 		ResolveAttrs: map[string]bool{"deps": true},
 	},
+	// Never written, but Go code imports it.
+	plan.Types: {
+		NonEmptyAttrs: map[string]bool{"objects": true},
+	},
 	// Never written, but others include its header.
 	plan.Vmlinux: {
 		NonEmptyAttrs: map[string]bool{"btf": true},

@@ -93,7 +93,7 @@ func (*bpfLang) Before(context.Context) {}
 func (l *bpfLang) DoneGeneratingRules() {
 	l.sources.scans = make(map[scanKey]*bpfc.File)
 	for _, sd := range l.survey.order {
-		*sd = surveyed{rel: sd.rel, bc: sd.bc, files: sd.files, isPackage: sd.isPackage, excluded: sd.excluded, claimed: sd.claimed, skeletons: sd.skeletons}
+		*sd = surveyed{rel: sd.rel, bc: sd.bc, files: sd.files, isPackage: sd.isPackage, excluded: sd.excluded, claimed: sd.claimed, skeletons: sd.skeletons, lines: sd.lines}
 	}
 }
 

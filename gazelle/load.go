@@ -64,7 +64,7 @@ func (l *bpfLang) look(c *config.Config, sd *surveyed) {
 	}
 	if known := l.survey.dirs[sd.rel]; known != nil && known != sd {
 		// What lines of directories that were visited before say.
-		sd.claimed, sd.skeletons = known.claimed, known.skeletons
+		sd.claimed, sd.skeletons, sd.lines = known.claimed, known.skeletons, known.lines
 	}
 	l.findSources(sd)
 }
@@ -110,7 +110,7 @@ func (l *bpfLang) load(c *config.Config, rel string) {
 			continue
 		}
 		l.indexRule(own, r.Rule, rel)
-		if r.Kind == plan.Skeleton || r.Kind == plan.Subskeleton {
+		if r.Kind == plan.Skeleton || r.Kind == plan.Subskeleton || r.Kind == plan.Types {
 			l.index.AddGoPackage(r.Rule.AttrString("importpath"), label.New("", rel, r.Name))
 		}
 	}

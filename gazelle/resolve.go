@@ -31,7 +31,7 @@ func (l *bpfLang) Imports(c *config.Config, r *rule.Rule, f *rule.File) []resolv
 				Lang: languageName, Imp: path.Join(f.Pkg, strings.TrimPrefix(h, ":")),
 			})
 		}
-	case plan.Skeleton, plan.Subskeleton:
+	case plan.Skeleton, plan.Subskeleton, plan.Types:
 		if importpath := r.AttrString("importpath"); importpath != "" {
 			specs = append(specs, resolve.ImportSpec{Lang: "go", Imp: importpath})
 		}

@@ -65,6 +65,8 @@ type surveyed struct {
 	commands          []plan.Command
 	// skeletons has the macros of sources that lines ask a bpf_skeleton for.
 	skeletons map[string]plan.Command
+	// lines are those lines, by source.
+	lines map[string][]bpf2go.Command
 	// claimed has the sources that rules made of lines compile.
 	claimed map[string]bool
 	// orphans has the names of bpf2go rules whose source is gone.
@@ -382,25 +384,35 @@ func (sd *surveyed) hasGoPackage() bool {
 	return sd.hasGo || sd.build != nil && slices.ContainsFunc(sd.build.Rules, isGoRule)
 }
 
-// addSkeleton notes a line that gets a bpf_skeleton: of several that compile a source
-// in the same way, one.
+// addSkeleton notes a line that gets a bpf_skeleton: of several that compile a source, one, with
+// variants where they compile it in different ways.
 func (l *bpfLang) addSkeleton(at string, bc *bpfConfig, cmd plan.Command) {
 	of := l.survey.directory(paths.Parent(cmd.File), bc)
 	if of.skeletons == nil {
 		of.skeletons = make(map[string]plan.Command)
+		of.lines = make(map[string][]bpf2go.Command)
 	}
 	of.hasBPF = true
 	name := path.Base(cmd.File)
 	first, again := of.skeletons[name]
-	switch {
-	case !again:
+	if !again {
 		of.skeletons[name] = cmd
-	case !slices.Equal(first.Defines, cmd.Defines) || !slices.Equal(first.Copts, cmd.Copts) || !slices.Equal(first.Flags.Search, cmd.Flags.Search):
-		log.Printf("%s: %s has a bpf_skeleton already, with the flags of %s: write that of %s by hand", at, cmd.File, first.Ident, cmd.Ident)
-	default:
-		first.Types = slices.Concat(first.Types, cmd.Types)
-		of.skeletons[name] = first
+		of.lines[name] = []bpf2go.Command{cmd.Command}
+		return
 	}
+	merged := bpf2go.Merge(append(slices.Clip(of.lines[name]), cmd.Command))
+	var taken []string
+	for _, v := range merged.Variants {
+		taken = append(taken, v.Name)
+	}
+	slices.Sort(taken)
+	if !slices.Equal(first.Flags.Search, cmd.Flags.Search) || len(slices.Compact(taken)) < len(merged.Variants) {
+		log.Printf("%s: %s has a bpf_skeleton already, with the flags of %s: write that of %s by hand", at, cmd.File, first.Ident, cmd.Ident)
+		return
+	}
+	of.lines[name] = append(of.lines[name], cmd.Command)
+	first.Command, first.Flags = merged, first.Flags.With(cmd.Flags)
+	of.skeletons[name] = first
 }
 
 // command returns a line with its directories and files as paths from the root.

@@ -43,6 +43,58 @@ type Command struct {
 	Defines, Includes, Copts []string
 	// Err says why there is no rule for the line, of which nothing but its number is known then.
 	Err error
+	// Variants are those of several lines that differ in macros and flags, of which Defines
+	// and Copts have what all have. A line alone has none.
+	Variants []Variant
+}
+
+// A Variant is what a line tells the compiler besides what others do.
+type Variant struct {
+	// Name is the identifier of the line.
+	Name string
+	// Flags are macros, with -D, and other flags.
+	Flags []string
+}
+
+// Merge returns one command for several lines that compile a source, the first of them with
+// variants where their macros or flags differ.
+func Merge(lines []Command) Command {
+	merged := lines[0]
+	same := func(a, b Command) bool {
+		return slices.Equal(a.Defines, b.Defines) && slices.Equal(a.Copts, b.Copts)
+	}
+	var variants []Command
+	for i, line := range lines {
+		if i > 0 {
+			merged.Types = slices.Concat(merged.Types, line.Types)
+		}
+		if !slices.ContainsFunc(variants, func(v Command) bool { return same(v, line) }) {
+			variants = append(variants, line)
+		}
+	}
+	if len(variants) == 1 {
+		return merged
+	}
+	// Macros in any order are the same; other flags may belong together.
+	merged.Defines = slices.DeleteFunc(slices.Clone(merged.Defines), func(define string) bool {
+		return slices.ContainsFunc(variants, func(v Command) bool { return !slices.Contains(v.Defines, define) })
+	})
+	if slices.ContainsFunc(variants, func(v Command) bool { return !slices.Equal(v.Copts, merged.Copts) }) {
+		merged.Copts = nil
+	}
+	for _, v := range variants {
+		var flags []string
+		for _, define := range v.Defines {
+			if !slices.Contains(merged.Defines, define) {
+				flags = append(flags, "-D"+define)
+			}
+		}
+		if merged.Copts == nil {
+			flags = append(flags, v.Copts...)
+		}
+		merged.Variants = append(merged.Variants, Variant{Name: v.Ident, Flags: flags})
+	}
+	return merged
 }
 
 // Stem returns how the names of the generated files begin.

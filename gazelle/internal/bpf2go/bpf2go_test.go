@@ -104,3 +104,26 @@ func FuzzCommands(f *testing.F) {
 		bpf2go.Commands("x.go", []byte("package x\n//go:generate bpf2go "+line+"\n"))
 	})
 }
+
+func TestMerge(t *testing.T) {
+	line := func(ident string, defines []string, copts ...string) bpf2go.Command {
+		return bpf2go.Command{Ident: ident, Types: []string{ident + "_t"}, Defines: defines, Copts: copts}
+	}
+	for _, tt := range []struct {
+		lines []bpf2go.Command
+		want  string
+	}{
+		{[]bpf2go.Command{line("a", nil), line("b", nil)}, "[] [] []"},
+		{[]bpf2go.Command{line("a", []string{"X"}), line("b", []string{"X"}), line("c", []string{"Y"})}, "[] [] [{a [-DX]} {c [-DY]}]"},
+		{[]bpf2go.Command{line("a", []string{"X", "ALL"}, "-O1"), line("b", []string{"ALL"}, "-O1")}, "[ALL] [-O1] [{a [-DX]} {b []}]"},
+		{[]bpf2go.Command{line("a", []string{"ALL"}, "-O1"), line("b", []string{"ALL"}, "-O1", "-w")}, "[ALL] [] [{a [-O1]} {b [-O1 -w]}]"},
+	} {
+		merged := bpf2go.Merge(tt.lines)
+		if got := fmt.Sprint(merged.Defines, " ", merged.Copts, " ", merged.Variants); got != tt.want {
+			t.Errorf("%v: got %s, want %s", tt.lines, got, tt.want)
+		}
+		if len(merged.Types) != len(tt.lines) {
+			t.Errorf("%v: types %v", tt.lines, merged.Types)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"github.com/bazel-contrib/bazel-gazelle/v2/rule"
 
 	"github.com/rules-bpf/rules_bpf/gazelle/internal/cflags"
+	"github.com/rules-bpf/rules_bpf/gazelle/internal/expr"
 	"github.com/rules-bpf/rules_bpf/gazelle/internal/paths"
 )
 
@@ -44,6 +45,8 @@ func RuleFlags(r *rule.Rule, rel string) Flags {
 	if defines := r.AttrStrings("defines"); len(defines) > 0 {
 		flags.Defines = slices.Concat(defines, flags.Defines)
 	}
+	// As for several rules of one source: what any of them includes.
+	flags = flags.With(ParseFlags(expr.AttrStrings(r, "variants", expr.NoFiles)))
 	for _, dir := range r.AttrStrings("includes") {
 		if dir = path.Join(rel, dir); !paths.Outside(dir) {
 			flags.Search = append(flags.Search, dir)

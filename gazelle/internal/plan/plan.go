@@ -27,6 +27,7 @@ const (
 	Subskeleton = "bpf_subskeleton"
 	Bpf2go      = "bpf2go"
 	Vmlinux     = "bpf_vmlinux_header"
+	Types       = "bpf_types"
 )
 
 // A Naming says which import path a directory's packages get.
