@@ -71,7 +71,7 @@ func TestHostileFiles(t *testing.T) {
 		}
 		// What makes no Go of the name takes it, and says it in one line.
 		for _, args := range [][]string{{"inspect", name}, {"link", "-o", "out.o", name}, {"vmlinux", "-o", "out.h", name}, {"diff", name, name}, {"check", "-object", name, name}} {
-			if _, errs, status := bpfgen(args...); status == 0 || strings.Count(errs, "\n") != 1 || strings.ContainsAny(strings.TrimSuffix(errs, "\n"), "\n\r\x1b\u202e\xff") {
+			if _, errs, status := bpfgen(args...); status == 0 || strings.Count(errs, "\n") != 1 || strings.ContainsFunc(strings.TrimSuffix(errs, "\n"), func(r rune) bool { return !strconv.IsPrint(r) || r == '\ufffd' }) {
 				t.Errorf("%q: status %d, %q", args, status, errs)
 			}
 		}
@@ -140,7 +140,7 @@ int prog(void *ctx) LABEL("prog");
 SEC("kprobe/fnTEXT") int prog(void *ctx) { return plain + variable + other + fixed + text[0] + (counts.type != 0); }
 SEC("?raw_tp/TEXT") int second(void *ctx) { return 0; }
 `
-	for _, text := range []string{`\n//go:embed x\n`, `\n//go:generate rm -rf x\n`, "*/ func init() {} /*", "`", `\"`, `\\`, `\n\nfunc init() {}\n`, `\r`, `\x1b[31m`, "\u2028", "//go:linkname a b", "+build x", `\n//line x.go:1\n`, `\nvar X = 1 //`} {
+	for _, text := range []string{`\n//go:embed x\n`, `\n//go:generate rm -rf x\n`, "*/ func init() {} /*", "`", `\"`, `\\`, `\n\nfunc init() {}\n`, `\r`, "\x1b[31m", "\u2028", "//go:linkname a b", "+build x", `\n//line x.go:1\n`, `\nvar X = 1 //`} {
 		// Without labels the names are C's, and with them BTF and symbols do not agree.
 		for _, label := range []string{"", `__asm__(name "TEXT")`} {
 			t.Chdir(t.TempDir())

@@ -54,7 +54,7 @@ func (t *Types) Header(names []string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.Concat([]byte(prologue), g.out, []byte(epilogue)), nil
+	return append(g.out, epilogue...), nil
 }
 
 // generate goes through what the names stand for.
@@ -67,7 +67,7 @@ func (t *Types) generate(names []string) (*generator, error) {
 }
 
 func generateOf(roots []btf.Type, kfuncs []*btf.Func, ptrSize uint64) (*generator, error) {
-	g := newGenerator(ptrSize)
+	g := newGenerator(ptrSize, len(roots))
 	for _, typ := range roots {
 		g.need(typ, true)
 		if e, ok := typ.(*btf.Enum); ok && e.Name == "" {

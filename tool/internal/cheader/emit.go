@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/cilium/ebpf/btf"
 
@@ -45,14 +46,18 @@ type generator struct {
 	written []btf.Type
 }
 
-func newGenerator(ptrSize uint64) *generator {
+// newGenerator returns a generator of a header of about so many types.
+func newGenerator(ptrSize uint64, types int) *generator {
+	// What is written of a type takes some 150 bytes, and what grows is copied.
+	const size = 160
 	return &generator{
-		names:    newNames(),
+		names:    newNames(types),
 		ptrSize:  ptrSize,
-		states:   make(map[btf.Type]state),
+		states:   make(map[btf.Type]state, types),
 		complete: make(map[*btf.Typedef]bool),
 		forward:  make(map[string]bool),
-		layouts:  make(map[btf.Type]*layout),
+		layouts:  make(map[btf.Type]*layout, types),
+		out:      append(make([]byte, 0, len(prologue)+len(epilogue)+size*types), prologue...),
 	}
 }
 
@@ -436,7 +441,7 @@ func unqualifyAll(t btf.Type) (btf.Type, qualifiers) {
 		case *btf.TypeTag:
 			// The one attribute of types that decides how clang compiles what uses
 			// them; it is written as a tag with the attribute's text.
-			if addressSpace.MatchString(u.Value) {
+			if addressSpace().MatchString(u.Value) {
 				q.space = "__attribute__((" + u.Value + "))"
 			}
 		default:
@@ -460,7 +465,7 @@ func (q qualifiers) apply(t btf.Type) btf.Type {
 	return t
 }
 
-var addressSpace = regexp.MustCompile(`^address_space\(\d{1,7}\)$`)
+var addressSpace = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^address_space\(\d{1,7}\)$`) })
 
 // prefix returns the qualifiers of what is not a pointer.
 func (q qualifiers) prefix() string {

@@ -28,11 +28,11 @@ type names struct {
 	identOf map[*btf.Typedef]string
 }
 
-func newNames() names {
+func newNames(types int) names {
 	return names{
-		tags:    make(map[string]*tagOwner),
-		idents:  make(map[string]bool),
-		tagOf:   make(map[btf.Type]string),
+		tags:    make(map[string]*tagOwner, types),
+		idents:  make(map[string]bool, types),
+		tagOf:   make(map[btf.Type]string, types),
 		identOf: make(map[*btf.Typedef]string),
 	}
 }
