@@ -74,6 +74,9 @@ type KprobeMultiOptions struct {
 	Addresses []uint64
 	// Cookies are those of Symbols or Addresses, one each.
 	Cookies []uint64
+	// UniqueMatch makes it an error, [syscall.EINVAL], when the pattern matches more than one
+	// function: a name may be that of several static ones.
+	UniqueMatch bool
 }
 
 // AttachKprobeMulti attaches the program to every function of the kernel that can be

@@ -752,6 +752,7 @@ func TestWrongOptions(t *testing.T) {
 		"option Symbols and option Addresses exclude each other":                       {Symbols: []string{"a"}, Addresses: []uint64{1}},
 		"option Cookies has 2 values, and there are 1 functions":                       {Symbols: []string{"a"}, Cookies: []uint64{1, 2}},
 		"options Cookie and Cookies exclude each other":                                {Symbols: []string{"a"}, Cookies: []uint64{1}, Cookie: 1},
+		"option UniqueMatch is for a pattern":                                          {Symbols: []string{"a"}, UniqueMatch: true},
 	} {
 		_, err := kprobes.AttachKprobeMulti("", o)
 		wantError(t, err, text)

@@ -113,11 +113,12 @@ type ProbeOptions struct {
 
 // KprobeMultiOptions are those of a probe of several functions of the kernel.
 type KprobeMultiOptions struct {
-	Cookie    uint64
-	Return    bool
-	Symbols   []string
-	Addresses []uint64
-	Cookies   []uint64
+	Cookie      uint64
+	Return      bool
+	Symbols     []string
+	Addresses   []uint64
+	Cookies     []uint64
+	UniqueMatch bool
 }
 
 // UprobeOptions are those of a probe of one place in a file.

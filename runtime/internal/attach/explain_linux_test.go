@@ -80,6 +80,40 @@ func TestKprobeOfSyscall(t *testing.T) {
 	}
 }
 
+// A pattern that is to be the name of one function, and is that of others too.
+func TestUniqueMatch(t *testing.T) {
+	if err := checkUnique("vfs_read", 1); err != nil {
+		t.Error(err)
+	}
+	if err := checkUnique("vfs_re*", 3); !errors.Is(err, unix.EINVAL) {
+		t.Errorf("%v, want %v", err, unix.EINVAL)
+	}
+	if _, err := kernelFunctions("vfs_read"); err != nil {
+		t.Skipf("needs a kernel that lets root list its functions: %v", err)
+	}
+	spec := trivial(ebpf.Kprobe, "kprobe.multi")
+	spec.AttachType = ebpf.AttachTraceKprobeMulti
+	p := &Program{AttachType: spec.AttachType}
+	_, err := KprobeMulti(p, "vfs_re*", KprobeMultiOptions{UniqueMatch: true})
+	wantError(t, err, `"vfs_re*" is the name of `, "option UniqueMatch wants one")
+	if !errors.Is(err, unix.EINVAL) {
+		t.Errorf("%v is not %v", err, unix.EINVAL)
+	}
+	if sys.OlderThan("5.18") {
+		t.Skip("needs a kernel with programs on several functions (5.18)")
+	}
+	l, err := KprobeMulti(load(t, nil, spec).progs[0], "vfs_read", KprobeMultiOptions{UniqueMatch: true})
+	if errors.Is(err, ebpf.ErrNotSupported) {
+		t.Skipf("needs a kernel with CONFIG_FPROBE: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // A program that reads beyond a tracepoint's fields.
 func TestTracepointTooShort(t *testing.T) {
 	spec := trivial(ebpf.TracePoint, "tp/sched/sched_switch")

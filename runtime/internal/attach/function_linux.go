@@ -197,9 +197,17 @@ func KprobeMulti(p *Program, pattern string, o KprobeMultiOptions) (link.Link, e
 	if err := unordered(pattern, choice{len(o.Cookies) > 0, "option Cookies"}); err != nil {
 		return nil, err
 	}
+	if pattern == "" && o.UniqueMatch {
+		return nil, errors.New("option UniqueMatch is for a pattern")
+	}
 	if pattern != "" {
 		if opts.Addresses, err = kernelFunctions(pattern); err != nil {
 			return nil, err
+		}
+		if o.UniqueMatch {
+			if err := checkUnique(pattern, len(opts.Addresses)); err != nil {
+				return nil, err
+			}
 		}
 	}
 	for _, addr := range o.Addresses {
@@ -218,3 +226,11 @@ func KprobeMulti(p *Program, pattern string, o KprobeMultiOptions) (link.Link, e
 }
 
 var errSessionReturn = errors.New("option Return: a session runs at the entry and the return of functions")
+
+// checkUnique returns an error unless a pattern matches one function.
+func checkUnique(pattern string, matches int) error {
+	if matches == 1 {
+		return nil
+	}
+	return fmt.Errorf("%q is the name of %d functions of the kernel that can be traced, and option UniqueMatch wants one: %w", pattern, matches, unix.EINVAL)
+}
