@@ -1,4 +1,14 @@
 // Package kallsyms reads the symbols of the running kernel and its modules.
+//
+// The kernel makes a text of them for each reader, a line for a symbol: its address, a letter
+// that says what it is, its name, and its module. That takes some 50 ms, so whoever
+// looks for several names does it in one pass ([Functions], [Find]), and a [Symbol] is a view
+// of the line, which the next one overwrites.
+//
+// Names are not unique: static functions of several files may have one, and a module may have
+// that of the kernel. Who wants an address is told so ([ErrAmbiguous]); who asks whether there
+// is one is not. To a process without the right to them, the kernel shows addresses as zero,
+// which is found out by whether there is another one.
 package kallsyms
 
 import (

@@ -1,5 +1,14 @@
 // Package kernelbtf opens the BTF of the running kernel and of its modules, without
 // decoding it: package rawbtf reads it in place.
+//
+// A kernel has more than 100,000 types in 5 MB, of which a load wants a few by their names. They
+// are mapped where the kernel lets them be (6.16), else read, and searched in one pass for all
+// names that the load has ([Kernel.Search]). A kernel that does not show them may have an image
+// where distributions put it. A module's types go on where the kernel's end.
+// Modules are read when somebody asks for one, or for a name that the kernel does not have:
+// each costs several system calls, and there may be hundreds. One that cannot be read, or goes
+// away meanwhile, is left out, and [Kernel.Unreadable] says why: it matters only to who has not
+// found what was looked for.
 package kernelbtf
 
 import (

@@ -1,5 +1,13 @@
 // Package privilege finds out which of the capabilities that BPF asks for this process has,
 // and says of those that it lacks how to give it them.
+//
+// Capabilities are the thread's, and count for BPF in the initial user namespace alone: those
+// that a container gives in another one do nothing without a token. CAP_SYS_ADMIN stands for
+// all, and on kernels that do not know one of them it is what the kernel asks for. A process
+// that has what is needed and is refused all the same is told what else on this machine does
+// that: a filter of system calls, lockdown, a security module.
+//
+// All of it is looked up when somebody asks, after a call has failed.
 package privilege
 
 import "strconv"
