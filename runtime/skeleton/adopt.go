@@ -16,7 +16,7 @@ import (
 // on where this one ends, without a moment in which no program is attached. What is to last
 // is pinned in a directory of a bpffs, which AdoptPinned makes unless it is there. It is
 // called between Open and Load, by every version of a program with the same directory, the
-// first one too, and changes what Load and the ways to attach do:
+// first one too, which is for this object alone, and changes what Load and the ways to attach do:
 //
 //   - Load takes over the maps that are pinned there, with what is in them, and pins those
 //     that are not yet, by their names in C. A pinned map must be as this object declares

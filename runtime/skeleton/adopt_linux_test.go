@@ -122,11 +122,26 @@ func takeTurn(t *testing.T, dir string) {
 	if removed, err := o.RemoveStale(); err != nil || len(removed) > 0 {
 		t.Fatalf("stale: %v, %v", removed, err)
 	}
+	if turnHasOps() {
+		ops := opsObject(t, turnControl, ".struct_ops.link", 2)
+		if err := errors.Join(ops.AdoptPinned(dir+opsDir), ops.Load(), ops.Attach()); err != nil {
+			t.Fatal(err)
+		}
+	}
 	fmt.Println("attached")
 	if _, err := io.ReadAll(os.Stdin); err != nil {
 		t.Fatal(err)
 	}
 }
+
+// The congestion control of the turns, and the end of the directory for its pins.
+const (
+	turnControl = "rbpf_turns"
+	opsDir      = "-ops"
+)
+
+// turnHasOps reports whether the kernel has links of struct_ops maps.
+func turnHasOps() bool { return !sys.OlderThan("6.4") }
 
 // turn is a process that takeTurn runs in.
 type turn struct {
@@ -175,8 +190,8 @@ func (p *turn) kill() {
 	_ = p.cmd.Wait()
 }
 
-// Processes take turns, and are killed at any point, while frames come. Each frame is seen by
-// one program in each place.
+// Processes take turns, and are killed at any point, while frames come, and while connections
+// use their congestion control. Each frame is seen by one program in each place.
 func TestTurns(t *testing.T) {
 	if dir := os.Getenv(turnDir); dir != "" {
 		takeTurn(t, dir)
@@ -220,6 +235,17 @@ func TestTurns(t *testing.T) {
 		sent <- n
 	}()
 
+	transfers := make(chan int, 1)
+	go func() {
+		n := 0
+		defer func() { transfers <- n }()
+		for turnHasOps() && !stop.Load() {
+			// It fails when there is no congestion control for a moment.
+			bpftest.TransferTCP(t, turnControl)
+			n++
+		}
+	}()
+
 	last := first
 	began := time.Now()
 	for range 3 {
@@ -246,7 +272,7 @@ func TestTurns(t *testing.T) {
 	// Without any process.
 	time.Sleep(10 * time.Millisecond)
 	stop.Store(true)
-	want := <-sent
+	want, n := <-sent, <-transfers
 
 	suffix := fmt.Sprintf("%d-ingress", receivers[0])
 	links := []string{fmt.Sprintf("links/xdp-xdp-%d", receivers[0]), "maps/packets"}
@@ -268,7 +294,13 @@ func TestTurns(t *testing.T) {
 			t.Errorf("%s: %d of %d frames were seen", what, n, want)
 		}
 	}
-	t.Logf("%d frames, 25 processes", want)
+	t.Logf("%d frames, %d transfers of TCP, 25 processes", want, n)
+	if turnHasOps() {
+		wantPins(t, dir+opsDir, "links/control-struct_ops")
+		if err := RemovePinned(dir + opsDir); err != nil {
+			t.Fatal(err)
+		}
+	}
 
 	if err := RemovePinned(dir); err != nil {
 		t.Fatal(err)
@@ -403,8 +435,14 @@ func TestAdoptLinks(t *testing.T) {
 	if err := o.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if lo, err := netlink.LinkByIndex(1); err != nil || lo.Attrs().Xdp.Attached {
-		t.Errorf("the program is attached: %v", err)
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		lo, err := netlink.LinkByIndex(1)
+		if err == nil && !lo.Attrs().Xdp.Attached {
+			break
+		}
+		if err != nil || time.Now().After(end) {
+			t.Fatalf("the program is attached: %v", err)
+		}
 	}
 }
 
