@@ -98,7 +98,7 @@ func (d *Decls) convertEnum(c *btf.Enum, at place) (Type, error) {
 		under:  under,
 		values: make([]enumValue, 0, len(c.Values)),
 	}
-	for _, v := range c.Values {
+	for _, v := range d.constants(c) {
 		value, ok := enumConstant(c, neg, v.Value)
 		if !ok {
 			return nil, fail(c, fmt.Sprintf("%s does not fit its %d bytes", quote.Text(v.Name), c.Size))

@@ -85,6 +85,10 @@ type Decls struct {
 	variant     string
 	differing   map[string]bool
 	definitions map[string]map[string]bool
+	// grown are the enums that have more constants in some variants: see Grow.
+	grown map[string]*grownEnum
+	// enums has what variants have of each enum, by what does not differ.
+	enums map[string]*grownEnum
 	// layouts has an entry per struct, union, enum and table of an object with variants, by
 	// all that decides its declaration, and keys what that is of a C type.
 	layouts map[string]Type

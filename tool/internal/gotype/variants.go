@@ -3,6 +3,7 @@ package gotype
 import (
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf/btf"
@@ -112,7 +113,14 @@ func (d *Decls) layoutKey(c btf.Type) string {
 	case *btf.Union:
 		members("union", c.Name, c.Size, c.Members)
 	case *btf.Enum:
-		fmt.Fprintf(&b, "enum %q %d %t", c.Name, c.Size, isSigned(c))
+		key := enumKey(c)
+		b.WriteString(key)
+		if d.variant != "" && c.Name != "" {
+			d.noteEnum(key, c)
+		}
+		if d.grown[key] != nil {
+			break
+		}
 		for _, v := range c.Values {
 			fmt.Fprintf(&b, " %q %d", v.Name, v.Value)
 		}
@@ -154,4 +162,58 @@ func (d *Decls) typeKey(t btf.Type) string {
 		}
 	}
 	return b.String()
+}
+
+// enumKey is what enums have in common of which one has more constants.
+func enumKey(c *btf.Enum) string {
+	return fmt.Sprintf("enum %q %d %t", c.Name, c.Size, isSigned(c))
+}
+
+// grownEnum is an enum of which variants have other constants.
+type grownEnum struct {
+	// values are the constants of all variants, those of the first one first.
+	values []btf.EnumValue
+	// differs says that there are two definitions, and conflict that a constant has two values.
+	differs, conflict bool
+}
+
+// noteEnum adds the constants of an enum to those of others with the key.
+func (d *Decls) noteEnum(key string, c *btf.Enum) {
+	if d.enums == nil {
+		d.enums = make(map[string]*grownEnum)
+	}
+	g := d.enums[key]
+	if g == nil {
+		d.enums[key] = &grownEnum{values: slices.Clone(c.Values)}
+		return
+	}
+	g.differs = g.differs || !slices.Equal(g.values, c.Values)
+	for _, v := range c.Values {
+		i := slices.IndexFunc(g.values, func(have btf.EnumValue) bool { return have.Name == v.Name })
+		if i < 0 {
+			g.values = append(g.values, v)
+		} else if g.values[i].Value != v.Value {
+			g.conflict = true
+		}
+	}
+}
+
+// Grow makes enums one type that differ in nothing but constants which some variants have and
+// others do not: the type has all of them. from are declarations of the same types, made
+// before. It is called before anything is declared.
+func (d *Decls) Grow(from *Decls) {
+	d.grown = make(map[string]*grownEnum)
+	for key, g := range from.enums {
+		if g.differs && !g.conflict {
+			d.grown[key] = g
+		}
+	}
+}
+
+// constants returns the constants of an enum.
+func (d *Decls) constants(c *btf.Enum) []btf.EnumValue {
+	if g := d.grown[enumKey(c)]; g != nil {
+		return g.values
+	}
+	return c.Values
 }

@@ -146,3 +146,61 @@ func checkError(t *testing.T, err error) {
 		}
 	}
 }
+
+// FuzzVariants reads any bytes as the BTF of an object that is a variant of one that is
+// right, and shares types with it.
+func FuzzVariants(f *testing.F) {
+	for _, name := range slices.Sorted(maps.Keys(golden)) {
+		file := *golden[name]
+		file.Linked = true
+		for _, other := range []string{"constructs", "types"} {
+			f.Add(name, section(f, file.Build(), ".BTF"), other)
+		}
+	}
+	f.Fuzz(func(t *testing.T, name string, raw []byte, other string) {
+		file, right := golden[name], golden[other]
+		if file == nil || right == nil {
+			return
+		}
+		object := *file
+		object.NoBTF = true
+		object.Sections = []objtest.Section{{Name: ".BTF", Type: elf.SHT_PROGBITS, Data: raw}}
+		var variants []skelgen.Variant
+		for i, data := range [][]byte{right.Build(), object.Build()} {
+			obj, err := bpfobj.Read("fuzz.bpf.o", data)
+			if err != nil {
+				checkError(t, err)
+				return
+			}
+			img, err := imagegen.Build("fuzz.bpf.o", data)
+			if err != nil {
+				checkError(t, err)
+				return
+			}
+			variants = append(variants, skelgen.Variant{Name: []string{"right", "fuzzed"}[i], File: "fuzz.bpf.o", Object: obj, Image: img})
+		}
+		src, err := skelgen.Variants(variants, skelgen.Options{Package: "fuzz"})
+		if err != nil {
+			checkError(t, err)
+		} else {
+			checkCompiles(t, src)
+		}
+		shared, names, err := skelgen.Types(variants, skelgen.Options{Package: "shared"})
+		if err != nil {
+			checkError(t, err)
+			return
+		}
+		checkCompiles(t, shared)
+		from, err := skelgen.ParseTypes("example.com/shared", names)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range variants {
+			src, err := skelgen.Skeleton(v.Object, v.Image, skelgen.Options{Package: "fuzz", TypesFrom: from})
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkWith(t, shared, src)
+		}
+	})
+}

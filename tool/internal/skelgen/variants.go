@@ -74,14 +74,19 @@ func Variants(variants []Variant, opts Options) ([]byte, error) {
 		return nil, err
 	}
 	reserved := slices.Concat(apiNames, variantNames, sectionNames, exported(variants))
-	s, err := mergeVariants(variants, opts, gonames.NewScope(reserved...), nil)
-	if err != nil {
-		return nil, err
+	var known knowledge
+	for range 2 {
+		// What differs is known when enums have all their constants.
+		s, err := mergeVariants(variants, opts, gonames.NewScope(reserved...), known)
+		if err != nil {
+			return nil, err
+		}
+		known = knowledge{s.types, s.types.Differing()}
 	}
-	// Now it is known what differs.
-	differing := s.types.Differing()
+	var s *skeleton
+	var err error
 	names := gonames.NewScope(reserved...)
-	names.Settle(func() { s, err = mergeVariants(variants, opts, names, differing) })
+	names.Settle(func() { s, err = mergeVariants(variants, opts, names, known) })
 	if err != nil {
 		return nil, err
 	}
@@ -260,9 +265,18 @@ func (s *variantSection) equal(other *variantSection) bool {
 	})
 }
 
-func mergeVariants(variants []Variant, opts Options, names *gonames.Scope, differing map[string]bool) (*skeleton, error) {
+// knowledge is what is known of the types of variants that were declared before.
+type knowledge struct {
+	types     *gotype.Decls
+	differing map[string]bool
+}
+
+func mergeVariants(variants []Variant, opts Options, names *gonames.Scope, known knowledge) (*skeleton, error) {
 	first := variants[0]
 	s := &skeleton{generator: newGenerator(first.Object, opts, names)}
+	if known.types != nil {
+		s.types.Grow(known.types)
+	}
 	var objects []string
 	for _, v := range variants {
 		s.variants = append(s.variants, v.Name)
@@ -286,7 +300,7 @@ func mergeVariants(variants []Variant, opts Options, names *gonames.Scope, diffe
 	missing := make(map[string]error)
 	parts := make([]variantParts, len(variants))
 	for i, v := range variants {
-		s.types.Variant(gonames.Export(v.Name), differing)
+		s.types.Variant(gonames.Export(v.Name), known.differing)
 		parts[i].generator = generator{opts: opts, object: v.Object.Name, types: s.types}
 		for _, err := range parts[i].convert(v, structNames, missing) {
 			errs = append(errs, inVariant(v, err))
@@ -303,7 +317,7 @@ func mergeVariants(variants []Variant, opts Options, names *gonames.Scope, diffe
 	suffixes := exported(variants)
 	s.mergeHandles(parts, suffixes)
 	// What all variants have equally is declared as what the first has.
-	s.types.Variant(suffixes[0], differing)
+	s.types.Variant(suffixes[0], known.differing)
 	return s, errors.Join(s.mergeSections(parts, structNames, suffixes)...)
 }
 

@@ -139,7 +139,7 @@ func TestVariantsClang(t *testing.T) {
 	checkSource(t, src)
 	for _, want := range []string{
 		"EventsV54 *skeleton.PerfEventArray", "EventsV510 *skeleton.RingBuffer",
-		"LatestV61 *skeleton.Map[uint32, SampleV61]", "Counter *uint64", "LastV510 *EventV54", "LastV61 *EventV61", "Rodata *Rodata",
+		"LatestV54 *skeleton.Map[uint32, SampleV54]", "LatestV61 *skeleton.Map[uint32, SampleV61]", "VerdictDrop Verdict = 1", "Counter *uint64", "LastV510 *EventV54", "LastV61 *EventV61", "Rodata *Rodata",
 	} {
 		if !strings.Contains(strings.Join(strings.Fields(string(src)), " "), want) {
 			t.Errorf("%q is not in the source", want)
@@ -223,6 +223,7 @@ func TestVariantsOfTypes(t *testing.T) {
 		members := []btf.Member{M("select", Ptr(&btf.FuncProto{Return: S32})), M("weight", S32)}
 		anonymous := Struct("", M("a", U32))
 		mode := Enum("mode", V("MODE_ON", 1))
+		signed := &btf.Enum{Name: "level", Size: 4, Signed: extra, Values: []btf.EnumValue{V("LEVEL_ONE", 1)}}
 		id := Typedef("id", U32)
 		if extra {
 			members = append(members, M("more", U32))
@@ -238,6 +239,7 @@ func TestVariantsOfTypes(t *testing.T) {
 				{Section: ".data", Name: "cfg", Type: anonymous, Value: le(uint32(1))},
 				{Section: ".data", Name: "mode", Type: mode, Value: le(uint32(1))},
 				{Section: ".data", Name: "id", Type: id, Value: le(uint32(1))},
+				{Section: ".data", Name: "level", Type: signed, Value: le(uint32(1))},
 				{Section: ".data", Name: "plain", Type: U16, Value: le(uint16(1))},
 			},
 		}).Build()
@@ -250,7 +252,7 @@ func TestVariantsOfTypes(t *testing.T) {
 	for _, want := range []string{
 		"FairOld *OpsOld // fair, SEC(\".struct_ops.link\"), in old only", "FairNew *OpsNew // fair, SEC(\".struct_ops.link\"), nil in old",
 		"CfgOld *DataCfgOld", "CfgNew *DataCfgNew", "ModeOld *ModeOld", "ModeOnOld ModeOld = 1", "ModeOnNew ModeNew = 2",
-		"IdOld *IdOld", "IdNew *IdNew", "Plain *uint16 // plain }",
+		"LevelOld *LevelOld", "LevelOneOld LevelOld = 1", "LevelOneNew LevelNew = 1", "IdOld *IdOld", "IdNew *IdNew", "Plain *uint16 // plain }",
 	} {
 		if !strings.Contains(flat, want) {
 			t.Errorf("%q is not in\n%s", want, withoutObject([]byte(src)))
