@@ -32,6 +32,13 @@
 // Options are pointers to structs, nil for none. SetAttachOptions of a handle gives those of
 // programs that Attach attaches.
 //
+// # Variants
+//
+// A package may have several objects that are compiled of the same sources, for kernels that
+// differ as a rule. Its Open function takes the variant, which [ForKernel] chooses by the kernel's
+// version and [LoadFirst] by what the kernel loads. What a variant does not have is a nil field:
+// see docs/variants.md.
+//
 // # Memory of data sections
 //
 // A section struct lies in page-aligned memory of the Go heap. Load maps the

@@ -50,9 +50,11 @@ func Open(desc Desc) (*skeleton.Object, error) {
 	return binding.Object.(func(Desc) (*skeleton.Object, error))(desc)
 }
 
-// OpenVariant is Open for an object of which there are several variants. desc describes all of
-// them, and its Image is the set of their images. What the variant does not have, has nil fields.
-func OpenVariant(variant int, desc Desc) (*skeleton.Object, error) {
+// OpenVariant is Open for an object of which there are several variants, whose names are as for
+// VariantName. desc describes all of them, and its Image is the set of their images. What the
+// variant does not have, has nil fields. Errors name the variant, now and later.
+func OpenVariant(names string, variant int, desc Desc) (*skeleton.Object, error) {
+	desc.Name += ", variant " + VariantName(names, variant)
 	data, err := image.Variant(desc.Image, variant)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", desc.Name, err)

@@ -26,7 +26,7 @@ func TestVariantName(t *testing.T) {
 }
 
 func TestOpenVariant(t *testing.T) {
-	if _, err := skelimpl.OpenVariant(0, skelimpl.Desc{Name: "probe", Image: "damaged"}); err == nil || !strings.Contains(err.Error(), "open probe: the BPF object in the generated code is damaged: generate the code again") {
+	if _, err := skelimpl.OpenVariant("old new", 1, skelimpl.Desc{Name: "probe.bpf.o", Image: "damaged"}); err == nil || !strings.Contains(err.Error(), "open probe.bpf.o, variant new: the BPF object in the generated code is damaged: generate the code again") {
 		t.Error(err)
 	}
 }

@@ -169,7 +169,7 @@ func TestOrder(t *testing.T) {
 
 func TestNoSuchVariant(t *testing.T) {
 	for _, v := range []app.Variant{-1, 2} {
-		if _, err := app.Open(v); err == nil || !strings.Contains(err.Error(), "there is no variant") {
+		if _, err := app.Open(v); err == nil || !strings.Contains(err.Error(), "open app.bpf.o, variant Variant(") || !strings.Contains(err.Error(), "there is no variant") {
 			t.Errorf("%v: %v", v, err)
 		}
 	}

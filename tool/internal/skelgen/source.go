@@ -310,7 +310,7 @@ func (g *generator) appendLinks(b []byte, slot string) []byte {
 func (s *skeleton) appendOpen(b []byte) []byte {
 	what, parameter, call := "object", "", "Open("
 	if len(s.variants) > 0 {
-		what, parameter, call = "variant", "v "+s.name("Variant"), "OpenVariant(int(v), "
+		what, parameter, call = "variant", "v "+s.name("Variant"), "OpenVariant("+s.private("variants")+", int(v), "
 	}
 	b = fmt.Appendf(b, `
 // %[1]s reads the %[2]s. Nothing is in the kernel until Load. Close the skeleton
