@@ -144,7 +144,8 @@ func zsh(w io.Writer, cmds []completed) {
 		}
 		fmt.Fprintf(w, " \\\n\t\t\t%s\n\t\t;;\n", shellQuote(rest))
 	}
-	fmt.Fprint(w, "\tesac\n}\n\ncompdef _bpfgen bpfgen\n")
+	// As a file of $fpath it is the function's body when it is called first.
+	fmt.Fprint(w, "\tesac\n}\n\nif [[ $funcstack[1] == _bpfgen ]]; then\n\t_bpfgen \"$@\"\nelse\n\tcompdef _bpfgen bpfgen\nfi\n")
 }
 
 func fish(w io.Writer, cmds []completed) {
