@@ -47,7 +47,6 @@ func TestForKernel(t *testing.T) {
 
 // variant is a skeleton that loads or not.
 type variant struct {
-	name   string
 	err    error
 	closed bool
 }
