@@ -828,6 +828,47 @@ func TestAdoptStructOps(t *testing.T) {
 	}
 }
 
+// A program of another kind has one struct_ops map.
+func TestAssociate(t *testing.T) {
+	o, other := opsObject(t, "rbpf_assoc", ".struct_ops.link", 2), opsObject(t, "rbpf_other", ".struct_ops.link", 2)
+	p := newTestObject(t, nil, newTrivialProgram(ebpf.XDP, "xdp"))
+	defer p.Close()
+	m := o.structOps[0]
+	wantError(t, m.Associate(nil), "associate map control: the program is nil")
+	if err := m.Associate(p.progs[0]); !errors.Is(err, ErrNotLoaded) {
+		t.Errorf("before Load of the map: %v", err)
+	}
+	err := errors.Join(o.Load(), other.Load())
+	kerneltest.StructOpsLinks(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Associate(p.progs[0]); !errors.Is(err, ErrNotLoaded) {
+		t.Errorf("before Load of the program: %v", err)
+	}
+	if err := p.Load(); err != nil {
+		t.Fatal(err)
+	}
+	err = m.Associate(p.progs[0])
+	if sys.OlderThan("7.0") {
+		if !errors.Is(err, ebpf.ErrNotSupported) || !strings.Contains(err.Error(), "version 7.0 or later") {
+			t.Errorf("on an older kernel: %v", err)
+		}
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.structOps[0].Associate(p.progs[0]); !errors.Is(err, unix.EBUSY) {
+		t.Errorf("another map: %v", err)
+	}
+	wantError(t, m.Associate(o.progs[0]), "program ssthresh: programs of struct_ops have the map that they are in")
+	p.Close()
+	if err := m.Associate(p.progs[0]); !errors.Is(err, ErrClosed) {
+		t.Errorf("after Close: %v", err)
+	}
+}
+
 // A table without a link cannot be pinned.
 func TestAdoptStructOpsWithoutLink(t *testing.T) {
 	o := opsObject(t, "rbpf_nolink", ".struct_ops", 2)

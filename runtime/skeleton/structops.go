@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
@@ -13,6 +14,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/attach"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/binding"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/loader"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
 
 // StructOpsMap is a handle on a struct_ops map of the object: a table of programs and
@@ -129,6 +131,47 @@ func (m *StructOpsMap) updateLink(l link.Link) error {
 		return fmt.Errorf("only maps of section .struct_ops.link have links that can be updated: %w", ebpf.ErrNotSupported)
 	}
 	return attach.UpdateTable(fd.FD(), loaded)
+}
+
+// Associate makes the map that of a program, for kfuncs of its type that take the map from the
+// program that calls them (bpf_program__assoc_struct_ops). The program, which is none of
+// struct_ops, may be of another skeleton, and keeps the map for as long as it lives: another one
+// is [syscall.EBUSY]. It needs kernel 7.0, and fails with [ErrNotLoaded] before Load of either.
+func (m *StructOpsMap) Associate(p *BaseProgram) error {
+	if p == nil {
+		return m.fail("associate", errors.New("the program is nil: give one of a skeleton"))
+	}
+	err := m.associate(p)
+	if err != nil {
+		err = fmt.Errorf("program %s: %w", p.name, err)
+	}
+	return m.fail("associate", err)
+}
+
+func (m *StructOpsMap) associate(p *BaseProgram) error {
+	made, err := m.begin()
+	if err != nil {
+		return err
+	}
+	defer m.end()
+	if !p.calls.enter() {
+		return ErrClosed
+	}
+	defer p.calls.leave()
+	prog := p.Program()
+	if prog == nil {
+		return ErrNotLoaded
+	}
+	err = sys.ProgAssocStructOps(prog.FD(), made.FD())
+	switch {
+	case errors.Is(err, syscall.EINVAL) && p.def.Type == ebpf.StructOps:
+		return fmt.Errorf("programs of struct_ops have the map that they are in: %w", err)
+	case errors.Is(err, syscall.EINVAL) && sys.OlderThan("7.0"):
+		return fmt.Errorf("struct_ops maps of programs need a kernel of version 7.0 or later: %w: %w", ebpf.ErrNotSupported, err)
+	case errors.Is(err, syscall.EBUSY):
+		return fmt.Errorf("it has another map already: %w", err)
+	}
+	return err
 }
 
 // openStructOps makes the handles and tables of the struct_ops maps.

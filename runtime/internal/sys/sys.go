@@ -39,6 +39,7 @@ const (
 	ProgBindMapCmd            Cmd = 35
 	TokenCreateCmd            Cmd = 36
 	ProgStreamReadCmd         Cmd = 37
+	ProgAssocStructOpsCmd     Cmd = 38
 )
 
 // returnsFD says that the command's answer is a descriptor.
@@ -400,6 +401,13 @@ func ObjGet(path string, flags uint32) (int, error) {
 func ProgBindMap(prog, m int) error {
 	attr := struct{ prog, m, flags uint32 }{prog: uint32(prog), m: uint32(m)}
 	_, err := bpf(ProgBindMapCmd, &attr)
+	return err
+}
+
+// ProgAssocStructOps makes a struct_ops map that of a program, for kfuncs that take it from there.
+func ProgAssocStructOps(prog, m int) error {
+	attr := struct{ m, prog, flags uint32 }{m: uint32(m), prog: uint32(prog)}
+	_, err := bpf(ProgAssocStructOpsCmd, &attr)
 	return err
 }
 
