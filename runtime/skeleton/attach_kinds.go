@@ -51,7 +51,8 @@ type KprobeOptions struct {
 }
 
 // AttachKprobe attaches the program to a function of the kernel, or to a place
-// in it: "symbol" or "symbol+offset", the offset in bytes.
+// in it: "symbol" or "symbol+offset", the offset in bytes. "0xffffffff81234560" is the address of
+// an instruction, as /proc/kallsyms has those of functions, for one of several with a name.
 func (p *KprobeProgram) AttachKprobe(target string, o *KprobeOptions) (link.Link, error) {
 	return p.attach(attach.By("kprobe-%s", target), func(prog *attach.Program) (link.Link, error) {
 		return attach.Kprobe(prog, target, o.probe())

@@ -21,9 +21,12 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/privilege"
 )
 
-// Kprobe connects p to symbol[+offset].
+// Kprobe connects p to symbol[+offset], or to an address that begins with 0x.
 func Kprobe(p *Program, target string, o ProbeOptions) (link.Link, error) {
 	o.Return = o.Return || p.is(secdef.Return)
+	if strings.HasPrefix(target, "0x") {
+		return kprobeAtAddress(p.Program, target, o)
+	}
 	symbol, offset, err := splitOffset(target)
 	if err != nil {
 		return nil, err
@@ -47,6 +50,23 @@ func Kprobe(p *Program, target string, o ProbeOptions) (link.Link, error) {
 		return nil, fmt.Errorf("%w: the compiler has made %s of it, which may be probed instead", err, strings.Join(others, ", "))
 	}
 	return nil, err
+}
+
+// kprobeAtAddress attaches prog to an instruction of the kernel.
+func kprobeAtAddress(prog *ebpf.Program, target string, o ProbeOptions) (link.Link, error) {
+	address, err := strconv.ParseUint(target, 0, 64)
+	if err != nil {
+		return nil, fmt.Errorf("target %q is no address: %w", target, errors.Unwrap(err))
+	}
+	event, err := perfevent.KprobeAt(address, o.Return)
+	event, err = openEvent(event, err, "kprobes", "CONFIG_KPROBE_EVENTS", privilege.Perfmon)
+	switch {
+	case errors.Is(err, unix.EILSEQ), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT):
+		return nil, fmt.Errorf("the kernel refuses a probe at address %s: no instruction of its code begins there, or it lets nobody probe it, or for a return it is not where a function begins: %w", target, err)
+	case err != nil:
+		return nil, fmt.Errorf("address %s: %w", target, err)
+	}
+	return attachEvent(prog, event, o.Cookie, o.Mode)
 }
 
 // kprobeAt attaches prog to an offset in a function. It fails with [fs.ErrNotExist]

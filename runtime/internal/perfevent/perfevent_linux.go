@@ -50,6 +50,11 @@ func Kprobe(symbol string, offset uint64, ret bool) (*os.File, error) {
 	return probe("kprobe", symbol, offset, 0, 0, ret)
 }
 
+// KprobeAt is Kprobe for the address of an instruction of the kernel.
+func KprobeAt(address uint64, ret bool) (*os.File, error) {
+	return probe("kprobe", "", address, 0, 0, ret)
+}
+
 // Uprobe opens an event of an offset in a file, or of the return of the function there,
 // in a process, or in all for a pid of 0. semaphore, unless 0, is the offset of a
 // counter of listeners, which the kernel keeps.
@@ -57,7 +62,8 @@ func Uprobe(path string, offset, semaphore uint64, pid int, ret bool) (*os.File,
 	return probe("uprobe", path, offset, semaphore, pid, ret)
 }
 
-// probe opens an event of the PMU for probes, which the kernel has since 4.17.
+// probe opens an event of the PMU for probes, which the kernel has since 4.17. Without a target,
+// the offset is an address.
 func probe(pmu, target string, offset, semaphore uint64, pid int, ret bool) (*os.File, error) {
 	typ, err := pmuNumber(pmu, "type", "")
 	if err != nil {
@@ -82,15 +88,14 @@ func probe(pmu, target string, offset, semaphore uint64, pid int, ret bool) (*os
 	if err != nil {
 		return nil, fmt.Errorf("%q: %w", target, err)
 	}
+	attr := unix.PerfEventAttr{Type: uint32(typ), Config: config, Ext2: offset}
 	var pin runtime.Pinner
 	defer pin.Unpin()
-	pin.Pin(name)
-	return open(&unix.PerfEventAttr{
-		Type:   uint32(typ),
-		Config: config,
-		Ext1:   uint64(uintptr(unsafe.Pointer(name))),
-		Ext2:   offset,
-	}, pid)
+	if target != "" {
+		pin.Pin(name)
+		attr.Ext1 = uint64(uintptr(unsafe.Pointer(name)))
+	}
+	return open(&attr, pid)
 }
 
 // pmuNumber reads a number after a prefix.
