@@ -92,8 +92,7 @@ func moduleRoot(dir string) string {
 }
 
 // withoutLine returns a warning without where a variable is declared, " (file:line): ". Of a
-// big-endian object that is not known: clang writes the offsets in its debug information in
-// the other order.
+// big-endian object that is not known: debug/dwarf does not read the names in it.
 func withoutLine(text string) string {
 	before, rest, ok := strings.Cut(text, " (")
 	place, after, closed := strings.Cut(rest, "): ")
