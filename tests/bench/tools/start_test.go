@@ -113,9 +113,9 @@ const startsPerTurn = 20
 // that makes it so or that works at its start, and when packages of this module allocate more
 // than mostInit before main.
 //
-// On a busy machine of two CPUs, with Go 1.26, the ratio is 1.02 of the medians and 1.06 of the
-// minima (1.20 ms and 1.14 ms). Before, with packages net and regexp and a dynamic linker, it
-// was 1.7.
+// On a machine of two CPUs, with Go 1.26, the ratio is 1.06 of the minima (1.20 ms and 1.13 ms),
+// and 1.02 to 1.11 of the medians, as the machine is more or less busy. Before, with packages net
+// and regexp and a dynamic linker, it was 1.7.
 func BenchmarkStart(b *testing.B) {
 	if os.Getenv("BPFGEN") != "" {
 		b.Skip("needs the go command, and the module as it has it: go test -run '^$' -bench '^BenchmarkStart$' tests/bench/tools/*_test.go")
