@@ -159,13 +159,13 @@ func (r *RecordReader[T]) inPlace(yield func(*T, error) bool) {
 	for span, _ := r.reader.Span(); ; {
 		p, n, next := span.Record()
 		if p == nil || !r.reader.Lend(next) {
-			if p, n = r.reader.Next(); p == nil {
-				if err := r.reader.Wait(); err != nil && !r.report(err, func(err error) bool { return yield(nil, err) }) {
+			var err error
+			if span, p, n, next, err = r.reader.More(); err != nil {
+				if !r.report(err, func(err error) bool { return yield(nil, err) }) {
 					return
 				}
 				continue
 			}
-			span, next = r.reader.Span()
 		}
 		if n >= uint32(sizeOf[T]()) {
 			if !yield((*T)(p), nil) {
@@ -201,13 +201,13 @@ func (r *RecordReader[T]) all(yield func(T, error) bool) {
 	for span, _ := r.reader.Span(); ; {
 		p, n, next := span.Record()
 		if p == nil || !r.reader.Lend(next) {
-			if p, n = r.reader.Next(); p == nil {
-				if err := r.reader.Wait(); err != nil && !r.report(err, func(err error) bool { return yield(zero, err) }) {
+			var err error
+			if span, p, n, next, err = r.reader.More(); err != nil {
+				if !r.report(err, func(err error) bool { return yield(zero, err) }) {
 					return
 				}
 				continue
 			}
-			span, next = r.reader.Span()
 		}
 		if n < uint32(sizeOf[T]()) {
 			r.tail = r.tail[:0]

@@ -131,13 +131,10 @@ func (x *RingMux) read(ended *atomic.Bool, begun func()) (n int, err error) {
 		}
 		p, length, next := span.Record()
 		if p == nil || !x.reader.Lend(next) {
-			if p, length = x.reader.Next(); p == nil {
-				if err := x.reader.Wait(); err != nil {
-					return n, failRead(x.maps, x.reader, err)
-				}
-				continue
+			var err error
+			if span, p, length, next, err = x.reader.More(); err != nil {
+				return n, failRead(x.maps, x.reader, err)
 			}
-			span, next = x.reader.Span()
 		}
 		n++
 		if err := x.handle[x.reader.ID()](p, length); err != nil {

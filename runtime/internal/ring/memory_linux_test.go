@@ -2,6 +2,7 @@ package ring
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -442,25 +443,16 @@ func TestConcurrently(t *testing.T) {
 			r.SetDeadline(time.Time{})
 			_ = r.Close()
 		})
-		for want := byte(0); ; {
-			p, n := short(r)
-			if p == nil {
-				p, n = r.Next()
-			}
-			if p == nil {
-				if err := r.Wait(); err != nil {
-					if !errors.Is(err, os.ErrClosed) {
-						t.Error(err)
-					}
-					break
-				}
-				continue
-			}
-			if got := unsafe.Slice((*byte)(p), n); !slices.Equal(got, []byte{want, want, want}) {
+		want := byte(0)
+		err := each(r, func(_ int, got []byte) bool {
+			if !slices.Equal(got, []byte{want, want, want}) {
 				t.Fatalf("record is %v, want %d", got, want)
 			}
-			r.Release()
 			want++
+			return true
+		})
+		if !errors.Is(err, os.ErrClosed) {
+			t.Error(err)
 		}
 		r.End()
 		close(stop)
@@ -704,5 +696,108 @@ func TestWriterClosesLast(t *testing.T) {
 	}
 	if err := unmap(w.b.maps); err == nil {
 		t.Error("the memory is still mapped")
+	}
+}
+
+// each is the loop of a range, which keeps a span, and ends it when f reports false.
+func each(r *Reader, f func(id int, record []byte) bool) error {
+	for span, _ := r.Span(); ; {
+		p, n, next := span.Record()
+		if p == nil || !r.Lend(next) {
+			var err error
+			if span, p, n, next, err = r.More(); err != nil {
+				return err
+			}
+		}
+		if !f(r.ID(), unsafe.Slice((*byte)(p), n)) {
+			return nil
+		}
+		r.ReleaseTo(next)
+		span = span.After(next)
+	}
+}
+
+// A record is committed while the reader waits, having looked at another ring last.
+func TestSpanOfAnotherRing(t *testing.T) {
+	first, second := newRing(t), newRing(t)
+	r := newTestReader(t, first, second)
+	submit(first.reserve(1, 1))
+	busy := first.reserve(2, 2)
+	if err := r.Begin(true); err != nil {
+		t.Fatal(err)
+	}
+	defer r.End()
+	time.AfterFunc(5*time.Millisecond, func() { submit(busy) })
+	var got []string
+	err := each(r, func(id int, record []byte) bool {
+		got = append(got, fmt.Sprint(id, record))
+		if len(got) == 2 {
+			r.SetDeadline(time.Unix(1, 0))
+		}
+		return len(got) < 5
+	})
+	if want := []string{"0 [1]", "0 [2 2]"}; !slices.Equal(got, want) || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("records %q, %v, want %q", got, err, want)
+	}
+}
+
+// The last record that was known is discarded, and where it lay another one is written before the
+// reader looks again.
+func TestSpanAfterDiscard(t *testing.T) {
+	ring := newRing(t)
+	r := newTestReader(t, ring)
+	submit(ring.reserve(1, 1))
+	busy := ring.reserve(1, 2)
+	if err := r.Begin(true); err != nil {
+		t.Fatal(err)
+	}
+	defer r.End()
+	time.AfterFunc(5*time.Millisecond, func() {
+		discard(busy)
+		// What fills the ring comes when the reader has released all.
+		for n := byte(3); n < 3+byte(2*os.Getpagesize()/16%256); {
+			if ring.Output([]byte{n, n, n, n, n, n, n, n, n}) == nil {
+				n++
+			}
+		}
+		submit(ring.reserve(1, 255))
+	})
+	last := byte(0)
+	err := each(r, func(_ int, record []byte) bool {
+		if want := max(last+1, 1); record[0] != 255 && record[0] != want && !(last == 1 && record[0] == 3) {
+			t.Errorf("record %v after %d", record, last)
+			return false
+		}
+		last = record[0]
+		return last != 255
+	})
+	if err != nil || last != 255 {
+		t.Errorf("last record is %d, %v", last, err)
+	}
+}
+
+// Close in the body leaves what is behind the record to the next reader.
+func TestCloseLosesNothing(t *testing.T) {
+	ring := newRing(t)
+	for i := byte(1); i <= 3; i++ {
+		submit(ring.reserve(1, i))
+	}
+	for want := byte(1); want <= 3; want++ {
+		r := newTestReader(t, ring)
+		if err := r.Begin(true); err != nil {
+			t.Fatal(err)
+		}
+		var got []byte
+		err := each(r, func(_ int, record []byte) bool {
+			got = append(got, record[0])
+			if err := r.Close(); err != nil {
+				t.Error(err)
+			}
+			return true
+		})
+		r.End()
+		if !slices.Equal(got, []byte{want}) || !errors.Is(err, os.ErrClosed) {
+			t.Errorf("records %v, %v, want %d alone", got, err, want)
+		}
 	}
 }

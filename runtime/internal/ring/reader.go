@@ -22,7 +22,7 @@ type Reader struct {
 	own int32
 
 	perf bool
-	// direct says that Direct may be used: it is so unless the reader is of perf buffers, has a
+	// direct says that a span may be read: it is so unless the reader is of perf buffers, has a
 	// guard, or is closed.
 	direct atomic.Bool
 	// failed is what Next has met in place of a record.
@@ -178,11 +178,30 @@ func (r *Reader) Span() (s Span, next uint64) {
 	return s, b.next
 }
 
-// Lend is [Reader.Next] for the record that [Span.Record] has read. It does not, and reports
-// false, when the reader was closed.
+// Lend is [Reader.Next] for the record before a position, which [Span.Record] has read. It does
+// nothing, and reports false, when the reader was closed.
 func (r *Reader) Lend(next uint64) bool {
+	if !r.direct.Load() {
+		return false
+	}
 	r.cur.next = next
-	return r.direct.Load()
+	return true
+}
+
+// More waits for a record that a span does not have, which is lent then, and returns the position
+// behind it and the span that begins with it. A span is of one ring and of one moment: with an
+// error too, the one before must not be used any more. The errors are those of Wait.
+func (r *Reader) More() (s Span, record unsafe.Pointer, length uint32, next uint64, err error) {
+	for {
+		if record, length = r.Next(); record != nil {
+			s, next = r.Span()
+			return s, record, length, next, nil
+		}
+		if err := r.Wait(); err != nil {
+			s, _ = r.Span()
+			return s, nil, 0, 0, err
+		}
+	}
 }
 
 // Next returns the next record that is there, and its length. It is valid until Release, which
@@ -362,7 +381,7 @@ func (r *Reader) lend(p unsafe.Pointer, length uint32) unsafe.Pointer {
 	return r.last
 }
 
-// setDirect sets whether Direct may be used.
+// setDirect sets whether a span may be read.
 func (r *Reader) setDirect() {
 	direct := !r.perf && r.guard == nil
 	for _, b := range r.rings {
