@@ -145,9 +145,11 @@ SEC("?raw_tp/TEXT") int second(void *ctx) { return 0; }
 		for _, label := range []string{"", `__asm__(name "TEXT")`} {
 			t.Chdir(t.TempDir())
 			write(t, "x.c", strings.ReplaceAll("#define LABEL(name) "+label+source, "TEXT", text))
-			for file, args := range map[string][]string{
-				"bpf_bpfel.go": {"bpf", "x.c"}, "lib_bpfel.go": {"-no-prefix", "-stem", "lib", "-library", "bpf", "x.c"},
-			} {
+			lines := map[string][]string{"bpf_bpfel.go": {"bpf", "x.c"}}
+			if label == "" {
+				lines["lib_bpfel.go"] = []string{"-no-prefix", "-stem", "lib", "-library", "bpf", "x.c"}
+			}
+			for file, args := range lines {
 				out, errs, status := bpfgen(append([]string{"generate", "-target", "bpfel", "-section", "*"}, args...)...)
 				if out != "" || label == "" && status != 0 {
 					t.Errorf("%q: status %d, stdout %q, stderr %q", text, status, out, errs)
