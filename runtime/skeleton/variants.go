@@ -25,6 +25,9 @@ import (
 // The kernel's version is what its release begins with (uname -r). Distributions bring parts of
 // later kernels into earlier ones: [LoadFirst] goes by what the kernel can do.
 //
+// As in the kernel's LINUX_VERSION_CODE, a third number above 255 counts as 255: "5.4.290"
+// is for all kernels from 5.4.255 on.
+//
 // It fails when a key is no version, when two are equal, and when the kernel is older than all
 // of them. On systems other than Linux it returns the variant with the highest version.
 func ForKernel[V any](variants map[string]V) (V, error) {
@@ -60,19 +63,20 @@ func forKernel[V any](kernel uint32, variants map[string]V) (V, error) {
 	return variants[best], nil
 }
 
-// parseVersion reads a version as LINUX_VERSION_CODE has it.
+// parseVersion reads a version as LINUX_VERSION_CODE has it: stable kernels count their third
+// number beyond the byte that it has there, and stay at its highest.
 func parseVersion(s string) (uint32, error) {
 	parts := strings.Split(s, ".")
 	version := uint32(0)
-	for i := range 3 {
+	for i, bits := range []int{8, 8, 16} {
 		n := uint64(0)
 		if i < len(parts) {
 			var err error
-			if n, err = strconv.ParseUint(parts[i], 10, 8); err != nil || parts[i][0] == '+' {
+			if n, err = strconv.ParseUint(parts[i], 10, bits); err != nil || parts[i][0] == '+' {
 				return 0, notVersion(s)
 			}
 		}
-		version = version<<8 | uint32(n)
+		version = version<<8 | uint32(min(n, 255))
 	}
 	if len(parts) < 2 || len(parts) > 3 {
 		return 0, notVersion(s)
