@@ -23,8 +23,9 @@ import (
 //     it: its type, sizes and flags, and the types of its keys and values where the process
 //     may ask for these (CAP_SYS_ADMIN); otherwise Load fails with [ebpf.ErrMapIncompatible].
 //     A version that wants another map by that name calls [UntypedMap.SetPinning] with
-//     [ebpf.PinNone], or [UntypedMap.SetPinPath]. Data sections, arenas, struct_ops maps and
-//     the maps of libbpf for USDTs are new in each process.
+//     [ebpf.PinNone], or [UntypedMap.SetPinPath]. Data sections, arenas, struct_ops maps,
+//     the maps of libbpf for USDTs, and those for one program
+//     ([UntypedMap.SetExclusiveProgram]) are new in each process.
 //   - A link of a program is pinned by the names of the program and of what it is on. Where
 //     one is pinned already, this version's program takes the place of the one that it has
 //     (BPF_LINK_UPDATE): on XDP, TCX, netkit, cgroups, network namespaces, maps of sockets,
@@ -135,7 +136,13 @@ func (o *Object) adoptMaps(LoadOptions) error {
 			continue
 		}
 		m.def.SameTypes = true
-		if !m.pinningSet && !m.def.PinByName {
+		switch {
+		case m.pinningSet || m.def.PinByName:
+		case m.def.Exclusive != nil:
+			// The program of the next version has other code, for which the kernel refuses the map.
+			// An earlier call, which has failed, may have been before SetExclusiveProgram.
+			m.def.PinPath = ""
+		default:
 			m.def.PinPath = o.pins.MapPath(m.name)
 		}
 	}

@@ -2,6 +2,7 @@ package skeleton
 
 import (
 	"errors"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -50,6 +51,38 @@ func TestExclusiveProgram(t *testing.T) {
 	}
 	if err := o.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A map for one program is not handed on: the program of the next version has other code.
+func TestAdoptExclusiveProgram(t *testing.T) {
+	bpftest.NeedsKernel(t, 6, 18, "maps for one program")
+	dir := filepath.Join(bpftest.PinDir(t), "exclusive")
+	openAdopting(t, dir, packetsMap(), newCounter("plain")).Close()
+	wantPins(t, dir, "maps/packets")
+	for version, program := range []*ebpf.ProgramSpec{newCounter("plain"), countFrames("plain", true, 0, 2)} {
+		o := newTestObject(t, packetsMap(), program)
+		defer o.Close()
+		if err := errors.Join(o.AdoptPinned(dir), o.maps[0].SetExclusiveProgram(o.progs[0]), o.Load()); err != nil {
+			t.Fatalf("version %d: %v", version, err)
+		}
+		if version == 0 {
+			removed, err := o.RemoveStale()
+			if err != nil || len(removed) != 1 || !strings.HasSuffix(removed[0], "/maps/packets") {
+				t.Errorf("removed %v, %v", removed, err)
+			}
+		}
+		wantPins(t, dir)
+	}
+	// Where one is pinned by its path, the kernel refuses other code.
+	path := filepath.Join(dir, "maps", "chosen")
+	for version, program := range []*ebpf.ProgramSpec{newCounter("plain"), countFrames("plain", true, 0, 2)} {
+		o := newTestObject(t, packetsMap(), program)
+		defer o.Close()
+		err := errors.Join(o.AdoptPinned(dir), o.maps[0].SetPinPath(path), o.maps[0].SetExclusiveProgram(o.progs[0]), o.Load())
+		if (err == nil) != (version == 0) {
+			t.Errorf("pinned by path, version %d: %v", version, err)
+		}
 	}
 }
 

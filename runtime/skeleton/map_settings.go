@@ -296,8 +296,14 @@ func (m *UntypedMap) Reuse(other *ebpf.Map) error {
 
 // SetExclusiveProgram makes Load make the map for one program of the skeleton alone
 // (bpf_map__set_exclusive_program): the kernel refuses others that use it, of the skeleton too,
-// whatever rights who loads them has. It knows the program by its code. nil takes the call back. It needs kernel 6.18. The program
-// must be one that Load loads, and Load does not compare a pinned map with it.
+// whatever rights who loads them has. It knows the program by its code. nil takes the call back.
+// It needs kernel 6.18. The program must be one that Load loads.
+//
+// A map keeps the code that it was made for, and the next version of a program has another one.
+// So [Object.AdoptPinned] leaves the map out: each process makes its own, and RemoveStale
+// removes what a version without this call has pinned. A map that is pinned otherwise, by
+// LIBBPF_PIN_BY_NAME or SetPinPath, is taken as it is: Load does not compare the program, and the
+// kernel refuses one of other code.
 func (m *UntypedMap) SetExclusiveProgram(p *BaseProgram) error {
 	return m.setMade("exclusive program", func(def *loader.Map) error {
 		switch {
