@@ -307,7 +307,8 @@ func (c *conn) remove(place Place) error {
 }
 
 // RemoveAll removes the filters for which stale returns true, of all interfaces in the network
-// namespace of the calling thread, and returns them. Qdiscs stay.
+// namespace of the calling thread, and returns them. Qdiscs stay. A kernel without traffic
+// control has none.
 func RemoveAll(stale func(Entry) bool) (removed []Entry, err error) {
 	qdiscs.Lock()
 	defer qdiscs.Unlock()
@@ -323,6 +324,10 @@ func RemoveAll(stale func(Entry) bool) (removed []Entry, err error) {
 			with[m.ifindex] = true
 		}
 	})
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		// The kernel has no traffic control: it is built without CONFIG_NET_SCHED.
+		return nil, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("list of qdiscs: %w", err)
 	}
