@@ -106,24 +106,32 @@ func Read(data []byte) ([]Kernel, error) {
 	return kernels, nil
 }
 
-// arches are what uname -m says and what collections write, by GOARCH, where that is not
-// the GOARCH.
-var arches = map[string][]string{
-	"386":      {"i386", "i586", "i686", "x86"},
-	"amd64":    {"x86_64"},
-	"arm":      {"armv6l", "armv7l"},
-	"arm64":    {"aarch64"},
-	"loong64":  {"loongarch64"},
-	"mipsle":   {"mips"},
-	"mips64le": {"mips64"},
+// arches are the names of one architecture: what uname -m says, GOARCH, and what collections
+// write.
+var arches = [][]string{
+	{"i386", "i486", "i586", "i686", "386", "x86"},
+	{"x86_64", "amd64"},
+	{"armv5tel", "armv5tejl", "armv6l", "armv7l", "arm"},
+	{"aarch64", "arm64"},
+	{"loongarch64", "loong64"},
+	{"mips", "mipsle"},
+	{"mips64", "mips64le"},
 }
 
-// Find returns the kernels of an architecture, which is a GOARCH, with a release, whose
-// names begin with prefix, a path.
-func Find(kernels []Kernel, goarch, release, prefix string) []Kernel {
+// sameArch reports whether two names are those of one architecture.
+func sameArch(a, b string) bool {
+	return a == b || slices.ContainsFunc(arches, func(names []string) bool {
+		return slices.Contains(names, a) && slices.Contains(names, b)
+	})
+}
+
+// Find returns the kernels of an architecture, as uname -m or GOARCH say it, with a release,
+// whose names begin with prefix, a path. The architecture is the kernel's: that of a program
+// may be another one, as 32-bit programs run on 64-bit kernels.
+func Find(kernels []Kernel, arch, release, prefix string) []Kernel {
 	var found []Kernel
 	for _, k := range kernels {
-		if k.Release() != release || k.Arch() != goarch && !slices.Contains(arches[goarch], k.Arch()) {
+		if k.Release() != release || !sameArch(k.Arch(), arch) {
 			continue
 		}
 		if prefix == "" || k.Name == prefix || strings.HasPrefix(k.Name, strings.TrimSuffix(prefix, "/")+"/") {

@@ -43,6 +43,11 @@ func TestArchive(t *testing.T) {
 		{"amd64", "5.4.0-91-generic", "ubuntu/18.04/x86_64/5.4.0-91-generic", "ubuntu/18.04/x86_64/5.4.0-91-generic"},
 		{"arm64", "4.19.0-18-arm64", "", "debian/10/arm64/4.19.0-18-arm64"},
 		{"arm64", "5.8.15-301.fc33.aarch64", "", "fedora/33/aarch64/5.8.15-301.fc33.aarch64"},
+		{"x86_64", "5.4.0-91-generic", "ubuntu/20.04", "ubuntu/20.04/x86_64/5.4.0-91-generic"},
+		{"aarch64", "4.19.0-18-arm64", "", "debian/10/arm64/4.19.0-18-arm64"},
+		{"aarch64", "5.8.15-301.fc33.aarch64", "", "fedora/33/aarch64/5.8.15-301.fc33.aarch64"},
+		{"i686", "5.4.0-91-generic", "", ""},
+		{"vax", "5.4.0-91-generic", "", ""},
 		{"arm64", "5.4.0-91-generic", "", ""},
 		{"amd64", "5.4.0-91", "", ""},
 	} {

@@ -3,7 +3,6 @@ package loader
 import (
 	"bytes"
 	"fmt"
-	"runtime"
 	"strings"
 
 	"github.com/rules-bpf/rules_bpf/internal/btfarchive"
@@ -24,13 +23,17 @@ func (l *load) archived(local *rawbtf.Types, relos []core.Relocation) (*rawbtf.T
 	if err != nil {
 		return nil, fmt.Errorf("KernelArchive: release of the running kernel: %w: give its types with KernelTypes", err)
 	}
-	found := btfarchive.Find(kernels, runtime.GOARCH, release, l.opts.KernelName)
+	machine, err := sys.KernelMachine()
+	if err != nil {
+		return nil, fmt.Errorf("KernelArchive: architecture of the running kernel: %w: give its types with KernelTypes", err)
+	}
+	found := btfarchive.Find(kernels, machine, release, l.opts.KernelName)
 	if len(found) == 0 {
 		where := ""
 		if l.opts.KernelName != "" {
 			where = " in " + l.opts.KernelName
 		}
-		return nil, fmt.Errorf("the kernel has no BTF, and none of the %d kernels of KernelArchive is %s for %s%s: add its types to the archive, or give them with KernelTypes", len(kernels), release, runtime.GOARCH, where)
+		return nil, fmt.Errorf("the kernel has no BTF, and none of the %d kernels of KernelArchive is %s for %s%s: add its types to the archive, or give them with KernelTypes", len(kernels), release, machine, where)
 	}
 	var first *core.Relocator
 	var types *rawbtf.Types

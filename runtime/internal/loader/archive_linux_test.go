@@ -5,7 +5,6 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,6 +14,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/internal/core"
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/kernelbtf"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
 
 const hiddenEnv = "RULES_BPF_HIDDEN_BTF"
@@ -57,7 +57,10 @@ func withoutBTF(t *testing.T) {
 	if err := o.Load(Options{}); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "BTF of the kernel: it has none") {
 		t.Errorf("without an archive: %v", err)
 	}
-	arch := runtime.GOARCH
+	arch, err := sys.KernelMachine()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := o.Load(Options{KernelArchive: archiveOf(t, map[string][]byte{"a/1/" + arch + "/1.2.3": kernelTypes(t)})}); err == nil || !strings.Contains(err.Error(), "the kernel has no BTF, and none of the 1 kernels of KernelArchive") {
 		t.Errorf("without the kernel: %v", err)
 	}

@@ -1,7 +1,6 @@
 package loader
 
 import (
-	"runtime"
 	"strings"
 	"testing"
 
@@ -39,7 +38,10 @@ func otherTypes(t testing.TB) []byte {
 }
 
 func TestArchive(t *testing.T) {
-	arch := runtime.GOARCH
+	arch, err := sys.KernelMachine()
+	if err != nil {
+		t.Skipf("needs uname: %v", err)
+	}
 	one, other := kernelTypes(t), otherTypes(t)
 	for _, tt := range []struct {
 		name    string

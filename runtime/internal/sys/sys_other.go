@@ -28,3 +28,6 @@ func ProgLoad(*ProgLoadAttr, bool) (int, error) { return -1, errNotLinux }
 
 // KernelRelease fails as the others do.
 func KernelRelease() (string, error) { return "", errNotLinux }
+
+// KernelMachine fails as the others do.
+func KernelMachine() (string, error) { return "", errNotLinux }

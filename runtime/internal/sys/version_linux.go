@@ -1,6 +1,10 @@
 package sys
 
-import "golang.org/x/sys/unix"
+import (
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
 
 // KernelRelease returns the release of the running kernel, as uname -r does.
 func KernelRelease() (string, error) {
@@ -9,4 +13,31 @@ func KernelRelease() (string, error) {
 		return "", err
 	}
 	return unix.ByteSliceToString(u.Release[:]), nil
+}
+
+// What include/uapi/linux/personality.h has.
+const (
+	personalityMask = 0xff
+	perLinux32      = 8
+	askPersonality  = 0xffffffff
+)
+
+// KernelMachine returns the architecture of the running kernel, as uname -m says it to
+// programs of its own kind: x86_64 to a program for 386, too, and where setarch or a
+// container's runtime have made it a 32-bit machine for the process.
+func KernelMachine() (string, error) {
+	// The personality is a thread's.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if old, _, errno := unix.RawSyscall(unix.SYS_PERSONALITY, askPersonality, 0, 0); errno == 0 && old&personalityMask == perLinux32 {
+		// A filter of system calls that forbids this leaves the name of the 32-bit machine.
+		if _, _, errno := unix.RawSyscall(unix.SYS_PERSONALITY, old&^personalityMask, 0, 0); errno == 0 {
+			defer unix.RawSyscall(unix.SYS_PERSONALITY, old, 0, 0)
+		}
+	}
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return "", err
+	}
+	return unix.ByteSliceToString(u.Machine[:]), nil
 }
