@@ -64,6 +64,12 @@ func fromCollection(coll *ebpf.Collection, spec *ebpf.CollectionSpec) (*Object, 
 		}
 		f.addProgram(name, coll.Programs[name], ps)
 	}
+	if err := f.addInner(); err != nil {
+		return nil, err
+	}
+	if f.types.Empty() {
+		return nil, errors.New("it has no BTF: compile it with -g")
+	}
 	return f.open()
 }
 
@@ -74,9 +80,11 @@ func fromCollection(coll *ebpf.Collection, spec *ebpf.CollectionSpec) (*Object, 
 //
 // A map has the name of its pin, and a program that of its function. Types and variables are
 // those of the BTF that the kernel has of the maps: a process without CAP_SYS_ADMIN may not ask
-// for it, and finds maps without types and no variables. Sections of programs are not known, so
-// that Attach leaves programs alone, and methods of handles must be told the direction or the
-// end. Links and directories below are left alone.
+// for it, and finds maps without types and no variables, as it is with maps that were made without
+// BTF. What has no types is not compared with those of a library. Sections of programs are not
+// known, so that Attach leaves programs alone, and methods of handles must be told the direction or
+// the end. Links and directories below are left alone. It is an error when no map and no program
+// is pinned there.
 func FromPins(dir string) (*Object, error) {
 	o, err := fromPins(dir)
 	if err != nil {
@@ -125,8 +133,8 @@ func fromPins(dir string) (*Object, error) {
 		}
 		opened = append(opened, l)
 	}
-	if len(opened) == 0 {
-		return nil, errors.New("nothing is pinned there")
+	if len(f.maps)+len(f.programs) == 0 {
+		return nil, errors.New("no map and no program is pinned there that a library could use")
 	}
 	return f.open()
 }
@@ -332,15 +340,9 @@ func (f *foreign) addInner() error {
 
 // open returns the object.
 func (f *foreign) open() (*Object, error) {
-	if err := f.addInner(); err != nil {
-		return nil, err
-	}
 	slices.SortStableFunc(f.img.Variables, func(a, b image.Variable) int {
 		return cmp.Or(cmp.Compare(a.Map, b.Map), cmp.Compare(a.Offset, b.Offset))
 	})
-	if f.types.Empty() {
-		return nil, errors.New("it has no BTF: compile it with -g")
-	}
 	var err error
 	if f.img.BTF, err = f.types.Marshal(nil, nil); err != nil {
 		return nil, fmt.Errorf("types: %w", err)

@@ -12,8 +12,10 @@ import (
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/internal/bpflib"
+	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/binding"
 )
@@ -193,7 +195,7 @@ func TestFromPins(t *testing.T) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := FromPins(dir); err == nil || !strings.Contains(err.Error(), "nothing is pinned there") {
+	if _, err := FromPins(dir); err == nil || !strings.Contains(err.Error(), "no map and no program is pinned there") {
 		t.Errorf("empty directory: %v", err)
 	}
 	if err := errors.Join(
@@ -232,5 +234,111 @@ func TestFromPins(t *testing.T) {
 	}
 	if _, err := FromPins(t.TempDir()); err == nil {
 		t.Error("takes a directory of files")
+	}
+}
+
+// What the kernel does not tell the types of is found without: programs alone, maps without BTF,
+// and all that a process without CAP_SYS_ADMIN finds.
+func TestFromPinsWithoutTypes(t *testing.T) {
+	coll, _ := loadForeign(t)
+	root := bpftest.PinDir(t)
+	plain, err := ebpf.NewMap(&ebpf.MapSpec{Name: "limits", Type: ebpf.Hash, KeySize: 4, ValueSize: 8, MaxEntries: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Close()
+	program := coll.Programs["add_limit_to_total"]
+	for _, tc := range []struct {
+		name string
+		pins map[string]interface{ Pin(string) error }
+		// rights are those of the process, nil for all.
+		rights []uint
+	}{
+		{"programs", map[string]interface{ Pin(string) error }{"add_limit_to_total": program}, nil},
+		{"maps", map[string]interface{ Pin(string) error }{"limits": plain}, nil},
+		{"rights", map[string]interface{ Pin(string) error }{
+			"limits": coll.Maps["limits"], "foreign_bss": coll.Maps[".bss"], "add_limit_to_total": program,
+		}, []uint{unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_NET_ADMIN}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if tc.rights != nil {
+				bpftest.NeedsKernel(t, 5, 8, "CAP_BPF")
+			}
+			dir := filepath.Join(root, tc.name)
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			for name, what := range tc.pins {
+				if err := what.Pin(filepath.Join(dir, name)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var o *Object
+			open := func() (err error) {
+				o, err = FromPins(dir)
+				return err
+			}
+			if tc.rights == nil {
+				err = open()
+			} else {
+				err = kerneltest.AsRoot(t, open, tc.rights...)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer o.Close()
+			if _, ok := o.FindVariable("total"); ok {
+				t.Error("a variable is found")
+			}
+			lib := &bpflib.Library{Name: "lib", Order: nativeOrder}
+			var limits UntypedMap
+			var prog *BaseProgram
+			var slot *link.Link
+			desc := libraryDesc{Name: "lib"}
+			if tc.pins["limits"] != nil {
+				lib.Maps = []bpflib.Map{{Name: "limits", MapDef: bpflib.MapDef{Type: ebpf.Hash, KeySize: 4, ValueSize: 8, Key: foreignU32, Value: foreignU64}}}
+				desc.Maps = []mapDesc{{Name: "limits", Handle: &limits, Types: binding.MapTypes{Key: 4, Value: 8}}}
+			}
+			if tc.pins["add_limit_to_total"] != nil {
+				desc.Progs = []binding.LibraryProg[BaseProgram]{{Name: "add_limit_to_total", Section: "xdp", Handle: &prog, Link: &slot}}
+			}
+			data, err := lib.Marshal()
+			if err != nil {
+				t.Fatal(err)
+			}
+			desc.Library = string(data)
+			if err := openLibrary(o, desc); err != nil {
+				t.Fatal(err)
+			}
+			key, limit := uint32(7), uint64(30)
+			if tc.pins["limits"] != nil {
+				if err := limits.putElement(unsafe.Pointer(&key), unsafe.Pointer(&limit), nil); err != nil {
+					t.Error(err)
+				}
+			}
+			if prog != nil {
+				if result, _, err := prog.Test(make([]byte, 64)); err != nil || result != 2 {
+					t.Errorf("run: %d, %v", result, err)
+				}
+			}
+		})
+	}
+}
+
+// Links alone are nothing that a library could use.
+func TestFromPinnedLinks(t *testing.T) {
+	coll, _ := loadForeign(t)
+	bpftest.NewNetNS(t).Enter(t)
+	dir := bpftest.PinDir(t)
+	l, err := link.AttachXDP(link.XDPOptions{Program: coll.Programs["add_limit_to_total"], Interface: 1, Flags: link.XDPGenericMode})
+	if err != nil {
+		t.Skipf("needs links of XDP: %v (5.9)", err)
+	}
+	defer l.Close()
+	if err := l.Pin(filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := FromPins(dir); err == nil || !strings.Contains(err.Error(), "no map and no program is pinned there") {
+		t.Errorf("error %v", err)
 	}
 }
