@@ -91,28 +91,58 @@ func (d *differ) property(what, name, of, old, new string, concern Concern) {
 	}
 }
 
+// typed adds a change of a type, and reports whether there is one: types that Go code sees
+// alike are the same. What stands behind a typedef says what changed where the typedefs are
+// the same.
+func (d *differ) typed(what, name, of, old, new, oldLayout, newLayout string) bool {
+	if oldLayout == newLayout {
+		return false
+	}
+	if old == new {
+		old, new = oldLayout, newLayout
+	}
+	d.property(what, name, of, old, new, Code)
+	return true
+}
+
 // each compares the things of two lists that have the same name, and adds those that one
-// list lacks. say returns the name of a thing and a word about it, gone is the concern of
+// list lacks. Of several with one name, the first is compared with the first, and so on. say
+// returns the name of a thing and a word about it, gone is the concern of
 // one that was removed, and come that of one that was added, nobody's when it is nil.
 func each[T any](d *differ, what string, old, new []T, say func(*T) (name, about string), gone Concern, come func(*T) Concern, both func(a, b *T)) {
-	index := func(list []T, name string) int {
-		return slices.IndexFunc(list, func(t T) bool { n, _ := say(&t); return n == name })
+	type key struct {
+		name string
+		nth  int
 	}
-	for i := range old {
-		name, about := say(&old[i])
-		if j := index(new, name); j >= 0 {
+	index := func(list []T) (keys []key, all map[key]int) {
+		keys, all = make([]key, len(list)), make(map[key]int, len(list))
+		count := make(map[string]int)
+		for i := range list {
+			name, _ := say(&list[i])
+			keys[i] = key{name, count[name]}
+			count[name]++
+			all[keys[i]] = i
+		}
+		return keys, all
+	}
+	oldKeys, oldAll := index(old)
+	newKeys, newAll := index(new)
+	for i, k := range oldKeys {
+		if j, ok := newAll[k]; ok {
 			both(&old[i], &new[j])
 		} else {
-			d.add(Change{"removed", what, name, "", about, "", gone})
+			_, about := say(&old[i])
+			d.add(Change{"removed", what, k.name, "", about, "", gone})
 		}
 	}
-	for i := range new {
-		if name, about := say(&new[i]); index(old, name) < 0 {
+	for i, k := range newKeys {
+		if _, ok := oldAll[k]; !ok {
 			concern := Nobody
 			if come != nil {
 				concern = come(&new[i])
 			}
-			d.add(Change{"added", what, name, "", "", about, concern})
+			_, about := say(&new[i])
+			d.add(Change{"added", what, k.name, "", "", about, concern})
 		}
 	}
 }
@@ -135,24 +165,17 @@ func (d *differ) maps(old, new []Map) {
 
 // side compares the keys or the values of two maps.
 func (d *differ) side(m *Map, of, old, new, oldLayout, newLayout string, oldSize, newSize uint32) {
-	if oldLayout != newLayout {
-		d.property("map", m.Name, of, old, new, Code)
-		return
-	}
-	// That of a type is the type's own change.
-	if old == "" {
-		d.property("map", m.Name, of+" size", fmt.Sprint(oldSize), fmt.Sprint(newSize), Data)
-	}
+	d.typed("map", m.Name, of, old, new, oldLayout, newLayout)
+	d.property("map", m.Name, of+" size", fmt.Sprint(oldSize), fmt.Sprint(newSize), Data)
 }
 
 func (d *differ) variables(old, new []Variable) {
 	visible := func(list []Variable) []Variable {
-		return slices.DeleteFunc(slices.Clone(list), func(v Variable) bool { return !v.Visible && v.Section != ".kconfig" })
+		return slices.DeleteFunc(slices.Clone(list), func(v Variable) bool { return !v.shown() })
 	}
 	each(d, "variable", visible(old), visible(new), func(v *Variable) (string, string) { return v.Name, v.Type }, Code, nil, func(a, b *Variable) {
 		d.property("variable", a.Name, "section", a.Section, b.Section, Code)
-		if a.Layout != b.Layout {
-			d.property("variable", a.Name, "type", a.Type, b.Type, Code)
+		if d.typed("variable", a.Name, "type", a.Type, b.Type, a.Layout, b.Layout) {
 			return
 		}
 		d.property("variable", a.Name, "value", choose(a.Value == "", "0", a.Value), choose(b.Value == "", "0", b.Value), Behavior)
@@ -187,14 +210,16 @@ func shorten(value string) string {
 
 func (d *differ) types(old, new []Type) {
 	about := func(t *Type) (string, string) { return t.Name, fmt.Sprintf("%d bytes", t.Size) }
-	each(d, "type", old, new, about, Code, nil, func(a, b *Type) {
+	shown := func(list []Type) []Type {
+		return slices.DeleteFunc(slices.Clone(list), func(t Type) bool { return t.hidden })
+	}
+	each(d, "type", shown(old), shown(new), about, Code, nil, func(a, b *Type) {
 		d.property("type", a.Name, "kind", a.Kind, b.Kind, Code)
 		d.property("type", a.Name, "size", fmt.Sprint(a.Size), fmt.Sprint(b.Size), Data)
+		d.property("type", a.Name, "signed", yesNo(a.Signed), yesNo(b.Signed), Code)
 		in := func(name string) string { return a.Name + ": " + name }
 		each(d, "member", a.Members, b.Members, func(m *Member) (string, string) { return in(m.Name), m.Type }, Code, nil, func(x, y *Member) {
-			if x.Layout != y.Layout {
-				d.property("member", in(x.Name), "type", x.Type, y.Type, Code)
-			}
+			d.typed("member", in(x.Name), "type", x.Type, y.Type, x.Layout, y.Layout)
 			d.property("member", in(x.Name), "offset", x.place(), y.place(), Data)
 		})
 		each(d, "constant", a.Constants, b.Constants, func(c *Constant) (string, string) { return in(c.Name), fmt.Sprint(c.Value) }, Code, nil, func(x, y *Constant) {

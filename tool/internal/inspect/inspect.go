@@ -116,6 +116,9 @@ type Variable struct {
 	Visible bool `json:"visible"`
 }
 
+// shown reports whether packages show the variable.
+func (v *Variable) shown() bool { return v.Visible || v.Section == ".kconfig" }
+
 // StructOps is a struct_ops table.
 type StructOps struct {
 	Name    string `json:"name"`
