@@ -26,7 +26,8 @@ import (
 //     [ebpf.PinNone], or [UntypedMap.SetPinPath]. Data sections, arenas, struct_ops maps,
 //     the maps of libbpf for USDTs, and those for one program
 //     ([UntypedMap.SetExclusiveProgram]) are new in each process.
-//   - A link of a program is pinned by the names of the program and of what it is on. Where
+//   - A link of a program is pinned by the names of the program and of what it is on, which for
+//     an interface is its index and the network namespace of the calling thread. Where
 //     one is pinned already, this version's program takes the place of the one that it has
 //     (BPF_LINK_UPDATE): on XDP, TCX, netkit, cgroups, network namespaces, maps of sockets,
 //     and for struct_ops tables of SEC(".struct_ops.link"). The link keeps its place and its
@@ -87,8 +88,11 @@ func (m *StructOpsMap) SetPinLinks(pin bool) error {
 
 // RemoveStale removes what is in the directory of [Object.AdoptPinned] and is not this
 // skeleton's: pins of links that it has neither made nor taken over, and of maps that it does
-// not pin, and filters of clsact in the present network namespace. It returns what it has
-// removed. A program whose link is removed is detached as soon as no process has the link open.
+// not pin, and filters of clsact in the present network namespace, which is that of the calling
+// thread. Links that are attached in another network namespace stay, as they may be those of
+// another process with the same directory: RemoveStale that is called there removes them. It
+// returns what it has removed. A program whose link is removed is detached as soon as no process
+// has the link open.
 func (o *Object) RemoveStale() (removed []string, err error) {
 	if !o.isOpen() {
 		return nil, fmt.Errorf("remove what is stale: %w", ErrNotOpen)
@@ -116,7 +120,7 @@ func (o *Object) removeStale() ([]string, error) {
 }
 
 // RemovePinned removes all that skeletons have left in a directory of [Object.AdoptPinned],
-// the filters of clsact in the present network namespace too, and the directory. Programs are
+// links in any network namespace, the filters of clsact in the present network namespace too, and the directory. Programs are
 // detached as soon as no process has their links open. It is not an error that there is no
 // such directory.
 func RemovePinned(dir string) error {

@@ -66,6 +66,17 @@ func wantPins(t *testing.T, dir string, want ...string) {
 	}
 }
 
+// inNetNS returns the end of the names of pins of links on interfaces of the present network
+// namespace.
+func inNetNS(t *testing.T) string {
+	t.Helper()
+	var st unix.Stat_t
+	if err := unix.Stat("/proc/thread-self/ns/net", &st); err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("-netns-%d", st.Ino)
+}
+
 // frameType is the EtherType of the frames of send, in the order of the network.
 const frameType = 0xb588
 
@@ -275,9 +286,9 @@ func TestTurns(t *testing.T) {
 	want, n := <-sent, <-transfers
 
 	suffix := fmt.Sprintf("%d-ingress", receivers[0])
-	links := []string{fmt.Sprintf("links/xdp-xdp-%d", receivers[0]), "maps/packets"}
+	links := []string{fmt.Sprintf("links/xdp-xdp-%d", receivers[0]) + inNetNS(t), "maps/packets"}
 	if tcMode(t) {
-		links = slices.Insert(links, 0, "links/tcx-tc-"+suffix)
+		links = slices.Insert(links, 0, "links/tcx-tc-"+suffix+inNetNS(t))
 	}
 	wantPins(t, dir, links...)
 	packets, err := ebpf.LoadPinnedMap(filepath.Join(dir, "maps", "packets"), nil)
@@ -415,7 +426,7 @@ func TestAdoptLinks(t *testing.T) {
 	if err != nil || len(removed) != 2 || !strings.Contains(removed[0], "/links/on_cgroup-cgroup-") || !strings.Contains(removed[1], "/links/on_netns-netns-") {
 		t.Errorf("removed %v, %v", removed, err)
 	}
-	wantPins(t, dir, "links/on_xdp-xdp-1", "maps/packets")
+	wantPins(t, dir, "links/on_xdp-xdp-1"+inNetNS(t), "maps/packets")
 	group := openDir(t, cgroup)
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		// The kernel does it a moment later.
@@ -495,8 +506,177 @@ func TestAdoptDeadLink(t *testing.T) {
 		if err := netlink.LinkDel(one); err != nil {
 			t.Fatal(err)
 		}
-		wantPins(t, dir, "links/on_xdp-xdp-77", "maps/packets")
+		wantPins(t, dir, "links/on_xdp-xdp-77"+inNetNS(t), "maps/packets")
 	}
+}
+
+// netnsTurn is a process, as it were, in each of two network namespaces with the same directory:
+// it attaches to interface 1, by XDP, TCX and to the namespace, and returns the IDs of the links.
+func netnsTurn(t *testing.T, dir string, ns bpftest.NetNS) (o *Object, ids []link.ID) {
+	t.Helper()
+	o = newTestObject(t, packetsMap(), countFrames("on_xdp", true, 0, 2), newTestProgramOf(ebpf.SkLookup, "sk_lookup", "on_netns", 1), countFrames("on_tc", false, 1, -1))
+	t.Cleanup(func() { o.Close() })
+	if err := errors.Join(o.AdoptPinned(dir), o.Load()); err != nil {
+		t.Fatal(err)
+	}
+	err := ns.Do(func() error {
+		var links []link.Link
+		l, err := (&XDPProgram{o.progs[0]}).AttachXDP(1, &XDPOptions{Mode: XDPGeneric})
+		if err != nil {
+			return err
+		}
+		links = append(links, l)
+		if l, err = (&NetNSProgram{o.progs[1]}).AttachNetNS("/proc/thread-self/ns/net"); err != nil {
+			return err
+		}
+		links = append(links, l)
+		if tcMode(t) {
+			if l, err = (&TCProgram{o.progs[2]}).AttachTC(1, TCIngress, nil); err != nil {
+				return err
+			}
+			links = append(links, l)
+		}
+		for _, l := range links {
+			info, err := l.Info()
+			if err != nil {
+				return err
+			}
+			ids = append(ids, info.ID)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o, ids
+}
+
+// Interfaces of different network namespaces have the same indexes: what is pinned for one is
+// not for the other, and is not stale there while it is attached.
+func TestAdoptInNetNS(t *testing.T) {
+	dir := filepath.Join(bpftest.PinDir(t), "pods")
+	first, second := bpftest.NewNetNS(t), bpftest.NewNetNS(t)
+	programs := func(o *Object) {
+		t.Helper()
+		for i, p := range o.progs[:2] {
+			info, err := p.Program().Info()
+			if err != nil {
+				t.Fatal(err)
+			}
+			id, _ := info.ID()
+			l, err := p.Links()[0].Info()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if l.Program != id {
+				t.Errorf("link of program %d has program %d, want %d", i, l.Program, id)
+			}
+		}
+	}
+	a, ofA := netnsTurn(t, dir, first)
+	b, ofB := netnsTurn(t, dir, second)
+	for i := range ofA {
+		if ofA[i] == ofB[i] {
+			t.Errorf("link %d of another network namespace is taken over", i)
+		}
+	}
+	programs(a)
+	programs(b)
+	pins := pinsIn(t, dir)
+	if want := 2*len(ofA) + 1; len(pins) != want {
+		t.Errorf("pinned are %v, want %d", pins, want)
+	}
+	removeStale := func(o *Object, ns bpftest.NetNS, want int) {
+		t.Helper()
+		var removed []string
+		err := ns.Do(func() (err error) {
+			removed, err = o.RemoveStale()
+			return err
+		})
+		if err != nil || len(removed) != want {
+			t.Errorf("removed %v, %v, want %d", removed, err, want)
+		}
+	}
+	removeStale(b, second, 0)
+
+	// The process in the same network namespace goes on with its links.
+	a.Close()
+	a, again := netnsTurn(t, dir, first)
+	if !slices.Equal(again, ofA) {
+		t.Errorf("links %v, want %v", again, ofA)
+	}
+	removeStale(a, first, 0)
+	wantPins(t, dir, pins...)
+
+	// Who asks there removes those of the namespace.
+	a.Close()
+	removeStale(b, first, len(ofA))
+	b.Close()
+	if err := RemovePinned(dir); err != nil {
+		t.Error(err)
+	}
+}
+
+// Links of a network namespace that has ended are stale.
+func TestAdoptEndedNetNS(t *testing.T) {
+	dir := filepath.Join(bpftest.PinDir(t), "ended")
+	present := bpftest.NewNetNS(t)
+	var links int
+	t.Run("ended", func(t *testing.T) {
+		// It ends with the test.
+		o, ids := netnsTurn(t, dir, bpftest.NewNetNS(t))
+		links = len(ids)
+		o.Close()
+	})
+	o, _ := netnsTurn(t, dir, present)
+	removed := 0
+	for end := time.Now().Add(10 * time.Second); removed < links; time.Sleep(time.Millisecond) {
+		// The kernel ends it a moment later.
+		err := present.Do(func() error {
+			paths, err := o.RemoveStale()
+			removed += len(paths)
+			return err
+		})
+		if err != nil || time.Now().After(end) {
+			t.Fatalf("%d of %d are removed: %v", removed, links, err)
+		}
+	}
+}
+
+// An interface that is moved to another network namespace takes its link along, which is not
+// taken over where the interface was.
+func TestAdoptMovedInterface(t *testing.T) {
+	dir := filepath.Join(bpftest.PinDir(t), "moved")
+	here, there := bpftest.NewNetNS(t), bpftest.NewNetNS(t)
+	end, _ := here.NewVeth(t, "here", here, "peer")
+	here.Enter(t)
+	attach := func() (*Object, error) {
+		o := openAdopting(t, dir, packetsMap(), countFrames("on_xdp", true, 0, 2))
+		_, err := (&XDPProgram{o.progs[0]}).AttachXDP(end.Index, &XDPOptions{Mode: XDPGeneric})
+		return o, err
+	}
+	o, err := attach()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Close()
+	var fd int
+	if err := there.Do(func() (err error) {
+		fd, err = unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	l, err := netlink.LinkByIndex(end.Index)
+	if err == nil {
+		err = netlink.LinkSetNsFd(l, fd)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = attach()
+	wantError(t, err, "there is no network interface with the index")
 }
 
 // Links that cannot be updated are made anew before the old ones go.
@@ -609,16 +789,17 @@ func TestAdoptOtherLink(t *testing.T) {
 	}
 	o.Close()
 	links := filepath.Join(dir, "links")
-	if err := os.Rename(filepath.Join(links, fmt.Sprintf("on_xdp-xdp-%d", receivers[0])), filepath.Join(links, "on_xdp-xdp-1")); err != nil {
+	pin := filepath.Join(links, "on_xdp-xdp-1"+inNetNS(t))
+	if err := os.Rename(filepath.Join(links, fmt.Sprintf("on_xdp-xdp-%d", receivers[0])+inNetNS(t)), pin); err != nil {
 		t.Fatal(err)
 	}
 	o = openAdopting(t, dir, packetsMap(), countFrames("on_xdp", true, 0, 2))
 	_, err := (&XDPProgram{o.progs[0]}).AttachXDP(1, &XDPOptions{Mode: XDPGeneric})
-	if want := fmt.Sprintf("take over the link that is pinned at %s/on_xdp-xdp-1: it is a link of type 6 on xdp-%d, and this is for xdp-1: remove the pin to begin anew", links, receivers[0]); err == nil || !strings.Contains(err.Error(), want) {
+	if want := fmt.Sprintf("take over the link that is pinned at %s: it is a link of type 6 on xdp-%d, and this is for xdp-1: remove the pin to begin anew", pin, receivers[0]); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("error %v, want %q", err, want)
 	}
 	// A map in its place.
-	if err := os.Remove(filepath.Join(links, "on_xdp-xdp-1")); err != nil {
+	if err := os.Remove(pin); err != nil {
 		t.Fatal(err)
 	}
 	m, err := o.maps[0].Map().Clone()
@@ -626,7 +807,7 @@ func TestAdoptOtherLink(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	if err := m.Pin(filepath.Join(links, "on_xdp-xdp-1")); err != nil {
+	if err := m.Pin(pin); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := (&XDPProgram{o.progs[0]}).AttachXDP(1, &XDPOptions{Mode: XDPGeneric}); err == nil || !strings.Contains(err.Error(), "is not a Link") {

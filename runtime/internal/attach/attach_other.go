@@ -50,7 +50,9 @@ func errNoPins() error {
 
 func makePinDirectory(string) (string, error) { return "", errNoPins() }
 
-func removePins(string, func(string) bool, func(string) bool) ([]string, error) {
+func otherNetNS() (func(string) (bool, error), error) { return nil, errNoPins() }
+
+func removePins(string, func(string) (bool, error), func(string) bool) ([]string, error) {
 	return nil, errNoPins()
 }
 

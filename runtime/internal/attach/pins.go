@@ -39,14 +39,22 @@ func mapsOf(dir string) string  { return filepath.Join(dir, "maps") }
 func (p *Pins) MapPath(name string) string { return filepath.Join(mapsOf(p.dir), name) }
 
 // RemoveStale removes what is pinned in the directory, and filters that belong to it, but for
-// links and filters of this object and the maps that keepMap returns true for. It returns
-// what it has removed.
+// links and filters of this object, the maps that keepMap returns true for, and links that are
+// attached in another network namespace than that of the calling thread: they may be another
+// process's, with the same pins and a namespace of its own. It returns what it has removed.
 func (p *Pins) RemoveStale(keepMap func(path string) bool) (removed []string, err error) {
-	keep := func(path string) bool {
-		if filepath.Dir(path) == linksOf(p.dir) {
-			return p.links[filepath.Base(path)] != nil
+	elsewhere, err := otherNetNS()
+	if err != nil {
+		return nil, err
+	}
+	keep := func(path string) (bool, error) {
+		if filepath.Dir(path) != linksOf(p.dir) {
+			return keepMap(path), nil
 		}
-		return keepMap(path)
+		if p.links[filepath.Base(path)] != nil {
+			return true, nil
+		}
+		return elsewhere(path)
 	}
 	return removePins(p.dir, keep, func(filter string) bool { return p.filters[filter] != nil })
 }
@@ -70,6 +78,9 @@ type Hook struct {
 	// updated says that the kernel can update the link, and fresh that the link is to be
 	// the new connection, as with option Replace.
 	updated, fresh bool
+	// ifindex is the interface that it is on, 0 for none. It counts in the network namespace of
+	// the thread that connects, which is part of the pin's name.
+	ifindex int
 }
 
 // By is a hook whose links the kernel cannot update.

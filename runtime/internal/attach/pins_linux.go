@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -77,11 +78,16 @@ func lockPins(dir string) (unlock func(), err error) {
 // Connect returns the connection that connect makes, as one of the program's links. With
 // p.Pins, it is pinned, or that of an earlier process with the program in it.
 func Connect(list *Links, p *Program, hook Hook, connect func(*Program) (link.Link, error)) (link.Link, error) {
-	name := ""
+	name, netNS := "", uint64(0)
 	if p.Pins != nil && hook.name != nil {
 		var err error
 		if name, err = hook.name(); err != nil {
 			return nil, err
+		}
+		if name != "" && hook.ifindex != 0 {
+			if netNS, err = presentNetNS(); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if name == "" {
@@ -94,12 +100,17 @@ func Connect(list *Links, p *Program, hook Hook, connect func(*Program) (link.Li
 	return p.Pins.connect(connection{
 		symbol: p.Name,
 		hook:   name,
+		netNS:  netNS,
 		fresh:  hook.fresh,
 		fits: func(info *sys.LinkInfo) (bool, error) {
 			if !hook.updated {
 				return false, nil
 			}
-			return p.checkPinned(info, name)
+			if fits, err := p.checkPinned(info, name); !fits || err != nil || hook.ifindex == 0 {
+				return fits, err
+			}
+			// One that has been moved to another namespace takes its link along.
+			return isHere(hook.ifindex)
 		},
 		update:  func(l link.Link) error { return l.Update(p.Program) },
 		connect: func() (link.Link, error) { return connect(p) },
@@ -139,7 +150,9 @@ func ConnectTable(list *Links, t StructOps, connect func() (link.Link, error)) (
 // connection is a link that is to be pinned.
 type connection struct {
 	symbol, hook string
-	fresh        bool
+	// netNS is the inode of the network namespace that an interface is in, 0 for what is on none.
+	netNS uint64
+	fresh bool
 	// fits reports whether a pinned link can be updated, or is to be replaced by a new one. It
 	// returns an error when it is another one.
 	fits    func(*sys.LinkInfo) (bool, error)
@@ -157,7 +170,11 @@ func (p *Pins) connect(l connection) (link.Link, error) {
 		return nil, err
 	}
 	defer unlock()
-	name := p.free(pinName(l.symbol, l.hook))
+	name := pinName(l.symbol, l.hook)
+	if l.netNS != 0 {
+		name += fmt.Sprint(netNSMark, l.netNS)
+	}
+	name = p.free(name)
 	path := filepath.Join(linksOf(p.dir), name)
 	old, err := link.LoadPinnedLink(path, nil)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -299,6 +316,86 @@ func hookOf(info *sys.LinkInfo) (name string, attached bool) {
 	return "something that no link is updated on", true
 }
 
+// netNSMark comes before the inode of a network namespace in the names of pins of links on
+// interfaces: the kernel says the index of a link's interface alone, and each namespace has an
+// interface 2.
+const netNSMark = "-netns-"
+
+// netNSOf returns the inode in the name of such a pin, 0 when it has none.
+func netNSOf(pin string) uint64 {
+	_, after, _ := strings.Cut(pin, netNSMark)
+	// A number as of [Pins.free] may follow.
+	after, _, _ = strings.Cut(after, "-")
+	inode, _ := strconv.ParseUint(after, 10, 64)
+	return inode
+}
+
+// presentNetNS returns the inode of the network namespace of the calling thread. It stays the
+// same for as long as there is the namespace.
+func presentNetNS() (uint64, error) {
+	const path = "/proc/thread-self/ns/net"
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return 0, fmt.Errorf("which network namespace this is: %w: AdoptPinned needs the proc file system: `mount -t proc proc /proc`", &fs.PathError{Op: "stat", Path: path, Err: err})
+	}
+	return st.Ino, nil
+}
+
+// isHere reports whether there is an interface with an index in the network namespace of the
+// calling thread.
+func isHere(ifindex int) (bool, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return false, os.NewSyscallError("socket", err)
+	}
+	defer unix.Close(fd)
+	ifr, err := unix.NewIfreq("answer")
+	if err != nil {
+		return false, err
+	}
+	ifr.SetUint32(uint32(ifindex))
+	err = unix.IoctlIfreq(fd, unix.SIOCGIFNAME, ifr)
+	if errors.Is(err, unix.ENODEV) {
+		return false, nil
+	}
+	return err == nil, os.NewSyscallError("name of an interface", err)
+}
+
+// otherNetNS returns what reports whether a link that is pinned at a path is attached in another
+// network namespace than that of the calling thread.
+func otherNetNS() (func(path string) (bool, error), error) {
+	here, err := presentNetNS()
+	if err != nil {
+		return nil, err
+	}
+	return func(path string) (bool, error) {
+		l, err := link.LoadPinnedLink(path, nil)
+		if err != nil {
+			// It is no link, or is gone.
+			return false, nil
+		}
+		defer l.Close()
+		fd, ok := l.(interface{ FD() int })
+		if !ok {
+			return false, nil
+		}
+		var info sys.LinkInfo
+		if err := sys.GetInfoByFD(fd.FD(), &info); err != nil {
+			return false, fmt.Errorf("%s: %w", path, err)
+		}
+		// The first word of either is 0 for one that is not attached any more.
+		first := info.Word(0)
+		switch link.Type(info.Type) {
+		case link.XDPType, link.TCXType, link.NetkitType:
+			at := netNSOf(filepath.Base(path))
+			return first != 0 && at != 0 && at != here, nil
+		case link.NetNsType:
+			return first != 0 && uint64(first) != here, nil
+		}
+		return false, nil
+	}, nil
+}
+
 // sockMapLink is BPF_LINK_TYPE_SOCKMAP.
 const sockMapLink = link.Type(14)
 
@@ -336,7 +433,7 @@ func sockMapHook(id uint32, typ ebpf.AttachType) string {
 
 // OnXDP is XDP of an interface.
 func OnXDP(ifindex int) Hook {
-	return Hook{updated: true, name: func() (string, error) { return nameOn(ifindex, xdpHook), nil }}
+	return Hook{updated: true, ifindex: ifindex, name: func() (string, error) { return nameOn(ifindex, xdpHook), nil }}
 }
 
 // OnTC is a direction of traffic control. Filters of clsact have no pins.
@@ -344,7 +441,7 @@ func OnTC(ifindex int, typ ebpf.AttachType, o TCOptions) Hook {
 	if o.Mode == TCClsact || typ != ebpf.AttachTCXIngress && typ != ebpf.AttachTCXEgress {
 		return Hook{}
 	}
-	h := Hook{updated: true, name: func() (string, error) {
+	h := Hook{updated: true, ifindex: ifindex, name: func() (string, error) {
 		return nameOn(ifindex, func(ifindex uint32) string { return tcHook(ifindex, typ) }), nil
 	}}
 	return h.Replacing(o.Replace)
@@ -355,7 +452,7 @@ func OnNetkit(ifindex int, typ ebpf.AttachType) Hook {
 	if typ != ebpf.AttachNetkitPrimary && typ != ebpf.AttachNetkitPeer {
 		return Hook{}
 	}
-	return Hook{updated: true, name: func() (string, error) {
+	return Hook{updated: true, ifindex: ifindex, name: func() (string, error) {
 		return nameOn(ifindex, func(ifindex uint32) string { return netkitHook(ifindex, typ) }), nil
 	}}
 }
@@ -471,7 +568,7 @@ func dirMark(dir string) string {
 
 // removePins removes what is in a directory, and filters that belong to it. keep and
 // keepFilter are asked about paths and the texts of places.
-func removePins(dir string, keep, keepFilter func(string) bool) (removed []string, err error) {
+func removePins(dir string, keep func(string) (bool, error), keepFilter func(string) bool) (removed []string, err error) {
 	unlock, err := lockPins(dir)
 	if err != nil {
 		return nil, err
@@ -485,7 +582,11 @@ func removePins(dir string, keep, keepFilter func(string) bool) (removed []strin
 		}
 		for _, e := range entries {
 			path := filepath.Join(d, e.Name())
-			if keep(path) {
+			kept, err := keep(path)
+			if err != nil {
+				return removed, err
+			}
+			if kept {
 				continue
 			}
 			if err := os.Remove(path); err != nil {
@@ -519,8 +620,8 @@ func RemovePinned(dir string) error {
 	if err := checkPinDirectory(dir); err != nil {
 		return err
 	}
-	none := func(string) bool { return false }
-	if _, err := removePins(dir, none, none); err != nil {
+	none := func(string) (bool, error) { return false, nil }
+	if _, err := removePins(dir, none, func(string) bool { return false }); err != nil {
 		return err
 	}
 	for _, d := range []string{linksOf(dir), mapsOf(dir), dir} {

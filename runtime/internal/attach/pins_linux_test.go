@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"unsafe"
 
@@ -53,5 +54,23 @@ func TestRemoveWithoutTrafficControl(t *testing.T) {
 	}
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the directory is there: %v", err)
+	}
+}
+
+// The network namespace is in the name of a pin, however long the rest is.
+func TestNetNSOfPin(t *testing.T) {
+	for _, tc := range []struct {
+		pin  string
+		want uint64
+	}{
+		{pinName("filter", "tc-2-ingress"), 0},
+		{pinName("filter", "tc-2-ingress") + netNSMark + "4026531840", 4026531840},
+		{pinName(strings.Repeat("f", 300), "xdp-2") + netNSMark + "4026531840", 4026531840},
+		{pinName("filter", "xdp-2") + netNSMark + "4026531840-2", 4026531840},
+		{pinName("filter", "xdp-2") + netNSMark + "x", 0},
+	} {
+		if have := netNSOf(tc.pin); have != tc.want {
+			t.Errorf("%s: %d, want %d", tc.pin, have, tc.want)
+		}
 	}
 }
