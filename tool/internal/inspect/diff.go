@@ -14,7 +14,8 @@ type Concern string
 const (
 	// Nobody: what was there is there still, and means the same.
 	Nobody Concern = "nobody"
-	// Code: Go code that uses it has to change, or means something else now.
+	// Code: Go code that uses it has to change, or means something else now; of a function,
+	// C code.
 	Code Concern = "code"
 	// Data: bytes that were stored, in a pinned map for one, or that another program
 	// writes, mean something else now.
@@ -29,7 +30,7 @@ const (
 type Change struct {
 	// Change is added, removed or changed.
 	Change string `json:"change"`
-	// What is the thing: program, map, variable, type, member, constant, struct_ops, extern,
+	// What is the thing: program, function, map, variable, type, member, constant, struct_ops, extern,
 	// Kconfig option, source, need, capability or object. Name is its name, empty for the
 	// object.
 	What string `json:"what"`
@@ -58,6 +59,9 @@ func Compare(old, new *Report) *Diff {
 	d := &differ{&Diff{Old: old.Name, New: new.Name, Changes: []Change{}}}
 	each(d, "program", old.Programs, new.Programs, func(p *Program) (string, string) { return p.Name, `SEC("` + p.Section + `")` }, Code, nil, func(a, b *Program) {
 		d.property("program", a.Name, "SEC", a.Section, b.Section, Behavior)
+	})
+	each(d, "function", old.Functions, new.Functions, func(f *Function) (string, string) { return f.Name, f.Type }, Code, nil, func(a, b *Function) {
+		d.typed("function", a.Name, "type", a.Type, b.Type, a.Layout, b.Layout)
 	})
 	d.maps(old.Maps, new.Maps)
 	d.variables(old.Variables, new.Variables)

@@ -1,6 +1,7 @@
 package inspect_test
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
@@ -12,6 +13,8 @@ import (
 	"github.com/cilium/ebpf/btf"
 
 	"github.com/rules-bpf/rules_bpf/internal/goldens"
+	"github.com/rules-bpf/rules_bpf/internal/image"
+	"github.com/rules-bpf/rules_bpf/tool/internal/imagegen"
 	"github.com/rules-bpf/rules_bpf/tool/internal/inspect"
 	. "github.com/rules-bpf/rules_bpf/tool/internal/objtest"
 )
@@ -258,6 +261,60 @@ func TestCompareTypes(t *testing.T) {
 				t.Errorf("differs from itself: %s", same)
 			}
 		})
+	}
+}
+
+// Global functions are what C code of others calls or replaces. Objtest gives functions no
+// types, and so the image gets them.
+func TestCompareFunctions(t *testing.T) {
+	read := func(result btf.Type, params ...btf.FuncParam) *inspect.Report {
+		t.Helper()
+		file := &File{Programs: []Program{{Name: "p", Section: "xdp"}, {Name: "helper", Section: ".text"}, {Name: "own", Section: ".text", Static: true}}}
+		img, err := imagegen.Build("x.bpf.o", file.Build())
+		if err != nil {
+			t.Fatal(err)
+		}
+		types, err := btf.NewBuilder(nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, err := types.Add(&btf.Func{Name: "helper", Type: &btf.FuncProto{Return: result, Params: params}, Linkage: btf.GlobalFunc})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if img.BTF, err = types.Marshal(nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		for i := range img.Functions {
+			img.Functions[i].Type = uint32(id)
+		}
+		data, err := image.Encode(img.Object, binary.NativeEndian)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := inspect.Read("x.bpf.o", data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	id := func(t btf.Type) btf.FuncParam { return btf.FuncParam{Name: "id", Type: Typedef("my_id", t)} }
+	old := read(S32, id(U32))
+	for _, tt := range []struct {
+		name string
+		new  *inspect.Report
+		want []inspect.Change
+	}{
+		{"same", read(Typedef("result", S32), id(U32)), []inspect.Change{}},
+		{"parameter", read(S32, id(S32)), []inspect.Change{{"changed", "function", "helper", "type", "int32 (uint32)", "int32 (int32)", inspect.Code}}},
+		{"result", read(U64), []inspect.Change{{"changed", "function", "helper", "type", "int (my_id)", "unsigned long long (void)", inspect.Code}}},
+	} {
+		if got := inspect.Compare(old, tt.new).Changes; !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("%s: got %v, want %v", tt.name, got, tt.want)
+		}
+	}
+	if text := string(old.Text()); !strings.Contains(text, "\nFUNCTION  TYPE\nhelper    int (my_id)\n\n") {
+		t.Errorf("got %s", text)
 	}
 }
 

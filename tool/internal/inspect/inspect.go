@@ -27,9 +27,11 @@ type Report struct {
 	Name      string `json:"name"`
 	ByteOrder string `json:"byteOrder"`
 	License   string `json:"license"`
-	// Programs, Maps, Variables, StructOps, Externs and Kconfig are in the order of the
-	// object.
+	// Programs, Functions, Maps, Variables, StructOps, Externs and Kconfig are in the order
+	// of the object. Functions are global ones that are no programs: other files call them,
+	// and programs of section freplace take the place of them.
 	Programs  []Program   `json:"programs"`
+	Functions []Function  `json:"functions"`
 	Maps      []Map       `json:"maps"`
 	Variables []Variable  `json:"variables"`
 	StructOps []StructOps `json:"structOps"`
@@ -67,6 +69,14 @@ type Program struct {
 	Autoattach bool `json:"autoattach"`
 	// CORE are the CO-RE relocations in the program's own function.
 	CORE []CORE `json:"core"`
+}
+
+// Function is a function with what it takes and returns, as C spells it.
+type Function struct {
+	Name string `json:"name"`
+	Type string `json:"type"`
+	// Layout is the type without typedefs, qualifiers and names of integers.
+	Layout string `json:"layout"`
 }
 
 // CORE is a CO-RE relocation.
@@ -171,7 +181,7 @@ func Read(name string, data []byte) (*Report, error) {
 	}
 	r := &reader{img: img, report: &Report{
 		Name: img.Name, License: img.License,
-		Programs: []Program{}, Maps: []Map{}, Variables: []Variable{}, StructOps: []StructOps{}, Externs: []Extern{}, Kconfig: []Kconfig{},
+		Programs: []Program{}, Functions: []Function{}, Maps: []Map{}, Variables: []Variable{}, StructOps: []StructOps{}, Externs: []Extern{}, Kconfig: []Kconfig{},
 		Types: []Type{}, Sources: []Source{}, Capabilities: []string{},
 	}}
 	r.report.ByteOrder = "little-endian"
@@ -184,6 +194,7 @@ func Read(name string, data []byte) (*Report, error) {
 		}
 	}
 	r.programs()
+	r.functions()
 	r.maps()
 	r.variables()
 	r.structOps()
@@ -284,6 +295,31 @@ func (r *reader) programs() {
 		}
 		r.report.Programs = append(r.report.Programs, out)
 	}
+}
+
+func (r *reader) functions() {
+	for i, f := range r.img.Functions {
+		if !f.Global || slices.ContainsFunc(r.img.Programs, func(p image.Program) bool { return p.Function == uint32(i) }) {
+			continue
+		}
+		out := Function{Name: f.Name}
+		if t, ok := r.typeByID(f.Type).(*btf.Func); ok {
+			if proto, ok := t.Type.(*btf.FuncProto); ok {
+				out.Type = signature(proto, cType)
+				out.Layout = signature(proto, func(t btf.Type) string { return layout(t, 0) })
+			}
+		}
+		r.report.Functions = append(r.report.Functions, out)
+	}
+}
+
+// signature spells what a function takes and returns: int (void *, unsigned int).
+func signature(proto *btf.FuncProto, spell func(btf.Type) string) string {
+	params := make([]string, len(proto.Params))
+	for i, p := range proto.Params {
+		params[i] = spell(p.Type)
+	}
+	return fmt.Sprintf("%s (%s)", spell(proto.Return), choose(len(params) == 0, "void", strings.Join(params, ", ")))
 }
 
 // text returns a text of BTF by its offset.

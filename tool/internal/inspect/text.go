@@ -30,6 +30,10 @@ func (r *Report) Text() []byte {
 		p := r.Programs[i]
 		return []string{p.Name, p.Section, p.Type, fmt.Sprint(p.Instructions), fmt.Sprint(len(p.CORE)), choose(p.Autoload, "yes", "on request"), choose(p.Autoattach, "by Attach", "by hand")}
 	})
+	table("FUNCTION\tTYPE", len(r.Functions), func(i int) []string {
+		f := r.Functions[i]
+		return []string{f.Name, choose(f.Type == "", "-", f.Type)}
+	})
 	table("MAP\tTYPE\tKEY\tVALUE\tENTRIES\tFLAGS", len(r.Maps), func(i int) []string {
 		m := r.Maps[i]
 		return []string{m.Name, strings.TrimPrefix(m.Type, "BPF_MAP_TYPE_"), sized(m.Key, m.KeySize), sized(m.Value, m.ValueSize), fmt.Sprint(m.MaxEntries), fmt.Sprintf("%#x", m.Flags)}
