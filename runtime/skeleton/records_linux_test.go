@@ -340,7 +340,8 @@ func TestNothingLostInSilence(t *testing.T) {
 		if c.events.Type() == ebpf.RingBuf {
 			lost = refused
 		}
-		if tried != bursts*burst+1 || came+lost != tried || lost != refused {
+		// The kernel ends a run that a signal interrupts, after the program, and it is made again.
+		if tried < bursts*burst+1 || came+lost != tried || lost != refused {
 			t.Errorf("%d records came and %d were lost, of %d, of which %d were refused", came, lost, tried, refused)
 		}
 		t.Logf("%d of %d came", came, tried)

@@ -43,12 +43,13 @@ static void fill(struct event *e)
 SEC("tp/sched/sched_process_exec")
 int on_exec(void *ctx)
 {
-	__sync_fetch_and_add(&execs, 1);
+	// Of relaxed order, which kernels before 5.12 have.
+	__atomic_fetch_add(&execs, 1, __ATOMIC_RELAXED);
 #ifdef RINGBUF
 	struct event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
 
 	if (!e) {
-		__sync_fetch_and_add(&lost, 1);
+		__atomic_fetch_add(&lost, 1, __ATOMIC_RELAXED);
 		return 0;
 	}
 	fill(e);
