@@ -345,8 +345,8 @@ type LoadOptions struct {
 	// vmlinux -btf -archive and the rule bpf_min_btf write them. When the running kernel has
 	// no BTF and KernelTypes is not set, CO-RE relocations look in those of its architecture
 	// (uname -m: x86_64 for a program of 386, too) and release (uname -r). When there are
-	// several, of distributions that call their kernels alike, all must give the same, or
-	// Load fails and names them.
+	// several, of distributions that call their kernels alike, all must give the same for
+	// the programs that are loaded, or Load fails and names them.
 	KernelArchive []byte
 	// KernelName chooses among them: the beginning of their names, "ubuntu/20.04". The
 	// default is to look at all, as os-release in a container is the image's.
