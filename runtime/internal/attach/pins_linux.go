@@ -16,6 +16,7 @@ import (
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
+	"github.com/rules-bpf/rules_bpf/runtime/internal/kernelfs"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/tc"
 )
@@ -29,14 +30,15 @@ func makePinDirectory(dir string) (string, error) {
 	}
 	// Before anything is made.
 	above := dir
-	var st unix.Statfs_t
-	for err = unix.Statfs(above, &st); isNotThere(above, err) && above != filepath.Dir(above); err = unix.Statfs(above, &st) {
+	is, err := kernelfs.IsBPFFS(above)
+	for isNotThere(above, err) && above != filepath.Dir(above) {
 		above = filepath.Dir(above)
+		is, err = kernelfs.IsBPFFS(above)
 	}
 	if err != nil {
-		return "", os.NewSyscallError("statfs", err)
+		return "", err
 	}
-	if uint32(st.Type) != unix.BPF_FS_MAGIC {
+	if !is {
 		return "", fmt.Errorf("%s is not of a bpffs: choose a directory below /sys/fs/bpf, or `mount -t bpf bpf %s` as root", above, above)
 	}
 	if strings.Contains(strings.TrimPrefix(dir, above), ".") {
@@ -617,7 +619,7 @@ func RemovePinned(dir string) error {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return err
 	}
-	if err := checkPinDirectory(dir); err != nil {
+	if err := checkMadeForPins(dir); err != nil {
 		return err
 	}
 	none := func(string) (bool, error) { return false, nil }
@@ -632,18 +634,18 @@ func RemovePinned(dir string) error {
 	return nil
 }
 
-// checkPinDirectory refuses a directory that is not one of AdoptPinned.
-func checkPinDirectory(dir string) error {
+// checkMadeForPins refuses a directory that [makePinDirectory] has not made.
+func checkMadeForPins(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return os.NewSyscallError("statfs", err)
+	is, err := kernelfs.IsBPFFS(dir)
+	if err != nil {
+		return err
 	}
 	other := slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() != "links" && e.Name() != "maps" })
-	if other || uint32(st.Type) != unix.BPF_FS_MAGIC {
+	if other || !is {
 		return errors.New("AdoptPinned has not made it: it is not of a bpffs, or has more than the directories links and maps")
 	}
 	return nil

@@ -11,4 +11,7 @@
 // the process runs. An [Error] says that the file system could not be read, and what to do,
 // which is another thing than a file that is not in it: callers tell the two apart, as the
 // second means that the kernel does not have what was asked for.
+//
+// Of a bpffs there may be many, each with pins of its own: [IsBPFFS] tells whether a path is in
+// one.
 package kernelfs

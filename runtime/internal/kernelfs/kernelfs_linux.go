@@ -173,6 +173,16 @@ func openat(dir int, name string, flags int) (int, error) {
 	}
 }
 
+// IsBPFFS reports whether what has a path is in a bpffs, where things of BPF can be pinned. Its
+// error is that of statfs(2), without the path.
+func IsBPFFS(path string) (bool, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(path, &st); err != nil {
+		return false, os.NewSyscallError("statfs", err)
+	}
+	return uint32(st.Type) == unix.BPF_FS_MAGIC, nil
+}
+
 // An Error is what the kernel has answered, with what it means and what to do.
 type Error struct {
 	text string

@@ -97,6 +97,18 @@ func TestTracefs(t *testing.T) {
 	}
 }
 
+func TestIsBPFFS(t *testing.T) {
+	dir := bpftest.PinDir(t)
+	for path, want := range map[string]bool{dir: true, "/proc": false, t.TempDir(): false} {
+		if is, err := kernelfs.IsBPFFS(path); is != want || err != nil {
+			t.Errorf("%s: %v, %v, want %v", path, is, err, want)
+		}
+	}
+	if _, err := kernelfs.IsBPFFS(dir + "/none"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v, want %v", err, fs.ErrNotExist)
+	}
+}
+
 func TestSecurityfs(t *testing.T) {
 	bpftest.NeedsBPF(t)
 	data, err := kernelfs.Securityfs.ReadFile("lsm")

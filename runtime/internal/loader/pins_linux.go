@@ -7,14 +7,13 @@ import (
 	"os"
 	"strconv"
 
-	"golang.org/x/sys/unix"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/kernelfs"
 )
 
 // checkPinDirectory returns an error unless maps can be pinned in a directory.
 func checkPinDirectory(dir string) error {
-	var st unix.Statfs_t
-	err := unix.Statfs(dir, &st)
-	if err == nil && uint32(st.Type) != unix.BPF_FS_MAGIC {
+	is, err := kernelfs.IsBPFFS(dir)
+	if err == nil && !is {
 		err = errors.New("is not of a bpffs")
 	}
 	if err == nil {

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rules-bpf/rules_bpf/runtime/internal/kernelfs"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/privilege"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
@@ -107,8 +108,7 @@ func explain(path string, errno, err error) error {
 			means = fmt.Sprintf("tokens came with Linux 6.9, and this kernel is %d.%d", v>>16, v>>8&0xff)
 			break
 		}
-		var at unix.Statfs_t
-		if unix.Statfs(path, &at) == nil && uint32(at.Type) != unix.BPF_FS_MAGIC {
+		if is, err := kernelfs.IsBPFFS(path); err == nil && !is {
 			means = "there is no bpffs mounted: " + HowToGet
 			break
 		}
