@@ -219,12 +219,17 @@ func (d *differ) types(old, new []Type) {
 	}
 	each(d, "type", shown(old), shown(new), about, Code, nil, func(a, b *Type) {
 		d.property("type", a.Name, "kind", a.Kind, b.Kind, Code)
-		d.property("type", a.Name, "size", fmt.Sprint(a.Size), fmt.Sprint(b.Size), Data)
+		laidOut := !a.table || !b.table
+		if laidOut {
+			d.property("type", a.Name, "size", fmt.Sprint(a.Size), fmt.Sprint(b.Size), Data)
+		}
 		d.property("type", a.Name, "signed", yesNo(a.Signed), yesNo(b.Signed), Code)
 		in := func(name string) string { return a.Name + ": " + name }
 		each(d, "member", a.Members, b.Members, func(m *Member) (string, string) { return in(m.Name), m.Type }, Code, nil, func(x, y *Member) {
 			d.typed("member", in(x.Name), "type", x.Type, y.Type, x.Layout, y.Layout)
-			d.property("member", in(x.Name), "offset", x.place(), y.place(), Data)
+			if laidOut {
+				d.property("member", in(x.Name), "offset", x.place(), y.place(), Data)
+			}
 		})
 		each(d, "constant", a.Constants, b.Constants, func(c *Constant) (string, string) { return in(c.Name), fmt.Sprint(c.Value) }, Code, nil, func(x, y *Constant) {
 			d.property("constant", in(x.Name), "value", fmt.Sprint(x.Value), fmt.Sprint(y.Value), Data)

@@ -139,6 +139,13 @@ func TestCompareTypes(t *testing.T) {
 		s.Members[1].Offset = first
 		return member(M("in", s))
 	}
+	// The kernel has a struct_ops table with the members, whose places are the kernel's.
+	table := func(members ...btf.Member) *File {
+		return &File{
+			Programs: []Program{{Name: "p", Section: "xdp"}},
+			Vars:     []Var{{Section: ".struct_ops", Name: "ops", Type: Struct("my_ops", members...)}},
+		}
+	}
 	signed := func(e *btf.Enum) *btf.Enum { e.Signed = true; return e }
 	shared := Struct("", M("a", U32))
 	// Two variables have types that the compiler describes once, as they are alike.
@@ -234,6 +241,11 @@ func TestCompareTypes(t *testing.T) {
 		{"bit-fields", bits(3, 5), bits(4, 5), []string{
 			"data changed member struct s: a, offset: bit 0, 3 wide, bit 0, 4 wide",
 			"data changed member struct s: b, offset: bit 3, 5 wide, bit 4, 5 wide",
+		}},
+		{"members of a table", table(M("name", Array(U8, 16)), M("flags", U32), M("old", U32)), table(M("more", U64), M("name", Array(U8, 16)), M("flags", U64)), []string{
+			"code changed member struct my_ops: flags, type: unsigned int, unsigned long long",
+			"code removed member struct my_ops: old: unsigned int, ",
+			"- added member struct my_ops: more: , unsigned long long",
 		}},
 		{"pointer", member(M("a", Ptr(Typedef("t", U32)))), member(M("a", Ptr(Typedef("t", U64)))), []string{
 			"code changed member struct s: a, type: pointer to uint32, pointer to uint64",

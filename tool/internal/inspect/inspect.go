@@ -37,8 +37,8 @@ type Report struct {
 	StructOps []StructOps `json:"structOps"`
 	Externs   []Extern    `json:"externs"`
 	Kconfig   []Kconfig   `json:"kconfig"`
-	// Types are the structs, unions and enums of keys, values and variables, sorted by
-	// their names: what a pointer leads to is not among them.
+	// Types are the structs, unions and enums of keys, values, variables and struct_ops
+	// tables, sorted by their names: what a pointer leads to is not among them.
 	Types []Type `json:"types"`
 	// Sources are the files that functions are from, those of libraries among them, in the
 	// order of their code.

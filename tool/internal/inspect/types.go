@@ -27,6 +27,9 @@ type Type struct {
 	Signed    bool       `json:"signed,omitempty"`
 	// hidden says that it has no name, and is of a variable that packages do not show.
 	hidden bool
+	// table says that it is of struct_ops tables only, which are laid out anew as the kernel
+	// has them.
+	table bool
 }
 
 // Member is a member of a struct or a union.
@@ -46,7 +49,7 @@ type Constant struct {
 	Value int64  `json:"value"`
 }
 
-// cTypes collects the types of keys, values and variables.
+// cTypes collects the types of keys, values, variables and struct_ops tables.
 func (r *reader) cTypes() {
 	c := &typeCollector{seen: make(map[seenType]bool), left: maxMembers}
 	for i, m := range r.img.Maps {
@@ -58,6 +61,13 @@ func (r *reader) cTypes() {
 	}
 	for i, v := range r.img.Variables {
 		c.collect(r.typeByID(v.Type), "", place{"variable " + quote.Text(v.Name), !r.report.Variables[i].shown()}, 0)
+	}
+	for _, t := range r.img.StructOps {
+		first := len(c.types)
+		c.collect(r.typeByID(t.Type), "", place{in: "table " + quote.Text(t.Name)}, 0)
+		if len(c.types) > first {
+			c.types[first].table = true
+		}
 	}
 	if c.types != nil {
 		r.report.Types = c.types
