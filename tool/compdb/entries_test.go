@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -57,5 +59,42 @@ func TestWithoutWorkspace(t *testing.T) {
 	t.Setenv("BUILD_WORKSPACE_DIRECTORY", "")
 	if err := run(nil); err == nil || !strings.Contains(err.Error(), "bazel run") {
 		t.Errorf("error %v, want one that says how to run it", err)
+	}
+}
+
+// TestRun has a command in the place of Bazel: one that cannot build and analyse all.
+func TestRun(t *testing.T) {
+	dir := t.TempDir()
+	graph := fmt.Sprintf(graph, `["bpfgen", "compile", "--", "clang", "-c", "a/x.bpf.c"]`)
+	if err := os.WriteFile(filepath.Join(dir, "graph"), []byte(graph), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	script := "#!/bin/sh\ncase $1 in info) echo /root;; aquery) cat graph; exit 1;; *) exit 1;; esac\n"
+	if err := os.WriteFile(filepath.Join(dir, "bazel"), []byte(script), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("BUILD_WORKSPACE_DIRECTORY", dir)
+	t.Setenv("BAZEL", filepath.Join(dir, "bazel"))
+	elsewhere := filepath.Join(t.TempDir(), "commands.json")
+	for _, tt := range []struct {
+		path string
+		args []string
+	}{
+		{filepath.Join(dir, "compile_commands.json"), nil},
+		{filepath.Join(dir, "sub.json"), []string{"-o", "sub.json", "//a"}},
+		{elsewhere, []string{"-o", elsewhere}},
+	} {
+		if err := run(tt.args); err != nil {
+			t.Fatal(err)
+		}
+		if text, err := os.ReadFile(tt.path); err != nil || !strings.Contains(string(text), "a/x.bpf.c") {
+			t.Errorf("%v: %s, %v", tt.args, text, err)
+		}
+	}
+	if err := os.Remove(filepath.Join(dir, "graph")); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(nil); err == nil || !strings.Contains(err.Error(), "bazel aquery") {
+		t.Errorf("error %v, want that of aquery", err)
 	}
 }

@@ -59,10 +59,13 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	graph, err := b.output("aquery", "--output=jsonproto", "--experimental_output_paths=off",
+	graph, err := b.output("aquery", "--keep_going", "--output=jsonproto", "--experimental_output_paths=off",
 		fmt.Sprintf("mnemonic(%q, deps(set(%s)))", mnemonic, strings.Join(targets, " ")))
-	if err != nil {
+	switch {
+	case err != nil && len(graph) == 0:
 		return err
+	case err != nil:
+		fmt.Fprintf(os.Stderr, "compile_commands: %v: what could not be analysed is left out\n", err)
 	}
 	entries, err := entriesOf(graph, workspace, strings.TrimSpace(string(root)))
 	if err != nil {
@@ -71,7 +74,11 @@ func run(args []string) error {
 	if len(entries) == 0 {
 		return fmt.Errorf("%s: no BPF source is compiled for them", strings.Join(targets, " "))
 	}
-	return write(filepath.Join(workspace, *output), entries)
+	path := *output
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(workspace, path)
+	}
+	return write(path, entries)
 }
 
 // write replaces the file in one step, as editors watch it.
@@ -116,13 +123,13 @@ func (b *bazel) command(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// output runs a command of Bazel, and returns what it prints.
+// output runs a command of Bazel, and returns what it prints, with an error too.
 func (b *bazel) output(args ...string) ([]byte, error) {
 	out, err := b.command(args...).Output()
 	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", b.path, args[0], err)
+		err = fmt.Errorf("%s %s: %w", b.path, args[0], err)
 	}
-	return out, nil
+	return out, err
 }
 
 // build builds objects, and with them all that they include.
