@@ -9,9 +9,28 @@ import (
 	"github.com/cilium/ebpf/asm"
 	"golang.org/x/sys/unix"
 
+	"github.com/rules-bpf/rules_bpf/internal/secdef"
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/kallsyms"
 )
+
+// An address is no name that is searched for.
+func TestFindAddress(t *testing.T) {
+	errs := Find([]Target{
+		{secdef.AutoKprobe, "0xffffffff81000000"},
+		{secdef.AutoKprobe, "0xnothing"},
+		{secdef.AutoKprobe, "0x10+0x4"},
+	})
+	if errs[0] != nil {
+		t.Error(errs[0])
+	}
+	for i, want := range []string{`target "0xnothing" is no address: invalid syntax`, `target "0x10+0x4" is no address: invalid syntax`} {
+		wantError(t, errs[i+1], want)
+		if IsMissing(errs[i+1]) {
+			t.Errorf("%v: is said to be missing", errs[i+1])
+		}
+	}
+}
 
 // A kprobe is on the address of a function, and of nothing else.
 func TestKprobeAddress(t *testing.T) {

@@ -24,7 +24,7 @@ import (
 // Kprobe connects p to symbol[+offset], or to an address that begins with 0x.
 func Kprobe(p *Program, target string, o ProbeOptions) (link.Link, error) {
 	o.Return = o.Return || p.is(secdef.Return)
-	if strings.HasPrefix(target, "0x") {
+	if isAddress(target) {
 		return kprobeAtAddress(p.Program, target, o)
 	}
 	symbol, offset, err := splitOffset(target)
@@ -52,11 +52,22 @@ func Kprobe(p *Program, target string, o ProbeOptions) (link.Link, error) {
 	return nil, err
 }
 
-// kprobeAtAddress attaches prog to an instruction of the kernel.
-func kprobeAtAddress(prog *ebpf.Program, target string, o ProbeOptions) (link.Link, error) {
+// isAddress reports whether the target of a kprobe is an address: no function has such a name.
+func isAddress(target string) bool { return strings.HasPrefix(target, "0x") }
+
+func parseAddress(target string) (uint64, error) {
 	address, err := strconv.ParseUint(target, 0, 64)
 	if err != nil {
-		return nil, fmt.Errorf("target %q is no address: %w", target, errors.Unwrap(err))
+		return 0, fmt.Errorf("target %q is no address: %w", target, errors.Unwrap(err))
+	}
+	return address, nil
+}
+
+// kprobeAtAddress attaches prog to an instruction of the kernel.
+func kprobeAtAddress(prog *ebpf.Program, target string, o ProbeOptions) (link.Link, error) {
+	address, err := parseAddress(target)
+	if err != nil {
+		return nil, err
 	}
 	event, err := perfevent.KprobeAt(address, o.Return)
 	event, err = openEvent(event, err, "kprobes", "CONFIG_KPROBE_EVENTS", privilege.Perfmon)

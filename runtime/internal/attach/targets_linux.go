@@ -70,7 +70,7 @@ func functionNames(auto secdef.Auto, target string) []string {
 	switch auto {
 	case secdef.AutoKprobe:
 		symbol, _, err := splitOffset(target)
-		if err != nil {
+		if err != nil || isAddress(target) {
 			return nil
 		}
 		if _, function, ok := strings.Cut(symbol, ":"); ok {
@@ -101,6 +101,11 @@ func noFunction(auto secdef.Auto, target string) error {
 func findTarget(auto secdef.Auto, target string) error {
 	switch auto {
 	case secdef.AutoKprobe:
+		if isAddress(target) {
+			// Only a probe shows whether the kernel has code there that it lets be probed.
+			_, err := parseAddress(target)
+			return err
+		}
 		_, _, err := splitOffset(target)
 		return err
 	case secdef.AutoKprobeMulti:
