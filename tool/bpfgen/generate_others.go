@@ -25,14 +25,21 @@ type otherLine struct {
 	g      *generation
 }
 
-// outputs are the names of the files that the line writes, relative to the current
-// directory.
-func (o *otherLine) outputs() []string {
+// outputs are the absolute names of the files that the line writes.
+func (o *otherLine) outputs() ([]string, error) {
 	var names []string
 	for i := range o.g.targets {
-		names = append(names, filepath.Join(filepath.Dir(o.file), o.g.output(&o.g.targets[i])))
+		name := o.g.output(&o.g.targets[i])
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(filepath.Dir(o.file), name)
+		}
+		name, err := filepath.Abs(name)
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, name)
 	}
-	return names
+	return names, nil
 }
 
 // otherLines returns the other lines that could write the files of this line, which is
@@ -155,8 +162,16 @@ func parseOther(name string, line gogenerate.Line) (*generation, error) {
 func (g *generation) checkOthers(others []otherLine) error {
 	for i := range g.targets {
 		out := g.output(&g.targets[i])
+		abs, err := filepath.Abs(out)
+		if err != nil {
+			return err
+		}
 		for _, other := range others {
-			if slices.Contains(other.outputs(), out) {
+			names, err := other.outputs()
+			if err != nil {
+				return err
+			}
+			if slices.Contains(names, abs) {
 				return fmt.Errorf("%s:%d: %s: is written by two lines: give one of them another NAME", quote.Text(other.file), other.number, quote.Text(out))
 			}
 		}
@@ -178,18 +193,31 @@ func (g *generation) noteObjects(std streams) {
 // not removed: a command that go generate does not run, as one of a makefile, may write
 // them.
 func (g *generation) noteStale(std streams, others []otherLine) error {
+	// The names are absolute.
 	written := make(map[string]bool)
 	for i := range g.targets {
-		written[g.output(&g.targets[i])] = true
+		name, err := filepath.Abs(g.output(&g.targets[i]))
+		if err != nil {
+			return err
+		}
+		written[name] = true
 	}
 	for _, other := range others {
-		for _, name := range other.outputs() {
+		names, err := other.outputs()
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
 			written[name] = true
 		}
 	}
 	for _, target := range bpftarget.Suffixes() {
 		name := g.output(&bpftarget.Target{Suffix: target})
-		if written[name] {
+		abs, err := filepath.Abs(name)
+		if err != nil {
+			return err
+		}
+		if written[abs] {
 			continue
 		}
 		data, err := os.ReadFile(name)
