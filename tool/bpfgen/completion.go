@@ -55,7 +55,7 @@ func completions() []completed {
 			fs := flag.NewFlagSet(cmd.name, flag.ContinueOnError)
 			fs.SetOutput(io.Discard)
 			// Asked for help, it defines its flags, and does nothing.
-			_ = cmd.run(fs, []string{"-h"}, streams{io.Discard, io.Discard})
+			_ = cmd.run(fs, []string{"-h"}, streams{stdout: io.Discard, stderr: io.Discard})
 			fs.VisitAll(func(f *flag.Flag) {
 				takes, about := flag.UnquoteUsage(f)
 				about, _, _ = strings.Cut(about, ";")

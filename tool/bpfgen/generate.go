@@ -70,6 +70,9 @@ func generate(fs *flag.FlagSet, args []string, std streams) error {
 	if err := g.check(); err != nil {
 		return err
 	}
+	if std.place, err = placeOfLine(os.Getenv); err != nil {
+		return err
+	}
 	for _, note := range notes {
 		std.note(note)
 	}
@@ -89,8 +92,25 @@ func generate(fs *flag.FlagSet, args []string, std streams) error {
 	return g.noteStale(std, others)
 }
 
+// placeOfLine returns which line of the module go generate runs, "edge/main.go:7: ", and nothing
+// where the command was called otherwise. go generate ./... says it of commands that fail alone.
+func placeOfLine(getenv func(string) string) (string, error) {
+	if getenv("GOFILE") == "" {
+		return "", nil
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	file, err := filepath.Rel(moduleRoot(dir), filepath.Join(dir, getenv("GOFILE")))
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s:%s: ", quote.Text(filepath.ToSlash(file)), getenv("GOLINE")), nil
+}
+
 // note writes what is worth knowing and no fault.
-func (s streams) note(text string) { fmt.Fprintf(s.stderr, "bpfgen: note: %s\n", text) }
+func (s streams) note(text string) { fmt.Fprintf(s.stderr, "bpfgen: note: %s%s\n", s.place, text) }
 
 // parseGenerate reads the command line, and no file: check does. getenv is the
 // environment's. notes say which flags of bpf2go mean something else here, or nothing.

@@ -444,7 +444,7 @@ func TestGenerateStale(t *testing.T) {
 	if _, errs, status := bpfgen("generate", "-makebase", ".", "bpf", "x.c"); status != 0 || errs != "" {
 		t.Fatalf("status %d, stderr %q", status, errs)
 	}
-	const (
+	var (
 		el = "bpfgen: note: bpf_bpfel.go: is for a target that -target does not name, and was not written: delete it and bpf_bpfel.go.d, unless another command writes it\n"
 		eb = "bpfgen: note: bpf_bpfeb.go: is for a target that -target does not name, and was not written: delete it and bpf_bpfeb.go.d, unless another command writes it\n"
 	)
@@ -454,8 +454,29 @@ func TestGenerateStale(t *testing.T) {
 	write(t, "a.go", "package main\n\n//go:generate go tool bpfgen generate -target amd64 bpf x.c\n//go:generate go tool bpfgen generate -target bpfeb bpf x.c\n")
 	t.Setenv("GOFILE", "a.go")
 	t.Setenv("GOLINE", "3")
+	el = strings.Replace(el, "note: ", "note: a.go:3: ", 1)
 	if _, errs, status := bpfgen("generate", "-target", "amd64", "bpf", "x.c"); status != 0 || errs != el {
-		t.Errorf("status %d, stderr %q", status, errs)
+		t.Errorf("status %d, stderr %q, want %q", status, errs, el)
+	}
+}
+
+// go generate ./... runs lines of many directories, and says of which a message is only when a
+// command fails: notes and warnings say it themselves, from the module's root.
+func TestGenerateSaysWhere(t *testing.T) {
+	needsClang(t)
+	t.Chdir(t.TempDir())
+	write(t, "go.mod", "module example.com/m\n")
+	write(t, "edge/x.c", counterC)
+	write(t, "edge/bpf_bpfel.o", "")
+	write(t, "edge/main.go", "package main\n\n//go:generate go tool bpfgen generate -strip llvm-strip bpf x.c\n")
+	t.Chdir("edge")
+	t.Setenv("GOPACKAGE", "main")
+	t.Setenv("GOFILE", "main.go")
+	t.Setenv("GOLINE", "3")
+	const want = "bpfgen: note: edge/main.go:3: -strip and -no-strip do nothing: no debug information is in the Go files: leave them out\n" +
+		"bpfgen: note: edge/main.go:3: bpf_bpfel.o: is left of bpf2go, and nothing reads it any more: delete it\n"
+	if _, errs, status := bpfgen("generate", "-strip", "llvm-strip", "bpf", "x.c"); status != 0 || errs != want {
+		t.Errorf("status %d, stderr %q, want %q", status, errs, want)
 	}
 }
 

@@ -138,13 +138,16 @@ The files are the modules there are, packed or not, of one kernel.
 // streams are where a program that a subcommand runs writes to.
 type streams struct {
 	stdout, stderr io.Writer
+	// place begins what stderr gets of success, "edge/main.go:7: ", where many commands
+	// write to one terminal from many directories. A failure has a place of its own there.
+	place string
 }
 
 // warn writes warnings of a file to stderr: what was written is what was asked for, and
 // most likely not what was meant.
 func (s streams) warn(file string, warnings []string) {
 	for _, w := range warnings {
-		fmt.Fprintf(s.stderr, "bpfgen: warning: %s: %s\n", quote.Text(file), w)
+		fmt.Fprintf(s.stderr, "bpfgen: warning: %s%s: %s\n", s.place, quote.Text(file), w)
 	}
 }
 
@@ -162,7 +165,7 @@ type exitError int
 func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
 func main() {
-	os.Exit(run(os.Args[1:], streams{os.Stdout, os.Stderr}))
+	os.Exit(run(os.Args[1:], streams{stdout: os.Stdout, stderr: os.Stderr}))
 }
 
 // run is main with everything handed in, and the exit status handed out.

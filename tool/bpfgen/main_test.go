@@ -58,7 +58,7 @@ func fakeClang(mode string, args []string) int {
 // bpfgen runs the tool.
 func bpfgen(args ...string) (stdout, stderr string, status int) {
 	var out, err bytes.Buffer
-	status = run(args, streams{&out, &err})
+	status = run(args, streams{stdout: &out, stderr: &err})
 	return out.String(), err.String(), status
 }
 

@@ -32,7 +32,7 @@ func sharedTypes(fs *flag.FlagSet, args []string, std streams) error {
 			return inFile(file, err)
 		}
 		// What is to be said of the objects, their skeletons say.
-		quiet := streams{std.stdout, new(strings.Builder)}
+		quiet := streams{stdout: std.stdout, stderr: new(strings.Builder)}
 		v, err := readSkeletonInput(quiet, skeletonInput{file: file, name: filepath.Base(file), elf: elf, policy: &sections.Policy{Own: []string{"*"}}, linked: true})
 		if err != nil {
 			errs = append(errs, err)
