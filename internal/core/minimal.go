@@ -108,6 +108,9 @@ const (
 // kept is what is kept of a type.
 type kept struct {
 	depth depth
+	// behindPointer says that every way to it of this depth is one through a pointer, on which
+	// a struct that follows counts by its name alone.
+	behindPointer bool
 	// parts are the members or the values that are kept, of a struct or an enum.
 	parts map[int]bool
 }
@@ -187,14 +190,14 @@ func (m *minimal) reach(t rawbtf.Type, d depth, behindPointer bool, left int) {
 		d = outside
 	}
 	k := m.keep[t.ID]
-	if k != nil && k.depth >= d {
+	if k != nil && (k.depth > d || k.depth == d && (behindPointer || !k.behindPointer)) {
 		return
 	}
 	if k == nil {
 		k = new(kept)
 		m.keep[t.ID] = k
 	}
-	k.depth = d
+	k.depth, k.behindPointer = d, behindPointer
 	next := func(id uint32, behindPointer bool) { m.reach(t.In().At(id), d, behindPointer, left-1) }
 	switch kind := t.Kind(); kind {
 	case rawbtf.Ptr:

@@ -63,6 +63,9 @@ func TestMinimal(t *testing.T) {
 	enum := &btf.Enum{Name: "e", Size: 4, Values: []btf.EnumValue{{Name: "B", Value: 7}}}
 	none := &btf.Array{Index: u32, Type: i32}
 	middle := structOf("m", btf.Member{Name: "v", Type: none}, btf.Member{Name: "y", Type: u64}, btf.Member{Name: "z", Type: i32})
+	foo := structOf("foo", btf.Member{Name: "x", Type: i32})
+	fooT := &btf.Typedef{Name: "foo_t", Type: foo}
+	twice := structOf("twice", btf.Member{Name: "p", Type: &btf.Pointer{Target: fooT}}, btf.Member{Name: "f", Type: fooT})
 	for name, c := range map[string]struct {
 		local btf.Type
 		relos []Relocation
@@ -77,12 +80,13 @@ func TestMinimal(t *testing.T) {
 		"a function that matches":            {function, []Relocation{{TypeMatches, 1, "0"}}, "typedef f; pointer ; function type ; pointer ; struct s; integer int"},
 		"nothing that the kernel has":        {structOf("gone", btf.Member{Name: "a", Type: i32}), []Relocation{{FieldExists, 1, "0:0"}, {TypeExists, 1, "0"}}, ""},
 		"an array that is not the last":      {structOf("m", btf.Member{Name: "v", Type: none}), []Relocation{{FieldByteOffset, 1, "0:0"}, {FieldExists, 1, "0:0:2"}}, "struct m .v .z; array ; integer int; integer unsigned int"},
+		"behind a pointer, and not":          {twice, []Relocation{{TypeMatches, 1, "0"}}, "struct twice .p .f; pointer ; typedef foo_t; struct foo .x; integer int"},
 		"what is the object's own":           {local, []Relocation{{TypeIDLocal, 1, "0"}}, ""},
 		"no relocations":                     {local, nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			sortedKinds := func(text string) string { return strings.Join(slices.Sorted(strings.SplitSeq(text, "; ")), "; ") }
-			least := minimalOf(t, raw(t, c.local), raw(t, kernel, big, function, middle), c.relos...)
+			least := minimalOf(t, raw(t, c.local), raw(t, kernel, big, function, middle, twice), c.relos...)
 			if got := describeTypes(least); sortedKinds(got) != sortedKinds(c.want) {
 				t.Errorf("got  %s\nwant %s", got, c.want)
 			}
