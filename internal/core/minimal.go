@@ -28,7 +28,12 @@ func Same(relo Relocation, one, other *Relocator) error {
 	case aErr != nil && bErr != nil:
 		return nil
 	case aErr != nil || bErr != nil || a != b:
-		return fmt.Errorf("%s is %s in one, and %s in the other", one.Describe(relo), describe(a, aErr), describe(b, bErr))
+		have, want := describe(a, aErr), describe(b, bErr)
+		if have == want {
+			// What is at one offset differs in how it is read.
+			have, want = have+a.width(), want+b.width()
+		}
+		return fmt.Errorf("%s is %s in one, and %s in the other", one.Describe(relo), have, want)
 	}
 	return nil
 }
@@ -41,6 +46,15 @@ func describe(r Result, err error) string {
 		return "missing"
 	}
 	return fmt.Sprint(r.Value)
+}
+
+// width describes how an instruction may read the member.
+func (r Result) width() string {
+	text := fmt.Sprintf(" with %d bytes", r.size)
+	if r.unsafe {
+		text += fmt.Sprintf(", which cannot be read as %d,", r.localSize)
+	}
+	return text
 }
 
 // Object is what an object asks of a kernel.

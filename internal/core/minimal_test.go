@@ -109,6 +109,36 @@ func TestMinimalErrors(t *testing.T) {
 	}
 }
 
+// What differs is said.
+func TestSame(t *testing.T) {
+	i64 := &btf.Int{Name: "long", Size: 8, Encoding: btf.Signed}
+	with := func(b btf.Type) *rawbtf.Types {
+		return raw(t, structOf("s", btf.Member{Name: "a", Type: u64}, btf.Member{Name: "b", Type: b}))
+	}
+	later := raw(t, structOf("s", btf.Member{Name: "b", Type: u32}))
+	for name, c := range map[string]struct {
+		local, one, other *rawbtf.Types
+		want              string
+	}{
+		"the same":     {with(i32), with(i32), with(i32), ""},
+		"the offset":   {with(u32), with(u32), later, "field b of struct s is 8 in one, and 0 in the other"},
+		"is gone":      {with(u32), with(u32), raw(t, structOf("s", btf.Member{Name: "a", Type: u64})), "field b of struct s is 8 in one, and missing in the other"},
+		"the size":     {with(u32), with(u32), with(u64), "field b of struct s is 8 with 4 bytes in one, and 8 with 8 bytes in the other"},
+		"is misread":   {with(i32), with(i32), with(u64), "field b of struct s is 8 with 4 bytes in one, and 8 with 8 bytes, which cannot be read as 4, in the other"},
+		"the sign":     {with(u32), with(u64), with(i64), "field b of struct s is 8 with 8 bytes in one, and 8 with 8 bytes, which cannot be read as 4, in the other"},
+		"is no matter": {with(i32), with(i32), with(u32), ""},
+	} {
+		relo, got := Relocation{FieldByteOffset, 1, "0:1"}, ""
+		relos := []Relocation{relo}
+		if err := Same(relo, New(c.local, Only(c.one), relos), New(c.local, Only(c.other), relos)); err != nil {
+			got = err.Error()
+		}
+		if got != c.want {
+			t.Errorf("%s: got %q, want %q", name, got, c.want)
+		}
+	}
+}
+
 // Whatever is asked of the running kernel's types, the least of them say the same.
 func TestMinimalOfKernel(t *testing.T) {
 	data, err := os.ReadFile("/sys/kernel/btf/vmlinux")
