@@ -60,24 +60,27 @@ type Variant struct {
 // variants where their macros or flags differ.
 func Merge(lines []Command) Command {
 	merged := lines[0]
-	same := func(a, b Command) bool {
-		return slices.Equal(a.Defines, b.Defines) && slices.Equal(a.Copts, b.Copts)
-	}
 	var variants []Command
 	for i, line := range lines {
 		if i > 0 {
 			merged.Types = slices.Concat(merged.Types, line.Types)
 		}
-		if !slices.ContainsFunc(variants, func(v Command) bool { return same(v, line) }) {
+		if !slices.ContainsFunc(variants, func(v Command) bool { return compileEqually(v, line) }) {
 			variants = append(variants, line)
 		}
 	}
 	if len(variants) == 1 {
 		return merged
 	}
-	// Macros in any order are the same; other flags may belong together.
+	// Macros in any order are the same, but for those that a line defines anew; other flags
+	// may belong together.
+	var redefined []string
+	for _, v := range variants {
+		redefined = append(redefined, redefinedBy(v.Defines)...)
+	}
 	merged.Defines = slices.DeleteFunc(slices.Clone(merged.Defines), func(define string) bool {
-		return slices.ContainsFunc(variants, func(v Command) bool { return !slices.Contains(v.Defines, define) })
+		return slices.Contains(redefined, MacroName(define)) ||
+			slices.ContainsFunc(variants, func(v Command) bool { return !slices.Contains(v.Defines, define) })
 	})
 	if slices.ContainsFunc(variants, func(v Command) bool { return !slices.Equal(v.Copts, merged.Copts) }) {
 		merged.Copts = nil
@@ -95,6 +98,45 @@ func Merge(lines []Command) Command {
 		merged.Variants = append(merged.Variants, Variant{Name: v.Ident, Flags: flags})
 	}
 	return merged
+}
+
+// compileEqually reports whether the macros and flags of two lines make one object.
+func compileEqually(a, b Command) bool {
+	if !slices.Equal(a.Copts, b.Copts) {
+		return false
+	}
+	if slices.Equal(a.Defines, b.Defines) {
+		return true
+	}
+	// Of what defines a macro anew, the last counts.
+	if len(redefinedBy(a.Defines))+len(redefinedBy(b.Defines)) > 0 {
+		return false
+	}
+	set := func(defines []string) []string { return slices.Compact(slices.Sorted(slices.Values(defines))) }
+	return slices.Equal(set(a.Defines), set(b.Defines))
+}
+
+// redefinedBy returns the names of macros that are defined as more than one thing.
+func redefinedBy(defines []string) []string {
+	var names []string
+	as := make(map[string]string)
+	for _, define := range defines {
+		name := MacroName(define)
+		if before, ok := as[name]; ok && before != define {
+			names = append(names, name)
+		}
+		as[name] = define
+	}
+	return names
+}
+
+// MacroName returns the name of a macro that is defined as after -D: NAME, NAME=VALUE or
+// NAME(PARAMETERS)=VALUE.
+func MacroName(define string) string {
+	if end := strings.IndexAny(define, "=("); end >= 0 {
+		return define[:end]
+	}
+	return define
 }
 
 // Stem returns how the names of the generated files begin.

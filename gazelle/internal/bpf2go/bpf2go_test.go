@@ -117,6 +117,13 @@ func TestMerge(t *testing.T) {
 		{[]bpf2go.Command{line("a", []string{"X"}), line("b", []string{"X"}), line("c", []string{"Y"})}, "[] [] [{a [-DX]} {c [-DY]}]"},
 		{[]bpf2go.Command{line("a", []string{"X", "ALL"}, "-O1"), line("b", []string{"ALL"}, "-O1")}, "[ALL] [-O1] [{a [-DX]} {b []}]"},
 		{[]bpf2go.Command{line("a", []string{"ALL"}, "-O1"), line("b", []string{"ALL"}, "-O1", "-w")}, "[ALL] [] [{a [-O1]} {b [-O1 -w]}]"},
+		// Order and repetition say nothing, unless a macro is defined anew: the last counts.
+		{[]bpf2go.Command{line("a", []string{"A", "B"}), line("b", []string{"B", "A", "B"})}, "[A B] [] []"},
+		{[]bpf2go.Command{line("a", []string{"A=1", "A=2", "B"}), line("b", []string{"B", "A=2", "A=1"})},
+			"[B] [] [{a [-DA=1 -DA=2]} {b [-DA=2 -DA=1]}]"},
+		{[]bpf2go.Command{line("a", []string{"A=1"}), line("b", []string{"A=2", "A=1"})}, "[] [] [{a [-DA=1]} {b [-DA=2 -DA=1]}]"},
+		{[]bpf2go.Command{line("a", []string{"F(x)=x"}), line("b", []string{"F(x)=1", "F(x)=x"})},
+			"[] [] [{a [-DF(x)=x]} {b [-DF(x)=1 -DF(x)=x]}]"},
 	} {
 		merged := bpf2go.Merge(tt.lines)
 		if got := fmt.Sprint(merged.Defines, " ", merged.Copts, " ", merged.Variants); got != tt.want {
