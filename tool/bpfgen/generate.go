@@ -45,9 +45,11 @@ type generation struct {
 	subskeletons      []skelgen.Sub
 	// variants are the names of the variants with the flags for the compiler that each has.
 	variants []variantFlag
-	// typesFrom is a package of shared types, nil for none.
-	typesFrom *skelgen.TypesFrom
-	policy    *sections.Policy
+	// typesFrom is a package of shared types, nil for none: what check has read of
+	// typesFromArg.
+	typesFrom    *skelgen.TypesFrom
+	typesFromArg *typesFromArg
+	policy       *sections.Policy
 }
 
 const generateUsage = "[FLAG]... NAME FILE.c... [-- CLANGFLAG...]"
@@ -137,7 +139,7 @@ func parseGenerate(fs *flag.FlagSet, args []string, getenv func(string) string) 
 		g.subskeletons = append(g.subskeletons, sub)
 		return err
 	})
-	typesFrom := typesFromFlag(fs)
+	g.typesFromArg = typesFromFlag(fs)
 	fs.Func("variant", "`NAME=FLAGS` of a variant of the object, with flags for the compiler after those that all have, as v61=-DKERNEL=601; repeated for each variant, of which the Go file has all", func(arg string) error {
 		v, err := parseVariant(arg)
 		g.variants = append(g.variants, v)
@@ -161,7 +163,7 @@ func parseGenerate(fs *flag.FlagSet, args []string, getenv func(string) string) 
 	if len(positional) < 2 {
 		return nil, nil, usageError{fmt.Errorf("%d names given: want NAME, which begins the Go names, and the C file", len(positional))}
 	}
-	g.ident, g.sources, g.types, g.typesFrom = positional[0], positional[1:], *types, *typesFrom
+	g.ident, g.sources, g.types = positional[0], positional[1:], *types
 	if err := g.setCompiler(cmp.Or(*cc, getenv("BPF_CLANG"), getenv("BPF2GO_CC"), "clang"), cmp.Or(*cflags, getenv("BPF_CFLAGS"), getenv("BPF2GO_CFLAGS")), clangFlags); err != nil {
 		return nil, nil, err
 	}
@@ -246,7 +248,7 @@ func (g *generation) setCompiler(cc, cflags string, rest []string) error {
 	return nil
 }
 
-// check reports what of the command line cannot be.
+// check reports what of the command line cannot be, and reads the list of shared types.
 func (g *generation) check() error {
 	if err := skelgen.CheckPrefix(g.ident); err != nil {
 		return fmt.Errorf("NAME %w", err)
@@ -270,10 +272,15 @@ func (g *generation) check() error {
 			return fmt.Errorf("-type %s: is given twice: name it once", quote.Name(name))
 		}
 	}
-	if g.library && (len(g.subskeletons) > 0 || g.keepELF || len(g.variants) > 0 || g.typesFrom != nil) {
+	if g.library && (len(g.subskeletons) > 0 || g.keepELF || len(g.variants) > 0 || g.typesFromArg.names != "") {
 		return usageError{errors.New("-library is for what objects are linked with: -subskeleton, -variant, -types-from and -elf are for the objects")}
 	}
-	return g.checkSources()
+	if err := g.checkSources(); err != nil {
+		return err
+	}
+	var err error
+	g.typesFrom, err = g.typesFromArg.read()
+	return err
 }
 
 func (g *generation) checkSources() error {
@@ -377,7 +384,7 @@ func (g *generation) run(std streams) error {
 }
 
 // source returns the Go file for a target, and the files that it was made from: the
-// sources, then headers.
+// sources, then headers and the list of shared types.
 func (c *compiler) source(t *bpftarget.Target) (src []byte, deps []string, err error) {
 	expr := t.Constraint()
 	if c.tags != nil {
@@ -419,6 +426,9 @@ func (c *compiler) source(t *bpftarget.Target) (src []byte, deps []string, err e
 		objects = append(objects, skeletonInput{
 			file: strings.Join(c.sources, ", "), name: name, variant: v.name, elf: elf, policy: c.policy, linked: true, keepELF: c.keepELF,
 		})
+	}
+	if c.typesFromArg.names != "" {
+		deps = append(deps, c.typesFromArg.names)
 	}
 	src, err = skeletonOf(c.std, objects, opts)
 	return src, deps, err

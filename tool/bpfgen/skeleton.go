@@ -19,7 +19,7 @@ func skeleton(fs *flag.FlagSet, args []string, std streams) error {
 	pkg := fs.String("package", "", "name of the Go `package`")
 	out := fs.String("o", "", "`file` to write")
 	types := typesFlag(fs)
-	typesFrom := typesFromFlag(fs)
+	typesFromArg := typesFromFlag(fs)
 	policy := sectionFlags(fs)
 	var subs []skelgen.Sub
 	fs.Func("subskeleton", "`NAME=IMPORTPATH` of the subskeleton of a library in the object, which the skeleton opens; may be repeated", func(arg string) error {
@@ -52,6 +52,10 @@ func skeleton(fs *flag.FlagSet, args []string, std streams) error {
 	if err := skelgen.CheckPackage(*pkg); err != nil {
 		return fmt.Errorf("-package %w", err)
 	}
+	typesFrom, err := typesFromArg.read()
+	if err != nil {
+		return err
+	}
 	var inputs []skeletonInput
 	for _, v := range variants {
 		elf, err := os.ReadFile(v.value)
@@ -61,7 +65,7 @@ func skeleton(fs *flag.FlagSet, args []string, std streams) error {
 		// The base name only: the output is the same whatever the folder.
 		inputs = append(inputs, skeletonInput{file: v.value, name: filepath.Base(v.value), variant: v.name, elf: elf, policy: policy, linked: *linked, keepELF: *withELF})
 	}
-	src, err := skeletonOf(std, inputs, skelgen.Options{Package: *pkg, Types: *types, Subskeletons: subs, TypesFrom: *typesFrom})
+	src, err := skeletonOf(std, inputs, skelgen.Options{Package: *pkg, Types: *types, Subskeletons: subs, TypesFrom: typesFrom})
 	if err != nil {
 		return err
 	}

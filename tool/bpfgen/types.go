@@ -53,26 +53,39 @@ func sharedTypes(fs *flag.FlagSet, args []string, std streams) error {
 	return writeFile(*out, src)
 }
 
-// typesFromFlag defines the flag for a package of shared types. What it returns is nil until
-// the flag is given.
-func typesFromFlag(fs *flag.FlagSet) **skelgen.TypesFrom {
-	from := new(*skelgen.TypesFrom)
+// typesFromArg is the argument of -types-from: the import path of a package of shared types, and
+// the name of the file with the list of their names, empty unless the flag is given.
+type typesFromArg struct{ importPath, names string }
+
+// typesFromFlag defines the flag for a package of shared types. It reads no file: read does.
+func typesFromFlag(fs *flag.FlagSet) *typesFromArg {
+	from := new(typesFromArg)
 	fs.Func("types-from", "`IMPORTPATH=NAMES` of a package of types that several objects share, with the list of names that bpfgen types has written", func(arg string) error {
-		path, file, ok := strings.Cut(arg, "=")
+		path, names, _ := strings.Cut(arg, "=")
 		switch {
-		case !ok:
+		case path == "" || names == "":
 			return fmt.Errorf("%q: want IMPORTPATH=NAMES", arg)
-		case *from != nil:
+		case from.names != "":
 			return errors.New("is given twice: make one package of all types")
 		}
-		list, err := os.ReadFile(file)
-		if err != nil {
-			return inFile(file, err)
-		}
-		if *from, err = skelgen.ParseTypes(path, list); err != nil {
-			return inFile(file, err)
-		}
+		*from = typesFromArg{path, names}
 		return nil
 	})
 	return from
+}
+
+// read returns the package, nil unless the flag is given.
+func (from *typesFromArg) read() (*skelgen.TypesFrom, error) {
+	if from.names == "" {
+		return nil, nil
+	}
+	list, err := os.ReadFile(from.names)
+	if err != nil {
+		return nil, inFile(from.names, err)
+	}
+	t, err := skelgen.ParseTypes(from.importPath, list)
+	if err != nil {
+		return nil, inFile(from.names, err)
+	}
+	return t, nil
 }
