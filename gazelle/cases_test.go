@@ -711,6 +711,59 @@ func TestVariantsOfSkeleton(t *testing.T) {
 	r.has("c/BUILD.bazel", `"v510": ["-DX"]`, `"v61": [`, `!"one"`, `!"three"`)
 }
 
+// TestLineBecomesVariants adds lines for a source whose skeleton was made for one: the macros that
+// not all have become those of variants.
+func TestLineBecomesVariants(t *testing.T) {
+	t.Parallel()
+	const (
+		first  = "package app\n\n//go:generate go tool bpf2go one ../c/one.c -- -DALL -DX\n"
+		second = "//go:generate go tool bpf2go two ../c/one.c -- -DALL -DY\n"
+		// written is what the first run makes of the macros.
+		written = "    defines = [\n        \"ALL\",\n        \"X\",\n    ],\n"
+		none    = "//c gets no variants: its defines keep X, which not all lines for bpf2go of one.c have: write the variants by hand, and X for those that have it"
+		xAndY   = "variants = {\n        \"one\": [\"-DX\"],\n        \"two\": [\"-DY\"],\n    },"
+	)
+	for _, tt := range []struct {
+		name string
+		// edited is what people made of the macros.
+		edited string
+		second string
+		says   string
+		has    []string
+	}{
+		{"as written", written, second, "", []string{`defines = ["ALL"],`, xAndY}},
+		{"nothing in common", written, strings.Replace(second, "-DALL ", "", 1), "",
+			[]string{"!defines", `"-DALL",`, `"-DX",`, `"two": ["-DY"],`}},
+		{"one of theirs beside", strings.Replace(written, "ALL", "MINE", 1), second, "", []string{`defines = ["MINE"],`, xAndY}},
+		{"another value", strings.Replace(written, `"X"`, `"X=2"`, 1), second, "", []string{`defines = ["ALL"],`, xAndY}},
+		{"none any more", "", second, "", []string{`defines = ["ALL"],`, xAndY}},
+		{"kept", strings.Replace(written, `"X",`, `"X",  # keep`, 1), second, none, []string{`"X",  # keep`, `"ALL"`, "!variants"}},
+		{"all kept", strings.Replace(written, "    defines", "    # keep\n    defines", 1), second, none, []string{`"X"`, "!variants"}},
+		{"an expression", "    defines = [\"ALL\"] + [\"X\"],\n", second, none, []string{`defines = ["ALL"] + ["X"],`, "!variants"}},
+		{"an expression of others", "    defines = [\"ALL\"] + [\"MINE\"],\n", second, "", []string{`defines = ["ALL"] + ["MINE"],`, xAndY}},
+		{"a rule for each", written + ")\n\nbpf_skeleton(\n    name = \"two\",\n    src = \"one.c\",\n    importpath = \"example.com/m/c/two\",\n    defines = [\"Y\"],\n",
+			second, "", []string{`"X"`, `"Y"`, "!variants"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRepository(t)
+			r.write("BUILD.bazel", "# gazelle:prefix example.com/m\n# gazelle:bpf_bpf2go skeleton\n")
+			r.write("go.mod", "module example.com/m\n\nrequire github.com/cilium/ebpf v0.22.0\n")
+			r.write("c/one.c", inclusions+program+license)
+			r.write("app/app.go", first)
+			r.says()
+			r.has("c/BUILD.bazel", "!variants")
+			r.edit("c/BUILD.bazel", written, "")
+			r.edit("c/BUILD.bazel", "    visibility = [\"//visibility:public\"],\n", "    visibility = [\"//visibility:public\"],\n"+tt.edited)
+			r.write("app/app.go", first+tt.second)
+			if out := r.says(); tt.says == "" && out != "" || !strings.Contains(out, tt.says) {
+				t.Errorf("Gazelle says:\n%swant:\n%s", out, tt.says)
+			}
+			r.has("c/BUILD.bazel", tt.has...)
+		})
+	}
+}
+
 // TestVariantsByHand keeps what people write of variants and of types that objects share, and
 // knows what they include and import.
 func TestVariantsByHand(t *testing.T) {

@@ -321,6 +321,9 @@ func (w *writer) unit(u *plan.Unit) *rule.Rule {
 	w.setIncludes(r, u)
 	if u.Command != nil {
 		setCommand(r, u)
+		if u.Kind == plan.Skeleton && len(u.Command.Variants) > 0 {
+			w.setVariants(r, u)
+		}
 	}
 	if u.Kind == plan.Skeleton || u.Kind == plan.Object {
 		setLegacySections(r, u)
@@ -405,6 +408,69 @@ func variantsOf(cmd *bpf2go.Command) build.Expr {
 	return dict
 }
 
+// setVariants gives a skeleton variants for lines that ask for different ones. A rule that has
+// variants keeps them: people may call them otherwise, and have more. So do rules that people
+// wrote one for each line.
+func (w *writer) setVariants(r *rule.Rule, u *plan.Unit) {
+	if u.Existing != nil {
+		alone := !slices.ContainsFunc(w.plan.Units, func(other *plan.Unit) bool {
+			return other != u && other.Kind == plan.Skeleton && slices.Equal(other.Srcs, u.Srcs)
+		})
+		if u.Existing.Attr("variants") != nil || u.Existing.ShouldKeep() || !alone {
+			return
+		}
+		if kept := leaveToVariants(u.Existing, u.Command); kept != "" {
+			log.Printf("%s gets no variants: its defines keep %s, which not all lines for bpf2go of %s have: write the variants by hand, and %s for those that have it",
+				u.Label(), kept, u.Srcs[0], kept)
+			return
+		}
+	}
+	r.SetAttr("variants", variantsOf(u.Command))
+}
+
+// leaveToVariants takes the macros that only variants have out of the defines of a rule, which
+// got them when its source had one line. It returns a macro that has to stay, without a change.
+func leaveToVariants(r *rule.Rule, cmd *bpf2go.Command) (kept string) {
+	var names []string
+	for _, v := range cmd.Variants {
+		for _, flag := range v.Flags {
+			if define, ok := strings.CutPrefix(flag, "-D"); ok {
+				names = append(names, bpf2go.MacroName(define))
+			}
+		}
+	}
+	goes := func(define string) bool {
+		return !slices.Contains(cmd.Defines, define) && slices.Contains(names, bpf2go.MacroName(define))
+	}
+	list, ok := r.Attr("defines").(*build.ListExpr)
+	if !ok || rule.ShouldKeep(list) || rule.ShouldKeep(&build.AssignExpr{Comments: *r.AttrComments("defines")}) {
+		all := expr.AttrStrings(r, "defines", expr.NoFiles)
+		if i := slices.IndexFunc(all, goes); i >= 0 {
+			return all[i]
+		}
+		return ""
+	}
+	left := *list
+	left.List = nil
+	for _, e := range list.List {
+		s, ok := e.(*build.StringExpr)
+		switch {
+		case !ok || !goes(s.Value):
+			left.List = append(left.List, e)
+		case rule.ShouldKeep(e):
+			return s.Value
+		}
+	}
+	switch len(left.List) {
+	case len(list.List):
+	case 0:
+		r.DelAttr("defines")
+	default:
+		r.SetAttr("defines", &left)
+	}
+	return ""
+}
+
 // setCommand sets what a line of a Go file says.
 func setCommand(r *rule.Rule, u *plan.Unit) {
 	cmd := u.Command
@@ -417,10 +483,6 @@ func setCommand(r *rule.Rule, u *plan.Unit) {
 	if u.Kind != plan.Bpf2go {
 		if len(types) > 0 {
 			r.SetAttr("types", expr.Grown(append(r.AttrStrings("types"), types...)))
-		}
-		// People may call variants otherwise, and have more.
-		if len(cmd.Variants) > 0 && u.Kind == plan.Skeleton {
-			r.SetAttr("variants", variantsOf(cmd))
 		}
 		return
 	}
