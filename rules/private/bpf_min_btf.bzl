@@ -61,7 +61,7 @@ err := skel.LoadWithOptions(skeleton.LoadOptions{KernelArchive: kernels})
             allow_empty = False,
         ),
         "objects": attr.label_list(
-            doc = "Targets with BPF objects: `bpf_skeleton`, `bpf_object` or `bpf2go`, with CO-RE relocations.",
+            doc = "Targets with BPF objects: `bpf_skeleton`, `bpf_object` or `bpf2go`. An object without CO-RE relocations needs nothing, but one must have some.",
             providers = [BpfObjectInfo],
             mandatory = True,
             allow_empty = False,

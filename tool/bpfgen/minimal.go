@@ -34,10 +34,18 @@ func minimalBTF(out string, objects, files []string, archive bool, std streams) 
 		if err != nil {
 			return err
 		}
+		if len(o.Relos) == 0 {
+			// A skeleton has objects for several CPUs, of which each may be one without.
+			std.note(quote.Text(file) + ": has no CO-RE relocations, and needs no types of a kernel: it is left out")
+			continue
+		}
 		if slices.ContainsFunc(o.Relos, func(r core.Relocation) bool { return r.Kind == core.TypeIDTarget }) {
 			std.warn(file, []string{"bpf_core_type_id_kernel: is the ID in the file that is written: on a kernel without BTF there is no other"})
 		}
 		all = append(all, *o)
+	}
+	if len(all) == 0 {
+		return errors.New("no object has CO-RE relocations, and none needs types of a kernel: load them without KernelArchive and KernelTypes")
 	}
 	if !archive {
 		data, err := minimalOf(all, files[0])
@@ -89,7 +97,7 @@ func minimalOf(objects []coreObject, file string) ([]byte, error) {
 	return data, nil
 }
 
-// readCORE reads the CO-RE relocations of an object.
+// readCORE reads the CO-RE relocations of an object, which may have none.
 func readCORE(file string) (*coreObject, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -101,7 +109,7 @@ func readCORE(file string) (*coreObject, error) {
 	}
 	o := &coreObject{file: file, order: img.Order}
 	if img.CORE.Len() == 0 {
-		return nil, fmt.Errorf("%s: has no CO-RE relocations, and needs no types of a kernel: leave it out", quote.Text(file))
+		return o, nil
 	}
 	if o.Types, err = rawbtf.Parse(img.BTF, nil); err != nil {
 		return nil, inFile(file, err)

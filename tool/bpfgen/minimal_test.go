@@ -111,6 +111,34 @@ func TestMinimalBTF(t *testing.T) {
 	}
 }
 
+// An object that asks nothing is left out, and said to be.
+func TestMinimalBTFOfSome(t *testing.T) {
+	t.Chdir(t.TempDir())
+	compiled(t, "SEC(\"xdp\") int p(void *c) { return 0; }")
+	if err := os.Rename("x.o", "plain.o"); err != nil {
+		t.Fatal(err)
+	}
+	compiled(t, coreC)
+	write(t, "a/1/x86_64/1.btf", kernelBTF(t, binary.LittleEndian, 64))
+	const note = "bpfgen: note: plain.o: has no CO-RE relocations, and needs no types of a kernel: it is left out\n"
+	for _, tt := range []struct {
+		out, want string
+		objects   []string
+	}{
+		{"one", "", []string{"-object", "x.o"}},
+		{"first", note, []string{"-object", "plain.o", "-object", "x.o"}},
+		{"last", note, []string{"-object", "x.o", "-object", "plain.o"}},
+	} {
+		args := append([]string{"vmlinux", "-btf", "-archive", "-o", tt.out}, tt.objects...)
+		if out, errs, status := bpfgen(append(args, "a")...); status != 0 || out != "" || errs != tt.want {
+			t.Fatalf("%s: status %d, %s%s", tt.out, status, out, errs)
+		}
+		if read(t, tt.out) != read(t, "one") {
+			t.Errorf("%s: the archive is another than that of the other object alone", tt.out)
+		}
+	}
+}
+
 func TestArchive(t *testing.T) {
 	t.Chdir(t.TempDir())
 	compiled(t, coreC)
@@ -165,7 +193,8 @@ func TestMinimalBTFErrors(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"-object", "plain.o", "a/1/x86_64/1.btf"}, "bpfgen: plain.o: has no CO-RE relocations"},
+		{[]string{"-object", "plain.o", "a/1/x86_64/1.btf"}, "bpfgen: no object has CO-RE relocations"},
+		{[]string{"-archive", "-object", "plain.o", "-object", "plain.o", "a/1/x86_64"}, "bpfgen: no object has CO-RE relocations"},
 		{[]string{"-object", "none.o", "a/1/x86_64/1.btf"}, "bpfgen: none.o: no such file"},
 		{[]string{"-object", "bad.btf", "a/1/x86_64/1.btf"}, "bpfgen: bad.btf: not an ELF file"},
 		{[]string{"-object", "x.o", "bad.btf"}, "bpfgen: bad.btf: is not BTF"},
