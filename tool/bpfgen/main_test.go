@@ -144,6 +144,8 @@ func TestErrors(t *testing.T) {
 		{"subskeleton -package x -o x.go ./two.bpf.o", "bpfgen: ./two.bpf.o: a: odd: an integer of 3 bytes is not supported" + remedy + "\nbpfgen: ./two.bpf.o: b: odd: an integer of 3 bytes is not supported" + remedy + "\n"},
 		{"types -package x -o x.go x.bpf.o", "bpfgen: types: flag -names is missing: usage: bpfgen types -package NAME [-type NAME]... -o OUT.go -names OUT OBJECT...\n"},
 		{"types -package x -o x.go -names x.names", "bpfgen: no object is given: name those whose types are to be shared\n"},
+		{"types -package x -o x.go -names x.names x.bpf.o two.bpf.o x.bpf.o", "bpfgen: x.bpf.o: is given twice: name it once\n"},
+		{"types -package x -o x.go -names x.names x.bpf.o ./x.bpf.o", "bpfgen: ./x.bpf.o: is given twice: name it once\n"},
 		{"types -package func -o x.go -names x.names x.bpf.o", "bpfgen: -package \"func\": is not a name for a Go package: use letters, digits and underscores, starting with a letter, and no Go keyword\n"},
 		{"types -package x -o x.go -names x.names missing.o", "bpfgen: missing.o: no such file or directory\n"},
 		{"types -package x -o x.go -names x.names text.o x.bpf.o", "bpfgen: text.o: not an ELF file: give an object file that clang made with -target bpf\n"},

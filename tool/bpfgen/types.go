@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"github.com/rules-bpf/rules_bpf/internal/quote"
 	"github.com/rules-bpf/rules_bpf/tool/internal/sections"
 	"github.com/rules-bpf/rules_bpf/tool/internal/skelgen"
 )
@@ -26,7 +28,10 @@ func sharedTypes(fs *flag.FlagSet, args []string, std streams) error {
 	}
 	var objects []skelgen.Variant
 	var errs []error
-	for _, file := range fs.Args() {
+	for i, file := range fs.Args() {
+		if slices.ContainsFunc(fs.Args()[:i], func(other string) bool { return filepath.Clean(other) == filepath.Clean(file) }) {
+			return fmt.Errorf("%s: is given twice: name it once", quote.Text(file))
+		}
 		elf, err := os.ReadFile(file)
 		if err != nil {
 			return inFile(file, err)

@@ -103,7 +103,9 @@ def generate_types(actions, *, label, toolchain, objects, package, types, names,
     args.add_all(types, before_each = "-type")
     args.add("-o", output)
     args.add("-names", names)
-    args.add_all(objects)
+
+    # A skeleton and its src have one object.
+    args.add_all(objects, uniquify = True)
     actions.run(
         mnemonic = "BpfTypes",
         progress_message = "Generating Go types of {}".format(label),

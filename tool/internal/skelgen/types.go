@@ -107,7 +107,10 @@ func declareShared(objects []Variant, opts Options, names *gonames.Scope, differ
 	missing := make(map[string]error)
 	var errs []error
 	for i, o := range objects {
-		files = append(files, quote.Text(o.Object.Name))
+		// Objects of two directories may have one name.
+		if name := quote.Text(o.Object.Name); !slices.Contains(files, name) {
+			files = append(files, name)
+		}
 		g.types.Variant(fmt.Sprintf("Of%d", i), differing)
 		p := variantParts{generator: generator{opts: opts, object: o.Object.Name, types: g.types}}
 		sections := make(map[string]string)
@@ -123,6 +126,6 @@ func declareShared(objects []Variant, opts Options, names *gonames.Scope, differ
 			errs = append(errs, err)
 		}
 	}
-	g.object = strings.Join(slices.Compact(files), ", ")
+	g.object = strings.Join(files, ", ")
 	return &g, errors.Join(errs...)
 }
