@@ -35,13 +35,26 @@ type Kernel struct {
 // parts is how many a name has.
 const parts = 4
 
-// CheckName reports what is wrong with the name of a kernel.
+// example is a name, for messages.
+const example = "as in ubuntu/20.04/x86_64/5.4.0-91-generic"
+
+// CheckName reports what is wrong with the name of a kernel. A kernel of an architecture that
+// Go has no name for would never be found.
 func CheckName(name string) error {
-	fields := strings.Split(name, "/")
-	if len(fields) != parts || slices.Contains(fields, "") || strings.ContainsAny(name, " \t\r\n") || quote.Text(name) != name {
-		return fmt.Errorf("%q: is no name of a kernel: want DISTRIBUTION/VERSION/ARCHITECTURE/RELEASE, as in ubuntu/20.04/x86_64/5.4.0-91-generic", name)
+	if !isName(name) {
+		return fmt.Errorf("is not called DISTRIBUTION/VERSION/ARCHITECTURE/RELEASE, %s", example)
+	}
+	arch := (&Kernel{Name: name}).Arch()
+	if !slices.ContainsFunc(arches, func(names []string) bool { return slices.Contains(names, arch) }) {
+		return fmt.Errorf("has %q in the place of the ARCHITECTURE, which is what uname -m or GOARCH say, %s", arch, example)
 	}
 	return nil
+}
+
+// isName reports whether a text has the form of a name.
+func isName(name string) bool {
+	fields := strings.Split(name, "/")
+	return len(fields) == parts && !slices.Contains(fields, "") && !strings.ContainsAny(name, " \t\r\n") && quote.Text(name) == name
 }
 
 // Release returns the release of the kernel, which is what uname -r says.
@@ -58,7 +71,7 @@ func Make(kernels []Kernel) ([]byte, error) {
 	offsets := make(map[string]int)
 	for i, k := range kernels {
 		if err := CheckName(k.Name); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%q: %w", k.Name, err)
 		}
 		if i > 0 && kernels[i-1].Name == k.Name {
 			return nil, fmt.Errorf("%s: is there twice: name it once", k.Name)
@@ -93,7 +106,7 @@ func Read(data []byte) ([]Kernel, error) {
 	var kernels []Kernel
 	for _, line := range lines[1:] {
 		fields := strings.Fields(line)
-		if len(fields) != 3 || CheckName(fields[0]) != nil {
+		if len(fields) != 3 || !isName(fields[0]) {
 			return nil, ErrDamaged
 		}
 		at, atErr := strconv.ParseUint(fields[1], 10, 32)
@@ -106,16 +119,20 @@ func Read(data []byte) ([]Kernel, error) {
 	return kernels, nil
 }
 
-// arches are the names of one architecture: what uname -m says, GOARCH, and what collections
-// write.
+// arches are the architectures that Go has for Linux, each with its names: what uname -m says,
+// GOARCH, and what collections write.
 var arches = [][]string{
 	{"i386", "i486", "i586", "i686", "386", "x86"},
 	{"x86_64", "amd64"},
-	{"armv5tel", "armv5tejl", "armv6l", "armv7l", "arm"},
+	{"armv5tl", "armv5tel", "armv5tejl", "armv6l", "armv7l", "arm"},
 	{"aarch64", "arm64"},
 	{"loongarch64", "loong64"},
 	{"mips", "mipsle"},
 	{"mips64", "mips64le"},
+	{"ppc64"},
+	{"ppc64le"},
+	{"riscv64"},
+	{"s390x"},
 }
 
 // sameArch reports whether two names are those of one architecture.

@@ -59,14 +59,39 @@ func TestArchive(t *testing.T) {
 			t.Errorf("%s %s %s: got %q, want %q", tt.arch, tt.release, tt.prefix, got, tt.want)
 		}
 	}
-	for _, names := range [][]string{{"a/b/c"}, {"a/b/c/d", "a/b/c/d"}, {"a/b/c/d e"}, {"a/b//d"}, {"a/b/c/d\n"}, {"a/b/c/d/e"}} {
+}
+
+func TestNames(t *testing.T) {
+	const form, arch = "is not called DISTRIBUTION/VERSION/ARCHITECTURE/RELEASE, ", " in the place of the ARCHITECTURE, "
+	for _, tt := range []struct {
+		names []string
+		want  string
+	}{
+		{[]string{"a/b/arm64"}, form},
+		{[]string{"a/b/arm64/d e"}, form},
+		{[]string{"a/b//d"}, form},
+		{[]string{"a/b/arm64/d\n"}, form},
+		{[]string{"a/b/arm64/d/e"}, form},
+		{[]string{"a/b/arm64/d", "a/b/arm64/d"}, "a/b/arm64/d: is there twice"},
+		{[]string{"rv/kern/mine/5.4.0-91-generic"}, `"rv/kern/mine/5.4.0-91-generic": has "mine"` + arch},
+		{[]string{"a/x86_64/b/d"}, `has "b"` + arch},
+	} {
 		var list []btfarchive.Kernel
-		for _, name := range names {
+		for _, name := range tt.names {
 			list = append(list, btfarchive.Kernel{Name: name})
 		}
-		if _, err := btfarchive.Make(list); err == nil {
-			t.Errorf("%q are taken", names)
+		if _, err := btfarchive.Make(list); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%q: %v, want %s", tt.names, err, tt.want)
 		}
+	}
+	for _, arch := range []string{"386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le", "riscv64", "s390x"} {
+		if err := btfarchive.CheckName("a/b/" + arch + "/d"); err != nil {
+			t.Error(err)
+		}
+	}
+	// An archive that was made when nobody looked is read.
+	if kernels, err := btfarchive.Read([]byte("rules_bpf kernel types 1\na/b/mine/d 0 0\n\n")); err != nil || len(kernels) != 1 {
+		t.Errorf("%v, %v", kernels, err)
 	}
 }
 

@@ -165,7 +165,7 @@ func kernelFiles(paths []string) ([]string, error) {
 			return nil, fmt.Errorf("%s: does not end in .btf: unpack it, if it is a .tar.xz, and leave other files out", quote.Text(file))
 		}
 		if err := btfarchive.CheckName(kernelName(file)); err != nil {
-			return nil, inFile(file, errors.New("is not called DISTRIBUTION/VERSION/ARCHITECTURE/RELEASE.btf, as in ubuntu/20.04/x86_64/5.4.0-91-generic.btf: move it"))
+			return nil, inFile(file, fmt.Errorf("%w: move it", err))
 		}
 	}
 	return files, nil

@@ -189,6 +189,8 @@ func TestMinimalBTFErrors(t *testing.T) {
 	write(t, "a/1/x86_64/2.btf.tar.xz", "packed")
 	write(t, "bad.btf", "no BTF")
 	write(t, "packed/1.btf.tar.xz", "packed")
+	write(t, "kern/mine/5.4.0-91-generic.btf", kernelBTF(t, binary.LittleEndian, 64))
+	write(t, "bl ank/1/x86_64/1.btf", kernelBTF(t, binary.LittleEndian, 64))
 	for _, tt := range []struct {
 		args []string
 		want string
@@ -206,6 +208,8 @@ func TestMinimalBTFErrors(t *testing.T) {
 		{[]string{"a"}, "bpfgen: vmlinux: -btf needs -types or -object"},
 		{[]string{"-archive", "-object", "x.o", "packed"}, "bpfgen: packed: has no files DISTRIBUTION"},
 		{[]string{"-archive", "-object", "x.o", "packed/1.btf.tar.xz"}, "DIR/packed/1.btf.tar.xz: does not end in .btf: unpack it"},
+		{[]string{"-archive", "-object", "x.o", "kern"}, `DIR/kern/mine/5.4.0-91-generic.btf: has "mine" in the place of the ARCHITECTURE, which is what uname -m or GOARCH say, as in ubuntu/20.04/x86_64/5.4.0-91-generic: move it`},
+		{[]string{"-archive", "-object", "x.o", "bl ank"}, `DIR/bl ank/1/x86_64/1.btf: is not called DISTRIBUTION/VERSION/ARCHITECTURE/RELEASE, as in ubuntu/20.04/x86_64/5.4.0-91-generic: move it`},
 		{[]string{"-archive", "-object", "x.o", "none"}, "bpfgen: none: no such file"},
 		{[]string{"-archive", "-object", "x.o", "a/1/x86_64/1.btf", "a"}, "1/s390x/1.btf: has the other byte order"},
 		{[]string{"-archive", "-object", "x.o", "a/1/x86_64", "a/1/x86_64/1.btf"}, "bpfgen: a/1/x86_64/1: is there twice"},
