@@ -274,7 +274,7 @@ func within(file, folder string) bool { return strings.HasPrefix(file, folder+"/
 func (l *linter) generate(copied string) error {
 	// Some are built only because another target imports them.
 	const targets = `let built = //... except attr(tags, "manual", //...) in
-		kind("(bpf2go|bpf_(sub)?skeleton|go_library) rule", $built + labels(deps, $built) + labels(embed, $built)) intersect //...`
+		kind("(bpf2go|bpf_types|bpf_(sub)?skeleton|go_library) rule", $built + labels(deps, $built) + labels(embed, $built)) intersect //...`
 	// The sources, and what they embed.
 	const expr = `"\n".join([
 		"\t".join([target.label.package, info.importpath, f.path])
