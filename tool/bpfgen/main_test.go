@@ -146,6 +146,7 @@ func TestErrors(t *testing.T) {
 		{"types -package x -o x.go -names x.names", "bpfgen: no object is given: name those whose types are to be shared\n"},
 		{"types -package x -o x.go -names x.names x.bpf.o two.bpf.o x.bpf.o", "bpfgen: x.bpf.o: is given twice: name it once\n"},
 		{"types -package x -o x.go -names x.names x.bpf.o ./x.bpf.o", "bpfgen: ./x.bpf.o: is given twice: name it once\n"},
+		{"types -package main -o x.go -names x.names x.bpf.o", "bpfgen: -package \"main\": is a package that Go code cannot import: give another name\n"},
 		{"types -package func -o x.go -names x.names x.bpf.o", "bpfgen: -package \"func\": is not a name for a Go package: use letters, digits and underscores, starting with a letter, and no Go keyword\n"},
 		{"types -package x -o x.go -names x.names missing.o", "bpfgen: missing.o: no such file or directory\n"},
 		{"types -package x -o x.go -names x.names text.o x.bpf.o", "bpfgen: text.o: not an ELF file: give an object file that clang made with -target bpf\n"},

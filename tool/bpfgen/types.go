@@ -23,7 +23,7 @@ func sharedTypes(fs *flag.FlagSet, args []string, std streams) error {
 	if err := parse(fs, args, "package", "o", "names"); err != nil {
 		return err
 	}
-	if err := skelgen.CheckPackage(*pkg); err != nil {
+	if err := skelgen.CheckTypesPackage(*pkg); err != nil {
 		return fmt.Errorf("-package %w", err)
 	}
 	var objects []skelgen.Variant

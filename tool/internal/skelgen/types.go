@@ -3,6 +3,7 @@ package skelgen
 import (
 	"errors"
 	"fmt"
+	"go/token"
 	"slices"
 	"strings"
 
@@ -24,11 +25,22 @@ func (t *TypesFrom) alias() string { return freeAlias(t.Package, fileNames) }
 // namesHead begins the list of names that a package of types comes with.
 const namesHead = "Go types of rules_bpf, form 1, package "
 
-// ParseTypes reads the list of names that [Types] returns.
+// CheckTypesPackage says whether a package of shared types, which others import, can have the
+// name.
+func CheckTypesPackage(pkg string) error {
+	if pkg == "main" {
+		return errors.New("\"main\": is a package that Go code cannot import: give another name")
+	}
+	return CheckPackage(pkg)
+}
+
+// ParseTypes reads the list of names that [Types] returns. Each of its lines has the digest of a
+// type and the type's exported Go name, which become Go source: a list with anything else is
+// refused.
 func ParseTypes(importPath string, list []byte) (*TypesFrom, error) {
 	lines := strings.Split(strings.TrimSuffix(string(list), "\n"), "\n")
 	pkg, ok := strings.CutPrefix(lines[0], namesHead)
-	if !ok || CheckPackage(pkg) != nil {
+	if !ok || CheckTypesPackage(pkg) != nil {
 		return nil, errors.New("is no list of shared types: give the one that this version of bpfgen types has written with -names")
 	}
 	if checkImportPath("", importPath) != nil {
@@ -36,13 +48,23 @@ func ParseTypes(importPath string, list []byte) (*TypesFrom, error) {
 	}
 	t := &TypesFrom{ImportPath: importPath, Package: pkg, Names: make(map[string]string)}
 	for _, line := range lines[1:] {
-		key, name, ok := strings.Cut(line, " ")
-		if !ok {
-			return nil, fmt.Errorf("line %q: has no name: make the list again with bpfgen types -names", line)
+		key, name, _ := strings.Cut(line, " ")
+		switch _, again := t.Names[key]; {
+		case !isDigest(key):
+			return nil, fmt.Errorf("line %q: does not begin with the 32 hex digits of a type: make the list again with bpfgen types -names", line)
+		case !token.IsIdentifier(name) || !token.IsExported(name):
+			return nil, fmt.Errorf("line %q: has no exported Go name behind the digits: make the list again with bpfgen types -names", line)
+		case again:
+			return nil, fmt.Errorf("line %q: has the digits of another line: make the list again with bpfgen types -names", line)
 		}
 		t.Names[key] = name
 	}
 	return t, nil
+}
+
+// isDigest reports whether a word is the digest of a type, as [gotype.Decls.Share] writes it.
+func isDigest(word string) bool {
+	return len(word) == 32 && strings.Trim(word, "0123456789abcdef") == ""
 }
 
 // Types returns the Go file of a package with the C types that the skeletons of several objects
@@ -50,6 +72,9 @@ func ParseTypes(importPath string, list []byte) (*TypesFrom, error) {
 // the objects are not in it, and what these are part of: the skeletons declare their own.
 func Types(objects []Variant, opts Options) (src, names []byte, err error) {
 	if err := opts.check(); err != nil {
+		return nil, nil, err
+	}
+	if err := CheckTypesPackage(opts.Package); err != nil {
 		return nil, nil, err
 	}
 	if len(objects) == 0 {

@@ -215,6 +215,7 @@ func TestTypesErrors(t *testing.T) {
 	}{
 		{"none", nil, skelgen.Options{Package: "x"}, "no object is given"},
 		{"package", []skelgen.Variant{typed}, skelgen.Options{Package: "a-b"}, `"a-b": is not a name for a Go package`},
+		{"package main", []skelgen.Variant{typed}, skelgen.Options{Package: "main"}, `"main": is a package that Go code cannot import`},
 		{"no types", []skelgen.Variant{plain}, skelgen.Options{Package: "x"}, "the objects have no C types that can be shared: leave the package out"},
 		{"byte order", []skelgen.Variant{typed, readVariant(t, "", "big.bpf.o", big.Build())}, skelgen.Options{Package: "x"}, "big.bpf.o: has another byte order than types.bpf.o"},
 		{"variable", []skelgen.Variant{typed, odd}, skelgen.Options{Package: "x"}, "odd.bpf.o: strange: odd: an integer of 3 bytes is not supported"},
@@ -224,11 +225,26 @@ func TestTypesErrors(t *testing.T) {
 			t.Errorf("%s: got %v, want %s", tt.name, err, tt.want)
 		}
 	}
+	const (
+		head   = "Go types of rules_bpf, form 1, package shared\n"
+		digest = "0123456789abcdef0123456789abcdef"
+	)
 	for list, want := range map[string]string{
 		"":     "is no list of shared types",
 		"text": "is no list of shared types: give the one that this version of bpfgen types has written with -names",
-		"Go types of rules_bpf, form 1, package a-b\n":         "is no list of shared types",
-		"Go types of rules_bpf, form 1, package shared\nabc\n": `line "abc": has no name`,
+		"Go types of rules_bpf, form 1, package a-b\n":  "is no list of shared types",
+		"Go types of rules_bpf, form 1, package main\n": "is no list of shared types",
+		head + "abc\n":                            `line "abc": does not begin with the 32 hex digits of a type: make the list again with bpfgen types -names`,
+		head + "abc x(y\n":                        `line "abc x(y": does not begin with`,
+		head + digest + "0 Event\n":               "does not begin with",
+		head + "ABCDEF" + digest[6:] + " Event\n": "does not begin with",
+		head + "\n":                               `line "": does not begin with`,
+		head + digest + "\n":                      `line "` + digest + `": has no exported Go name behind the digits`,
+		head + digest + " x(y\n":                  "has no exported Go name",
+		head + digest + " event\n":                "has no exported Go name",
+		head + digest + " Event Flow\n":           "has no exported Go name",
+		head + digest + " Event\r\n":              "has no exported Go name",
+		head + digest + " A\n" + digest + " B\n":  `line "` + digest + ` B": has the digits of another line`,
 	} {
 		if _, err := skelgen.ParseTypes("example.com/shared", []byte(list)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want %s", list, err, want)
