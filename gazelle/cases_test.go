@@ -764,6 +764,57 @@ func TestLineBecomesVariants(t *testing.T) {
 	}
 }
 
+// TestVariantNames has lines whose identifiers cannot name variants of one Go package.
+func TestVariantNames(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		first, second string
+		refused       bool
+	}{
+		{"one", "two", false},
+		{"one", "One", true},
+		{"v6_1", "v61", true},
+		{"ONE", "one", true},
+		{"one", "open", true},
+		{"variants", "two", true},
+		{"one", "rodata", true},
+		{"one", "größe", true},
+		{"one", "type", true},
+		{"one", "_", true},
+		{"one", "opened", false},
+		{"one", "X", false},
+	} {
+		t.Run(tt.first+" "+tt.second, func(t *testing.T) {
+			t.Parallel()
+			r := newRepository(t)
+			r.write("BUILD.bazel", "# gazelle:prefix example.com/m\n# gazelle:bpf_bpf2go skeleton\n")
+			r.write("go.mod", "module example.com/m\n\nrequire github.com/cilium/ebpf v0.22.0\n")
+			r.write("c/one.c", inclusions+program+license)
+			r.write("app/app.go", "package app\n\n"+
+				"//go:generate go tool bpf2go "+tt.first+" ../c/one.c -- -DX\n"+
+				"//go:generate go tool bpf2go "+tt.second+" ../c/one.c -- -DY\n")
+			out := r.says()
+			if !tt.refused {
+				if out != "" {
+					t.Errorf("Gazelle says:\n%s", out)
+				}
+				r.has("c/BUILD.bazel", "!defines", `"`+tt.first+`": ["-DX"],`, `"`+tt.second+`": ["-DY"],`)
+				return
+			}
+			want := "app/app.go:4: c/one.c has a bpf_skeleton already, with the flags of " + tt.first + ": write that of " + tt.second + " by hand"
+			if !strings.Contains(out, want) {
+				t.Errorf("Gazelle says:\n%swant:\n%s", out, want)
+			}
+			r.has("c/BUILD.bazel", `defines = ["X"]`, "!variants")
+
+			// By hand, it is one rule as well, with other names.
+			r.edit("c/BUILD.bazel", `defines = ["X"]`, `variants = {"x": ["-DX"], "y": ["-DY"]}`)
+			r.says()
+			r.has("c/BUILD.bazel", "!defines", `["-DX"]`, `["-DY"]`)
+		})
+	}
+}
+
 // TestVariantsByHand keeps what people write of variants and of types that objects share, and
 // knows what they include and import.
 func TestVariantsByHand(t *testing.T) {

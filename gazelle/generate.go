@@ -474,7 +474,8 @@ func leaveToVariants(r *rule.Rule, cmd *bpf2go.Command) (kept string) {
 // setCommand sets what a line of a Go file says.
 func setCommand(r *rule.Rule, u *plan.Unit) {
 	cmd := u.Command
-	if len(cmd.Defines) > 0 {
+	// With variants, people have said what is whose; a line that is no variant's knows nothing of it.
+	if len(cmd.Defines) > 0 && (u.Existing == nil || u.Existing.Attr("variants") == nil) {
 		r.SetAttr("defines", cmd.Defines)
 	}
 	types := slices.Clone(cmd.Types)

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"go/token"
 	"log"
 	"os"
 	"path"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/bazel-contrib/bazel-gazelle/v2/config"
 	"github.com/bazel-contrib/bazel-gazelle/v2/label"
@@ -21,6 +23,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/gazelle/internal/expr"
 	"github.com/rules-bpf/rules_bpf/gazelle/internal/paths"
 	"github.com/rules-bpf/rules_bpf/gazelle/internal/plan"
+	"github.com/rules-bpf/rules_bpf/internal/goname"
 )
 
 // A survey is what a run over the whole repository knows before it writes rules:
@@ -401,18 +404,29 @@ func (l *bpfLang) addSkeleton(at string, bc *bpfConfig, cmd plan.Command) {
 		return
 	}
 	merged := bpf2go.Merge(append(slices.Clip(of.lines[name]), cmd.Command))
-	var taken []string
-	for _, v := range merged.Variants {
-		taken = append(taken, v.Name)
-	}
-	slices.Sort(taken)
-	if !slices.Equal(first.Flags.Search, cmd.Flags.Search) || len(slices.Compact(taken)) < len(merged.Variants) {
+	if !slices.Equal(first.Flags.Search, cmd.Flags.Search) || !nameable(merged.Variants) {
 		log.Printf("%s: %s has a bpf_skeleton already, with the flags of %s: write that of %s by hand", at, cmd.File, first.Ident, cmd.Ident)
 		return
 	}
 	of.lines[name] = append(of.lines[name], cmd.Command)
 	first.Command, first.Flags = merged, first.Flags.With(cmd.Flags)
 	of.skeletons[name] = first
+}
+
+// nameable reports whether one Go package can have the variants: what their names are in Go
+// differs, and is no part of the package.
+func nameable(variants []bpf2go.Variant) bool {
+	taken := slices.Concat(goname.API, goname.Sections, goname.Variants)
+	for _, v := range variants {
+		// Bazel's rule takes no letters but ASCII's.
+		ascii := !strings.ContainsFunc(v.Name, func(r rune) bool { return r >= utf8.RuneSelf })
+		name := goname.Export(v.Name)
+		if !ascii || !token.IsIdentifier(v.Name) || v.Name == "_" || slices.Contains(taken, name) {
+			return false
+		}
+		taken = append(taken, name)
+	}
+	return true
 }
 
 // command returns a line with its directories and files as paths from the root.

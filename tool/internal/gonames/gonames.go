@@ -31,40 +31,12 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/rules-bpf/rules_bpf/internal/goname"
 )
 
 // Export returns the Go name for the C name c, by the rule of this package.
-func Export(c string) string {
-	if !hasLower(c) {
-		c = strings.ToLower(c)
-	}
-	var b strings.Builder
-	b.Grow(len(c) + 1)
-	start := true
-	for _, r := range c {
-		// U+FFFD stands for bytes that are not UTF-8; it is no letter.
-		if !unicode.IsLetter(r) && !unicode.IsDigit(r) {
-			start = true
-			continue
-		}
-		if start {
-			r = unicode.ToUpper(r)
-			start = false
-		}
-		if b.Len() == 0 && !unicode.IsUpper(r) {
-			b.WriteByte('X')
-		}
-		b.WriteRune(r)
-	}
-	if b.Len() == 0 {
-		return "X"
-	}
-	return b.String()
-}
-
-func hasLower(s string) bool {
-	return strings.IndexFunc(s, unicode.IsLower) >= 0
-}
+func Export(c string) string { return goname.Export(c) }
 
 // Exact returns a Go name for the C name c that no other C name has, and that is no
 // result of [Export]: C_ and the name. A name with something that Go does not allow in

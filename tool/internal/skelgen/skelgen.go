@@ -20,6 +20,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 
 	"github.com/rules-bpf/rules_bpf/internal/ctype"
+	"github.com/rules-bpf/rules_bpf/internal/goname"
 	"github.com/rules-bpf/rules_bpf/internal/image"
 	"github.com/rules-bpf/rules_bpf/internal/quote"
 	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
@@ -32,8 +33,8 @@ import (
 // them, present or not, so that a type keeps its name when the object gets its first
 // variable in .data.
 var (
-	apiNames     = []string{"Skeleton", "Maps", "Progs", "Links", "Open", "StructOps", "Subskeletons"}
-	sectionNames = []string{"Data", "Rodata", "Bss", "Kconfig", "Arena"}
+	apiNames     = goname.API
+	sectionNames = goname.Sections
 	// plainSections are what these are called in C.
 	plainSections = []string{".data", ".rodata", ".bss", kconfigSection, "arena", externSection}
 )

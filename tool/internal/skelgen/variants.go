@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rules-bpf/rules_bpf/internal/goname"
 	"github.com/rules-bpf/rules_bpf/internal/image"
 	"github.com/rules-bpf/rules_bpf/internal/quote"
 	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
@@ -61,7 +62,7 @@ func checkVariants(variants []Variant) error {
 }
 
 // variantNames are the names of the API that packages with variants have besides.
-var variantNames = []string{"Variant", "Variants"}
+var variantNames = goname.Variants
 
 // Variants returns the Go file for an object of which there are several variants,
 // gofmt-clean. What all of them have in common is there once; what differs has a field for
