@@ -133,28 +133,14 @@ func kernelName(file string) string {
 func kernelFiles(paths []string) ([]string, error) {
 	var files []string
 	for _, p := range paths {
-		// Without links, the path is the whole one: "." has four elements.
+		// "." has four elements, too.
 		abs, err := filepath.Abs(p)
 		if err != nil {
 			return nil, inFile(p, err)
 		}
 		n := len(files)
-		root := abs
-		if info, err := os.Stat(abs); err == nil && info.IsDir() {
-			// A link to a directory is one.
-			root += string(filepath.Separator)
-		}
-		err = filepath.WalkDir(root, func(file string, e fs.DirEntry, err error) error {
-			if err != nil || e.IsDir() {
-				return err
-			}
-			if strings.HasSuffix(file, kernelSuffix) || file == abs {
-				files = append(files, file)
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, inFile(p, err)
+		if files, err = appendKernels(files, abs, nil); err != nil {
+			return nil, err
 		}
 		if len(files) == n {
 			return nil, fmt.Errorf("%s: has no files DISTRIBUTION/VERSION/ARCHITECTURE/RELEASE.btf: unpack those that end in .tar.xz", quote.Text(p))
@@ -166,6 +152,36 @@ func kernelFiles(paths []string) ([]string, error) {
 		}
 		if err := btfarchive.CheckName(kernelName(file)); err != nil {
 			return nil, inFile(file, fmt.Errorf("%w: move it", err))
+		}
+	}
+	return files, nil
+}
+
+// appendKernels appends the files of kernels in a tree, or the one file that path is. Links are
+// followed, as collections have them for what is the same: the name of a kernel has those of
+// the links. above are the directories that path is in.
+func appendKernels(files []string, path string, above []fs.FileInfo) ([]string, error) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && len(above) > 0:
+		return nil, inFile(path, errors.New("is a link to what is not there: remove it"))
+	case err != nil:
+		return nil, inFile(path, err)
+	case !info.IsDir():
+		if strings.HasSuffix(path, kernelSuffix) || len(above) == 0 {
+			files = append(files, path)
+		}
+		return files, nil
+	case slices.ContainsFunc(above, func(dir fs.FileInfo) bool { return os.SameFile(dir, info) }):
+		return nil, inFile(path, errors.New("is a link to a directory that it is in: remove it, or name the directories beside it"))
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return nil, inFile(path, err)
+	}
+	for _, e := range entries {
+		if files, err = appendKernels(files, filepath.Join(path, e.Name()), append(above, info)); err != nil {
+			return nil, err
 		}
 	}
 	return files, nil

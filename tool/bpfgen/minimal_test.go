@@ -177,6 +177,41 @@ func TestArchive(t *testing.T) {
 	}
 }
 
+func linkTo(t *testing.T, target, name string) {
+	t.Helper()
+	if err := os.Symlink(target, name); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Links within a tree lead to kernels as well, and one directory may be met twice.
+func TestArchiveOfLinks(t *testing.T) {
+	t.Chdir(t.TempDir())
+	compiled(t, coreC)
+	write(t, "else/where/5.4.0.btf", kernelBTF(t, binary.LittleEndian, 64))
+	write(t, "hub/ubuntu/20.04/x86_64/5.4.0-91-generic.btf", kernelBTF(t, binary.LittleEndian, 64))
+	linkTo(t, "20.04", "hub/ubuntu/focal")
+	write(t, "hub/ubuntu/22.04/README.md", "about it\n")
+	linkTo(t, "../../../else/where", "hub/ubuntu/22.04/arm64")
+	linkTo(t, "hub", "kernels")
+	for _, dir := range []string{"hub", "kernels", "hub/ubuntu"} {
+		if out, errs, status := bpfgen("vmlinux", "-btf", "-archive", "-object", "x.o", "-o", "x.btfs", dir); status != 0 || out+errs != "" {
+			t.Fatalf("status %d, %s%s", status, out, errs)
+		}
+		kernels, err := btfarchive.Read([]byte(read(t, "x.btfs")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, k := range kernels {
+			names = append(names, k.Name[strings.Index(k.Name, "/")+1:])
+		}
+		if got, want := strings.Join(names, " "), "20.04/x86_64/5.4.0-91-generic 22.04/arm64/5.4.0 focal/x86_64/5.4.0-91-generic"; got != want {
+			t.Errorf("%s: got %s, want %s", dir, got, want)
+		}
+	}
+}
+
 func TestMinimalBTFErrors(t *testing.T) {
 	t.Chdir(t.TempDir())
 	compiled(t, "SEC(\"xdp\") int p(void *c) { return 0; }")
@@ -189,6 +224,10 @@ func TestMinimalBTFErrors(t *testing.T) {
 	write(t, "a/1/x86_64/2.btf.tar.xz", "packed")
 	write(t, "bad.btf", "no BTF")
 	write(t, "packed/1.btf.tar.xz", "packed")
+	write(t, "round/1/x86_64/1.btf", kernelBTF(t, binary.LittleEndian, 64))
+	linkTo(t, "..", "round/1/again")
+	write(t, "broken/2/x86_64/1.btf", kernelBTF(t, binary.LittleEndian, 64))
+	linkTo(t, "gone", "broken/1")
 	write(t, "kern/mine/5.4.0-91-generic.btf", kernelBTF(t, binary.LittleEndian, 64))
 	write(t, "bl ank/1/x86_64/1.btf", kernelBTF(t, binary.LittleEndian, 64))
 	for _, tt := range []struct {
@@ -210,7 +249,9 @@ func TestMinimalBTFErrors(t *testing.T) {
 		{[]string{"-archive", "-object", "x.o", "packed/1.btf.tar.xz"}, "DIR/packed/1.btf.tar.xz: does not end in .btf: unpack it"},
 		{[]string{"-archive", "-object", "x.o", "kern"}, `DIR/kern/mine/5.4.0-91-generic.btf: has "mine" in the place of the ARCHITECTURE, which is what uname -m or GOARCH say, as in ubuntu/20.04/x86_64/5.4.0-91-generic: move it`},
 		{[]string{"-archive", "-object", "x.o", "bl ank"}, `DIR/bl ank/1/x86_64/1.btf: is not called DISTRIBUTION/VERSION/ARCHITECTURE/RELEASE, as in ubuntu/20.04/x86_64/5.4.0-91-generic: move it`},
-		{[]string{"-archive", "-object", "x.o", "none"}, "bpfgen: none: no such file"},
+		{[]string{"-archive", "-object", "x.o", "round"}, "bpfgen: DIR/round/1/again: is a link to a directory that it is in: remove it"},
+		{[]string{"-archive", "-object", "x.o", "broken"}, "bpfgen: DIR/broken/1: is a link to what is not there: remove it"},
+		{[]string{"-archive", "-object", "x.o", "none"}, "bpfgen: DIR/none: no such file"},
 		{[]string{"-archive", "-object", "x.o", "a/1/x86_64/1.btf", "a"}, "1/s390x/1.btf: has the other byte order"},
 		{[]string{"-archive", "-object", "x.o", "a/1/x86_64", "a/1/x86_64/1.btf"}, "bpfgen: a/1/x86_64/1: is there twice"},
 	} {
