@@ -234,6 +234,8 @@ func (b *builder) resolve(sec *elfobj.Section, r elfobj.Reloc) (image.Relocation
 			return image.Relocation{}, fmt.Errorf("refers to what is %d bytes from the start of %s, where no map is: refer to %[2]s in C", a.Off, quote.Name(sym.Name))
 		}
 		return image.Relocation{Kind: image.MapFD, Target: m.index}, nil
+	case to.Name == "maps":
+		return image.Relocation{}, fmt.Errorf("refers to %s in section maps, which is a map in a form that loaders dropped (libbpf 1.0): declare it as a struct of __uint and __type members in SEC(\".maps\"), as docs/maps.md shows", quote.Name(sym.Name))
 	case to.Name == bpfobj.JumpTables:
 		return b.resolveTable(sec, r, target)
 	case isData && kind == bpfobj.Arena:

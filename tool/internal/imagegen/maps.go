@@ -50,8 +50,12 @@ func (b *builder) readMaps() error {
 			return errors.New("section .maps: has a map without a name: the file is damaged: build it again")
 		}
 		// In b.btf, one that is hidden has become static.
-		if v.Linkage() != rawbtf.Global {
-			return fmt.Errorf("%s: is a map that is static, or defined in no file: declare it in SEC(\".maps\") without the words static and extern", quote.Name(name))
+		switch v.Linkage() {
+		case rawbtf.Global:
+		case rawbtf.Extern:
+			return fmt.Errorf("%s: is declared extern and defined nowhere: link the object with the file that defines the map", quote.Name(name))
+		default:
+			return fmt.Errorf("%s: is a map that is static: declare it in SEC(\".maps\") without the word static", quote.Name(name))
 		}
 		decl, err := mapdecl.Read(v.Elem())
 		if err != nil {
