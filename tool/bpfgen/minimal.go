@@ -36,7 +36,7 @@ func minimalBTF(out string, objects, files []string, archive bool, std streams) 
 		}
 		if len(o.Relos) == 0 {
 			// A skeleton has objects for several CPUs, of which each may be one without.
-			std.note(quote.Text(file) + ": has no CO-RE relocations, and needs no types of a kernel: it is left out")
+			std.note(quote.Text(file) + ": has no CO-RE relocations, the only ones that such a file serves: it is left out")
 			continue
 		}
 		if slices.ContainsFunc(o.Relos, func(r core.Relocation) bool { return r.Kind == core.TypeIDTarget }) {

@@ -120,7 +120,7 @@ func TestMinimalBTFOfSome(t *testing.T) {
 	}
 	compiled(t, coreC)
 	write(t, "a/1/x86_64/1.btf", kernelBTF(t, binary.LittleEndian, 64))
-	const note = "bpfgen: note: plain.o: has no CO-RE relocations, and needs no types of a kernel: it is left out\n"
+	const note = "bpfgen: note: plain.o: has no CO-RE relocations, the only ones that such a file serves: it is left out\n"
 	for _, tt := range []struct {
 		out, want string
 		objects   []string
