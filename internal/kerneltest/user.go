@@ -1,8 +1,10 @@
 package kerneltest
 
 import (
+	"errors"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -85,6 +87,36 @@ func Again(t *testing.T, attr *syscall.SysProcAttr) bool {
 	t.Logf("in a process of its own:\n%s", out)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return false
+}
+
+// WithoutBTF is Again for tests of kernels without BTF: the new process has variables of its
+// own and a mount namespace in which /sys/kernel/btf is empty. The test is skipped where that
+// is not allowed, and where it is skipped there.
+func WithoutBTF(t *testing.T, env ...string) bool {
+	t.Helper()
+	if os.Getenv(againVariable) == t.Name() {
+		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Mount("none", "/sys/kernel/btf", "tmpfs", 0, ""); err != nil {
+			t.Skipf("needs to mount over /sys/kernel/btf: %v", err)
+		}
+		return true
+	}
+	bpftest.NeedsBPF(t)
+	cmd := again(t)
+	cmd.Env = append(cmd.Env, env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+	out, err := cmd.CombinedOutput()
+	switch {
+	case errors.Is(err, syscall.EPERM):
+		t.Skipf("needs CAP_SYS_ADMIN: %v", err)
+	case err != nil:
+		t.Fatalf("%v: %s", err, out)
+	case strings.Contains(string(out), "--- SKIP"):
+		t.Skipf("%s", out)
 	}
 	return false
 }

@@ -94,7 +94,7 @@ func countFrames(name string, xdp bool, index, result int32) *ebpf.ProgramSpec {
 		}
 	}
 	insns = append(insns, asm.JNE.Imm(asm.R2, frameType, "end"), asm.Mov.Imm(asm.R2, index))
-	spec := newTestProgram(name, append(insns, count("packets", asm.R2, result)...)...)
+	spec := newTestProgram(name, append(insns, kerneltest.Count("packets", asm.R2, result)...)...)
 	if !xdp {
 		spec.Type, spec.SectionName = ebpf.SchedCLS, "tc"
 	}
@@ -676,7 +676,7 @@ func TestAdoptMovedInterface(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = attach()
-	wantError(t, err, "there is no network interface with the index")
+	kerneltest.WantError(t, err, "there is no network interface with the index")
 }
 
 // Links that cannot be updated are made anew before the old ones go.
@@ -1012,10 +1012,10 @@ func TestAdoptStructOps(t *testing.T) {
 // A program of another kind has one struct_ops map.
 func TestAssociate(t *testing.T) {
 	o, other := opsObject(t, "rbpf_assoc", ".struct_ops.link", 2), opsObject(t, "rbpf_other", ".struct_ops.link", 2)
-	p := newTestObject(t, nil, newTrivialProgram(ebpf.XDP, "xdp"))
+	p := newTestObject(t, nil, kerneltest.Trivial(ebpf.XDP, "xdp"))
 	defer p.Close()
 	m := o.structOps[0]
-	wantError(t, m.Associate(nil), "associate map control: the program is nil")
+	kerneltest.WantError(t, m.Associate(nil), "associate map control: the program is nil")
 	if err := m.Associate(p.progs[0]); !errors.Is(err, ErrNotLoaded) {
 		t.Errorf("before Load of the map: %v", err)
 	}
@@ -1043,7 +1043,7 @@ func TestAssociate(t *testing.T) {
 	if err := other.structOps[0].Associate(p.progs[0]); !errors.Is(err, unix.EBUSY) {
 		t.Errorf("another map: %v", err)
 	}
-	wantError(t, m.Associate(o.progs[0]), "program ssthresh: programs of struct_ops have the map that they are in")
+	kerneltest.WantError(t, m.Associate(o.progs[0]), "program ssthresh: programs of struct_ops have the map that they are in")
 	p.Close()
 	if err := m.Associate(p.progs[0]); !errors.Is(err, ErrClosed) {
 		t.Errorf("after Close: %v", err)

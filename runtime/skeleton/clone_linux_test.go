@@ -7,6 +7,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 
+	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 )
 
@@ -93,9 +94,9 @@ func TestCloneWithTarget(t *testing.T) {
 		t.Errorf("another tracepoint: %v", err)
 	}
 	_, err = p.Clone(&CloneOptions{Ifindex: -1})
-	wantError(t, err, "program traced: -1 is no index of a network device")
+	kerneltest.WantError(t, err, "program traced: -1 is no index of a network device")
 	_, err = off.Clone(nil)
-	wantError(t, err, "program off: it is not to be loaded: call SetAutoload(true) before Prepare")
+	kerneltest.WantError(t, err, "program off: it is not to be loaded: call SetAutoload(true) before Prepare")
 	if err := o.Load(); err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 )
 
@@ -90,7 +91,7 @@ func TestWrongExclusiveProgram(t *testing.T) {
 	o := newTestObject(t, packetsMap(), newCounter("plain"))
 	other := newTestObject(t, packetsMap(), newCounter("other"))
 	err := o.maps[0].SetExclusiveProgram(other.progs[0])
-	wantError(t, err, "set exclusive program of map packets: program other is of another skeleton: give one of this skeleton")
+	kerneltest.WantError(t, err, "set exclusive program of map packets: program other is of another skeleton: give one of this skeleton")
 	if err := o.maps[0].SetExclusiveProgram(o.progs[0]); err != nil {
 		t.Fatal(err)
 	}

@@ -29,27 +29,6 @@ func trivial() asm.Instructions {
 	return asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()}
 }
 
-// newTrivialProgram returns a program of a section that does nothing.
-func newTrivialProgram(typ ebpf.ProgramType, section string) *ebpf.ProgramSpec {
-	return &ebpf.ProgramSpec{Name: "p", Type: typ, SectionName: section, License: "GPL", Instructions: trivial()}
-}
-
-// wantError checks that an error has some texts in it, and lacks others, which begin
-// with "!".
-func wantError(t *testing.T, err error, texts ...string) {
-	t.Helper()
-	if err == nil {
-		t.Errorf("no error, want one with %q", texts)
-		return
-	}
-	for _, text := range texts {
-		text, not := strings.CutPrefix(text, "!")
-		if strings.Contains(err.Error(), text) == not {
-			t.Errorf("error %q: contains %q: %t", err, text, not)
-		}
-	}
-}
-
 // needUnprivilegedOff skips t where everybody may load some programs.
 func needUnprivilegedOff(t *testing.T) {
 	t.Helper()
@@ -75,17 +54,17 @@ func TestMissingCapabilities(t *testing.T) {
 		"map without any":            {[]*ebpf.MapSpec{hash}, nil, nil, []string{"map m: create it: operation not permitted: this process lacks CAP_BPF:", "setcap cap_bpf+ep"}},
 		"map with CAP_BPF":           {[]*ebpf.MapSpec{hash}, nil, []uint{unix.CAP_BPF}, nil},
 		"device map with CAP_BPF":    {[]*ebpf.MapSpec{devices}, nil, []uint{unix.CAP_BPF}, []string{"map m", "this process lacks CAP_NET_ADMIN:"}},
-		"filter without any":         {nil, newTrivialProgram(ebpf.SocketFilter, "socket"), nil, []string{`program p, SEC("socket"): load program`, "this process lacks CAP_BPF:"}},
-		"filter with CAP_BPF":        {nil, newTrivialProgram(ebpf.SocketFilter, "socket"), []uint{unix.CAP_BPF}, nil},
-		"XDP without any":            {nil, newTrivialProgram(ebpf.XDP, "xdp"), nil, []string{"this process lacks CAP_BPF and CAP_NET_ADMIN:", "setcap cap_bpf,cap_net_admin+ep"}},
-		"XDP with CAP_BPF":           {nil, newTrivialProgram(ebpf.XDP, "xdp"), []uint{unix.CAP_BPF}, []string{"this process lacks CAP_NET_ADMIN:"}},
-		"XDP with both":              {nil, newTrivialProgram(ebpf.XDP, "xdp"), []uint{unix.CAP_BPF, unix.CAP_NET_ADMIN}, nil},
-		"raw tracepoint with one":    {nil, newTrivialProgram(ebpf.RawTracepoint, "raw_tp/sys_enter"), []uint{unix.CAP_BPF}, []string{"this process lacks CAP_PERFMON:"}},
-		"raw tracepoint with both":   {nil, newTrivialProgram(ebpf.RawTracepoint, "raw_tp/sys_enter"), []uint{unix.CAP_BPF, unix.CAP_PERFMON}, nil},
-		"tracepoint without any":     {nil, newTrivialProgram(ebpf.TracePoint, "tp/sched/sched_switch"), nil, []string{"this process lacks CAP_BPF and CAP_PERFMON:"}},
-		"kprobe with CAP_SYS_ADMIN":  {nil, newTrivialProgram(ebpf.Kprobe, "kprobe"), []uint{unix.CAP_SYS_ADMIN}, nil},
-		"map, program without any":   {[]*ebpf.MapSpec{hash}, newTrivialProgram(ebpf.XDP, "xdp"), nil, []string{"map m", "this process lacks CAP_BPF and CAP_NET_ADMIN:"}},
-		"XDP with CAP_SYS_ADMIN too": {nil, newTrivialProgram(ebpf.XDP, "xdp"), []uint{unix.CAP_SYS_ADMIN}, nil},
+		"filter without any":         {nil, kerneltest.Trivial(ebpf.SocketFilter, "socket"), nil, []string{`program p, SEC("socket"): load program`, "this process lacks CAP_BPF:"}},
+		"filter with CAP_BPF":        {nil, kerneltest.Trivial(ebpf.SocketFilter, "socket"), []uint{unix.CAP_BPF}, nil},
+		"XDP without any":            {nil, kerneltest.Trivial(ebpf.XDP, "xdp"), nil, []string{"this process lacks CAP_BPF and CAP_NET_ADMIN:", "setcap cap_bpf,cap_net_admin+ep"}},
+		"XDP with CAP_BPF":           {nil, kerneltest.Trivial(ebpf.XDP, "xdp"), []uint{unix.CAP_BPF}, []string{"this process lacks CAP_NET_ADMIN:"}},
+		"XDP with both":              {nil, kerneltest.Trivial(ebpf.XDP, "xdp"), []uint{unix.CAP_BPF, unix.CAP_NET_ADMIN}, nil},
+		"raw tracepoint with one":    {nil, kerneltest.Trivial(ebpf.RawTracepoint, "raw_tp/sys_enter"), []uint{unix.CAP_BPF}, []string{"this process lacks CAP_PERFMON:"}},
+		"raw tracepoint with both":   {nil, kerneltest.Trivial(ebpf.RawTracepoint, "raw_tp/sys_enter"), []uint{unix.CAP_BPF, unix.CAP_PERFMON}, nil},
+		"tracepoint without any":     {nil, kerneltest.Trivial(ebpf.TracePoint, "tp/sched/sched_switch"), nil, []string{"this process lacks CAP_BPF and CAP_PERFMON:"}},
+		"kprobe with CAP_SYS_ADMIN":  {nil, kerneltest.Trivial(ebpf.Kprobe, "kprobe"), []uint{unix.CAP_SYS_ADMIN}, nil},
+		"map, program without any":   {[]*ebpf.MapSpec{hash}, kerneltest.Trivial(ebpf.XDP, "xdp"), nil, []string{"map m", "this process lacks CAP_BPF and CAP_NET_ADMIN:"}},
+		"XDP with CAP_SYS_ADMIN too": {nil, kerneltest.Trivial(ebpf.XDP, "xdp"), []uint{unix.CAP_SYS_ADMIN}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var programs []*ebpf.ProgramSpec
@@ -101,7 +80,7 @@ func TestMissingCapabilities(t *testing.T) {
 				}
 				return
 			}
-			wantError(t, err, append(tc.want, "!MEMLOCK", "!verifier")...)
+			kerneltest.WantError(t, err, append(tc.want, "!MEMLOCK", "!verifier")...)
 			if !errors.Is(err, unix.EPERM) {
 				t.Errorf("%v is not %v", err, unix.EPERM)
 			}
@@ -147,13 +126,13 @@ func TestRefusedBTF(t *testing.T) {
 			}
 			return nil
 		})
-		bad := newTrivialProgram(ebpf.SocketFilter, "socket")
+		bad := kerneltest.Trivial(ebpf.SocketFilter, "socket")
 		bad.Instructions = readsBeyond()
 		o := typedTestObject(t, nil, bad)
 		err := o.Load()
 		restore()
 		o.Close()
-		wantError(t, err, `program p, SEC("socket"): rejected by the verifier: `, "\nthis may be for lack of the object's BTF, which the kernel has refused: "+c.want)
+		kerneltest.WantError(t, err, `program p, SEC("socket"): rejected by the verifier: `, "\nthis may be for lack of the object's BTF, which the kernel has refused: "+c.want)
 		var rejected *VerifierError
 		if !errors.As(err, &rejected) || rejected.Program != "p" {
 			t.Errorf("%v: %v has no *VerifierError", c.errno, err)
@@ -180,7 +159,7 @@ func TestBTFWithoutCapability(t *testing.T) {
 	}
 	defer os.WriteFile(name, before, 0)
 	array := &ebpf.MapSpec{Name: "m", Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1}
-	good, bad := newTrivialProgram(ebpf.SocketFilter, "socket"), newTrivialProgram(ebpf.SocketFilter, "socket")
+	good, bad := kerneltest.Trivial(ebpf.SocketFilter, "socket"), kerneltest.Trivial(ebpf.SocketFilter, "socket")
 	bad.Instructions = readsBeyond()
 	o := typedTestObject(t, []*ebpf.MapSpec{array}, good)
 	defer o.Close()
@@ -190,7 +169,7 @@ func TestBTFWithoutCapability(t *testing.T) {
 	rejected := typedTestObject(t, []*ebpf.MapSpec{array}, bad)
 	defer rejected.Close()
 	err = kerneltest.AsUser(t, rejected.Load)
-	wantError(t, err, "rejected by the verifier", "\nthis may be for lack of the object's BTF, which the kernel has refused: operation not permitted: this process lacks CAP_BPF: ", "setcap cap_bpf+ep")
+	kerneltest.WantError(t, err, "rejected by the verifier", "\nthis may be for lack of the object's BTF, which the kernel has refused: operation not permitted: this process lacks CAP_BPF: ", "setcap cap_bpf+ep")
 	var verr *VerifierError
 	if !errors.As(err, &verr) {
 		t.Errorf("%v has no *VerifierError", err)
@@ -201,16 +180,16 @@ func TestBTFWithoutCapability(t *testing.T) {
 	}
 	storage := typedTestObject(t, []*ebpf.MapSpec{{Name: "m", Type: ebpf.SkStorage, KeySize: 4, ValueSize: 4, Flags: unix.BPF_F_NO_PREALLOC}})
 	defer storage.Close()
-	wantError(t, kerneltest.AsUser(t, storage.Load), "map m needs the types of the object: load the object's BTF: operation not permitted: this process lacks CAP_BPF: ")
+	kerneltest.WantError(t, kerneltest.AsUser(t, storage.Load), "map m needs the types of the object: load the object's BTF: operation not permitted: this process lacks CAP_BPF: ")
 }
 
 // What root lacks in a container, which it cannot get by becoming root.
 func TestMissingCapabilitiesOfRoot(t *testing.T) {
 	bpftest.NeedsBPF(t)
 	needUnprivilegedOff(t)
-	o := newTestObject(t, nil, newTrivialProgram(ebpf.XDP, "xdp"))
+	o := newTestObject(t, nil, kerneltest.Trivial(ebpf.XDP, "xdp"))
 	defer o.Close()
-	wantError(t, kerneltest.AsRoot(t, o.Load), "this process lacks CAP_BPF and CAP_NET_ADMIN, though it is root's",
+	kerneltest.WantError(t, kerneltest.AsRoot(t, o.Load), "this process lacks CAP_BPF and CAP_NET_ADMIN, though it is root's",
 		"`docker run --cap-add BPF --cap-add NET_ADMIN`", "!setcap", "!run it as root")
 	if err := kerneltest.AsRoot(t, o.Load, unix.CAP_BPF, unix.CAP_NET_ADMIN); err != nil {
 		t.Error(err)
@@ -231,7 +210,7 @@ func TestAttachWithoutTracefs(t *testing.T) {
 		for unix.Unmount(dir, unix.MNT_DETACH) == nil {
 		}
 	}
-	o := newTestObject(t, nil, newTrivialProgram(ebpf.TracePoint, "tp/sched/sched_switch"))
+	o := newTestObject(t, nil, kerneltest.Trivial(ebpf.TracePoint, "tp/sched/sched_switch"))
 	defer o.Close()
 	err := kerneltest.AsUser(t, func() error {
 		if err := o.Load(); err != nil {
@@ -239,7 +218,7 @@ func TestAttachWithoutTracefs(t *testing.T) {
 		}
 		return o.Attach()
 	}, unix.CAP_BPF, unix.CAP_PERFMON)
-	wantError(t, err, "tracefs is not mounted, and this process may not mount it for itself", "`mount -t tracefs tracefs /sys/kernel/tracing`", "!refused by this kernel")
+	kerneltest.WantError(t, err, "tracefs is not mounted, and this process may not mount it for itself", "`mount -t tracefs tracefs /sys/kernel/tracing`", "!refused by this kernel")
 }
 
 // Programs attach with the capabilities that they load with; tracepoints need tracefs.
@@ -257,13 +236,13 @@ func TestAttachUnprivileged(t *testing.T) {
 		}, caps...)
 	}
 	t.Run("raw tracepoint", func(t *testing.T) {
-		if err := attachAsUser(t, newTrivialProgram(ebpf.RawTracepoint, "raw_tp/sys_enter")); err != nil {
+		if err := attachAsUser(t, kerneltest.Trivial(ebpf.RawTracepoint, "raw_tp/sys_enter")); err != nil {
 			t.Error(err)
 		}
 	})
 	t.Run("tracepoint", func(t *testing.T) {
-		err := attachAsUser(t, newTrivialProgram(ebpf.TracePoint, "tp/sched/sched_switch"))
-		wantError(t, err, `program p, SEC("tp/sched/sched_switch"): tracepoint sched/sched_switch: `, "/sys/kernel/tracing`")
+		err := attachAsUser(t, kerneltest.Trivial(ebpf.TracePoint, "tp/sched/sched_switch"))
+		kerneltest.WantError(t, err, `program p, SEC("tp/sched/sched_switch"): tracepoint sched/sched_switch: `, "/sys/kernel/tracing`")
 		if err != nil && !strings.Contains(err.Error(), "`mount -t tracefs tracefs /sys/kernel/tracing`") && !strings.Contains(err.Error(), "`mount -o remount,gid=GROUP,mode=750 /sys/kernel/tracing`") {
 			t.Errorf("%v does not say what to mount", err)
 		}
@@ -284,10 +263,10 @@ func TestAttachUnprivileged(t *testing.T) {
 			}
 			return level
 		}
-		err := attachAsUser(t, newTrivialProgram(ebpf.Kprobe, "kprobe/vfs_read"))
+		err := attachAsUser(t, kerneltest.Trivial(ebpf.Kprobe, "kprobe/vfs_read"))
 		// Debian's setting, and Ubuntu's.
 		if paranoia() > 2 {
-			wantError(t, err, "lacks CAP_SYS_ADMIN", "sysctl kernel.perf_event_paranoid=2")
+			kerneltest.WantError(t, err, "lacks CAP_SYS_ADMIN", "sysctl kernel.perf_event_paranoid=2")
 		} else if err != nil {
 			t.Error(err)
 		}
@@ -299,7 +278,7 @@ func TestAttachUnprivileged(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer os.WriteFile(paranoiaSwitch, []byte(before), 0)
-		if err := attachAsUser(t, newTrivialProgram(ebpf.Kprobe, "kprobe/vfs_read")); err != nil {
+		if err := attachAsUser(t, kerneltest.Trivial(ebpf.Kprobe, "kprobe/vfs_read")); err != nil {
 			t.Error(err)
 		}
 	})
@@ -313,7 +292,7 @@ func TestAttachUnprivileged(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer file.Close()
-		o := newTestObject(t, nil, newTrivialProgram(ebpf.Kprobe, "uprobe"))
+		o := newTestObject(t, nil, kerneltest.Trivial(ebpf.Kprobe, "uprobe"))
 		defer o.Close()
 		if err := o.Load(); err != nil {
 			t.Fatal(err)
@@ -330,14 +309,14 @@ func TestAttachUnprivileged(t *testing.T) {
 		if err != nil && !strings.Contains(err.Error(), "permission denied") {
 			t.Error(err)
 		} else if err != nil {
-			wantError(t, err, "this process lacks CAP_SYS_ADMIN:")
+			kerneltest.WantError(t, err, "this process lacks CAP_SYS_ADMIN:")
 		}
 	})
 }
 
 // Sampling needs the capability that its program does.
 func TestSampleUnprivileged(t *testing.T) {
-	o := newTestObject(t, nil, newTrivialProgram(ebpf.PerfEvent, "perf_event"))
+	o := newTestObject(t, nil, kerneltest.Trivial(ebpf.PerfEvent, "perf_event"))
 	defer o.Close()
 	if err := o.Load(); err != nil {
 		t.Fatal(err)
@@ -347,7 +326,7 @@ func TestSampleUnprivileged(t *testing.T) {
 		_, err := p.AttachSampling(100, nil)
 		return err
 	}, unix.CAP_BPF)
-	wantError(t, err, "open perf event on CPU", "this process lacks CAP_PERFMON:")
+	kerneltest.WantError(t, err, "open perf event on CPU", "this process lacks CAP_PERFMON:")
 }
 
 // The capabilities of a user namespace do not count.
@@ -361,7 +340,7 @@ func TestUserNamespace(t *testing.T) {
 		return
 	}
 	o := openTestObject(t, []*ebpf.MapSpec{{Name: "m", Type: ebpf.Hash, KeySize: 4, ValueSize: 4, MaxEntries: 1}})
-	wantError(t, o.Load(), "map m: create it: operation not permitted: this process is in a user namespace")
+	kerneltest.WantError(t, o.Load(), "map m: create it: operation not permitted: this process is in a user namespace")
 }
 
 // A process that has run out of something is told so, and not that its programs are
@@ -375,14 +354,14 @@ func TestLacksMemory(t *testing.T) {
 	if !errors.Is(err, unix.ENOMEM) {
 		t.Fatalf("%v is not %v", err, unix.ENOMEM)
 	}
-	wantError(t, err, "map m", "no memory")
+	kerneltest.WantError(t, err, "map m", "no memory")
 }
 
 func TestLacksDescriptors(t *testing.T) {
 	if !kerneltest.Again(t, nil) {
 		return
 	}
-	program := newTrivialProgram(ebpf.SocketFilter, "socket")
+	program := kerneltest.Trivial(ebpf.SocketFilter, "socket")
 	for name, specs := range map[string][]*ebpf.MapSpec{
 		"program": nil,
 		"map":     {{Name: "m", Type: ebpf.Hash, KeySize: 4, ValueSize: 4, MaxEntries: 1}},
@@ -412,7 +391,7 @@ func TestLacksDescriptors(t *testing.T) {
 		if setErr := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); setErr != nil {
 			t.Fatal(setErr)
 		}
-		wantError(t, err, name+" ", "open files, as many as it may", "!verifier", "!MEMLOCK")
+		kerneltest.WantError(t, err, name+" ", "open files, as many as it may", "!verifier", "!MEMLOCK")
 		if !errors.Is(err, unix.EMFILE) {
 			t.Errorf("%v is not %v", err, unix.EMFILE)
 		}
@@ -432,7 +411,7 @@ func TestLockedMemory(t *testing.T) {
 	}
 	err := kerneltest.AsUser(t, o.Load, unix.CAP_BPF)
 	if sys.KernelVersion() < 5<<16|11<<8 {
-		wantError(t, err, "map m", "counts BPF as locked memory, of which the process may have 65536 bytes", "LimitMEMLOCK=infinity")
+		kerneltest.WantError(t, err, "map m", "counts BPF as locked memory, of which the process may have 65536 bytes", "LimitMEMLOCK=infinity")
 	} else if err != nil {
 		t.Error(err)
 	}
@@ -457,7 +436,7 @@ func TestNewerInstructions(t *testing.T) {
 		"sign":   {asm.Instruction{OpCode: asm.OpCode(asm.ALU64Class).SetALUOp(asm.MovSX8).SetSource(asm.RegSource), Dst: asm.R2, Src: asm.R2}, 6, 6, `copts = ["-mcpu=v3"]`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			spec := newTrivialProgram(ebpf.SocketFilter, "socket")
+			spec := kerneltest.Trivial(ebpf.SocketFilter, "socket")
 			spec.Instructions = asm.Instructions{
 				asm.Mov.Imm(asm.R2, 1),
 				asm.StoreMem(asm.R10, -8, asm.R2, asm.DWord),
@@ -474,7 +453,7 @@ func TestNewerInstructions(t *testing.T) {
 				}
 				return
 			}
-			wantError(t, err, "rejected by the verifier", "brought and this kernel", tc.remedy)
+			kerneltest.WantError(t, err, "rejected by the verifier", "brought and this kernel", tc.remedy)
 			var rejected *VerifierError
 			if !errors.As(err, &rejected) || rejected.Hint == "" {
 				t.Errorf("%v has no hint", err)
@@ -505,7 +484,7 @@ func TestNoJIT(t *testing.T) {
 		return &btf.Func{Name: name, Type: &btf.FuncProto{Return: number, Params: params}, Linkage: btf.StaticFunc}
 	}
 	values := &ebpf.MapSpec{Name: "values", Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1}
-	spec := newTrivialProgram(ebpf.SocketFilter, "socket")
+	spec := kerneltest.Trivial(ebpf.SocketFilter, "socket")
 	callback := asm.LoadImm(asm.R2, -1, asm.DWord)
 	callback.Src = asm.PseudoFunc
 	spec.Instructions = asm.Instructions{
@@ -521,7 +500,7 @@ func TestNoJIT(t *testing.T) {
 	}
 	o := newTestObject(t, []*ebpf.MapSpec{values}, spec)
 	defer o.Close()
-	wantError(t, o.Load(), "program p", "compiler of BPF is off", "sysctl net.core.bpf_jit_enable=1")
+	kerneltest.WantError(t, o.Load(), "program p", "compiler of BPF is off", "sysctl net.core.bpf_jit_enable=1")
 }
 
 // What a program is to attach to and the kernel lacks is named.
@@ -537,7 +516,7 @@ func TestNoTarget(t *testing.T) {
 		o := newTestObject(t, nil, spec)
 		defer o.Close()
 		err := o.Load()
-		wantError(t, err, `program p, SEC("`+spec.SectionName+`"): `+want)
+		kerneltest.WantError(t, err, `program p, SEC("`+spec.SectionName+`"): `+want)
 		if !errors.Is(err, ebpf.ErrNotSupported) {
 			t.Errorf("%v is not %v", err, ebpf.ErrNotSupported)
 		}
@@ -551,7 +530,7 @@ func TestNoFunctionInProgram(t *testing.T) {
 	number := &btf.Int{Name: "int", Size: 4, Encoding: btf.Signed}
 	context := btf.FuncParam{Name: "ctx", Type: &btf.Pointer{Target: &btf.Struct{Name: "xdp_md"}}}
 	fn := &btf.Func{Name: "main", Type: &btf.FuncProto{Return: number, Params: []btf.FuncParam{context}}, Linkage: btf.GlobalFunc}
-	spec := newTrivialProgram(ebpf.XDP, "xdp")
+	spec := kerneltest.Trivial(ebpf.XDP, "xdp")
 	spec.Instructions[0] = btf.WithFuncMetadata(spec.Instructions[0].WithSymbol("main"), fn)
 	target, err := ebpf.NewProgram(spec)
 	if err != nil {
@@ -562,12 +541,12 @@ func TestNoFunctionInProgram(t *testing.T) {
 		"freplace/nowhere": `program p, SEC("freplace/nowhere"): the target program has no function "nowhere": change the name given to SetTarget`,
 		"fentry/nowhere":   `program p, SEC("fentry/nowhere"): the target program has no function "nowhere": change the name given to SetTarget`,
 	} {
-		spec := newTrivialProgram(ebpf.Extension, section)
+		spec := kerneltest.Trivial(ebpf.Extension, section)
 		spec.Instructions[0] = btf.WithFuncMetadata(spec.Instructions[0], fn)
 		spec.AttachTarget = target
 		o := newTestObject(t, nil, spec)
 		defer o.Close()
-		wantError(t, o.Load(), want)
+		kerneltest.WantError(t, o.Load(), want)
 	}
 }
 
@@ -581,14 +560,14 @@ func TestPinFolder(t *testing.T) {
 		o := newTestObject(t, []*ebpf.MapSpec{{Name: "m", Type: ebpf.Hash, KeySize: 4, ValueSize: 4, MaxEntries: 1, Pinning: ebpf.PinByName}})
 		defer o.Close()
 		err := o.LoadWithOptions(LoadOptions{PinRoot: dir})
-		wantError(t, err, "map m: is to be pinned, and "+dir, want)
+		kerneltest.WantError(t, err, "map m: is to be pinned, and "+dir, want)
 	}
 }
 
 // A slot whose link was closed, and one that was detached, say so.
 func TestClosedLinks(t *testing.T) {
 	bpftest.NeedsBPF(t)
-	raw, event := newTrivialProgram(ebpf.RawTracepoint, "raw_tp/sys_enter"), newTrivialProgram(ebpf.TracePoint, "tp/sched/sched_switch")
+	raw, event := kerneltest.Trivial(ebpf.RawTracepoint, "raw_tp/sys_enter"), kerneltest.Trivial(ebpf.TracePoint, "tp/sched/sched_switch")
 	event.Name = "q"
 	o := newTestObject(t, nil, raw, event)
 	defer o.Close()

@@ -9,6 +9,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/rules-bpf/rules_bpf/internal/image"
+	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 )
 
@@ -30,7 +31,7 @@ func TestInitialValue(t *testing.T) {
 			if got := m.InitialValue(); !bytes.Equal(got, []byte{5, 0, 0, 0}) {
 				t.Errorf("the initial value is %v", got)
 			}
-			wantError(t, m.SetInitialValue(nil), "set initial value of map .data: the value has 4 bytes, and 0 are given")
+			kerneltest.WantError(t, m.SetInitialValue(nil), "set initial value of map .data: the value has 4 bytes, and 0 are given")
 			value := []byte{40, 0, 0, 0}
 			if nativeOrder.Uint16([]byte{1, 0}) != 1 {
 				value = []byte{0, 0, 0, 40}
@@ -90,13 +91,13 @@ func TestNoInitialValue(t *testing.T) {
 		t.Errorf("an array has the initial value %v", got)
 	}
 	want := "set initial value of map m: maps of type Array have none: put elements into it after Load"
-	wantError(t, m.SetInitialValue(make([]byte, 8)), want)
-	wantError(t, o.Load(), want)
+	kerneltest.WantError(t, m.SetInitialValue(make([]byte, 8)), want)
+	kerneltest.WantError(t, o.Load(), want)
 
 	img := sectionsImage()
 	sections, err := openImage(img, describe(img))
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, sections.FindMap(".kconfig").SetInitialValue(make([]byte, 8)), "it comes from the kernel's configuration: LoadOptions.Kconfig")
+	kerneltest.WantError(t, sections.FindMap(".kconfig").SetInitialValue(make([]byte, 8)), "it comes from the kernel's configuration: LoadOptions.Kconfig")
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/attach"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
@@ -48,27 +49,10 @@ const maxInterfaces = 64
 // newCounter returns an XDP program that counts packets of interfaces, by their indexes, in
 // the map "packets".
 func newCounter(name string) *ebpf.ProgramSpec {
-	load := asm.LoadMem(asm.R2, asm.R1, 12, asm.Word)                                               // ingress_ifindex
-	spec := newTestProgram(name, append(asm.Instructions{load}, count("packets", asm.R2, 2)...)...) // XDP_PASS
+	load := asm.LoadMem(asm.R2, asm.R1, 12, asm.Word)                                                          // ingress_ifindex
+	spec := newTestProgram(name, append(asm.Instructions{load}, kerneltest.Count("packets", asm.R2, 2)...)...) // XDP_PASS
 	spec.Type, spec.SectionName = ebpf.XDP, "xdp"
 	return spec
-}
-
-// count adds one to the element of an array of 8-byte values whose index is in a register,
-// and returns a result.
-func count(array string, index asm.Register, result int32) asm.Instructions {
-	return asm.Instructions{
-		asm.StoreMem(asm.RFP, -4, index, asm.Word),
-		asm.LoadMapPtr(asm.R1, 0).WithReference(array),
-		asm.Mov.Reg(asm.R2, asm.RFP),
-		asm.Add.Imm(asm.R2, -4),
-		asm.FnMapLookupElem.Call(),
-		asm.JEq.Imm(asm.R0, 0, "end"),
-		asm.Mov.Imm(asm.R1, 1),
-		asm.StoreXAdd(asm.R0, asm.R1, asm.DWord),
-		asm.Mov.Imm(asm.R0, result).WithSymbol("end"),
-		asm.Return(),
-	}
 }
 
 func packetsMap() []*ebpf.MapSpec {
@@ -213,7 +197,7 @@ func TestThreeInterfaces(t *testing.T) {
 
 // Links are closed while others are made. It is for the race detector.
 func TestCloseWhileAttaching(t *testing.T) {
-	o := loadTestObject(t, nil, newTrivialProgram(ebpf.RawTracepoint, "raw_tp"))
+	o := loadTestObject(t, nil, kerneltest.Trivial(ebpf.RawTracepoint, "raw_tp"))
 	p := RawTracepointProgram{o.progs[0]}
 	done := make(chan error)
 	// Kernels before 6.10 take a program once for each tracepoint.
@@ -260,7 +244,7 @@ func TestReplaceXDP(t *testing.T) {
 		t.Errorf("second program: %v, want %v", err, unix.EBUSY)
 	}
 	_, err = p.AttachXDP(receivers[1], &XDPOptions{Replace: first})
-	wantError(t, err, "option Replace: it is a link of another target")
+	kerneltest.WantError(t, err, "option Replace: it is a link of another target")
 	second, err := p.AttachXDP(receivers[0], &XDPOptions{Replace: first})
 	if err != nil {
 		t.Fatal(err)
@@ -270,7 +254,7 @@ func TestReplaceXDP(t *testing.T) {
 	}
 	wantPackets(t, m, receivers, senders, true, false)
 	_, err = p.AttachXDP(receivers[0], &XDPOptions{Replace: first})
-	wantError(t, err, "option Replace: it is closed")
+	kerneltest.WantError(t, err, "option Replace: it is closed")
 	if err := second.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -320,7 +304,7 @@ func programID(t *testing.T, p *BaseProgram) ebpf.ProgramID {
 // A filter of clsact is a link like others to the handle and to the skeleton.
 func TestFilterIsALink(t *testing.T) {
 	bpftest.NewNetNS(t).Enter(t)
-	o := loadTestObject(t, nil, newTrivialProgram(ebpf.SchedCLS, "tc"))
+	o := loadTestObject(t, nil, kerneltest.Trivial(ebpf.SchedCLS, "tc"))
 	p := TCProgram{o.progs[0]}
 	l, err := p.AttachTC(1, TCIngress, &TCOptions{Mode: TCClsact})
 	if errors.Is(err, unix.ENOPROTOOPT) {
@@ -340,7 +324,7 @@ func TestFilterIsALink(t *testing.T) {
 		t.Errorf("links are %v", have)
 	}
 	_, err = p.AttachTC(1, TCIngress, &TCOptions{Mode: TCClsact})
-	wantError(t, err, `attach program p, SEC("tc"): `, "of a process that lives: file exists: ")
+	kerneltest.WantError(t, err, `attach program p, SEC("tc"): `, "of a process that lives: file exists: ")
 	if err := o.Detach(); err != nil {
 		t.Fatal(err)
 	}
@@ -387,12 +371,12 @@ func TestOrderOfTC(t *testing.T) {
 		"attach program p3, SEC(\"tc\"): ": {Before: &Anchor{LinkID: 1 << 30}},
 	} {
 		_, err := attach(3, o)
-		wantError(t, err, text)
+		kerneltest.WantError(t, err, text)
 	}
 	_, err = (&TCProgram{p[0]}).AttachTC(lo.Index, TCBySection, nil)
-	wantError(t, err, "SEC() names no direction: give TCIngress or TCEgress")
+	kerneltest.WantError(t, err, "SEC() names no direction: give TCIngress or TCEgress")
 	_, err = attach(0, nil)
-	wantError(t, err, "the program is attached there already")
+	kerneltest.WantError(t, err, "the program is attached there already")
 	if _, err := attach(3, &TCOptions{ExpectedRevision: revision + 1}); !errors.Is(err, unix.ESTALE) {
 		t.Errorf("%v, want %v", err, unix.ESTALE)
 	}
@@ -443,7 +427,7 @@ func TestTCOnNetkit(t *testing.T) {
 	index := primary.Attrs().Index
 	p0, p1 := TCProgram{o.progs[0]}, TCProgram{o.progs[1]}
 	_, err = p0.AttachNetkit(index, NetkitBySection, nil)
-	wantError(t, err, "SEC() names no end")
+	kerneltest.WantError(t, err, "SEC() names no end")
 	if _, err := p0.AttachNetkit(index, NetkitPeer, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -501,7 +485,7 @@ func TestCgroupOptions(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = attach(1, dirs[0], &CgroupOptions{Replace: other})
-	wantError(t, err, "it is a link of another target")
+	kerneltest.WantError(t, err, "it is a link of another target")
 	wantOrder(t, fd(0), egress, p[1])
 	wantOrder(t, fd(1), egress, p[0])
 	if err := other.Close(); err != nil {
@@ -516,16 +500,16 @@ func TestCgroupOptions(t *testing.T) {
 		}
 		wantOrder(t, fd(1), egress, p[2])
 		_, err = attach(3, dirs[1], nil)
-		wantError(t, err, "")
+		kerneltest.WantError(t, err, "")
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
 		wantOrder(t, fd(1), egress)
 	}
 	_, err = attach(2, dirs[0], &CgroupOptions{Mode: CgroupExclusive})
-	wantError(t, err, "programs of another mode")
+	kerneltest.WantError(t, err, "programs of another mode")
 	_, err = attach(2, dirs[1], &CgroupOptions{Mode: CgroupExclusive, Preorder: true})
-	wantError(t, err, "mode CgroupMulti")
+	kerneltest.WantError(t, err, "mode CgroupMulti")
 
 	placed := map[string]*CgroupOptions{
 		"Before":           {Before: &Anchor{}},
@@ -539,7 +523,7 @@ func TestCgroupOptions(t *testing.T) {
 	} else if result.Revision == 0 {
 		for name, opts := range placed {
 			_, err := attach(2, dirs[0], opts)
-			wantError(t, err, "option "+name+" needs a kernel of version 6.17 or later")
+			kerneltest.WantError(t, err, "option "+name+" needs a kernel of version 6.17 or later")
 			if !errors.Is(err, ebpf.ErrNotSupported) {
 				t.Errorf("%v is not %v", err, ebpf.ErrNotSupported)
 			}
@@ -739,7 +723,7 @@ func probedOffset(t *testing.T, path string) uint64 {
 
 // Options that say nothing, or too much, are refused.
 func TestWrongOptions(t *testing.T) {
-	multi := newTrivialProgram(ebpf.Kprobe, "kprobe")
+	multi := kerneltest.Trivial(ebpf.Kprobe, "kprobe")
 	o := loadTestObject(t, nil, multi)
 	p := o.progs[0]
 	self, err := os.Executable()
@@ -755,7 +739,7 @@ func TestWrongOptions(t *testing.T) {
 		"option UniqueMatch is for a pattern":                                          {Symbols: []string{"a"}, UniqueMatch: true},
 	} {
 		_, err := kprobes.AttachKprobeMulti("", o)
-		wantError(t, err, text)
+		kerneltest.WantError(t, err, text)
 	}
 	uprobes := UprobeMultiProgram{p}
 	for text, o := range map[string]*UprobeMultiOptions{
@@ -765,24 +749,24 @@ func TestWrongOptions(t *testing.T) {
 		"the pattern and option Symbols exclude each other": {Symbols: []string{"a"}},
 	} {
 		_, err := uprobes.AttachUprobeMulti(self, "*probedFunction", o)
-		wantError(t, err, text)
+		kerneltest.WantError(t, err, text)
 	}
 	uprobe := UprobeProgram{p}
 	_, err = uprobe.AttachUprobe(self, "0xffffffffff", nil)
-	wantError(t, err, "has no code at offset 0xffffffffff")
+	kerneltest.WantError(t, err, "has no code at offset 0xffffffffff")
 	_, err = uprobe.AttachUprobe(self, fmt.Sprintf("%#x", probedOffset(t, self)), &UprobeOptions{Cookie: 1, Mode: AttachPerf})
-	wantError(t, err, "Mode AttachPerf excludes it")
+	kerneltest.WantError(t, err, "Mode AttachPerf excludes it")
 	freplace := FreplaceProgram{p}
 	_, err = freplace.AttachFreplace(nil, "f")
-	wantError(t, err, `target of function "f" is nil`)
+	kerneltest.WantError(t, err, `target of function "f" is nil`)
 	_, err = freplace.AttachFreplace(p.Program(), "")
-	wantError(t, err, "function is empty")
+	kerneltest.WantError(t, err, "function is empty")
 	_, err = (&SocketProgram{p}).AttachSocket(nil)
-	wantError(t, err, "the socket is nil")
+	kerneltest.WantError(t, err, "the socket is nil")
 	_, err = (&ReuseportProgram{p}).AttachReuseport(nil)
-	wantError(t, err, "the socket is nil")
+	kerneltest.WantError(t, err, "the socket is nil")
 	_, err = uprobe.AttachUprobe("", "f", nil)
-	wantError(t, err, "the path is empty")
+	kerneltest.WantError(t, err, "the path is empty")
 	// The kernel's numbers have 32 bits: this must not be interface 1.
 	for _, wide := range []int64{-1, 1<<32 + 1} {
 		ifindex := int(wide)
@@ -790,11 +774,11 @@ func TestWrongOptions(t *testing.T) {
 			continue
 		}
 		_, err = (&XDPProgram{p}).AttachXDP(ifindex, nil)
-		wantError(t, err, "is no index of a network device")
+		kerneltest.WantError(t, err, "is no index of a network device")
 		_, err = (&TCProgram{p}).AttachTC(ifindex, TCIngress, nil)
-		wantError(t, err, "is no index of a network device")
+		kerneltest.WantError(t, err, "is no index of a network device")
 		_, err = (&TCProgram{p}).AttachNetkit(ifindex, NetkitPeer, nil)
-		wantError(t, err, "is no index of a network device")
+		kerneltest.WantError(t, err, "is no index of a network device")
 	}
 }
 
@@ -843,23 +827,23 @@ func TestAttachModes(t *testing.T) {
 // newCounterOfCalls returns a program that counts in the first element of the map "calls".
 func newCounterOfCalls() *ebpf.ProgramSpec {
 	first := asm.Mov.Imm(asm.R1, 0)
-	spec := newTestProgram("calls", append(asm.Instructions{first}, count("calls", asm.R1, 0)...)...)
+	spec := newTestProgram("calls", append(asm.Instructions{first}, kerneltest.Count("calls", asm.R1, 0)...)...)
 	spec.Type, spec.SectionName = ebpf.Kprobe, "uprobe"
 	return spec
 }
 
 // Options of another kind than the section's are not left out silently.
 func TestAttachOptionsOfAnotherKind(t *testing.T) {
-	o := loadTestObject(t, nil, newTrivialProgram(ebpf.Kprobe, "kprobe/do_unlinkat"))
+	o := loadTestObject(t, nil, kerneltest.Trivial(ebpf.Kprobe, "kprobe/do_unlinkat"))
 	if err := (&UprobeProgram{o.progs[0]}).SetAttachOptions(&UprobeOptions{Cookie: 1}); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, o.Attach(), "SetAttachOptions was given *skeleton.UprobeOptions, and its section takes *skeleton.KprobeOptions")
+	kerneltest.WantError(t, o.Attach(), "SetAttachOptions was given *skeleton.UprobeOptions, and its section takes *skeleton.KprobeOptions")
 }
 
 // Options for Attach are copied, may be taken back, and are refused after Close.
 func TestSetAttachOptions(t *testing.T) {
-	o := newTestObject(t, nil, newTrivialProgram(ebpf.RawTracepoint, "raw_tp/task_rename"))
+	o := newTestObject(t, nil, kerneltest.Trivial(ebpf.RawTracepoint, "raw_tp/task_rename"))
 	p := RawTracepointProgram{o.progs[0]}
 	opts := &RawTracepointOptions{Cookie: 1}
 	if err := p.SetAttachOptions(opts); err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/rules-bpf/rules_bpf/internal/image"
+	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/region"
 )
@@ -107,7 +108,7 @@ func TestOpenTable(t *testing.T) {
 	if want := slices.Concat(contents[:8], make([]byte, 8), contents[16:24], make([]byte, 8), contents[32:]); !bytes.Equal(value, want) {
 		t.Errorf("the table has the value %v, want %v", value, want)
 	}
-	wantError(t, m.SetInitialValue(value[1:]), "set initial value of map table: the value has 40 bytes, and 39 are given")
+	kerneltest.WantError(t, m.SetInitialValue(value[1:]), "set initial value of map table: the value has 40 bytes, and 39 are given")
 	value[0], value[8] = 50, 51
 	if err := m.SetInitialValue(value); err != nil {
 		t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 	"golang.org/x/sys/unix"
 
+	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 )
 
@@ -519,9 +520,9 @@ func TestReadInsideRecord(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err := r.Read()
-			wantError(t, err, "read map events: the reader is in use")
+			kerneltest.WantError(t, err, "read map events: the reader is in use")
 			for _, err := range r.All() {
-				wantError(t, err, "read map events: the reader is in use")
+				kerneltest.WantError(t, err, "read map events: the reader is in use")
 			}
 			s.check(t, 1, r.Tail())
 		}
@@ -659,10 +660,10 @@ func TestRingsThatAreRefused(t *testing.T) {
 		t.Errorf("a reader of pointers: %v", err)
 	}
 	_, err := NewRingReader[sent]((*RingBuffer)(unsafe.Pointer(c.o.maps[1])))
-	wantError(t, err, "read map counts: it was made as a map of type Array")
+	kerneltest.WantError(t, err, "read map counts: it was made as a map of type Array")
 	p := newChannel(t, ebpf.PerfEventArray, 0, 0)
 	_, err = NewPerfReader[sent](p.perf(), 0)
-	wantError(t, err, "give it a page or more")
+	kerneltest.WantError(t, err, "give it a page or more")
 
 	// The flag is one of Linux 6.19.
 	o := newTestObject(t, []*ebpf.MapSpec{{Name: "events", Type: ebpf.RingBuf, MaxEntries: uint32(os.Getpagesize()), Flags: 1 << 19}})
@@ -671,5 +672,5 @@ func TestRingsThatAreRefused(t *testing.T) {
 		t.Skip("needs a kernel with ring buffers that overwrite records (6.19)")
 	}
 	_, err = NewRingReader[sent]((*RingBuffer)(unsafe.Pointer(o.maps[0])))
-	wantError(t, err, "BPF_F_RB_OVERWRITE")
+	kerneltest.WantError(t, err, "BPF_F_RB_OVERWRITE")
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
+
+	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 )
 
 func TestRingMux(t *testing.T) {
@@ -17,7 +19,7 @@ func TestRingMux(t *testing.T) {
 	}
 	defer x.Close()
 	_, err = x.Consume()
-	wantError(t, err, "call AddRing")
+	kerneltest.WantError(t, err, "call AddRing")
 
 	first, second := newChannel(t, ebpf.RingBuf, 1<<16, 0), newChannel(t, ebpf.RingBuf, 1<<16, 0)
 	var came [2]uint64
@@ -104,7 +106,7 @@ func TestRingMuxShortRecord(t *testing.T) {
 	if !errors.Is(err, ErrRecordSize) {
 		t.Error(err)
 	}
-	wantError(t, err, "read map events: record is shorter than its type: 32 bytes, [40]uint8 has 40")
+	kerneltest.WantError(t, err, "read map events: record is shorter than its type: 32 bytes, [40]uint8 has 40")
 	if err := x.SetDebug(true); err != nil {
 		t.Error(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/rules-bpf/rules_bpf/internal/image"
+	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 )
 
@@ -39,8 +40,8 @@ type settable struct {
 func openSettable(t *testing.T) *settable {
 	t.Helper()
 	bpftest.NeedsBPF(t)
-	p := newTrivialProgram(ebpf.XDP, "xdp")
-	traced := newTrivialProgram(ebpf.Tracing, "?fentry/vfs_read")
+	p := kerneltest.Trivial(ebpf.XDP, "xdp")
+	traced := kerneltest.Trivial(ebpf.Tracing, "?fentry/vfs_read")
 	traced.Name = "traced"
 	img := newTestImage(t, []*ebpf.MapSpec{
 		array("m"), {Name: "ring", Type: ebpf.RingBuf, MaxEntries: 1 << 16},

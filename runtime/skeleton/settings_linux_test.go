@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/internal/image"
+	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/binding"
 )
@@ -75,20 +76,20 @@ func TestMapSettings(t *testing.T) {
 // Errors say what was done, and that Load comes first.
 func TestWordsOfErrors(t *testing.T) {
 	calls := &ebpf.MapSpec{Name: "calls", Type: ebpf.ProgramArray, KeySize: 4, ValueSize: 4, MaxEntries: 1}
-	o := newTestObject(t, []*ebpf.MapSpec{calls}, newTrivialProgram(ebpf.XDP, "xdp"))
+	o := newTestObject(t, []*ebpf.MapSpec{calls}, kerneltest.Trivial(ebpf.XDP, "xdp"))
 	defer o.Close()
 	if _, err := (&IterProgram{o.progs[0]}).Read(); !errors.Is(err, ErrNotLoaded) {
 		t.Errorf("an iterator before Load: %v", err)
 	}
 	err := (&ProgArray{UntypedMap{of: o.maps[0]}}).SetContents(map[uint32]*BaseProgram{1: o.progs[0]})
-	wantError(t, err, "set contents of map calls: element 1: the array has 1")
+	kerneltest.WantError(t, err, "set contents of map calls: element 1: the array has 1")
 }
 
 // A setting that cannot be made is an error then, and of Load when nobody has looked at it.
 func TestRefusedSettings(t *testing.T) {
 	ring := &ebpf.MapSpec{Name: "ring", Type: ebpf.RingBuf, MaxEntries: 4096}
 	sockets := &ebpf.MapSpec{Name: "sockets", Type: ebpf.SkStorage, KeySize: 4, ValueSize: 4, Flags: unix.BPF_F_NO_PREALLOC}
-	o := newTestObject(t, []*ebpf.MapSpec{array("m"), ring, sockets}, newTrivialProgram(ebpf.XDP, "xdp"))
+	o := newTestObject(t, []*ebpf.MapSpec{array("m"), ring, sockets}, kerneltest.Trivial(ebpf.XDP, "xdp"))
 	defer o.Close()
 	m, p := o.maps[0], o.progs[0]
 	for want, refused := range map[string]func() error{
@@ -133,7 +134,7 @@ func TestRefusedSettings(t *testing.T) {
 
 // What is set of a program is what the handle tells, and what the kernel gets.
 func TestProgramSettings(t *testing.T) {
-	o := newTestObject(t, nil, newTrivialProgram(ebpf.CGroupSockAddr, "cgroup/connect4"))
+	o := newTestObject(t, nil, kerneltest.Trivial(ebpf.CGroupSockAddr, "cgroup/connect4"))
 	defer o.Close()
 	p := o.progs[0]
 	if p.Type() != ebpf.CGroupSockAddr || p.AttachType() != ebpf.AttachCGroupInet4Connect || p.Flags() != 0 || p.Ifindex() != 0 || p.LogLevel() != 0 || p.LogSize() != 0 || !p.Autoload() || !p.Autoattach() {
@@ -178,7 +179,7 @@ func TestProgramSettings(t *testing.T) {
 	if err := o.Close(); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, p.SetAutoattach(true), "set autoattach of program p: "+ErrClosed.Error())
+	kerneltest.WantError(t, p.SetAutoattach(true), "set autoattach of program p: "+ErrClosed.Error())
 }
 
 // A map for a device is one of that device: the loopback device runs no programs.
@@ -202,7 +203,7 @@ func TestMapOfDevice(t *testing.T) {
 
 // A program is loaded with the instructions that it is given.
 func TestSetInstructions(t *testing.T) {
-	o := newTestObject(t, nil, newTrivialProgram(ebpf.SocketFilter, "socket"))
+	o := newTestObject(t, nil, kerneltest.Trivial(ebpf.SocketFilter, "socket"))
 	defer o.Close()
 	p := o.progs[0]
 	insns, err := p.Instructions()
@@ -227,7 +228,7 @@ func TestSetInstructions(t *testing.T) {
 // A conversion of a pointer into an arena is not lost in silence where package asm does not
 // write it.
 func TestSetInstructionsWithCast(t *testing.T) {
-	o := newTestObject(t, nil, newTrivialProgram(ebpf.XDP, "xdp"))
+	o := newTestObject(t, nil, kerneltest.Trivial(ebpf.XDP, "xdp"))
 	p := o.progs[0]
 	cast := asm.Mov.Reg(asm.R1, asm.R2)
 	cast.Offset = addrSpaceCast
@@ -250,7 +251,7 @@ func TestTargetOfSameSkeleton(t *testing.T) {
 		return &btf.Func{Name: name, Type: &btf.FuncProto{Return: number, Params: []btf.FuncParam{context}}, Linkage: btf.GlobalFunc}
 	}
 	program := func(name string, typ ebpf.ProgramType, section string) *ebpf.ProgramSpec {
-		spec := newTrivialProgram(typ, section)
+		spec := kerneltest.Trivial(typ, section)
 		spec.Name = name
 		if typ == ebpf.Extension {
 			spec.Instructions[0].Constant = 2
@@ -270,7 +271,7 @@ func TestTargetOfSameSkeleton(t *testing.T) {
 	if err := patch.SetTargetProgram(base, "nowhere"); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, o.Load(), `program patch, SEC("freplace"): the target program has no function "nowhere"`)
+	kerneltest.WantError(t, o.Load(), `program patch, SEC("freplace"): the target program has no function "nowhere"`)
 	if err := patch.SetTargetProgram(base, "base"); err != nil {
 		t.Fatal(err)
 	}
@@ -316,7 +317,7 @@ func TestSeveralProgramsFail(t *testing.T) {
 	o := newTestObject(t, nil, programs...)
 	defer o.Close()
 	err := o.Load()
-	wantError(t, err, `program a, SEC("xdp"): rejected by the verifier`, `program b, SEC("xdp"): rejected by the verifier`, "!good")
+	kerneltest.WantError(t, err, `program a, SEC("xdp"): rejected by the verifier`, `program b, SEC("xdp"): rejected by the verifier`, "!good")
 	var rejected *VerifierError
 	if !errors.As(err, &rejected) || rejected.Program != "a" {
 		t.Errorf("%v is no VerifierError of program a", err)

@@ -8,6 +8,7 @@ import (
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
+	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
@@ -15,7 +16,7 @@ import (
 // A program that has written nothing has nothing to read, which is not an error.
 func TestStreams(t *testing.T) {
 	bpftest.NeedsKernel(t, 6, 17, "streams of programs")
-	o := newTestObject(t, nil, newTrivialProgram(ebpf.XDP, "xdp"))
+	o := newTestObject(t, nil, kerneltest.Trivial(ebpf.XDP, "xdp"))
 	p := o.progs[0]
 	if _, err := p.Stderr().Read(make([]byte, 1)); !errors.Is(err, ErrNotLoaded) {
 		t.Errorf("before Load: %v, want %v", err, ErrNotLoaded)
@@ -41,17 +42,17 @@ func TestNoStreams(t *testing.T) {
 	if !sys.OlderThan("6.17") {
 		t.Skip("needs a kernel before 6.17")
 	}
-	o := loadTestObject(t, nil, newTrivialProgram(ebpf.XDP, "xdp"))
+	o := loadTestObject(t, nil, kerneltest.Trivial(ebpf.XDP, "xdp"))
 	_, err := o.progs[0].Stdout().Read(make([]byte, 1))
 	if !errors.Is(err, ebpf.ErrNotSupported) {
 		t.Errorf("%v, want %v", err, ebpf.ErrNotSupported)
 	}
-	wantError(t, err, "program p: stdout: programs have streams since kernel 6.17")
+	kerneltest.WantError(t, err, "program p: stdout: programs have streams since kernel 6.17")
 }
 
 func TestStats(t *testing.T) {
 	maps := []*ebpf.MapSpec{{Name: "m", Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1 << 14}}
-	o := newTestObject(t, maps, newTrivialProgram(ebpf.XDP, "xdp"))
+	o := newTestObject(t, maps, kerneltest.Trivial(ebpf.XDP, "xdp"))
 	if _, err := o.Stats(); !errors.Is(err, ErrNotLoaded) {
 		t.Errorf("before Load: %v, want %v", err, ErrNotLoaded)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/internal/secdef"
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/attach"
@@ -18,7 +19,7 @@ import (
 
 // targetProgram returns a program of a section that does nothing.
 func targetProgram(name, section string) *ebpf.ProgramSpec {
-	spec := newTrivialProgram(ebpf.UnspecifiedProgram, section)
+	spec := kerneltest.Trivial(ebpf.UnspecifiedProgram, section)
 	spec.Name = name
 	return spec
 }
@@ -101,7 +102,7 @@ func TestMissingTargets(t *testing.T) {
 
 	err = o.Load()
 	for name := range atLoad {
-		wantError(t, err, name)
+		kerneltest.WantError(t, err, name)
 	}
 	var missing *MissingTargetError
 	if !errors.As(err, &missing) || atLoad[missing.Program] != missing.Section {
@@ -135,7 +136,7 @@ func TestMissingTargets(t *testing.T) {
 	}
 	err = o.Attach()
 	for name, section := range atAttach {
-		wantError(t, err, "program "+name+`, SEC("`+section+`"): `)
+		kerneltest.WantError(t, err, "program "+name+`, SEC("`+section+`"): `)
 	}
 	missing = nil
 	if !errors.As(err, &missing) || atAttach[missing.Program] != missing.Section {
@@ -173,9 +174,9 @@ func TestMissingPatterns(t *testing.T) {
 	missing, err := o.MissingTargets()
 	if attach.Find([]attach.Target{{Auto: secdef.AutoKprobeMulti, Name: "vfs_read"}})[0] != nil {
 		// As a kernel that is locked down.
-		wantError(t, err, `program many, SEC("kprobe.multi/no_such_function*"): list the functions of the kernel that can be traced: `)
+		kerneltest.WantError(t, err, `program many, SEC("kprobe.multi/no_such_function*"): list the functions of the kernel that can be traced: `)
 	} else if len(missing) != 1 || missing[0].Program != "many" || missing[0].Target != "no_such_function*" {
 		t.Errorf("missing: %v", missing)
 	}
-	wantError(t, err, "missing targets of test: ", `program odd, SEC("kprobe/vfs_read+x"): target "vfs_read+x": offset "x" is not a number`)
+	kerneltest.WantError(t, err, "missing targets of test: ", `program odd, SEC("kprobe/vfs_read+x"): target "vfs_read+x": offset "x" is not a number`)
 }

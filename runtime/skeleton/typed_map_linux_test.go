@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/internal/image"
+	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/binding"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/region"
@@ -436,18 +437,18 @@ func TestChangedType(t *testing.T) {
 			}
 			continue
 		}
-		wantError(t, err, want)
-		wantError(t, m.lookupElement(unsafe.Pointer(&key), unsafe.Pointer(&value), nil), want)
+		kerneltest.WantError(t, err, want)
+		kerneltest.WantError(t, m.lookupElement(unsafe.Pointer(&key), unsafe.Pointer(&value), nil), want)
 	}
-	wantError(t, library.lookupElement(unsafe.Pointer(&key), unsafe.Pointer(&value), nil), "declared type Array")
+	kerneltest.WantError(t, library.lookupElement(unsafe.Pointer(&key), unsafe.Pointer(&value), nil), "declared type Array")
 	narrower := &PerCPUMap[uint32, uint64]{BaseMap{UntypedMap{of: o.maps[2], declared: ebpf.PerCPUArray, types: typed}}}
 	for _, err := range narrower.All() {
-		wantError(t, err, "declared type PerCPUArray")
+		kerneltest.WantError(t, err, "declared type PerCPUArray")
 	}
 	_, err := PutPerCPUBatch(narrower, []uint32{0}, [][]uint64{{1}})
-	wantError(t, err, "declared type PerCPUArray")
+	kerneltest.WantError(t, err, "declared type PerCPUArray")
 	for _, err := range LookupPerCPUBatches(narrower, 1) {
-		wantError(t, err, "declared type PerCPUArray")
+		kerneltest.WantError(t, err, "declared type PerCPUArray")
 	}
 	if value != [16]uint64{15: 7} {
 		t.Errorf("the kernel has written %v", value)
@@ -485,7 +486,7 @@ func TestChangedInnerType(t *testing.T) {
 	}
 	defer h.Map().Close()
 	_, err = h.Lookup(0)
-	wantError(t, err, "declared type Array")
+	kerneltest.WantError(t, err, "declared type Array")
 }
 
 func TestMapBeforeLoad(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rules-bpf/rules_bpf/internal/bpflib"
 	"github.com/rules-bpf/rules_bpf/internal/image"
+	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/binding"
 )
@@ -136,7 +137,7 @@ func TestVariables(t *testing.T) {
 				t.Errorf("the program returns %d, want 20", got)
 			}
 			wantValue(t, second, 6)
-			wantError(t, constant.Set(1), "set variable constant: section .rodata is read-only after Load")
+			kerneltest.WantError(t, constant.Set(1), "set variable constant: section .rodata is read-only after Load")
 			if err := o.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -164,7 +165,7 @@ func TestSetBesideTimer(t *testing.T) {
 	}
 	first := number(t, o, "first")
 	wantValue(t, first, 5)
-	wantError(t, first.Set(1), "set variable first: section .data cannot be mapped, and holds a struct bpf_timer, which the kernel frees when the section is written to")
+	kerneltest.WantError(t, first.Set(1), "set variable first: section .data cannot be mapped, and holds a struct bpf_timer, which the kernel frees when the section is written to")
 	wantValue(t, first, 5)
 }
 
@@ -190,19 +191,19 @@ func TestFreedByWrite(t *testing.T) {
 func TestVariableErrors(t *testing.T) {
 	var none Var[uint32]
 	_, err := none.Get()
-	wantError(t, err, "get variable: the object does not have the variable")
-	wantError(t, none.Set(1), "set variable: the object does not have the variable")
-	wantError(t, none.Variable.Set(nil), "the object does not have the variable")
+	kerneltest.WantError(t, err, "get variable: the object does not have the variable")
+	kerneltest.WantError(t, none.Set(1), "set variable: the object does not have the variable")
+	kerneltest.WantError(t, none.Variable.Set(nil), "the object does not have the variable")
 	if _, err := none.Type(); err == nil || none.Exists() || none.Global() || none.Name() != "" || none.Section().Name() != "" || none.Offset() != 0 || none.Size() != 0 || none.Bytes() != nil {
 		t.Errorf("the zero value has something: %+v, %v", none, err)
 	}
 	o := openVariables(t, "nothing")
 	v, _ := o.FindVariable("first")
 	_, err = VarOf[uint64](v)
-	wantError(t, err, "variable first: it has 4 bytes, and the value 8")
-	wantError(t, v.Get(make([]byte, 3)), "get variable first: it has 4 bytes, and the value 3")
+	kerneltest.WantError(t, err, "variable first: it has 4 bytes, and the value 8")
+	kerneltest.WantError(t, v.Get(make([]byte, 3)), "get variable first: it has 4 bytes, and the value 3")
 	_, err = VarOf[uint64](Variable{})
-	wantError(t, err, "the object does not have the variable")
+	kerneltest.WantError(t, err, "the object does not have the variable")
 }
 
 // A library has the object's own handles on data sections, and on variables.

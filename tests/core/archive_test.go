@@ -2,18 +2,16 @@ package core_test
 
 import (
 	"encoding/json"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/bazelbuild/rules_go/go/runfiles"
 	"golang.org/x/sys/unix"
 
+	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
 )
@@ -29,12 +27,33 @@ const typeID = 6
 // says what all of it does.
 func TestKernelArchive(t *testing.T) {
 	bpftest.NeedsBPF(t)
-	if archive := os.Getenv(hiddenEnv); archive != "" {
-		withoutBTF(t, archive)
+	archive := os.Getenv(hiddenEnv)
+	var want []int64
+	if archive == "" {
+		want, archive = values(t, skeleton.LoadOptions{}), newArchive(t)
+	}
+	if kerneltest.WithoutBTF(t, hiddenEnv+"="+archive) {
+		record(t, archive)
 		return
 	}
-	want := values(t, skeleton.LoadOptions{})
+	data, err := os.ReadFile(archive + ".json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []int64
+	if err := json.Unmarshal(data, &got); err != nil || len(got) != len(want) {
+		t.Fatalf("%d values, want %d, %v", len(got), len(want), err)
+	}
+	for i := range want {
+		if got[i] != want[i] && i != typeID {
+			t.Errorf("value %d is %d by the archive, want %d", i, got[i], want[i])
+		}
+	}
+}
 
+// newArchive returns an archive that bpfgen makes of the kernel's BTF for the object.
+func newArchive(t *testing.T) string {
+	t.Helper()
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
 		t.Fatal(err)
@@ -67,46 +86,12 @@ func TestKernelArchive(t *testing.T) {
 	if info, err := os.Stat(archive); err != nil || info.Size() > int64(len(kernel)/10) {
 		t.Errorf("the archive has %d bytes, %v", info.Size(), err)
 	}
-
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	// In a mount namespace of its own, and so a process of its own.
-	cmd := exec.Command(self, "-test.run=^TestKernelArchive$", "-test.v")
-	cmd.Env = append(os.Environ(), hiddenEnv+"="+archive)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
-	out, err := cmd.CombinedOutput()
-	switch {
-	case errors.Is(err, syscall.EPERM):
-		t.Skipf("needs CAP_SYS_ADMIN: %v", err)
-	case err != nil:
-		t.Fatalf("%v: %s", err, out)
-	case strings.Contains(string(out), "--- SKIP"):
-		t.Skipf("%s", out)
-	}
-	data, err := os.ReadFile(archive + ".json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []int64
-	if err := json.Unmarshal(data, &got); err != nil || len(got) != len(want) {
-		t.Fatalf("%d values, want %d, %v", len(got), len(want), err)
-	}
-	for i := range want {
-		if got[i] != want[i] && i != typeID {
-			t.Errorf("value %d is %d by the archive, want %d", i, got[i], want[i])
-		}
-	}
+	return archive
 }
 
-func withoutBTF(t *testing.T, archive string) {
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Mount("none", "/sys/kernel/btf", "tmpfs", 0, ""); err != nil {
-		t.Skipf("needs to mount over /sys/kernel/btf: %v", err)
-	}
+// record writes beside the archive what the object says with it.
+func record(t *testing.T, archive string) {
+	t.Helper()
 	kernels, err := os.ReadFile(archive)
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 	"golang.org/x/sys/unix"
 
+	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/internal/secdef"
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/kallsyms"
@@ -25,7 +26,7 @@ func TestFindAddress(t *testing.T) {
 		t.Error(errs[0])
 	}
 	for i, want := range []string{`target "0xnothing" is no address: invalid syntax`, `target "0x10+0x4" is no address: invalid syntax`} {
-		wantError(t, errs[i+1], want)
+		kerneltest.WantError(t, errs[i+1], want)
 		if IsMissing(errs[i+1]) {
 			t.Errorf("%v: is said to be missing", errs[i+1])
 		}
@@ -34,7 +35,7 @@ func TestFindAddress(t *testing.T) {
 
 // A kprobe is on the address of a function, and of nothing else.
 func TestKprobeAddress(t *testing.T) {
-	spec := trivial(ebpf.Kprobe, "kprobe")
+	spec := kerneltest.Trivial(ebpf.Kprobe, "kprobe")
 	spec.Instructions = asm.Instructions{
 		asm.Mov.Imm(asm.R1, 0),
 		asm.StoreMem(asm.RFP, -4, asm.R1, asm.Word),
@@ -51,7 +52,7 @@ func TestKprobeAddress(t *testing.T) {
 	o := load(t, &ebpf.MapSpec{Name: "runs", Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1}, spec)
 	p := o.progs[0]
 	_, err := Kprobe(p, "0xnothing", ProbeOptions{})
-	wantError(t, err, `target "0xnothing" is no address: invalid syntax`)
+	kerneltest.WantError(t, err, `target "0xnothing" is no address: invalid syntax`)
 	bpftest.NeedsKprobes(t)
 	var address uint64
 	for s, err := range kallsyms.All() {

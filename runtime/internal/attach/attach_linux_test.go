@@ -1,11 +1,9 @@
 package attach
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
 
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
@@ -63,26 +61,5 @@ func (o *testPrograms) detach(t *testing.T) {
 	t.Helper()
 	if err := CloseAll(o.links.Take()); err != nil {
 		t.Error(err)
-	}
-}
-
-// trivial returns a program that does nothing.
-func trivial(typ ebpf.ProgramType, section string) *ebpf.ProgramSpec {
-	return &ebpf.ProgramSpec{Name: "p", Type: typ, SectionName: section, License: "GPL", Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()}}
-}
-
-// wantError checks that an error has some texts in it, and lacks others, which begin
-// with "!".
-func wantError(t *testing.T, err error, texts ...string) {
-	t.Helper()
-	if err == nil {
-		t.Errorf("no error, want one with %q", texts)
-		return
-	}
-	for _, text := range texts {
-		text, not := strings.CutPrefix(text, "!")
-		if strings.Contains(err.Error(), text) == not {
-			t.Errorf("error %q: contains %q: %t", err, text, not)
-		}
 	}
 }

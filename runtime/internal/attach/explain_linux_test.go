@@ -22,7 +22,7 @@ import (
 func loadKprobe(t *testing.T) *Program {
 	t.Helper()
 	bpftest.NeedsKprobes(t)
-	return load(t, nil, trivial(ebpf.Kprobe, "kprobe")).progs[0]
+	return load(t, nil, kerneltest.Trivial(ebpf.Kprobe, "kprobe")).progs[0]
 }
 
 // What the kernel answers to probes of all kinds says what is wrong.
@@ -46,27 +46,27 @@ func TestRefusedKprobes(t *testing.T) {
 	}
 	for _, ret := range []bool{false, true} {
 		_, err := Kprobe(p, forbidden, ProbeOptions{Return: ret})
-		wantError(t, err, "the kernel has function "+forbidden+" and lets nobody probe it", "!has no function")
+		kerneltest.WantError(t, err, "the kernel has function "+forbidden+" and lets nobody probe it", "!has no function")
 		if errors.Is(err, fs.ErrNotExist) || !errors.Is(err, unix.EINVAL) {
 			t.Errorf("%v, want %v", err, unix.EINVAL)
 		}
 		_, err = Kprobe(p, "no_such_function", ProbeOptions{Return: ret})
-		wantError(t, err, "the kernel has no function no_such_function")
+		kerneltest.WantError(t, err, "the kernel has no function no_such_function")
 		if !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%v is not %v", err, fs.ErrNotExist)
 		}
 		_, err = Syscall(p, "no_such_call", ProbeOptions{Return: ret})
-		wantError(t, err, `system call "no_such_call": the kernel has none of the functions`)
+		kerneltest.WantError(t, err, `system call "no_such_call": the kernel has none of the functions`)
 		if !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%v is not %v", err, fs.ErrNotExist)
 		}
 	}
 	// Behind all code: nearer ones may be in another function.
 	_, err = Kprobe(p, "vfs_read+0x20000000", ProbeOptions{})
-	wantError(t, err, "offset 0x20000000 of function vfs_read", "!has no function")
+	kerneltest.WantError(t, err, "offset 0x20000000 of function vfs_read", "!has no function")
 	// A process without the right to is told which.
 	err = kerneltest.AsUser(t, func() error { _, err := Kprobe(p, "vfs_read", ProbeOptions{}); return err }, unix.CAP_BPF)
-	wantError(t, err, "function vfs_read", "this process lacks CAP_PERFMON:")
+	kerneltest.WantError(t, err, "function vfs_read", "this process lacks CAP_PERFMON:")
 }
 
 // A name of a system call's function without what the architecture puts before it.
@@ -91,11 +91,11 @@ func TestUniqueMatch(t *testing.T) {
 	if _, err := kernelFunctions("vfs_read"); err != nil {
 		t.Skipf("needs a kernel that lets root list its functions: %v", err)
 	}
-	spec := trivial(ebpf.Kprobe, "kprobe.multi")
+	spec := kerneltest.Trivial(ebpf.Kprobe, "kprobe.multi")
 	spec.AttachType = ebpf.AttachTraceKprobeMulti
 	p := &Program{AttachType: spec.AttachType}
 	_, err := KprobeMulti(p, "vfs_re*", KprobeMultiOptions{UniqueMatch: true})
-	wantError(t, err, `"vfs_re*" is the name of `, "option UniqueMatch wants one")
+	kerneltest.WantError(t, err, `"vfs_re*" is the name of `, "option UniqueMatch wants one")
 	if !errors.Is(err, unix.EINVAL) {
 		t.Errorf("%v is not %v", err, unix.EINVAL)
 	}
@@ -116,37 +116,37 @@ func TestUniqueMatch(t *testing.T) {
 
 // A program that reads beyond a tracepoint's fields.
 func TestTracepointTooShort(t *testing.T) {
-	spec := trivial(ebpf.TracePoint, "tp/sched/sched_switch")
+	spec := kerneltest.Trivial(ebpf.TracePoint, "tp/sched/sched_switch")
 	spec.Instructions = asm.Instructions{asm.LoadMem(asm.R0, asm.R1, 4096, asm.DWord), asm.Mov.Imm(asm.R0, 0), asm.Return()}
 	_, err := Tracepoint(load(t, nil, spec).progs[0], "sched", "sched_switch", 0)
-	wantError(t, err, "reads beyond the fields of tracepoint sched/sched_switch")
+	kerneltest.WantError(t, err, "reads beyond the fields of tracepoint sched/sched_switch")
 }
 
 // Interfaces that do not exist.
 func TestNoInterface(t *testing.T) {
-	tc := trivial(ebpf.SchedCLS, "tc")
+	tc := kerneltest.Trivial(ebpf.SchedCLS, "tc")
 	tc.Name = "q"
-	o := load(t, nil, trivial(ebpf.XDP, "xdp"), tc)
+	o := load(t, nil, kerneltest.Trivial(ebpf.XDP, "xdp"), tc)
 	_, err := XDP(o.progs[0], 99999, 0, nil)
-	wantError(t, err, "there is no network interface with the index 99999")
+	kerneltest.WantError(t, err, "there is no network interface with the index 99999")
 	_, err = TC(o.progs[1], 99999, ebpf.AttachTCXIngress, TCOptions{})
-	wantError(t, err, "there is no network interface with the index 99999")
+	kerneltest.WantError(t, err, "there is no network interface with the index 99999")
 }
 
 // The kernel's answers to attaching to functions, which depend on how it is built.
 func TestExplainTrampoline(t *testing.T) {
 	p := &Program{AttachType: ebpf.AttachTraceFEntry}
-	wantError(t, p.explainTrampoline(link.ErrNotSupported), "CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS", "!lsm=")
-	wantError(t, p.explainTrampoline(unix.EBUSY), "CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS", "!lsm=")
-	wantError(t, p.explainTrampoline(unix.ENOENT), "!CONFIG_DYNAMIC")
+	kerneltest.WantError(t, p.explainTrampoline(link.ErrNotSupported), "CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS", "!lsm=")
+	kerneltest.WantError(t, p.explainTrampoline(unix.EBUSY), "CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS", "!lsm=")
+	kerneltest.WantError(t, p.explainTrampoline(unix.ENOENT), "!CONFIG_DYNAMIC")
 	p.OnProgram = true
-	wantError(t, p.explainTrampoline(unix.EBUSY), "replaced by another program", "!CONFIG_DYNAMIC")
+	kerneltest.WantError(t, p.explainTrampoline(unix.EBUSY), "replaced by another program", "!CONFIG_DYNAMIC")
 }
 
 // On a kernel without an option, the error names it and the version that has it.
 func TestOptionTooNew(t *testing.T) {
 	err := lacking(fmt.Errorf("create link: %w", unix.EINVAL), option{false, "Other", "99.0"}, option{true, "Old", "4.0"}, option{true, "Cookie", "99.1"})
-	wantError(t, err, "option Cookie needs a kernel of version 99.1 or later: ", "create link")
+	kerneltest.WantError(t, err, "option Cookie needs a kernel of version 99.1 or later: ", "create link")
 	if !errors.Is(err, ebpf.ErrNotSupported) || !errors.Is(err, unix.EINVAL) {
 		t.Errorf("%v is not %v and %v", err, ebpf.ErrNotSupported, unix.EINVAL)
 	}
@@ -154,7 +154,7 @@ func TestOptionTooNew(t *testing.T) {
 		t.Errorf("%v, want %v", err, unix.ENOENT)
 	}
 	if sys.OlderThan("6.10") {
-		_, err := RawTracepoint(load(t, nil, trivial(ebpf.RawTracepoint, "raw_tp")).progs[0], "task_rename", 1)
-		wantError(t, err, "option Cookie needs a kernel of version 6.10 or later")
+		_, err := RawTracepoint(load(t, nil, kerneltest.Trivial(ebpf.RawTracepoint, "raw_tp")).progs[0], "task_rename", 1)
+		kerneltest.WantError(t, err, "option Cookie needs a kernel of version 6.10 or later")
 	}
 }

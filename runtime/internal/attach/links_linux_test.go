@@ -12,6 +12,7 @@ import (
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
+	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/usdt"
 )
 
@@ -38,7 +39,7 @@ func TestSocketClosedFirst(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := load(t, nil, trivial(ebpf.SocketFilter, "socket"))
+			o := load(t, nil, kerneltest.Trivial(ebpf.SocketFilter, "socket"))
 			conn := open(t)
 			l, err := Socket(o.progs[0], conn)
 			if err != nil {

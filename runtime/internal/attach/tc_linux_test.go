@@ -16,6 +16,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/tc"
@@ -29,23 +30,6 @@ func inNetNS(t *testing.T) {
 	ns.Enter(t)
 }
 
-// count adds one to the element of an array of 8-byte values whose index is in a register,
-// and returns a result.
-func count(array string, index asm.Register, result int32) asm.Instructions {
-	return asm.Instructions{
-		asm.StoreMem(asm.RFP, -4, index, asm.Word),
-		asm.LoadMapPtr(asm.R1, 0).WithReference(array),
-		asm.Mov.Reg(asm.R2, asm.RFP),
-		asm.Add.Imm(asm.R2, -4),
-		asm.FnMapLookupElem.Call(),
-		asm.JEq.Imm(asm.R0, 0, "end"),
-		asm.Mov.Imm(asm.R1, 1),
-		asm.StoreXAdd(asm.R0, asm.R1, asm.DWord),
-		asm.Mov.Imm(asm.R0, result).WithSymbol("end"),
-		asm.Return(),
-	}
-}
-
 // packets returns the map of newTC.
 func packets() *ebpf.MapSpec {
 	return &ebpf.MapSpec{Name: "packets", Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 4}
@@ -54,8 +38,8 @@ func packets() *ebpf.MapSpec {
 // newTC returns a program that counts the packets of an index in the map "packets", and
 // returns a code.
 func newTC(name string, index, code int32) *ebpf.ProgramSpec {
-	spec := trivial(ebpf.SchedCLS, "tc")
-	spec.Name, spec.Instructions = name, append(asm.Instructions{asm.Mov.Imm(asm.R2, index)}, count("packets", asm.R2, code)...)
+	spec := kerneltest.Trivial(ebpf.SchedCLS, "tc")
+	spec.Name, spec.Instructions = name, append(asm.Instructions{asm.Mov.Imm(asm.R2, index)}, kerneltest.Count("packets", asm.R2, code)...)
 	return spec
 }
 
@@ -240,7 +224,7 @@ func TestTCAuto(t *testing.T) {
 		"give Priority for the place among the": {Place: Place{After: &Anchor{}}},
 	} {
 		_, err := o.tc(0, 1, ingress, o2)
-		wantError(t, err, text)
+		kerneltest.WantError(t, err, text)
 		if !errors.Is(err, ebpf.ErrNotSupported) {
 			t.Errorf("%v, want %v", err, ebpf.ErrNotSupported)
 		}
@@ -258,7 +242,7 @@ func TestClsact(t *testing.T) {
 	}
 	_, err := l.Info()
 	for op, err := range map[string]error{"info of": err, "pin": l.Pin(filepath.Join(t.TempDir(), "l")), "unpin": l.Unpin()} {
-		wantError(t, err, op+" a filter of clsact: the kernel has no link for it")
+		kerneltest.WantError(t, err, op+" a filter of clsact: the kernel has no link for it")
 		if !errors.Is(err, ebpf.ErrNotSupported) {
 			t.Errorf("%v, want %v", err, ebpf.ErrNotSupported)
 		}
@@ -277,7 +261,7 @@ func TestClsact(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, l.Update(q), "it is closed")
+	kerneltest.WantError(t, l.Update(q), "it is closed")
 	fire(t)
 	if have := seen(t, o, 2); !slices.Equal(have, []uint64{1, 0}) {
 		t.Errorf("after Replace, programs have seen %v packets", have)
@@ -294,10 +278,10 @@ func TestClsact(t *testing.T) {
 		"of a process that lives: file exists: ": {Mode: TCClsact},
 	} {
 		_, err := o.tc(0, 1, ingress, opts)
-		wantError(t, err, text)
+		kerneltest.WantError(t, err, text)
 	}
 	_, err = o.tc(0, 1, egress, TCOptions{Place: Place{Replace: second}})
-	wantError(t, err, "it is a link of another target")
+	kerneltest.WantError(t, err, "it is a link of another target")
 	if _, err := o.tc(0, 1, ingress, TCOptions{Mode: TCClsact, Handle: 7}); err != nil {
 		t.Fatal(err)
 	}
@@ -333,7 +317,7 @@ func TestClsactLeft(t *testing.T) {
 	}
 	leave("a filter of others")
 	_, err := o.tc(0, 1, ingress, TCOptions{Mode: TCClsact})
-	wantError(t, err, `"a filter of others", program `+fmt.Sprint(programID(t, o.progs[1].Program)), "choose another place with options Priority and Handle")
+	kerneltest.WantError(t, err, `"a filter of others", program `+fmt.Sprint(programID(t, o.progs[1].Program)), "choose another place with options Priority and Handle")
 	if !errors.Is(err, unix.EEXIST) {
 		t.Errorf("%v, want %v", err, unix.EEXIST)
 	}
@@ -371,7 +355,7 @@ func TestClsactInterfaceGone(t *testing.T) {
 	}
 	o.detach(t)
 	_, err = o.tc(0, a.Index, ingress, TCOptions{Mode: TCClsact})
-	wantError(t, err, "there is no network interface with the index")
+	kerneltest.WantError(t, err, "there is no network interface with the index")
 }
 
 // A filter outlives neither the descriptors of the process nor anything else of it.

@@ -3,52 +3,23 @@ package loader
 import (
 	"errors"
 	"io/fs"
-	"os"
-	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/rules-bpf/rules_bpf/internal/core"
 	"github.com/rules-bpf/rules_bpf/internal/image"
-	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
+	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/kernelbtf"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
 
-const hiddenEnv = "RULES_BPF_HIDDEN_BTF"
-
 // On a kernel whose BTF is hidden, an archive stands in for it; without one, and without
 // the kernel in it, Load says so.
 func TestHiddenBTF(t *testing.T) {
-	bpftest.NeedsBPF(t)
-	if os.Getenv(hiddenEnv) != "" {
-		withoutBTF(t)
+	if !kerneltest.WithoutBTF(t) {
 		return
-	}
-	// In a mount namespace of its own, and so a process of its own.
-	cmd := exec.Command(os.Args[0], "-test.run=^TestHiddenBTF$", "-test.v")
-	cmd.Env = append(os.Environ(), hiddenEnv+"=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
-	out, err := cmd.CombinedOutput()
-	switch {
-	case errors.Is(err, syscall.EPERM):
-		t.Skipf("needs CAP_SYS_ADMIN: %v", err)
-	case err != nil:
-		t.Fatalf("%v: %s", err, out)
-	case strings.Contains(string(out), "--- SKIP"):
-		t.Skipf("%s", out)
-	}
-}
-
-func withoutBTF(t *testing.T) {
-	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Mount("none", "/sys/kernel/btf", "tmpfs", 0, ""); err != nil {
-		t.Skipf("needs to mount over /sys/kernel/btf: %v", err)
 	}
 	if _, err := kernelbtf.Open(); !errors.Is(err, fs.ErrNotExist) {
 		t.Skipf("the kernel's BTF is elsewhere, too: %v", err)
