@@ -147,8 +147,8 @@ func (r *RecordReader[T]) InPlace() iter.Seq2[*T, error] {
 	return func(yield func(*T, error) bool) { r.inPlace(yield) }
 }
 
-// inPlace is the function of InPlace. It is one of its own because the compiler puts no calls
-// of functions into a function literal that it has put into another function itself.
+// inPlace is the loop of InPlace. It is a method, not a function literal: the compiler inlines
+// InPlace into its caller, and inlines nothing into a literal that comes along.
 func (r *RecordReader[T]) inPlace(yield func(*T, error) bool) {
 	if err := r.reader.Begin(true); err != nil {
 		r.refuse(err, func(err error) { yield(nil, err) })
@@ -190,7 +190,7 @@ func (r *RecordReader[T]) All() iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) { r.all(yield) }
 }
 
-// all is the function of All, for the reason that inPlace is.
+// all is the loop of All, a method for the reason that inPlace is one.
 func (r *RecordReader[T]) all(yield func(T, error) bool) {
 	var zero T
 	if err := r.reader.Begin(true); err != nil {

@@ -188,9 +188,9 @@ func (r *Reader) Lend(next uint64) bool {
 	return true
 }
 
-// More waits for a record that a span does not have, which is lent then, and returns the position
-// behind it and the span that begins with it. A span is of one ring and of one moment: with an
-// error too, the one before must not be used any more. The errors are those of Wait.
+// More waits for the next record, lends it, and returns it with the position behind it and a new
+// span. It is called when a span has no more records. That span must not be used after the call,
+// which may have moved on to another ring, even when it fails. The errors are those of Wait.
 func (r *Reader) More() (s Span, record unsafe.Pointer, length uint32, next uint64, err error) {
 	for {
 		if record, length = r.Next(); record != nil {
