@@ -127,7 +127,7 @@ var layers = [][]string{
 	// The tests of all others use bpftest, so it has nothing below it.
 	{"bpftest", "internal/binding", "internal/glob", "internal/kallsyms", "internal/kernelfs", "internal/sys", "internal/undo"},
 	{"internal/features", "internal/kconfig", "internal/kernelbtf", "internal/perfevent", "internal/privilege", "internal/tc"},
-	{"internal/region", "internal/token", "internal/userelf"},
+	{"internal/region", "internal/token", "internal/usersym"},
 	{"internal/refusal", "internal/usdt"},
 	{"internal/loader", "internal/ring"},
 	{"internal/attach", "internal/fakemap"},

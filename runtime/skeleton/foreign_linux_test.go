@@ -14,8 +14,8 @@ import (
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
-	"github.com/rules-bpf/rules_bpf/internal/bpflib"
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/internal/subskel"
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/binding"
 )
@@ -68,10 +68,10 @@ type foreignLibrary struct {
 
 func (l *foreignLibrary) open(t *testing.T, obj Any, of btf.Type, section string) error {
 	t.Helper()
-	lib := &bpflib.Library{
+	lib := &subskel.Library{
 		Name: "lib", Order: nativeOrder,
-		Vars: []bpflib.Var{{Name: "total", Section: ".bss", Size: 8, Type: of}},
-		Maps: []bpflib.Map{{Name: "limits", MapDef: bpflib.MapDef{Type: ebpf.Hash, KeySize: 4, ValueSize: 8, Key: foreignU32, Value: foreignU64}}},
+		Vars: []subskel.Var{{Name: "total", Section: ".bss", Size: 8, Type: of}},
+		Maps: []subskel.Map{{Name: "limits", MapDef: subskel.MapDef{Type: ebpf.Hash, KeySize: 4, ValueSize: 8, Key: foreignU32, Value: foreignU64}}},
 	}
 	data, err := lib.Marshal()
 	if err != nil {
@@ -290,13 +290,13 @@ func TestFromPinsWithoutTypes(t *testing.T) {
 			if _, ok := o.FindVariable("total"); ok {
 				t.Error("a variable is found")
 			}
-			lib := &bpflib.Library{Name: "lib", Order: nativeOrder}
+			lib := &subskel.Library{Name: "lib", Order: nativeOrder}
 			var limits UntypedMap
 			var prog *BaseProgram
 			var slot *link.Link
 			desc := libraryDesc{Name: "lib"}
 			if tc.pins["limits"] != nil {
-				lib.Maps = []bpflib.Map{{Name: "limits", MapDef: bpflib.MapDef{Type: ebpf.Hash, KeySize: 4, ValueSize: 8, Key: foreignU32, Value: foreignU64}}}
+				lib.Maps = []subskel.Map{{Name: "limits", MapDef: subskel.MapDef{Type: ebpf.Hash, KeySize: 4, ValueSize: 8, Key: foreignU32, Value: foreignU64}}}
 				desc.Maps = []mapDesc{{Name: "limits", Handle: &limits, Types: binding.MapTypes{Key: 4, Value: 8}}}
 			}
 			if tc.pins["add_limit_to_total"] != nil {

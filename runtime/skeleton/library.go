@@ -8,9 +8,9 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 
-	"github.com/rules-bpf/rules_bpf/internal/bpflib"
 	"github.com/rules-bpf/rules_bpf/internal/image"
 	"github.com/rules-bpf/rules_bpf/internal/secdef"
+	"github.com/rules-bpf/rules_bpf/internal/subskel"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/binding"
 )
 
@@ -42,13 +42,13 @@ func (o *Object) openLibrary(desc libraryDesc) error {
 	if o.state == closed {
 		return ErrClosed
 	}
-	lib, err := bpflib.Unmarshal([]byte(desc.Library))
+	lib, err := subskel.Unmarshal([]byte(desc.Library))
 	if err != nil {
 		return err
 	}
 	lib.Name = desc.Name
 	for _, p := range desc.Progs {
-		lib.Progs = append(lib.Progs, bpflib.Prog{Name: p.Name, Section: p.Section})
+		lib.Progs = append(lib.Progs, subskel.Prog{Name: p.Name, Section: p.Section})
 	}
 	view := libraryView{o: o, sections: make(map[string]string)}
 	for _, p := range lib.Progs {
@@ -60,7 +60,7 @@ func (o *Object) openLibrary(desc libraryDesc) error {
 	if err := o.indexVariables(view.types); err != nil {
 		return err
 	}
-	if err := bpflib.Check(lib, view); err != nil {
+	if err := subskel.Check(lib, view); err != nil {
 		return mismatches(err)
 	}
 	// Nothing below fails for what the check has seen, unless the code was changed by
@@ -173,13 +173,13 @@ func (o *Object) indexVariables(types *btf.Spec) error {
 		return nil
 	}
 	img := o.loader.Image
-	o.vars = make(map[string]bpflib.ObjectVar)
+	o.vars = make(map[string]subskel.ObjectVar)
 	for i := range img.Variables {
 		v := &img.Variables[i]
 		if !v.Visible {
 			continue
 		}
-		out := bpflib.ObjectVar{Section: bpflib.Arena, Offset: uint64(v.Offset), Size: uint64(v.Size)}
+		out := subskel.ObjectVar{Section: subskel.Arena, Offset: uint64(v.Offset), Size: uint64(v.Size)}
 		if v.Map != image.NoIndex {
 			out.Section = img.Maps[v.Map].Name
 		}
@@ -200,7 +200,7 @@ func typeOf(types *btf.Spec, id uint32) (btf.Type, error) {
 	return types.TypeByID(btf.TypeID(id))
 }
 
-// libraryView is an object as package bpflib sees it.
+// libraryView is an object as package subskel sees it.
 type libraryView struct {
 	o     *Object
 	types *btf.Spec
@@ -213,27 +213,27 @@ func (v libraryView) Name() string { return v.o.name }
 // Order is the machine's: an image of the other byte order is not opened.
 func (v libraryView) Order() binary.ByteOrder { return binary.NativeEndian }
 
-func (v libraryView) Var(name string) (bpflib.ObjectVar, bool) {
+func (v libraryView) Var(name string) (subskel.ObjectVar, bool) {
 	out, ok := v.o.vars[name]
 	if !ok || v.o.section(out.Section) == nil {
-		return bpflib.ObjectVar{}, false
+		return subskel.ObjectVar{}, false
 	}
 	return out, true
 }
 
-func (v libraryView) Map(name string) (bpflib.MapDef, bool) {
+func (v libraryView) Map(name string) (subskel.MapDef, bool) {
 	for _, m := range v.o.maps {
 		if m.name == name {
 			return v.mapDef(m.decl), true
 		}
 	}
-	return bpflib.MapDef{}, false
+	return subskel.MapDef{}, false
 }
 
 // mapDef returns the definition of a map as the object has it. What has no type that can
 // be read is not compared.
-func (v libraryView) mapDef(m *image.Map) bpflib.MapDef {
-	def := bpflib.MapDef{Type: ebpf.MapType(m.Type), KeySize: m.KeySize, ValueSize: m.ValueSize}
+func (v libraryView) mapDef(m *image.Map) subskel.MapDef {
+	def := subskel.MapDef{Type: ebpf.MapType(m.Type), KeySize: m.KeySize, ValueSize: m.ValueSize}
 	def.Key, _ = typeOf(v.types, m.KeyType)
 	def.Value, _ = typeOf(v.types, m.ValueType)
 	if m.Inner != image.NoIndex {
@@ -255,15 +255,15 @@ func (v libraryView) StructOps(name string) (btf.Type, bool) {
 	return nil, false
 }
 
-func (v libraryView) Prog(name string) (bpflib.Prog, bool) {
+func (v libraryView) Prog(name string) (subskel.Prog, bool) {
 	p := v.o.prog(name)
 	if p == nil {
-		return bpflib.Prog{}, false
+		return subskel.Prog{}, false
 	}
 	section := p.section
 	if form, _, ok := secdef.Find(v.sections[name]); ok && section == "" && ebpf.ProgramType(form.Type) == p.def.Type {
 		// That of a pinned program is not known, and its type is.
 		section = v.sections[name]
 	}
-	return bpflib.Prog{Name: name, Section: section}, true
+	return subskel.Prog{Name: name, Section: section}, true
 }

@@ -23,7 +23,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/attach"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
-	"github.com/rules-bpf/rules_bpf/runtime/internal/userelf"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/usersym"
 )
 
 // loadTestObject is newTestObject, loaded until the test ends.
@@ -706,7 +706,7 @@ func probedFunction(n int64) { spun.Add(n) }
 // its symbols out.
 func probedOffset(t *testing.T, path string) uint64 {
 	t.Helper()
-	f, err := userelf.Open(path)
+	f, err := usersym.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,7 @@ package skeleton
 import (
 	"errors"
 
-	"github.com/rules-bpf/rules_bpf/internal/bpflib"
+	"github.com/rules-bpf/rules_bpf/internal/subskel"
 )
 
 // MismatchError is the error of a subskeleton's Open for an object that does not have what
@@ -28,13 +28,13 @@ type Mismatch struct {
 }
 
 // Error says what is wrong with the symbol, and what to do.
-func (m *Mismatch) Error() string { return (*bpflib.Mismatch)(m).Error() }
+func (m *Mismatch) Error() string { return (*subskel.Mismatch)(m).Error() }
 
 // Error lists the symbols, each on a line of its own.
 func (e *MismatchError) Error() string {
-	in := bpflib.MismatchError{Library: e.Library, Object: e.Object}
+	in := subskel.MismatchError{Library: e.Library, Object: e.Object}
 	for _, m := range e.Mismatches {
-		in.Mismatches = append(in.Mismatches, (*bpflib.Mismatch)(m))
+		in.Mismatches = append(in.Mismatches, (*subskel.Mismatch)(m))
 	}
 	return in.Error()
 }
@@ -50,7 +50,7 @@ func (e *MismatchError) Unwrap() []error {
 
 // mismatches makes the error of a check one of this package.
 func mismatches(err error) error {
-	var in *bpflib.MismatchError
+	var in *subskel.MismatchError
 	if !errors.As(err, &in) {
 		return err
 	}

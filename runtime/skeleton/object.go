@@ -14,8 +14,8 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 
-	"github.com/rules-bpf/rules_bpf/internal/bpflib"
 	"github.com/rules-bpf/rules_bpf/internal/image"
+	"github.com/rules-bpf/rules_bpf/internal/subskel"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/attach"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/binding"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/kconfig"
@@ -85,7 +85,7 @@ type Object struct {
 	types func() (*btf.Spec, error)
 	// vars are the variables with global linkage that are not hidden, for libraries: nil
 	// until there is one.
-	vars      map[string]bpflib.ObjectVar
+	vars      map[string]subskel.ObjectVar
 	maps      []*UntypedMap
 	progs     []*BaseProgram
 	structOps []*StructOpsMap
@@ -247,7 +247,7 @@ func (o *Object) openSections(desc desc) error {
 			s.m, specs[n].Contents, specs[n].Size = def, def.Contents, int(def.ValueSize)
 			// The user's Go code wants it, static variables or not.
 			def.Mmap = true
-		} else if d.Name == bpflib.Arena && img.Arena.Map != image.NoIndex {
+		} else if d.Name == subskel.Arena && img.Arena.Map != image.NoIndex {
 			s.m, specs[n].Contents, specs[n].Size = o.loader.Maps[img.Arena.Map], img.Arena.Contents, int(img.Arena.Size)
 		} else {
 			return notInObject("section", d.Name)
@@ -301,7 +301,7 @@ func (o *Object) bindSectionVars(s *section, vars []binding.SectionVar) error {
 // sectionWith returns the section that has a variable, nil where user space has none of it.
 func (o *Object) sectionWith(v image.Variable) *section {
 	if v.Map == image.NoIndex {
-		return o.section(bpflib.Arena)
+		return o.section(subskel.Arena)
 	}
 	return o.section(o.loader.Image.Maps[v.Map].Name)
 }

@@ -7,8 +7,8 @@ import (
 
 	"github.com/cilium/ebpf/link"
 
-	"github.com/rules-bpf/rules_bpf/internal/bpflib"
 	"github.com/rules-bpf/rules_bpf/internal/image"
+	"github.com/rules-bpf/rules_bpf/internal/subskel"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/binding"
 )
 
@@ -61,7 +61,7 @@ func describe(img *image.Object) desc {
 		}
 	}
 	if img.Arena.Map != image.NoIndex && visible[image.NoIndex] {
-		section(bpflib.Arena, img.Arena.Size)
+		section(subskel.Arena, img.Arena.Size)
 	}
 	for i := range img.Programs {
 		d.Progs = append(d.Progs, progDesc{Name: img.Programs[i].Name, Handle: new(*BaseProgram), Link: new(link.Link)})

@@ -14,7 +14,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/internal/secdef"
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/attach"
-	"github.com/rules-bpf/rules_bpf/runtime/internal/userelf"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/usersym"
 )
 
 // targetProgram returns a program of a section that does nothing.
@@ -83,7 +83,7 @@ func TestMissingTargets(t *testing.T) {
 		"entry_there": "fentry/vfs_read", "probe_there": "kprobe/vfs_read+0", "sys_there": "kprobe/sys_getpid", "call_there": "ksyscall/getpid", "event_there": "tp/sched/sched_switch",
 		"raw_there": "raw_tp/sched_switch", "byhand": "kprobe", "left": "?kprobe/no_such_function",
 	}
-	if _, err := userelf.FindFile("libc.so.6"); err == nil {
+	if _, err := usersym.FindFile("libc.so.6"); err == nil {
 		there["user_there"] = "uprobe/libc.so.6:malloc"
 	}
 	var specs []*ebpf.ProgramSpec

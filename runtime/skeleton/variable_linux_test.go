@@ -8,9 +8,9 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 
-	"github.com/rules-bpf/rules_bpf/internal/bpflib"
 	"github.com/rules-bpf/rules_bpf/internal/image"
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
+	"github.com/rules-bpf/rules_bpf/internal/subskel"
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/binding"
 )
@@ -217,7 +217,7 @@ func TestLibraryContents(t *testing.T) {
 	fieldOfNumber := func(p **uint32) binding.Field {
 		return binding.Field{Pointer: unsafe.Pointer(p), Size: 4}
 	}
-	lib := bpflib.Library{Order: nativeOrder, Vars: []bpflib.Var{{Name: "first", Section: ".data", Size: 4, Type: typ}, {Name: "weak", Section: ".extern", Size: 4, Type: typ, Weak: true}}}
+	lib := subskel.Library{Order: nativeOrder, Vars: []subskel.Var{{Name: "first", Section: ".data", Size: 4, Type: typ}, {Name: "weak", Section: ".extern", Size: 4, Type: typ, Weak: true}}}
 	text, err := lib.Marshal()
 	if err != nil {
 		t.Fatal(err)

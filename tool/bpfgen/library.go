@@ -7,11 +7,11 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/rules-bpf/rules_bpf/internal/bpflib"
+	"github.com/rules-bpf/rules_bpf/internal/subskel"
 	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
-	"github.com/rules-bpf/rules_bpf/tool/internal/libdesc"
 	"github.com/rules-bpf/rules_bpf/tool/internal/linker"
 	"github.com/rules-bpf/rules_bpf/tool/internal/skelgen"
+	"github.com/rules-bpf/rules_bpf/tool/internal/subskelobj"
 )
 
 func subskeleton(fs *flag.FlagSet, args []string, std streams) error {
@@ -99,15 +99,15 @@ func check(fs *flag.FlagSet, args []string, _ streams) error {
 // checkLibrary compares the object with what the generated code of the library
 // carries, byte for byte: so it says what the runtime will.
 func checkLibrary(lib, final *bpfobj.Object) error {
-	needs := libdesc.Library(lib)
+	needs := subskelobj.Library(lib)
 	raw, err := needs.Marshal()
 	if err != nil {
 		return err
 	}
-	carried, err := bpflib.Unmarshal(raw)
+	carried, err := subskel.Unmarshal(raw)
 	if err != nil {
 		return err
 	}
 	carried.Name, carried.Progs = needs.Name, needs.Progs
-	return bpflib.Check(carried, libdesc.Object(final))
+	return subskel.Check(carried, subskelobj.Object(final))
 }

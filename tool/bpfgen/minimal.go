@@ -14,8 +14,8 @@ import (
 	"github.com/rules-bpf/rules_bpf/internal/core"
 	"github.com/rules-bpf/rules_bpf/internal/quote"
 	"github.com/rules-bpf/rules_bpf/internal/rawbtf"
-	"github.com/rules-bpf/rules_bpf/tool/internal/cheader"
 	"github.com/rules-bpf/rules_bpf/tool/internal/imagegen"
+	"github.com/rules-bpf/rules_bpf/tool/internal/vmlinuxh"
 )
 
 // coreObject is an object whose CO-RE relocations say what of a kernel's types it needs.
@@ -75,7 +75,7 @@ func minimalBTF(out string, objects, files []string, archive bool, std streams) 
 
 // minimalOf returns the types of a kernel that the objects need, raw.
 func minimalOf(objects []coreObject, file string) ([]byte, error) {
-	raw, err := cheader.Contents(file)
+	raw, err := vmlinuxh.Contents(file)
 	if err != nil {
 		return nil, inFile(file, err)
 	}

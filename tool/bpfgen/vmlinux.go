@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/rules-bpf/rules_bpf/tool/internal/cheader"
+	"github.com/rules-bpf/rules_bpf/tool/internal/vmlinuxh"
 )
 
 func vmlinux(fs *flag.FlagSet, args []string, std streams) error {
@@ -45,7 +45,7 @@ func vmlinux(fs *flag.FlagSet, args []string, std streams) error {
 	case len(objects) > 0:
 		return minimalBTF(*out, objects, fs.Args(), *archive, std)
 	}
-	var kernel *cheader.Types
+	var kernel *vmlinuxh.Types
 	var err error
 	if *base != "" {
 		if kernel, err = loadTypes(*base, nil); err != nil {
@@ -68,12 +68,12 @@ func vmlinux(fs *flag.FlagSet, args []string, std streams) error {
 	return writeFile(*out, data)
 }
 
-func loadTypes(file string, base *cheader.Types) (*cheader.Types, error) {
-	raw, err := cheader.Contents(file)
+func loadTypes(file string, base *vmlinuxh.Types) (*vmlinuxh.Types, error) {
+	raw, err := vmlinuxh.Contents(file)
 	if err != nil {
 		return nil, inFile(file, err)
 	}
-	types, err := cheader.Load(raw, base)
+	types, err := vmlinuxh.Load(raw, base)
 	if err != nil {
 		return nil, inFile(file, err)
 	}

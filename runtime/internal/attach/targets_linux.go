@@ -15,7 +15,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/loader"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/perfevent"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/usdt"
-	"github.com/rules-bpf/rules_bpf/runtime/internal/userelf"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/usersym"
 )
 
 // IsMissing reports whether a program was not attached because its target is not there.
@@ -119,17 +119,17 @@ func findTarget(auto secdef.Auto, target string) error {
 		}
 		return err
 	case secdef.AutoUprobe:
-		return findInFile(target, func(f *userelf.File, function string) error {
+		return findInFile(target, func(f *usersym.File, function string) error {
 			_, _, err := f.Address(function)
 			return err
 		})
 	case secdef.AutoUprobeMulti:
-		return findInFile(target, func(f *userelf.File, pattern string) error {
+		return findInFile(target, func(f *usersym.File, pattern string) error {
 			_, err := f.Matching(pattern)
 			return err
 		})
 	case secdef.AutoUSDT:
-		return findInFile(target, func(f *userelf.File, probe string) error {
+		return findInFile(target, func(f *usersym.File, probe string) error {
 			provider, name, _ := strings.Cut(probe, ":")
 			_, err := usdt.Locations(f, provider, name)
 			return err
@@ -139,12 +139,12 @@ func findTarget(auto secdef.Auto, target string) error {
 }
 
 // findInFile calls find for the program or library of a target "path:what", and for what.
-func findInFile(target string, find func(f *userelf.File, what string) error) error {
+func findInFile(target string, find func(f *usersym.File, what string) error) error {
 	path, what, err := SplitUser(target)
 	if err != nil {
 		return err
 	}
-	f, err := userelf.Open(path)
+	f, err := usersym.Open(path)
 	if err != nil {
 		return err
 	}

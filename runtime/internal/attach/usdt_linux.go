@@ -13,7 +13,7 @@ import (
 
 	"github.com/rules-bpf/rules_bpf/runtime/internal/kconfig"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/usdt"
-	"github.com/rules-bpf/rules_bpf/runtime/internal/userelf"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/usersym"
 )
 
 // USDT connects p to every location of a static probe. all is nil when the object has no maps
@@ -28,7 +28,7 @@ func USDT(p *Program, path, provider, name string, pid int, cookie uint64, all *
 
 // connect connects prog to every location of a static probe.
 func (a *usdtAttacher) connect(prog *ebpf.Program, path, provider, name string, pid int) (link.Link, error) {
-	f, err := userelf.Open(path)
+	f, err := usersym.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +109,7 @@ func (l *usdtLink) releaseUnused() error {
 // usdtAttacher holds what one probe takes up.
 type usdtAttacher struct {
 	all  *USDTs
-	file *userelf.File
+	file *usersym.File
 	// byIP says that the kernel has no cookies: the program finds its arguments by
 	// the address.
 	byIP bool

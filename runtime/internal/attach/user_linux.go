@@ -12,12 +12,12 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/perfevent"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/privilege"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
-	"github.com/rules-bpf/rules_bpf/runtime/internal/userelf"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/usersym"
 )
 
 // Uprobe connects p to symbol[+offset] or to an offset of a file.
 func Uprobe(p *Program, path, target string, o UprobeOptions) (link.Link, error) {
-	file, err := userelf.Open(path)
+	file, err := usersym.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +43,7 @@ func UprobeMulti(p *Program, path, pattern string, o UprobeMultiOptions) (link.L
 	if err != nil {
 		return nil, err
 	}
-	file, err := userelf.Open(path)
+	file, err := usersym.Open(path)
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 
-	"github.com/rules-bpf/rules_bpf/internal/bpflib"
+	"github.com/rules-bpf/rules_bpf/internal/subskel"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
 
@@ -169,7 +169,7 @@ func (l *load) checkTypes(m *Map, fd int) error {
 		if err != nil {
 			return fmt.Errorf("type of the %s of the object's: %w", t.what, err)
 		}
-		if x, y, same := bpflib.Compare(a, b); !same {
+		if x, y, same := subskel.Compare(a, b); !same {
 			return fmt.Errorf("%w: its %s are %s, and the object's are %s", ebpf.ErrMapIncompatible, t.what, x, y)
 		}
 	}

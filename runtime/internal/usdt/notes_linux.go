@@ -8,7 +8,7 @@ import (
 	"io/fs"
 	"strings"
 
-	"github.com/rules-bpf/rules_bpf/runtime/internal/userelf"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/usersym"
 )
 
 const (
@@ -27,7 +27,7 @@ type note struct {
 }
 
 // notesOf returns the locations of all USDTs of the file.
-func notesOf(f *userelf.File) ([]note, error) {
+func notesOf(f *usersym.File) ([]note, error) {
 	sec := f.Section(noteSection)
 	if sec == nil {
 		return nil, fmt.Errorf("%s: has no static probes: there is no section %s: %w", f.Path, noteSection, fs.ErrNotExist)
@@ -65,7 +65,7 @@ var errNote = errors.New("note is damaged")
 
 // cutNote cuts the first note off data: its name and its descriptor, each padded
 // to a multiple of 4 bytes, after their lengths and a type.
-func cutNote(f *userelf.File, data []byte) (name string, desc []byte, typ uint32, rest []byte, err error) {
+func cutNote(f *usersym.File, data []byte) (name string, desc []byte, typ uint32, rest []byte, err error) {
 	if len(data) < 12 {
 		return "", nil, 0, nil, errNote
 	}
@@ -84,7 +84,7 @@ func cutNote(f *userelf.File, data []byte) (name string, desc []byte, typ uint32
 }
 
 // parseNote parses a note's descriptor: three addresses and three strings.
-func parseNote(f *userelf.File, desc []byte, base uint64) (note, error) {
+func parseNote(f *usersym.File, desc []byte, base uint64) (note, error) {
 	word := 8
 	if f.Class == elf.ELFCLASS32 {
 		word = 4
@@ -129,7 +129,7 @@ type Location struct {
 
 // Locations returns where the USDT provider:name is in the file. It fails with
 // [fs.ErrNotExist] when the file does not have it.
-func Locations(f *userelf.File, provider, name string) ([]Location, error) {
+func Locations(f *usersym.File, provider, name string) ([]Location, error) {
 	notes, err := notesOf(f)
 	if err != nil {
 		return nil, err

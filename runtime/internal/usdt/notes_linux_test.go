@@ -6,7 +6,7 @@ import (
 	"encoding/binary"
 	"testing"
 
-	"github.com/rules-bpf/rules_bpf/runtime/internal/userelf"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/usersym"
 )
 
 // stapNote returns a note with a descriptor of these words and this text.
@@ -23,7 +23,7 @@ func stapNote(name string, typ uint32, text string, words ...uint64) []byte {
 }
 
 func TestNotes(t *testing.T) {
-	f := &userelf.File{File: &elf.File{FileHeader: elf.FileHeader{Class: elf.ELFCLASS64, ByteOrder: binary.LittleEndian}}}
+	f := &usersym.File{File: &elf.File{FileHeader: elf.FileHeader{Class: elf.ELFCLASS64, ByteOrder: binary.LittleEndian}}}
 	data := stapNote("stapsdt\x00", 3, "lib\x00probe\x004@%eax\x00", 0x1000, 0x500, 0x2000)
 	name, desc, typ, rest, err := cutNote(f, append(data, 1, 2))
 	if err != nil || name != "stapsdt" || typ != 3 || len(rest) != 2 {
@@ -55,7 +55,7 @@ func FuzzNotes(f *testing.F) {
 	f.Add(stapNote("stapsdt\x00", 3, "lib\x00probe\x004@%eax\x00", 0x1000, 0x500, 0x2000))
 	f.Add(stapNote("GNU\x00", 1, "", 1))
 	f.Fuzz(func(_ *testing.T, data []byte) {
-		file := &userelf.File{File: &elf.File{FileHeader: elf.FileHeader{Class: elf.ELFCLASS64, ByteOrder: binary.LittleEndian}}}
+		file := &usersym.File{File: &elf.File{FileHeader: elf.FileHeader{Class: elf.ELFCLASS64, ByteOrder: binary.LittleEndian}}}
 		for len(data) > 0 {
 			_, desc, _, rest, err := cutNote(file, data)
 			if err != nil {

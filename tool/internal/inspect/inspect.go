@@ -15,10 +15,10 @@ import (
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 
-	"github.com/rules-bpf/rules_bpf/internal/bpflib"
 	"github.com/rules-bpf/rules_bpf/internal/image"
 	"github.com/rules-bpf/rules_bpf/internal/quote"
 	"github.com/rules-bpf/rules_bpf/internal/secdef"
+	"github.com/rules-bpf/rules_bpf/internal/subskel"
 	"github.com/rules-bpf/rules_bpf/tool/internal/imagegen"
 )
 
@@ -355,7 +355,7 @@ func coreKind(kind uint32) string {
 func (r *reader) maps() {
 	for _, m := range r.img.Maps {
 		out := Map{
-			Name: m.Name, Type: bpflib.MapTypeName(ebpf.MapType(m.Type)), KeySize: m.KeySize, ValueSize: m.ValueSize,
+			Name: m.Name, Type: subskel.MapTypeName(ebpf.MapType(m.Type)), KeySize: m.KeySize, ValueSize: m.ValueSize,
 			MaxEntries: m.MaxEntries, Flags: m.Flags, Pinning: m.Pinning, Section: m.Kind.IsSection() || m.Kind == image.KconfigMap,
 		}
 		if !out.Section {

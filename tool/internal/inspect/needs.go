@@ -10,9 +10,9 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 
-	"github.com/rules-bpf/rules_bpf/internal/bpflib"
 	"github.com/rules-bpf/rules_bpf/internal/image"
 	"github.com/rules-bpf/rules_bpf/internal/secdef"
+	"github.com/rules-bpf/rules_bpf/internal/subskel"
 	"github.com/rules-bpf/rules_bpf/tool/internal/kernelversion"
 )
 
@@ -43,7 +43,7 @@ func (r *reader) needs() {
 		n.add("SEC(\""+form.Name()+"\")", cmp.Or(form.Since, unknown), "forms of SEC() of rules_bpf")
 	}
 	for _, m := range r.img.Maps {
-		n.uapi(kernelversion.MapType, int(m.Type), bpflib.MapTypeName(ebpf.MapType(m.Type)))
+		n.uapi(kernelversion.MapType, int(m.Type), subskel.MapTypeName(ebpf.MapType(m.Type)))
 		for bit := range 32 {
 			if m.Flags&(1<<bit) != 0 {
 				n.uapi(kernelversion.MapFlag, bit, fmt.Sprintf("flag %#x of maps", uint32(1)<<bit))

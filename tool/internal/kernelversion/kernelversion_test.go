@@ -7,8 +7,8 @@ import (
 
 	"github.com/cilium/ebpf"
 
-	"github.com/rules-bpf/rules_bpf/internal/bpflib"
 	"github.com/rules-bpf/rules_bpf/internal/secdef"
+	"github.com/rules-bpf/rules_bpf/internal/subskel"
 	"github.com/rules-bpf/rules_bpf/tool/internal/kernelversion"
 )
 
@@ -62,7 +62,7 @@ func TestAgreement(t *testing.T) {
 	}
 	for typ := ebpf.Hash; ; typ++ {
 		fact, ok := kernelversion.Find(kernelversion.MapType, int(typ))
-		name := bpflib.MapTypeName(typ)
+		name := subskel.MapTypeName(typ)
 		if !ok || !strings.HasPrefix(name, "BPF_") {
 			if typ <= ebpf.Arena {
 				t.Errorf("%v: %v, %q", typ, fact, name)

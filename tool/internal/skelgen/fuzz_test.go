@@ -9,12 +9,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/rules-bpf/rules_bpf/internal/bpflib"
+	"github.com/rules-bpf/rules_bpf/internal/subskel"
 	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
 	"github.com/rules-bpf/rules_bpf/tool/internal/imagegen"
-	"github.com/rules-bpf/rules_bpf/tool/internal/libdesc"
 	"github.com/rules-bpf/rules_bpf/tool/internal/objtest"
 	"github.com/rules-bpf/rules_bpf/tool/internal/skelgen"
+	"github.com/rules-bpf/rules_bpf/tool/internal/subskelobj"
 )
 
 // FuzzSkeleton reads any bytes as an object. There must be an error of readable
@@ -109,12 +109,12 @@ func checkSubskeleton(t *testing.T, data []byte) {
 	}
 	checkCompiles(t, src)
 	// What the code carries can be read again.
-	needs := libdesc.Library(lib)
+	needs := subskelobj.Library(lib)
 	raw, err := needs.Marshal()
 	if err != nil {
 		t.Fatal(err)
 	}
-	carried, err := bpflib.Unmarshal(raw)
+	carried, err := subskel.Unmarshal(raw)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,8 +6,8 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 
-	"github.com/rules-bpf/rules_bpf/internal/bpflib"
 	"github.com/rules-bpf/rules_bpf/internal/quote"
+	"github.com/rules-bpf/rules_bpf/internal/subskel"
 	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
 	"github.com/rules-bpf/rules_bpf/tool/internal/gonames"
 	"github.com/rules-bpf/rules_bpf/tool/internal/gotype"
@@ -75,7 +75,7 @@ func (g *generator) typeMaps(maps []bpfobj.Map) []error {
 			errs = append(errs, err)
 			continue
 		}
-		f.note = bpflib.MapTypeName(def.Type)
+		f.note = subskel.MapTypeName(def.Type)
 		f.handle, err = g.handleOf(def, f.named)
 		if err != nil {
 			f.handle = untyped

@@ -15,14 +15,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/rules-bpf/rules_bpf/internal/bpflib"
+	"github.com/rules-bpf/rules_bpf/internal/subskel"
 	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
-	"github.com/rules-bpf/rules_bpf/tool/internal/cheader"
 	"github.com/rules-bpf/rules_bpf/tool/internal/imagegen"
-	"github.com/rules-bpf/rules_bpf/tool/internal/libdesc"
 	"github.com/rules-bpf/rules_bpf/tool/internal/linker"
 	"github.com/rules-bpf/rules_bpf/tool/internal/objtest"
 	"github.com/rules-bpf/rules_bpf/tool/internal/skelgen"
+	"github.com/rules-bpf/rules_bpf/tool/internal/subskelobj"
+	"github.com/rules-bpf/rules_bpf/tool/internal/vmlinuxh"
 )
 
 // objects are those of the golden files, as clang writes them, as a linker does, and
@@ -197,13 +197,13 @@ func (m *mutated) subskeleton() {
 		return
 	}
 	m.source(src)
-	needs := libdesc.Library(lib)
+	needs := subskelobj.Library(lib)
 	raw, err := needs.Marshal()
 	if err != nil {
 		m.readable(err)
 		return
 	}
-	carried, err := bpflib.Unmarshal(raw)
+	carried, err := subskel.Unmarshal(raw)
 	if err != nil {
 		m.report("what the code carries cannot be read again: %v", err)
 		return
@@ -212,7 +212,7 @@ func (m *mutated) subskeleton() {
 	if err != nil {
 		return
 	}
-	if err := bpflib.Check(carried, libdesc.Object(obj)); err != nil {
+	if err := subskel.Check(carried, subskelobj.Object(obj)); err != nil {
 		m.readable(err)
 	}
 }
@@ -248,7 +248,7 @@ func (m *mutated) vmlinux() {
 	if err != nil {
 		return
 	}
-	types, err := cheader.Load(raw, nil)
+	types, err := vmlinuxh.Load(raw, nil)
 	if err != nil {
 		m.readable(err)
 		return

@@ -11,7 +11,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
 	"github.com/rules-bpf/rules_bpf/tool/internal/gonames"
 	"github.com/rules-bpf/rules_bpf/tool/internal/gotype"
-	"github.com/rules-bpf/rules_bpf/tool/internal/libdesc"
+	"github.com/rules-bpf/rules_bpf/tool/internal/subskelobj"
 )
 
 // externSection is what the struct is named after that has the variables which the
@@ -107,7 +107,7 @@ func makeSubskeleton(lib *bpfobj.Object, opts Options, names *gonames.Scope) (*s
 		return nil, err
 	}
 	var err error
-	s.desc, err = libdesc.Library(lib).Marshal()
+	s.desc, err = subskelobj.Library(lib).Marshal()
 	return s, err
 }
 
