@@ -10,6 +10,7 @@
 //	bpfgen image -o minimal.image minimal.bpf.o
 //	bpfgen inspect minimal.bpf.o
 //	bpfgen diff old/minimal.bpf.o minimal.bpf.o
+//	bpfgen verify -limit xdp_main=insns=200000 minimal.bpf.o
 //	bpfgen compile -o minimal.bpf.o -- clang -target bpfel -g -O2 -c minimal.bpf.c
 //	bpfgen vmlinux -o vmlinux.h /sys/kernel/btf/vmlinux
 //	bpfgen modules -o modules.cpio -names veth,dummy /lib/modules/6.1/kernel/drivers/net/*.ko
@@ -18,7 +19,8 @@
 // An argument @file stands for the lines of the file, one argument each, as
 // Bazel writes them for long command lines.
 //
-// The exit status is 0 or 1 (compile: clang's; diff: 0, 1 for objects that differ, or 2),
+// The exit status is 0 or 1 (compile: clang's; diff: 0, 1 for objects that differ, or 2;
+// verify: 0, 1 for a program that does not load or is over a limit, or 2),
 // and errors are on stderr as
 // "file: symbol: what, and what to do". An output is written when all of it is
 // there, and never in part. One that is no regular file (/dev/stdout, a pipe, a
@@ -105,6 +107,7 @@ for a failure.
 
 	bpfgen diff v1/edge.bpf.o v2/edge.bpf.o
 `, diffObjects, diffFailed},
+		{"verify", verifyUsage, "load each program of BPF objects by itself, and say what the kernel's verifier makes of it", verifyHelp, verifyObjects, verifyFailed},
 		{"compile", "-o OUT.o [-inputs FILE -unused FILE] -- CLANG ARGUMENT...", "run clang, and list the headers that it did not read", `
 It is for build systems, which declare what an action may read. The exit status is clang's.
 

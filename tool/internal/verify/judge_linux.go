@@ -1,0 +1,132 @@
+package verify
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/features"
+
+	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
+	"github.com/rules-bpf/rules_bpf/tool/internal/kernelversion"
+)
+
+// version is that of a kernel, two numbers.
+type version [2]int
+
+func parseVersion(text string) (v version) {
+	// What has no second number has 0.
+	_, _ = fmt.Sscanf(text, "%d.%d", &v[0], &v[1])
+	return v
+}
+
+func (v version) String() string { return fmt.Sprintf("%d.%d", v[0], v[1]) }
+
+func (v version) before(other version) bool {
+	return v[0] < other[0] || v[0] == other[0] && v[1] < other[1]
+}
+
+// judge says what the error of a load means.
+func (r *runner) judge(result *Result, err error) {
+	var rejected *skeleton.VerifierError
+	var missing *skeleton.MissingTargetError
+	var target errTarget
+	switch {
+	case err == nil:
+		result.Verdict = Loaded
+		return
+	case errors.As(err, &target), isLack(err), errors.Is(err, syscall.EPERM):
+		result.Verdict, result.Reason = Failed, reason(err)
+	case errors.As(err, &rejected):
+		result.Verdict, result.Source = Rejected, rejected.Source
+		result.Reason = complaint(rejected.Err.Log)
+		if rejected.Hint != "" {
+			result.Reason += ": " + rejected.Hint
+		}
+		if lacks := r.lackingHelper(rejected.Err.Log); lacks != "" {
+			result.Verdict, result.Reason = NotApplicable, lacks
+		}
+	case errors.As(err, &missing):
+		result.Verdict, result.Reason = NotApplicable, missing.Err.Error()
+	case errors.Is(err, ebpf.ErrNotSupported):
+		result.Verdict, result.Reason = NotApplicable, reason(err)
+	default:
+		result.Verdict, result.Reason = Rejected, reason(err)
+		if errors.Is(err, syscall.EINVAL) && errors.Is(features.HaveProgramType(r.typ), ebpf.ErrNotSupported) {
+			result.Verdict = NotApplicable
+			result.Reason = fmt.Sprintf("this kernel has no programs of type %v: it is too old, or was built without them", r.typ)
+		}
+	}
+}
+
+// isLack reports whether the kernel had not enough of something.
+func isLack(err error) bool {
+	for _, errno := range []syscall.Errno{syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
+}
+
+// prefixes are what the runtime begins an error with, and a result says elsewhere.
+var prefixes = regexp.MustCompile(`^(load \S+: )?(program \S+, SEC\(".*?"\): )?(load program: )?`)
+
+// reason is an error on one line, without what the result says elsewhere.
+func reason(err error) string {
+	var parts []string
+	for line := range strings.Lines(err.Error()) {
+		parts = append(parts, strings.TrimSpace(line))
+	}
+	text := strings.Join(parts, "; ")
+	return text[len(prefixes.FindString(text)):]
+}
+
+// complaint returns what the verifier said last, without its figures.
+func complaint(log []string) string {
+	for i := len(log) - 1; i >= 0; i-- {
+		line := strings.TrimSpace(log[i])
+		if line == "" || isFigure(line) {
+			continue
+		}
+		return line
+	}
+	return "the verifier says nothing"
+}
+
+// isFigure reports whether a line of a log is one of those with figures, at its end.
+func isFigure(line string) bool {
+	for _, prefix := range []string{"processed ", "verification time ", "stack depth ", "insns processed"} {
+		if strings.HasPrefix(line, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// unknownHelper is what the verifier says of a helper that it does not know, or not for the
+// program's type.
+var unknownHelper = regexp.MustCompile(`(?:invalid func|unknown func|cannot use helper) [a-z0-9_]+#(\d+)`)
+
+// lackingHelper says which helper the program calls that the kernel does not have, empty when
+// that is not what the verifier complains of. Helpers that it has, and not for programs of
+// this type, are a fault of the program.
+func (r *runner) lackingHelper(log []string) string {
+	m := unknownHelper.FindStringSubmatch(complaint(log))
+	if m == nil {
+		return ""
+	}
+	number, err := strconv.Atoi(m[1])
+	if err != nil {
+		return ""
+	}
+	fact, ok := kernelversion.Find(kernelversion.Helper, number)
+	if !ok || !r.version.before(parseVersion(fact.Since)) {
+		return ""
+	}
+	return fmt.Sprintf("Linux %s is the first with the helper %s, and this is %s", fact.Since, fact.Name, r.version)
+}
