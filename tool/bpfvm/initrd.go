@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -21,29 +22,28 @@ import (
 	"github.com/rules-bpf/rules_bpf/tool/internal/vmproto"
 )
 
-// contents is what the kernel's first file system holds.
-type contents struct {
-	guest string
-	// config and modules may be empty.
-	config, modules string
-	run             *vmproto.Run
-	// files are paths on the host by their paths in the guest. Folders come with
-	// all that is in them.
-	files map[string]string
-	// order has the keys of files.
+// files are paths on the host by their paths in the guest. Folders come with all
+// that is in them.
+type files struct {
+	host map[string]string
+	// order has the keys of host.
 	order []string
 }
 
 // add adds a file or folder.
-func (c *contents) add(guestPath, hostPath string) {
-	if _, ok := c.files[guestPath]; !ok {
-		c.order = append(c.order, guestPath)
+func (f *files) add(guestPath, hostPath string) {
+	if f.host == nil {
+		f.host = map[string]string{}
 	}
-	c.files[guestPath] = hostPath
+	if _, ok := f.host[guestPath]; !ok {
+		f.order = append(f.order, guestPath)
+	}
+	f.host[guestPath] = hostPath
 }
 
-// write returns a file with the contents, which goes when it is closed.
-func (c *contents) write() (*os.File, error) {
+// writeInitrd returns a file with the kernel's first file system, which goes when
+// it is closed.
+func (j *job) writeInitrd() (*os.File, error) {
 	f, err := os.CreateTemp(os.Getenv("TEST_TMPDIR"), "initrd")
 	if err != nil {
 		return nil, err
@@ -53,39 +53,37 @@ func (c *contents) write() (*os.File, error) {
 		f.Close()
 		return nil, err
 	}
-	if err := c.writeTo(f); err != nil {
+	if err := j.writeInitrdTo(f); err != nil {
 		f.Close()
 		return nil, err
 	}
 	return f, nil
 }
 
-func (c *contents) writeTo(f io.Writer) error {
+func (j *job) writeInitrdTo(f io.Writer) error {
 	buf := bufio.NewWriterSize(f, 1<<20)
 	// The kernel unpacks archives that follow each other.
-	if c.modules != "" {
-		if err := appendFile(buf, c.modules); err != nil {
-			return err
-		}
-	}
-	a := archive{w: cpio.NewWriter(buf), written: map[string]bool{}, first: map[fileID]string{}, open: map[fileID]string{}}
-	if err := a.file("/init", c.guest); err != nil {
+	if _, err := buf.Write(j.modules); err != nil {
 		return err
 	}
-	if c.config != "" {
-		if err := a.file(vmproto.ConfigFile, c.config); err != nil {
+	a := archive{w: cpio.NewWriter(buf), written: map[string]bool{}, first: map[fileID]string{}, open: map[fileID]string{}}
+	if err := a.file("/init", j.guest); err != nil {
+		return err
+	}
+	if j.config != "" {
+		if err := a.file(vmproto.ConfigFile, j.config); err != nil {
 			return err
 		}
 	}
-	run, err := c.run.Encode()
+	run, err := j.run.Encode()
 	if err != nil {
 		return err
 	}
 	if err := a.w.File(vmproto.RunFile, 0o644, int64(len(run)), bytes.NewReader(run)); err != nil {
 		return err
 	}
-	for _, guestPath := range c.order {
-		if err := a.tree(guestPath, c.files[guestPath]); err != nil {
+	for _, guestPath := range j.files.order {
+		if err := a.tree(guestPath, j.files.host[guestPath]); err != nil {
 			return err
 		}
 	}
@@ -93,16 +91,6 @@ func (c *contents) writeTo(f io.Writer) error {
 		return err
 	}
 	return buf.Flush()
-}
-
-func appendFile(w io.Writer, name string) error {
-	f, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	_, err = io.Copy(w, f)
-	return err
 }
 
 // An archive is a cpio.Writer that knows what has been written.
@@ -234,7 +222,7 @@ func sharedLibraries(name string) ([]string, error) {
 		return nil, nil
 	}
 	defer f.Close()
-	if f.Machine != elf.EM_X86_64 {
+	if !slices.ContainsFunc(cpus, func(c *cpu) bool { return c.native() && c.machine == f.Machine }) {
 		return nil, nil
 	}
 	loader, err := interpreter(f)
@@ -285,16 +273,23 @@ func librariesIn(list string) []string {
 	return paths
 }
 
-// checkMachine returns an error unless the kernels of bpf_test run the
-// executable.
-func checkMachine(name string) error {
+// checkLibraries returns an error when the executable is linked with shared
+// libraries that this machine cannot have, as they are for another CPU.
+func (c *cpu) checkLibraries(name string) error {
+	if c.native() {
+		return nil
+	}
 	f, err := elf.Open(name)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	defer f.Close()
-	if f.Machine != elf.EM_X86_64 {
-		return fmt.Errorf("%s is for %v, and the kernels that bpf_test boots are for x86_64: leave out goarch, or build for a platform with that cpu", name, f.Machine)
+	loader, err := interpreter(f)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if loader != "" {
+		return fmt.Errorf("%s is linked with shared libraries for %s, which this machine does not have: link it statically (CGO_ENABLED=0; in Bazel pure = \"on\")", name, c.name)
 	}
 	return nil
 }

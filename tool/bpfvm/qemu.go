@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -14,11 +15,12 @@ import (
 	"syscall"
 )
 
+// What a machine has that is not told otherwise.
 const (
-	// memoryMB is what the machine has: enough for a test with the race detector.
-	memoryMB = 1024
-	// cpus is more than one, so that per-CPU maps and races are tested.
-	cpus = "2"
+	// defaultMemoryMB is enough for a test with the race detector.
+	defaultMemoryMB = 1024
+	// defaultCPUs is more than one, so that per-CPU maps and races are tested.
+	defaultCPUs = 2
 )
 
 // Ways in which QEMU runs the instructions of the kernel.
@@ -38,51 +40,23 @@ type qemu struct {
 	Problem string `json:"problem"`
 }
 
-func readQEMU(path string) (*qemu, error) {
+// readQEMU returns the path of the executable that a file says is there.
+func readQEMU(path string) (string, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	var q qemu
 	if err := json.Unmarshal(data, &q); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return "", fmt.Errorf("%s: %w", path, err)
 	}
 	if q.Problem != "" {
-		return nil, errSkip{"needs QEMU: " + q.Problem}
+		return "", errSkip{"needs QEMU: " + q.Problem}
 	}
 	if _, err := os.Stat(q.Path); err != nil {
-		return nil, fmt.Errorf("QEMU was at %s when Bazel looked for it, and is not now: %w", q.Path, err)
+		return "", fmt.Errorf("QEMU was at %s when Bazel looked for it, and is not now: %w", q.Path, err)
 	}
-	return &q, nil
-}
-
-// accelerators returns what to try, in this order. Whether KVM works is known
-// when it does: its device may be there and refuse what QEMU wants of it.
-func accelerators() []string {
-	// On machines that are virtual themselves the device may be there without
-	// help from the CPU. It then runs only kernels that were made for that, and
-	// others neither start nor end.
-	if info, err := os.ReadFile("/proc/cpuinfo"); err != nil || !virtualizes(string(info)) {
-		return []string{tcg}
-	}
-	f, err := os.OpenFile(kvmDevice, os.O_RDWR, 0)
-	if err != nil {
-		return []string{tcg}
-	}
-	f.Close()
-	return []string{kvm, tcg}
-}
-
-// virtualizes says whether the CPU that /proc/cpuinfo describes has instructions
-// for virtual machines: Intel's or AMD's, one of which KVM for x86 is built on.
-func virtualizes(cpuinfo string) bool {
-	for line := range strings.Lines(cpuinfo) {
-		if name, flags, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "flags" {
-			has := strings.Fields(flags)
-			return slices.Contains(has, "vmx") || slices.Contains(has, "svm")
-		}
-	}
-	return false
+	return q.Path, nil
 }
 
 // The descriptors that QEMU inherits.
@@ -92,40 +66,37 @@ const (
 	initrdFD  = 5
 )
 
-// args returns QEMU's arguments.
-func (q *qemu) args(accel, image, kernelArgs string) []string {
+// qemuArgs returns QEMU's arguments.
+func (m *machine) qemuArgs(accel string) []string {
+	board, model := m.cpu.board, m.cpu.model
 	if accel == tcg {
 		// The CPUs take turns. With a thread for each, kernels that patch the code
 		// another CPU runs (static keys, trampolines) now and then find the old
 		// code there, and panic: seen with 7.2 and 11.
 		accel = "tcg,thread=single"
+	} else {
+		board, model = cmp.Or(m.cpu.kvmBoard, board), cmp.Or(m.cpu.kvmModel, model)
 	}
-	return []string{
-		// microvm, the machine that boots fastest, has no clock by which a kernel
-		// can measure the speed of the CPU's own: on a host that is busy it then
-		// stops at that. Of this one, what no test needs is off.
-		"-M", "q35,hpet=on,sata=off,smbus=off,usb=off,vmport=off,graphics=off",
-		"-bios", "qboot.rom",
+	return append([]string{
+		"-M", board,
 		"-accel", accel,
-		"-cpu", "max",
-		"-smp", cpus,
-		"-m", strconv.Itoa(memoryMB),
+		"-cpu", model,
+		"-smp", strconv.Itoa(m.cpus),
+		"-m", strconv.Itoa(m.memoryMB),
 		"-nodefaults", "-no-user-config", "-display", "none",
 		// A kernel that restarts has ended, by itself or by a panic.
 		"-no-reboot",
 		"-chardev", fmt.Sprintf("file,id=console,path=/dev/fd/%d", consoleFD),
 		"-chardev", fmt.Sprintf("file,id=frames,path=/dev/fd/%d", framesFD),
-		"-serial", "chardev:console",
-		"-serial", "chardev:frames",
-		"-kernel", image,
+		"-kernel", m.image,
 		"-initrd", fmt.Sprintf("/dev/fd/%d", initrdFD),
-		"-append", kernelArgs,
-	}
+		"-append", m.kernelArgs,
+	}, m.cpu.devices...)
 }
 
 // start starts QEMU, which writes to the two files and ends with this process.
-func (q *qemu) start(args []string, frames, console, initrd *os.File) (*exec.Cmd, *bytes.Buffer, error) {
-	cmd := exec.Command(q.Path, args...)
+func startQEMU(path string, args []string, frames, console, initrd *os.File) (*exec.Cmd, *bytes.Buffer, error) {
+	cmd := exec.Command(path, args...)
 	cmd.ExtraFiles = []*os.File{frames, console, initrd}
 	var messages bytes.Buffer
 	cmd.Stdout = &messages
@@ -141,16 +112,16 @@ func (q *qemu) start(args []string, frames, console, initrd *os.File) (*exec.Cmd
 	return cmd, &messages, nil
 }
 
-// kernelCommandLine returns the arguments of a kernel with the configuration,
-// which is empty when it is not known, and the further arguments.
-func kernelCommandLine(config []byte, further []string) string {
+// kernelCommandLine returns the arguments of a kernel for the CPU with the
+// configuration, which is empty when it is not known, and the further arguments.
+func kernelCommandLine(c *cpu, config []byte, further []string) string {
 	args := []string{
-		"console=ttyS0",
+		"console=" + c.console,
 		// Only errors and what is worse: the console is slow.
 		"quiet",
 		// A panic ends the machine at once, and so does what is as bad.
 		"panic=-1", "oops=panic", "reboot=t",
-		// On a host that is busy the timer may look broken, which is a panic.
+		// On a host that is busy the timer of a PC may look broken, which is a panic.
 		"no_timer_check",
 		// There is no other source of randomness this early.
 		"random.trust_cpu=on",

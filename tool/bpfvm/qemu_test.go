@@ -18,31 +18,24 @@ func TestKernelCommandLine(t *testing.T) {
 		{"CONFIG_LSM=\"yama\"\n", "random.trust_cpu=on extra=1"},
 		{"", "random.trust_cpu=on extra=1"},
 	} {
-		if got := kernelCommandLine([]byte(tc.config), []string{"extra=1"}); !strings.HasSuffix(got, tc.want) {
+		got := kernelCommandLine(&cpu{console: "ttyX"}, []byte(tc.config), []string{"extra=1"})
+		if !strings.HasPrefix(got, "console=ttyX ") || !strings.HasSuffix(got, tc.want) {
 			t.Errorf("%q: %q does not end in %q", tc.config, got, tc.want)
 		}
 	}
 }
 
 func TestArgs(t *testing.T) {
-	for accel, want := range map[string]string{tcg: "tcg,thread=single", kvm: "kvm"} {
-		args := new(qemu).args(accel, "/image", "a b")
+	c := &cpu{board: "emulated", model: "max", kvmBoard: "real", devices: []string{"-device", "port"}}
+	for accel, want := range map[string]string{tcg: "emulated max tcg,thread=single", kvm: "real max kvm"} {
+		m := machine{cpu: c, image: "/image", kernelArgs: "a b", memoryMB: 512, cpus: 3}
+		args := m.qemuArgs(accel)
 		value := func(flag string) string { return args[slices.Index(args, flag)+1] }
-		if value("-accel") != want || value("-smp") != "2" || value("-kernel") != "/image" || value("-append") != "a b" {
-			t.Errorf("%s: %q", accel, args)
+		if got := strings.Join([]string{value("-M"), value("-cpu"), value("-accel")}, " "); got != want {
+			t.Errorf("%s: %s, want %s", accel, got, want)
 		}
-	}
-}
-
-func TestVirtualizes(t *testing.T) {
-	for cpuinfo, want := range map[string]bool{
-		"processor\t: 0\nflags\t\t: fpu vmx sse\nvmx flags\t: ept\n": true,
-		"flags\t\t: fpu svm\n":                              true,
-		"flags\t\t: fpu hypervisor svm_lock\nbugs\t: vmx\n": false,
-		"": false,
-	} {
-		if got := virtualizes(cpuinfo); got != want {
-			t.Errorf("%q: %t, want %t", cpuinfo, got, want)
+		if value("-smp") != "3" || value("-m") != "512" || value("-kernel") != "/image" || value("-append") != "a b" || value("-device") != "port" {
+			t.Errorf("%s: %q", accel, args)
 		}
 	}
 }

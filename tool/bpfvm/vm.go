@@ -15,189 +15,32 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bazelbuild/rules_go/go/runfiles"
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/tool/internal/vmproto"
 )
 
-const (
-	// grace is how long a test may take to say where it was when its time was
-	// up: the Go runtime then prints all goroutines. Bazel waits for 15 s.
-	grace = 10 * time.Second
-	// kvmStart is how long a kernel may take to start under KVM before that counts
-	// as not working: it takes less than a second where it works.
-	kvmStart = 2 * time.Second
-)
-
-// resultVars are the environment variables with files and folders that a test
-// writes for Bazel.
-var resultVars = []string{
-	"XML_OUTPUT_FILE",
-	"TEST_SHARD_STATUS_FILE",
-	"TEST_UNDECLARED_OUTPUTS_DIR",
-	"TEST_UNDECLARED_OUTPUTS_ANNOTATIONS_DIR",
-	"TEST_WARNINGS_OUTPUT_FILE",
-	"TEST_INFRASTRUCTURE_FAILURE_FILE",
-	"TEST_UNUSED_RUNFILES_LOG_FILE",
-	"COVERAGE_OUTPUT_FILE",
-	"COVERAGE_DIR",
-}
-
-// repoMapping is a file at the top of the runfiles.
-const repoMapping = "_repo_mapping"
-
-// dirVars are those with folders that must be there.
-var dirVars = []string{
-	"TEST_TMPDIR",
-	"TMPDIR",
-	"TEST_UNDECLARED_OUTPUTS_DIR",
-	"TEST_UNDECLARED_OUTPUTS_ANNOTATIONS_DIR",
-	"COVERAGE_DIR",
-}
-
-// runInVM runs the test in a kernel of its own and returns its exit status.
-func runInVM(c *config, files *runfiles.Runfiles, started time.Time) (int, error) {
-	if c.Kernel.Problem != "" {
-		return 0, errSkip{fmt.Sprintf("needs kernel %s: %s", c.Kernel.Name, c.Kernel.Problem)}
-	}
-	paths := map[string]string{}
-	for _, file := range []string{c.Test, c.Kernel.Image, c.Kernel.Config, c.Modules, c.Guest, c.Files, c.QEMU} {
-		if file == "" {
-			continue
-		}
-		path, err := files.Rlocation(file)
-		if err != nil {
-			return 0, err
-		}
-		paths[file] = path
-	}
-	q, err := readQEMU(paths[c.QEMU])
-	if err != nil {
-		return 0, err
-	}
-	if err := checkMachine(paths[c.Test]); err != nil {
-		return 0, err
-	}
-
-	var deadline time.Time
-	if seconds := os.Getenv("TEST_TIMEOUT"); seconds != "" {
-		n, err := strconv.Atoi(seconds)
-		if err != nil {
-			return 0, fmt.Errorf("TEST_TIMEOUT: %w", err)
-		}
-		deadline = started.Add(time.Duration(n) * time.Second)
-	}
-	run, list, err := testRun(c, paths[c.Files], started, deadline)
-	if err != nil {
-		return 0, err
-	}
-	stuff := contents{
-		guest:   paths[c.Guest],
-		config:  paths[c.Kernel.Config],
-		modules: paths[c.Modules],
-		run:     run,
-		files:   map[string]string{},
-	}
-	for _, file := range list {
-		path, err := files.Rlocation(file)
-		if err != nil {
-			return 0, err
-		}
-		stuff.add(filepath.Join(sourceDir(), file), path)
-	}
-	// Bazel puts it among the runfiles when all of them are known, so it is in no
-	// list. It has what the names of repositories mean that look-ups begin with.
-	if path, err := files.Rlocation(repoMapping); err == nil {
-		if _, err := os.Stat(path); err == nil {
-			stuff.add(filepath.Join(sourceDir(), repoMapping), path)
-		}
-	}
-	initrd, err := stuff.write()
-	if err != nil {
-		return 0, fmt.Errorf("write the file system of kernel %s: %w", c.Kernel.Name, err)
-	}
-	defer initrd.Close()
-
-	var kernelConfig []byte
-	if path := paths[c.Kernel.Config]; path != "" {
-		if kernelConfig, err = os.ReadFile(path); err != nil {
-			return 0, err
-		}
-	}
-	m := machine{
-		name:         c.Kernel.Name,
-		qemu:         q,
-		accelerators: accelerators(),
-		image:        paths[c.Kernel.Image],
-		kernelArgs:   kernelCommandLine(kernelConfig, c.KernelArgs),
-		initrd:       initrd,
-		deadline:     deadline,
-		results:      run.Results,
-		stdout:       os.Stdout,
-		stderr:       os.Stderr,
-	}
-	return m.run()
-}
-
-// sourceDir is the folder of the runfiles, in the guest.
-func sourceDir() string {
-	if dir := os.Getenv("TEST_SRCDIR"); dir != "" {
-		return dir
-	}
-	return "/runfiles"
-}
-
-// testRun returns what the guest is to do, and the test's runfiles.
-func testRun(c *config, listFile string, started, deadline time.Time) (*vmproto.Run, []string, error) {
-	list, err := readList(listFile)
-	if err != nil {
-		return nil, nil, err
-	}
-	dir := sourceDir()
-	workspace := os.Getenv("TEST_WORKSPACE")
-	if workspace == "" {
-		workspace, _, _ = strings.Cut(c.Test, "/")
-	}
-	run := &vmproto.Run{
-		Args: append([]string{filepath.Join(dir, c.Test)}, os.Args[1:]...),
-		Dir:  filepath.Join(dir, workspace),
-	}
-	for _, v := range os.Environ() {
-		// The manifest leads to files of the host.
-		if name, _, _ := strings.Cut(v, "="); name != "RUNFILES_MANIFEST_FILE" && name != "RUNFILES_MANIFEST_ONLY" {
-			run.Env = append(run.Env, v)
-		}
-	}
-	run.Env = append(run.Env, "RUNFILES_DIR="+dir, "PWD="+run.Dir)
-	run.Dirs = []string{run.Dir}
-	for _, name := range dirVars {
-		if path := os.Getenv(name); path != "" {
-			run.Dirs = append(run.Dirs, path)
-		}
-	}
-	for _, name := range resultVars {
-		if path := os.Getenv(name); path != "" {
-			run.Dirs = append(run.Dirs, filepath.Dir(path))
-			run.Results = append(run.Results, path)
-		}
-	}
-	run.Started = started
-	run.Deadline = deadline
-	return run, list, nil
-}
+// kvmStart is how long a kernel may take to start under KVM before that counts as
+// not working: it takes less than a second where it works.
+const kvmStart = 2 * time.Second
 
 // A machine is a virtual machine with the test in it.
 type machine struct {
 	name string
-	qemu *qemu
+	cpu  *cpu
+	// qemu is the path of the executable.
+	qemu string
 	// accelerators are tried in this order.
 	accelerators []string
 	image        string
 	kernelArgs   string
+	memoryMB     int
+	cpus         int
 	initrd       *os.File
 	// deadline is when the test's time is up, or zero.
 	deadline time.Time
+	// grace is how long the test may then take to say where it was.
+	grace time.Duration
 	// results are what the guest may write on the host: these files, and files
 	// below them.
 	results        []string
@@ -248,7 +91,7 @@ func (m *machine) boot(accel string, signals <-chan os.Signal) (int, error) {
 		return 0, err
 	}
 	defer consoleR.Close()
-	cmd, messages, err := m.qemu.start(m.qemu.args(accel, m.image, m.kernelArgs), framesW, consoleW, m.initrd)
+	cmd, messages, err := startQEMU(m.qemu, m.qemuArgs(accel), framesW, consoleW, m.initrd)
 	framesW.Close()
 	consoleW.Close()
 	if err != nil {
@@ -297,7 +140,7 @@ func (m *machine) boot(accel string, signals <-chan os.Signal) (int, error) {
 func (m *machine) explain(err error, ended *os.ProcessState, messages *bytes.Buffer, console []byte) error {
 	// What it has to say when it was not us who ended it.
 	if said := strings.TrimSpace(messages.String()); said != "" {
-		err = fmt.Errorf("%w\nQEMU (%s, %v): %s", err, m.qemu.Path, ended, said)
+		err = fmt.Errorf("%w\nQEMU (%s, %v): %s", err, m.qemu, ended, said)
 	}
 	saved := ""
 	if dir := os.Getenv("TEST_UNDECLARED_OUTPUTS_DIR"); dir != "" && len(console) > 0 {
@@ -361,9 +204,9 @@ func (s *session) follow(frames <-chan frame, signals <-chan os.Signal) (int, er
 			}
 			// Bazel sends it when the time is up, and when somebody has cancelled
 			// the build.
-			giveUp = time.After(grace)
+			giveUp = time.After(s.grace)
 		case <-timeUp:
-			giveUp = time.After(grace)
+			giveUp = time.After(s.grace)
 		case <-noStart:
 			if !s.started {
 				return 0, errNotStarted

@@ -31,7 +31,8 @@ func fakeMachine(t *testing.T, script string) (m *machine, stderr *bytes.Buffer)
 	stderr = &bytes.Buffer{}
 	return &machine{
 		name:         "6.1",
-		qemu:         &qemu{Path: path},
+		cpu:          cpus[0],
+		qemu:         path,
 		accelerators: []string{kvm, tcg},
 		initrd:       initrd,
 		stdout:       &bytes.Buffer{},

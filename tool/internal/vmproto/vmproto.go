@@ -2,7 +2,7 @@
 // host, and the guest, which is the first process of the kernel under test.
 //
 // The runner puts a Run into the file system that the kernel starts with, and
-// the guest answers with frames on its second serial port.
+// the guest answers with frames on a serial port that is not the console's.
 package vmproto
 
 import (
@@ -27,11 +27,10 @@ const (
 	ConfigFile = "/.bpfvm/config"
 )
 
-// Port is the guest's name of the serial port that the frames go through.
-const Port = "/dev/ttyS1"
-
 // A Run says what the guest is to do.
 type Run struct {
+	// Port is the guest's name of the serial port that the frames go through.
+	Port string
 	// Args has the program's path, and its arguments.
 	Args []string
 	Env  []string
@@ -128,7 +127,7 @@ func Receive(r io.Reader) (Kind, []byte, error) {
 	}
 	size := binary.BigEndian.Uint32(head[2:])
 	if head[0] != magic || size > maxFrame || !bytes.ContainsRune([]byte("soefaxz"), rune(head[1])) {
-		return 0, nil, fmt.Errorf("the guest's second serial port has something else on it: % x", head)
+		return 0, nil, fmt.Errorf("the serial port of the test has something else on it: % x", head)
 	}
 	data := make([]byte, size)
 	if _, err := io.ReadFull(r, data); err != nil {

@@ -1,15 +1,16 @@
 //go:build linux
 
-package main
+package vmguest
 
 import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"strings"
-
-	"golang.org/x/sys/unix"
+	"syscall"
+	"unsafe"
 
 	"github.com/rules-bpf/rules_bpf/tool/internal/vmproto"
 )
@@ -62,14 +63,14 @@ func prepare() error {
 		}
 	}
 	// Kernels before 5.11 account BPF maps and programs to it.
-	unlimited := unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
-	if err := unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unlimited); err != nil {
+	unlimited := syscall.Rlimit{Cur: math.MaxUint64, Max: math.MaxUint64}
+	if err := syscall.Setrlimit(rlimitMemlock, &unlimited); err != nil {
 		return fmt.Errorf("raise RLIMIT_MEMLOCK: %w", err)
 	}
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: softFiles, Max: hardFiles}); err != nil {
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: softFiles, Max: hardFiles}); err != nil {
 		return fmt.Errorf("set RLIMIT_NOFILE: %w", err)
 	}
-	if err := unix.Sethostname([]byte("bpf-test")); err != nil {
+	if err := syscall.Sethostname([]byte("bpf-test")); err != nil {
 		return fmt.Errorf("set the host name: %w", err)
 	}
 	if err := loopbackUp(); err != nil {
@@ -85,44 +86,40 @@ func prepare() error {
 func mount(fstype, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		// A folder in sysfs is there when the kernel has the file system for it.
-		if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOENT) {
+		if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.ENOENT) {
 			return nil
 		}
 		return err
 	}
-	err := unix.Mount(fstype, dir, fstype, 0, "")
+	err := syscall.Mount(fstype, dir, fstype, 0, "")
 	// EBUSY: the kernel itself has mounted /dev.
-	if err != nil && err != unix.ENODEV && err != unix.EBUSY {
+	if err != nil && err != syscall.ENODEV && err != syscall.EBUSY {
 		return fmt.Errorf("mount %s on %s: %w", fstype, dir, err)
 	}
 	return nil
 }
 
 func loopbackUp() error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_DGRAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd)
-	req, err := unix.NewIfreq("lo")
-	if err != nil {
-		return err
-	}
-	req.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
-	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, req)
+	defer syscall.Close(fd)
+	req := ifreq{name: [syscall.IFNAMSIZ]byte{'l', 'o'}, flags: syscall.IFF_UP | syscall.IFF_RUNNING}
+	return ioctl(fd, syscall.SIOCSIFFLAGS, unsafe.Pointer(&req))
 }
 
 // placeConfig moves the kernel's configuration to where libbpf and others look
 // for it.
 func placeConfig() error {
-	var name unix.Utsname
-	if err := unix.Uname(&name); err != nil {
-		return fmt.Errorf("uname: %w", err)
+	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
+		return err
 	}
 	if err := os.MkdirAll("/boot", 0o755); err != nil {
 		return err
 	}
-	err := os.Rename(vmproto.ConfigFile, "/boot/config-"+unix.ByteSliceToString(name.Release[:]))
+	err = os.Rename(vmproto.ConfigFile, "/boot/config-"+strings.TrimSpace(string(release)))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -151,9 +148,9 @@ func loadModule(path string) error {
 		return err
 	}
 	defer f.Close()
-	err = unix.FinitModule(int(f.Fd()), "", 0)
+	err = finitModule(f)
 	// EEXIST: the kernel has it already, built in or loaded by another module.
-	if err == unix.EEXIST {
+	if err == syscall.EEXIST {
 		return nil
 	}
 	return err
