@@ -230,7 +230,7 @@ func testRun(c *config, listFile string, started, deadline time.Time) (*vmproto.
 			run.Env = append(run.Env, v)
 		}
 	}
-	run.Env = append(run.Env, "RUNFILES_DIR="+dir, "PWD="+run.Dir)
+	run.Env = append(run.Env, "RUNFILES_DIR="+dir, "PWD="+run.Dir, "BPF_KERNEL="+c.Kernel.Name)
 	run.Dirs = []string{run.Dir}
 	for _, name := range dirVars {
 		if path := os.Getenv(name); path != "" {

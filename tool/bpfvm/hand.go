@@ -28,6 +28,9 @@ another machine, build it with GOARCH=arm64, riscv64 or s390x. It finds itself a
 the folder testdata of the current folder at their paths, and no other file that -file
 does not name. It has the environment of bpfvm.
 
+bpfvm report and bpfvm merge are for reports of bpfgen verify and bpf_verifier_test:
+bpfvm report -h says more.
+
 `
 
 // handFlags are the flags of the command.

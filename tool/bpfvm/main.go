@@ -4,6 +4,8 @@
 //
 //	bpfvm -kernel IMAGE -- ./my.test -test.v
 //
+// bpfvm report and bpfvm merge read what bpf_verifier_test and bpfgen verify have written.
+//
 // It is also the executable of a bpf_test. Then a file beside it, whose name is its
 // own with ".json" at the end, says what to run, in which kernel; that may be the
 // one of this machine.
@@ -56,6 +58,16 @@ func run(started time.Time) (int, error) {
 	}
 	if _, err := os.Stat(self + ".json"); !errors.Is(err, fs.ErrNotExist) {
 		return runConfig(self+".json", started)
+	}
+	if len(os.Args) > 1 {
+		if subcommand := subcommands[os.Args[1]]; subcommand != nil {
+			status, err := subcommand(os.Args[2:], os.Stdout)
+			if err != nil {
+				// It has a status of its own.
+				fmt.Fprintln(os.Stderr, "bpfvm:", err)
+			}
+			return status, nil
+		}
 	}
 	return runByHand(os.Args[1:], started)
 }

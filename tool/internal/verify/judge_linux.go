@@ -47,11 +47,15 @@ func (r *runner) judge(result *Result, err error) {
 		if rejected.Hint != "" {
 			result.Reason += ": " + rejected.Hint
 		}
-		if lacks := r.lackingHelper(rejected.Err.Log); lacks != "" {
+		lacks := r.lackingHelper(rejected.Err.Log)
+		if lacks == "" {
+			lacks = r.lackingCallbacks(rejected.Err.Log)
+		}
+		if lacks != "" {
 			result.Verdict, result.Reason = NotApplicable, lacks
 		}
 	case errors.As(err, &missing):
-		result.Verdict, result.Reason = NotApplicable, missing.Err.Error()
+		result.Verdict, result.Reason = NotApplicable, reason(missing.Err)
 	case errors.Is(err, ebpf.ErrNotSupported):
 		result.Verdict, result.Reason = NotApplicable, reason(err)
 	default:
@@ -82,7 +86,7 @@ func reason(err error) string {
 	for line := range strings.Lines(err.Error()) {
 		parts = append(parts, strings.TrimSpace(line))
 	}
-	text := strings.Join(parts, "; ")
+	text := strings.TrimSuffix(strings.Join(parts, "; "), ": "+ebpf.ErrNotSupported.Error())
 	return text[len(prefixes.FindString(text)):]
 }
 
@@ -129,4 +133,23 @@ func (r *runner) lackingHelper(log []string) string {
 		return ""
 	}
 	return fmt.Sprintf("Linux %s is the first with the helper %s, and this is %s", fact.Since, fact.Name, r.version)
+}
+
+// callbacks is the first version of Linux that takes the address of a function
+// (BPF_PSEUDO_FUNC), as helpers with callbacks need it.
+var callbacks = version{5, 13}
+
+// lackingCallbacks is lackingHelper for programs that hand a function of theirs to a helper.
+// An older kernel does not see that function, and counts one less than there are.
+func (r *runner) lackingCallbacks(log []string) string {
+	if !r.callbacks || !r.version.before(callbacks) {
+		return ""
+	}
+	said := complaint(log)
+	for _, text := range []string{"number of funcs in func_info doesn't match", "bpf_ld_imm64 insn"} {
+		if strings.Contains(said, text) {
+			return fmt.Sprintf("Linux %s is the first in which a program can hand one of its functions to a helper, and this is %s", callbacks, r.version)
+		}
+	}
+	return ""
 }

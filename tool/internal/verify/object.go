@@ -191,3 +191,22 @@ type errTarget struct{ error }
 func noTarget(why, program, form string) error {
 	return errTarget{fmt.Errorf("%s: name a target for it, with -target %s=%s or targets of the test", why, program, form)}
 }
+
+// takesAddress reports whether a function, or one that it calls, takes the address of a
+// function. seen are those that were looked at.
+func takesAddress(img *image.Object, function uint32, seen []bool) bool {
+	if seen[function] {
+		return false
+	}
+	seen[function] = true
+	f := &img.Functions[function]
+	for _, r := range img.Relocations.All() {
+		if r.Instruction < f.First || r.Instruction-f.First >= f.Count {
+			continue
+		}
+		if r.Kind == image.FuncAddress || r.Kind == image.Call && takesAddress(img, r.Target, seen) {
+			return true
+		}
+	}
+	return false
+}

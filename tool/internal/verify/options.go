@@ -43,6 +43,17 @@ type Options struct {
 // memory than a virtual machine has.
 const DefaultMaxEntries = 65536
 
+// KernelName is the name of a kernel in a report: that of its target without the cpu, for
+// which there is a field, as in 7.2_arm64.
+func KernelName(target string) string {
+	for _, cpu := range []string{"arm64", "s390x", "riscv64", "x86_64"} {
+		if name, ok := strings.CutSuffix(target, "_"+cpu); ok && name != "" {
+			return name
+		}
+	}
+	return target
+}
+
 // ParsePair reads PROGRAM=VALUE, for Options.Sections and Options.Targets.
 func ParsePair(text string, into map[string]string) error {
 	program, value, ok := strings.Cut(text, "=")

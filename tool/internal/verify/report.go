@@ -41,6 +41,12 @@ import (
 // misunderstand a new one; new fields are no reason.
 const Version = 1
 
+// The names of a test's outputs.
+const (
+	JSONFile = "verifier.json"
+	PageFile = "verifier.html"
+)
+
 // Report is what the verifier made of programs, in one kernel or in several.
 type Report struct {
 	// Version is that of the form.

@@ -68,8 +68,10 @@ type runner struct {
 	release, cpu string
 	// version is that of the kernel.
 	version version
-	// typ is that of the program that was loaded last.
-	typ ebpf.ProgramType
+	// typ is that of the program that was loaded last, and callbacks says that it takes the
+	// address of a function.
+	typ       ebpf.ProgramType
+	callbacks bool
 }
 
 func newRunner(o *Options) (*runner, error) {
@@ -132,7 +134,7 @@ func (r *runner) load(result *Result, img *image.Object, p *image.Program, targe
 		return err
 	}
 	defer obj.Close()
-	r.typ = program.Type()
+	r.typ, r.callbacks = program.Type(), takesAddress(img, p.Function, make([]bool, len(img.Functions)))
 	if strings.Contains(target, ":") {
 		loaded, function, err := r.target(target, program)
 		if err != nil {

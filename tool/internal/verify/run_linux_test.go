@@ -46,14 +46,21 @@ func progs(t *testing.T) string {
 			{Name: "good", Section: "xdp", Refs: []string{"flows"}}, {Name: "bad", Section: "?socket"},
 			{Name: "nowhere", Section: "fentry/no_such_function"}, {Name: "untargeted", Section: "fexit"},
 			{Name: "replacement", Section: "freplace"}, {Name: "own", Section: "custom/hook"}, {Name: "ops", Section: "struct_ops"},
+			{Name: "looped", Section: "socket"},
 		},
 		Vars: []Var{{Section: ".maps", Name: "flows", Type: Map(1, 1<<30, U32, U64)}},
 	}
 	return write(t, file, func(img *image.Object) {
 		// Another register is set than that of the result.
 		for _, f := range img.Functions {
-			if f.Name == "bad" {
-				img.Code[8*f.First+1] = map[bool]byte{false: 0x02, true: 0x20}[isBigEndian]
+			insn := img.Code[8*f.First:]
+			switch f.Name {
+			case "bad":
+				insn[1] = map[bool]byte{false: 0x02, true: 0x20}[isBigEndian]
+			case "looped":
+				// A call of bpf_loop, without what it takes.
+				insn[0] = 0x85
+				order.PutUint32(insn[4:], 181)
 			}
 		}
 		// It would be pinned at /sys/fs/bpf.
@@ -68,10 +75,15 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, want := range []struct {
+	type want struct {
 		verdict Verdict
 		reason  string
-	}{
+	}
+	looped := want{Rejected, ""}
+	if parseVersion(report.Results[0].Release).before(version{5, 17}) {
+		looped = want{NotApplicable, "Linux 5.17 is the first with the helper bpf_loop"}
+	}
+	for i, want := range []want{
 		{Loaded, ""},
 		{Rejected, "R0 !read_ok"},
 		{NotApplicable, "no function no_such_function"},
@@ -79,6 +91,7 @@ func TestRun(t *testing.T) {
 		{Failed, "it replaces a function of another program: name a target for it, with -target replacement=OBJECT:PROGRAM"},
 		{Loaded, ""},
 		{Failed, "no struct_ops table of the object has it: name a target for it, with -target ops=TYPE.MEMBER"},
+		looped,
 	} {
 		r := &report.Results[i]
 		if r.Verdict != want.verdict || !strings.Contains(r.Reason, want.reason) {
@@ -129,7 +142,7 @@ func TestChoice(t *testing.T) {
 		}
 		return p
 	}
-	if got := run(Options{Programs: []string{"*o*d", "bad"}}); !slices.Equal(got, []string{"good", "bad"}) {
+	if got := run(Options{Programs: []string{"g*d", "bad"}}); !slices.Equal(got, []string{"good", "bad"}) {
 		t.Errorf("%q", got)
 	}
 	if got := run(Options{Presets: []*Preset{preset(`{"programs": ["good"]}`), preset("{}")}, Programs: []string{"good", "bad"}}); !slices.Equal(got, []string{"good [p]", "good [p]", "bad [p]"}) {
@@ -218,6 +231,27 @@ func TestLackingHelper(t *testing.T) {
 		r := runner{version: tc.version}
 		if got := r.lackingHelper(strings.Split(tc.log, "\n")); got != tc.want {
 			t.Errorf("%q: %q, want %q", tc.log, got, tc.want)
+		}
+	}
+}
+
+// A kernel without callbacks counts other functions than there are.
+func TestLackingCallbacks(t *testing.T) {
+	const said = "number of funcs in func_info doesn't match number of subprogs"
+	for _, tc := range []struct {
+		log       string
+		callbacks bool
+		version   version
+		want      bool
+	}{
+		{said, true, version{5, 10}, true},
+		{said, false, version{5, 10}, false},
+		{said, true, version{5, 13}, false},
+		{"R0 !read_ok", true, version{5, 10}, false},
+	} {
+		r := runner{version: tc.version, callbacks: tc.callbacks}
+		if got := r.lackingCallbacks([]string{tc.log}); (got != "") != tc.want {
+			t.Errorf("%+v: %q", tc, got)
 		}
 	}
 }

@@ -63,14 +63,12 @@ func (r *Report) writeKernel(b *bytes.Buffer, k kernel) {
 			fmt.Sprint(res.Insns), fmt.Sprint(res.States), fmt.Sprint(res.PeakStates), fmt.Sprint(res.Stack), fmt.Sprint(res.Jited),
 			duration(res.NS), size(res.Memory), res.remark())
 	}
-	for _, res := range results {
-		res.writeDetails(b)
-	}
+	writeDetails(b, results)
 }
 
 // columns lays out the cells of a row behind its names: the verdict, figures, and a remark.
 func columns(cells []string) string {
-	widths := []int{0, 9, 7, 6, 6, 7, 9, 8}
+	widths := []int{0, 9, 7, 6, 6, 7, 9, 9}
 	var b strings.Builder
 	for i, cell := range cells {
 		switch {
@@ -96,8 +94,17 @@ func (r *Result) remark() string {
 	return "over"
 }
 
-// duration is a time for people.
-func duration(ns uint64) string { return time.Duration(ns).Round(time.Microsecond).String() }
+// duration is a time for people, of three digits.
+func duration(ns uint64) string {
+	unit := time.Microsecond
+	for limit := time.Millisecond; time.Duration(ns) >= 10*limit && unit < time.Second; limit *= 10 {
+		unit *= 10
+	}
+	if time.Duration(ns) >= time.Millisecond {
+		unit *= 10
+	}
+	return time.Duration(ns).Round(unit).String()
+}
 
 // size is a number of bytes for people.
 func size(bytes uint64) string {
@@ -117,6 +124,26 @@ func size(bytes uint64) string {
 
 // shownLog is how many lines of a log the text has. The page and JSON have more.
 const shownLog = 12
+
+// writeDetails writes what the rows do not say: once for the presets in which it is the same.
+func writeDetails(w io.Writer, results []*Result) {
+	type details struct{ object, program, verdict, reason, source, over, mayFail string }
+	of := func(r *Result) details {
+		return details{r.Object, r.Program, string(r.Verdict), r.Reason, r.Source, strings.Join(r.Over, "\x00"), r.MayFail}
+	}
+	presets := make(map[details][]string)
+	for _, r := range results {
+		presets[of(r)] = append(presets[of(r)], r.Preset)
+	}
+	for _, r := range results {
+		if list := presets[of(r)]; list != nil {
+			delete(presets, of(r))
+			shown := *r
+			shown.Preset = strings.Join(list, ", ")
+			shown.writeDetails(w)
+		}
+	}
+}
 
 // writeDetails writes what the row does not say.
 func (r *Result) writeDetails(w io.Writer) {
