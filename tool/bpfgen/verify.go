@@ -15,7 +15,7 @@ const (
 	verifyFailed = 2
 )
 
-const verifyUsage = "[-json] [-html FILE] [-limit PROGRAM=FIGURE=NUMBER,...]... [-may-fail 'PROGRAM: REASON']... [-preset NAME=FILE]... [-program NAME]... [-section PROGRAM=SECTION]... [-target PROGRAM=TARGET]... [-max-entries N] [-kernel NAME] OBJECT..."
+const verifyUsage = "[-json] [-html FILE] [-limit PROGRAM=FIGURE=NUMBER,...]... [-may-fail 'PROGRAM: REASON']... [-preset NAME=FILE]... [-program NAME]... [-section PROGRAM=SECTION]... [-target PROGRAM=TARGET]... [-max-entries N] [-btf FILE] [-kernel NAME] OBJECT..."
 
 const verifyHelp = `
 It runs on Linux and needs the right to use BPF. Each program is loaded by itself, and closed
@@ -70,6 +70,7 @@ func verifyObjects(fs *flag.FlagSet, args []string, std streams) error {
 		return verify.ParsePair(text, o.Targets)
 	})
 	most := fs.Uint("max-entries", verify.DefaultMaxEntries, "the `number` of elements that maps are made for at most; 0 is no limit")
+	fs.StringVar(&o.KernelTypes, "btf", "", "`file` with the types of a kernel that has no BTF; raw BTF, or an archive of bpfgen vmlinux")
 	fs.StringVar(&o.Kernel, "kernel", "", "what to call the kernel; a `name` like 6.12")
 	if err := parse(fs, args); err != nil {
 		return err
@@ -98,11 +99,7 @@ func verifyObjects(fs *flag.FlagSet, args []string, std streams) error {
 		return err
 	}
 	if *page != "" {
-		data, err := verify.Page(report)
-		if err != nil {
-			return err
-		}
-		if err := writeFile(*page, data); err != nil {
+		if err := writeFile(*page, verify.Page(report)); err != nil {
 			return err
 		}
 	}

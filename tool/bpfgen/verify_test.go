@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -85,6 +86,11 @@ func TestVerify(t *testing.T) {
 		t.Errorf("status %d, %s", status, out)
 	}
 
+	if _, err := os.Stat("/sys/kernel/btf/vmlinux"); err == nil {
+		// The kernel's own are as good as those of a file.
+		verified(t, 0, "-btf", "/sys/kernel/btf/vmlinux", "x.o")
+	}
+
 	for _, tt := range []struct {
 		args []string
 		want string
@@ -96,6 +102,8 @@ func TestVerify(t *testing.T) {
 		{[]string{"-preset", "bad=bad.json", "x.o"}, "bpfgen: bad.json: variable round: none of the objects has it: did you mean rounds?\n"},
 		{[]string{"-section", "filter", "x.o"}, `bpfgen: verify: invalid value "filter" for flag -section: filter: want PROGRAM=VALUE`},
 		{[]string{"-max-entries", "4294967296", "x.o"}, "bpfgen: verify: -max-entries 4294967296: no map has as many"},
+		{[]string{"-btf", "x.o", "x.o"}, "bpfgen: x.o: is no raw BTF, and is no archive of kernel types, or is damaged"},
+		{[]string{"-btf", "none", "x.o"}, "bpfgen: none: no such file or directory\n"},
 		{[]string{"-program", "flter", "x.o"}, "bpfgen: program: no program of the objects is called flter: did you mean filter?\n"},
 	} {
 		if _, errs, status := bpfgen(append([]string{"verify"}, tt.args...)...); status != 2 || !strings.HasPrefix(errs, tt.want) {

@@ -110,19 +110,19 @@ func mergeReports(args []string, stdout io.Writer) (int, error) {
 		_, err := stdout.Write(report.Text())
 		return 0, err
 	}
+	data, err := report.JSON()
+	if err != nil {
+		return reportFailed, err
+	}
 	for _, out := range []struct {
 		file string
-		form func(*verify.Report) ([]byte, error)
-	}{{*jsonFile, (*verify.Report).JSON}, {*page, verify.Page}} {
+		data []byte
+	}{{*jsonFile, data}, {*page, verify.Page(report)}} {
 		if out.file == "" {
 			continue
 		}
-		data, err := out.form(report)
-		if err == nil {
-			err = os.WriteFile(here(out.file), data, 0o644)
-		}
-		if err != nil {
-			return reportFailed, err
+		if err := os.WriteFile(here(out.file), out.data, 0o644); err != nil {
+			return reportFailed, fmt.Errorf("%s: %w", quote.Text(out.file), cause(err))
 		}
 	}
 	return 0, nil

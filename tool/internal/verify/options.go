@@ -7,7 +7,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rules-bpf/rules_bpf/internal/btfarchive"
 	"github.com/rules-bpf/rules_bpf/internal/quote"
+	"github.com/rules-bpf/rules_bpf/internal/rawbtf"
 )
 
 // Options say what to load, and how.
@@ -31,6 +33,9 @@ type Options struct {
 	// MaxEntries is for how many elements maps are made at most, 0 for as many as they say. It
 	// is not for those whose size a preset says.
 	MaxEntries uint32
+	// KernelTypes is a file with the types of a kernel without BTF: raw BTF, or an archive of
+	// several as bpfgen vmlinux -btf -archive writes it. It is empty for none.
+	KernelTypes string
 	// Kernel is what the kernel is called in the report: that of uname -r, up to the second
 	// number, unless given.
 	Kernel string
@@ -144,6 +149,24 @@ func settingOf(list map[string]string, r *Result) string {
 		}
 	}
 	return ""
+}
+
+// kernelTypes reads Options.KernelTypes. One of the results is nil, or both are.
+func (o *Options) kernelTypes() (raw, archive []byte, err error) {
+	if o.KernelTypes == "" {
+		return nil, nil, nil
+	}
+	data, err := readFile(o.KernelTypes)
+	if err != nil {
+		return nil, nil, err
+	}
+	if _, ok := rawbtf.OrderOf(data); ok {
+		return data, nil, nil
+	}
+	if _, err := btfarchive.Read(data); err != nil {
+		return nil, nil, fmt.Errorf("%s: is no raw BTF, and %w", quote.Text(o.KernelTypes), err)
+	}
+	return nil, data, nil
 }
 
 // wants reports whether a program is to be loaded.

@@ -483,14 +483,14 @@ func (p place) element(i int) (place, error) {
 	if !ok {
 		return place{}, fmt.Errorf("has no elements, as it is no array: there is no [%d]", i)
 	}
-	if i >= int(array.Nelems) {
+	if uint64(i) >= uint64(array.Nelems) {
 		return place{}, fmt.Errorf("has %d elements, and no [%d]", array.Nelems, i)
 	}
 	size, err := btf.Sizeof(array.Type)
 	if err != nil {
 		return place{}, err
 	}
-	if (i+1)*size > len(p.data) {
+	if uint64(i+1)*uint64(size) > uint64(len(p.data)) {
 		return place{}, errors.New("has types that do not fit its size: compile the object again")
 	}
 	return place{typ: array.Type, data: p.data[i*size:][:size]}, nil

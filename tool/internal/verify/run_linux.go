@@ -30,6 +30,9 @@ func Run(o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	if r.options.KernelTypes, r.options.KernelArchive, err = o.kernelTypes(); err != nil {
+		return nil, err
+	}
 	report := &Report{Version: Version}
 	for _, note := range notes {
 		if !slices.Contains(report.Notes, note) {
@@ -66,6 +69,7 @@ func mayUseBPF() error {
 type runner struct {
 	*Options
 	release, cpu string
+	options      skeleton.LoadOptions
 	// version is that of the kernel.
 	version version
 	// typ is that of the program that was loaded last, and callbacks says that it takes the
@@ -148,7 +152,7 @@ func (r *runner) load(result *Result, img *image.Object, p *image.Program, targe
 	if err := program.SetLogLevel(level); err != nil {
 		return err
 	}
-	if err := obj.Load(); err != nil {
+	if err := obj.LoadWithOptions(r.options); err != nil {
 		var rejected *skeleton.VerifierError
 		if errors.As(err, &rejected) {
 			result.setStats(rejected.Err.Log)
@@ -218,7 +222,7 @@ func (r *runner) target(text string, p *skeleton.BaseProgram) (*loadedTarget, st
 	if err != nil {
 		return fail(err)
 	}
-	if err := obj.Load(); err != nil {
+	if err := obj.LoadWithOptions(r.options); err != nil {
 		obj.Close()
 		return fail(err)
 	}

@@ -184,10 +184,7 @@ func TestGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	page, err := Page(merged)
-	if err != nil {
-		t.Fatal(err)
-	}
+	page := Page(merged)
 	cases, err := merged.JUnit()
 	if err != nil {
 		t.Fatal(err)
@@ -216,6 +213,25 @@ func TestGolden(t *testing.T) {
 		if strings.Contains(string(page), bad) {
 			t.Errorf("the page has %q", bad)
 		}
+	}
+}
+
+// What cannot be printed gets to no terminal.
+func TestHostileNames(t *testing.T) {
+	const bad = "a\x1b[31m\u202e\nb"
+	r := &Report{Results: []Result{{Object: bad, Program: bad, Section: bad, Preset: bad, Verdict: Rejected, Reason: bad, Source: bad, Log: []string{bad}}}}
+	texts := append(r.Problems(), strings.Split(string(r.Text()), "\n")...)
+	for _, text := range append(texts, strings.Split(string(Compare(r, &Report{}, 0).Text()), "\n")...) {
+		if strings.ContainsAny(text, "\x1b\u202e\n") {
+			t.Errorf("%q", text)
+		}
+	}
+	cases, err := r.JUnit()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := xml.Unmarshal(cases, new(struct{})); err != nil {
+		t.Error(err)
 	}
 }
 
