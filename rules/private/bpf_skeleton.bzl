@@ -6,7 +6,7 @@ load("//rules/private/actions:check.bzl", "check")
 load("//rules/private/actions:skeleton.bzl", "generate_skeleton")
 load(":go_names.bzl", "is_go_identifier")
 load(":go_package.bzl", "GO_PACKAGE_ATTRS", "GO_PACKAGE_PROVIDERS", "generated_package", "package_name", "package_problem", "source_path")
-load(":objects.bzl", "COMPILE_ATTRS", "SECTION_ATTRS", "compile_srcs_problem", "final_object", "section_args")
+load(":objects.bzl", "COMPILE_ATTRS", "SECTION_ATTRS", "compile_srcs_problem", "final_object", "object_file", "objects_to_link", "section_args")
 
 _TOOLCHAIN_TYPE = Label("//rules:toolchain_type")
 
@@ -47,21 +47,41 @@ def _problem(ctx, toolchain):
     return compile_srcs_problem(ctx, toolchain)
 
 def _objects(ctx, toolchain):
-    """Returns the final objects by the names of their variants, a single one by no name."""
+    """Returns what the skeleton is made of.
+
+    Args:
+      ctx: the rule's context.
+      toolchain: BpfToolchainInfo.
+
+    Returns:
+      A struct with `final`, a dict of the final objects by the names of their variants, a single
+      one by no name; `link`, a depset of the objects that the single one is yet to be linked of,
+      or None; `linked`, whether this target has linked them.
+    """
     if BpfObjectInfo in ctx.attr.src:
-        return {"": ctx.attr.src[BpfObjectInfo].object}
-    return {
-        variant: final_object(
-            ctx,
-            toolchain,
-            ctx.files.src,
-            # What is to be said of them, the skeleton says.
-            section_args = ["-section=*"],
-            variant = variant,
-            copts = copts,
+        return struct(final = {"": ctx.attr.src[BpfObjectInfo].object}, link = None, linked = False)
+    if not ctx.attr.variants:
+        return struct(
+            final = {"": object_file(ctx)},
+            link = objects_to_link(ctx, toolchain, ctx.files.src),
+            linked = False,
         )
-        for variant, copts in (ctx.attr.variants or {"": []}).items()
-    }
+    return struct(
+        final = {
+            variant: final_object(
+                ctx,
+                toolchain,
+                ctx.files.src,
+                # What is to be said of them, the skeleton says.
+                section_args = ["-section=*"],
+                variant = variant,
+                copts = copts,
+            )
+            for variant, copts in ctx.attr.variants.items()
+        },
+        link = None,
+        linked = True,
+    )
 
 def _bpf_skeleton_impl(ctx):
     toolchain = ctx.toolchains[_TOOLCHAIN_TYPE].bpf
@@ -75,13 +95,14 @@ def _bpf_skeleton_impl(ctx):
             ctx.actions,
             label = ctx.label,
             toolchain = toolchain,
-            objects = objects,
+            objects = objects.final,
             package = package_name(ctx),
             types = ctx.attr.types,
             section_args = section_args(ctx),
             subskeletons = [sub[BpfSubskeletonInfo] for sub in ctx.attr.subskeletons],
             types_from = ctx.attr.types_from[BpfTypesInfo] if ctx.attr.types_from else None,
-            linked = BpfObjectInfo not in ctx.attr.src,
+            link = objects.link,
+            linked = objects.linked,
             embed_elf = ctx.attr.embed_elf,
             output = output,
         )
@@ -102,13 +123,13 @@ def _bpf_skeleton_impl(ctx):
             objects = sub[BpfSubskeletonInfo].objects,
             output = ctx.actions.declare_file("{}_check/{}".format(ctx.label.name, "/".join([variant, str(i)]) if variant else i)),
         )
-        for variant, object in objects.items()
+        for variant, object in objects.final.items()
         for i, sub in enumerate(ctx.attr.subskeletons)
     ]
     return made.providers + [
-        BpfObjectInfo(object = objects.values()[0], variants = objects if ctx.attr.variants else {}),
+        BpfObjectInfo(object = objects.final.values()[0], variants = objects.final if ctx.attr.variants else {}),
         OutputGroupInfo(
-            bpf_object = objects.values(),
+            bpf_object = objects.final.values(),
             _validation = checks,
             **made.groups
         ),

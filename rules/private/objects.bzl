@@ -153,6 +153,40 @@ def link_order(objects, deps):
         transitive = [dep[BpfLibraryInfo].transitive_objects for dep in deps if BpfLibraryInfo in dep],
     )
 
+def object_file(ctx, name = None, variant = None):
+    """Declares a final object.
+
+    Args:
+      ctx: the target's context.
+      name: path of the object in the package, without its ending. The target's
+          name unless given.
+      variant: name of the variant of the target that the object is, where it has some.
+
+    Returns:
+      File, the object.
+    """
+    path = name or ctx.label.name
+    if variant:
+        # In a folder of the variant: the file's name is the object's, which must not depend on it.
+        folder, slash, base = path.rpartition("/")
+        path = "{}{}{}_variants/{}/{}".format(folder, slash, base, variant, base)
+    return ctx.actions.declare_file(path + ".bpf.o")
+
+def objects_to_link(ctx, toolchain, srcs, variant = None, copts = []):
+    """Compiles sources, and puts the libraries in deps behind their objects.
+
+    Args:
+      ctx: the context of a rule with COMPILE_ATTRS.
+      toolchain: BpfToolchainInfo.
+      srcs: list of File, the C files.
+      variant: name of the variant of the target that the objects are of, where it has some.
+      copts: flags for clang after those of the target.
+
+    Returns:
+      A depset of File, in the order in which they are linked.
+    """
+    return link_order(compile_srcs(ctx, toolchain, srcs, variant, copts), ctx.attr.deps)
+
 def final_object(ctx, toolchain, srcs, section_args, name = None, allow_undefined = [], variant = None, copts = []):
     """Compiles sources and links them with the libraries in deps.
 
@@ -173,17 +207,12 @@ def final_object(ctx, toolchain, srcs, section_args, name = None, allow_undefine
     Returns:
       File, the object.
     """
-    path = name or ctx.label.name
-    if variant:
-        # In a folder of the variant: the file's name is the object's, which must not depend on it.
-        folder, slash, base = path.rpartition("/")
-        path = "{}{}{}_variants/{}/{}".format(folder, slash, base, variant, base)
     return link(
         ctx.actions,
         label = ctx.label,
         toolchain = toolchain,
-        objects = link_order(compile_srcs(ctx, toolchain, srcs, variant, copts), ctx.attr.deps),
-        output = ctx.actions.declare_file(path + ".bpf.o"),
+        objects = objects_to_link(ctx, toolchain, srcs, variant, copts),
+        output = object_file(ctx, name, variant),
         allow_undefined = allow_undefined,
         section_args = section_args,
     )

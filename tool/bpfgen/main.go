@@ -60,10 +60,12 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"generate", generateUsage, "compile BPF programs and write their Go package, for go:generate lines", generateHelp, generate, 0},
-		{"skeleton", "-package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}", "write the Go package of a BPF object, or of several variants of one", `
+		{"skeleton", "-package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-elf] -o OUT.go {OBJECT | -link OUT.bpf.o OBJECT... | [-linked] -variant NAME=OBJECT...}", "write the Go package of a BPF object, or of several variants of one", `
 The object is one that is linked: what bpfgen link wrote, or clang when there is one C file.
+With -link, the objects are linked first.
 
 	bpfgen skeleton -package minimal -o minimal/minimal.go minimal.bpf.o
+	bpfgen skeleton -package edge -o edge/edge.go -link edge.bpf.o edge.o ratelimit.o
 	bpfgen skeleton -package probe -o probe/probe.go -variant v510=v510/probe.bpf.o -variant v61=v61/probe.bpf.o
 `, skeleton, 0},
 		{"subskeleton", "-package NAME [-type NAME]... -o OUT.go OBJECT...", "write the Go package of a BPF library", `

@@ -113,18 +113,24 @@ func TestErrors(t *testing.T) {
 	}{
 		{"", "bpfgen: no subcommand given: see bpfgen help\n"},
 		{"frobnicate", "bpfgen: frobnicate: is not a subcommand: see bpfgen help\n"},
-		{"skeleton", "bpfgen: skeleton: flag -package is missing: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}\n"},
-		{"skeleton -package x", "bpfgen: skeleton: flag -o is missing: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}\n"},
-		{"skeleton -package x -o x.go -variant a=x.bpf.o x.bpf.o", "bpfgen: skeleton: x.bpf.o: is given besides variants: name it with -variant: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}\n"},
-		{"skeleton -package x -o x.go -variant a", "bpfgen: skeleton: invalid value \"a\" for flag -variant: \"a\": want NAME=OBJECT: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}\n"},
-		{"skeleton -package x -o x.go -variant 6.1=x.bpf.o", "bpfgen: skeleton: invalid value \"6.1=x.bpf.o\" for flag -variant: variant \"6.1\": is no name from which Go names can be made: use letters, digits and underscores, starting with a letter, and no Go keyword: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}\n"},
+		{"skeleton", "bpfgen: skeleton: flag -package is missing: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-elf] -o OUT.go {OBJECT | -link OUT.bpf.o OBJECT... | [-linked] -variant NAME=OBJECT...}\n"},
+		{"skeleton -package x", "bpfgen: skeleton: flag -o is missing: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-elf] -o OUT.go {OBJECT | -link OUT.bpf.o OBJECT... | [-linked] -variant NAME=OBJECT...}\n"},
+		{"skeleton -package x -o x.go -variant a=x.bpf.o x.bpf.o", "bpfgen: skeleton: x.bpf.o: is given besides variants: name it with -variant: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-elf] -o OUT.go {OBJECT | -link OUT.bpf.o OBJECT... | [-linked] -variant NAME=OBJECT...}\n"},
+		{"skeleton -package x -o x.go -variant a", "bpfgen: skeleton: invalid value \"a\" for flag -variant: \"a\": want NAME=OBJECT: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-elf] -o OUT.go {OBJECT | -link OUT.bpf.o OBJECT... | [-linked] -variant NAME=OBJECT...}\n"},
+		{"skeleton -package x -o x.go -variant 6.1=x.bpf.o", "bpfgen: skeleton: invalid value \"6.1=x.bpf.o\" for flag -variant: variant \"6.1\": is no name from which Go names can be made: use letters, digits and underscores, starting with a letter, and no Go keyword: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-elf] -o OUT.go {OBJECT | -link OUT.bpf.o OBJECT... | [-linked] -variant NAME=OBJECT...}\n"},
 		{"skeleton -package x -o x.go -variant a=x.bpf.o -variant a=x.bpf.o", "bpfgen: variant a: is A in Go, which is variant a too: give it another name\n"},
 		{"skeleton -package x -o x.go -variant a=text.o -variant b=x.bpf.o -variant c=text.o", "bpfgen: text.o: not an ELF file: give an object file that clang made with -target bpf\nbpfgen: text.o: not an ELF file: give an object file that clang made with -target bpf\n"},
 		{"skeleton -package x -o x.go -variant a=x.bpf.o -variant b=two.bpf.o", "bpfgen: two.bpf.o: variant b: a: odd: an integer of 3 bytes is not supported" + remedy + "\nbpfgen: two.bpf.o: variant b: b: odd: an integer of 3 bytes is not supported" + remedy + "\n"},
 		{"skeleton -package x -o x.go -variant a=x.bpf.o -variant b=missing.o", "bpfgen: missing.o: no such file or directory\n"},
-		{"skeleton -package x -o x.go", "bpfgen: skeleton: 0 objects given, want 1: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}\n"},
-		{"skeleton -package x -o x.go a.o b.o", "bpfgen: skeleton: 2 objects given, want 1: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}\n"},
-		{"skeleton -frob", "bpfgen: skeleton: flag provided but not defined: -frob: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}\n"},
+		{"skeleton -package x -o x.go", "bpfgen: skeleton: 0 objects given, want 1: -link links several: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-elf] -o OUT.go {OBJECT | -link OUT.bpf.o OBJECT... | [-linked] -variant NAME=OBJECT...}\n"},
+		{"skeleton -package x -o x.go a.o b.o", "bpfgen: skeleton: 2 objects given, want 1: -link links several: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-elf] -o OUT.go {OBJECT | -link OUT.bpf.o OBJECT... | [-linked] -variant NAME=OBJECT...}\n"},
+		{"skeleton -package x -o x.go -link y.bpf.o", "bpfgen: skeleton: no objects given: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-elf] -o OUT.go {OBJECT | -link OUT.bpf.o OBJECT... | [-linked] -variant NAME=OBJECT...}\n"},
+		{"skeleton -package x -o x.go -link y.bpf.o -linked x.bpf.o", "bpfgen: skeleton: -link is for one object that is not linked: leave -variant and -linked out: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-elf] -o OUT.go {OBJECT | -link OUT.bpf.o OBJECT... | [-linked] -variant NAME=OBJECT...}\n"},
+		{"skeleton -package x -o x.go -link y.bpf.o -variant a=x.bpf.o", "bpfgen: skeleton: -link is for one object that is not linked: leave -variant and -linked out: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-elf] -o OUT.go {OBJECT | -link OUT.bpf.o OBJECT... | [-linked] -variant NAME=OBJECT...}\n"},
+		{"skeleton -package x -o x.go -link y.bpf.o x.bpf.o missing.o", "bpfgen: missing.o: no such file or directory\n"},
+		{"skeleton -package x -o x.go -link y.bpf.o x.bpf.o text.o", "bpfgen: text.o: not an ELF file: give an object file that clang made with -target bpf\n"},
+		{"skeleton -package x -o x.go -link y.bpf.o two.bpf.o", "bpfgen: y.bpf.o: a: odd: an integer of 3 bytes is not supported" + remedy + "\nbpfgen: y.bpf.o: b: odd: an integer of 3 bytes is not supported" + remedy + "\n"},
+		{"skeleton -frob", "bpfgen: skeleton: flag provided but not defined: -frob: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-elf] -o OUT.go {OBJECT | -link OUT.bpf.o OBJECT... | [-linked] -variant NAME=OBJECT...}\n"},
 		{"skeleton -package func -o x.go x.bpf.o", "bpfgen: -package \"func\": is not a name for a Go package: use letters, digits and underscores, starting with a letter, and no Go keyword\n"},
 		{"skeleton -package _ -o x.go x.bpf.o", "bpfgen: -package \"_\": is not a name for a Go package: use letters, digits and underscores, starting with a letter, and no Go keyword\n"},
 		{"skeleton -package a/b -o x.go x.bpf.o", "bpfgen: -package \"a/b\": is not a name for a Go package: use letters, digits and underscores, starting with a letter, and no Go keyword\n"},
@@ -133,7 +139,7 @@ func TestErrors(t *testing.T) {
 		{"skeleton -package x -o x.go text.o", "bpfgen: text.o: not an ELF file: give an object file that clang made with -target bpf\n"},
 		{"skeleton -package x -o x.go ./two.bpf.o", "bpfgen: ./two.bpf.o: a: odd: an integer of 3 bytes is not supported" + remedy + "\nbpfgen: ./two.bpf.o: b: odd: an integer of 3 bytes is not supported" + remedy + "\n"},
 		{"skeleton -package x -type a -type b -o x.go x.bpf.o", missingType("a") + missingType("b")},
-		{"skeleton -package x -subskeleton y -o x.go x.bpf.o", "bpfgen: skeleton: invalid value \"y\" for flag -subskeleton: \"y\": want NAME=IMPORTPATH: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}\n"},
+		{"skeleton -package x -subskeleton y -o x.go x.bpf.o", "bpfgen: skeleton: invalid value \"y\" for flag -subskeleton: \"y\": want NAME=IMPORTPATH: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-elf] -o OUT.go {OBJECT | -link OUT.bpf.o OBJECT... | [-linked] -variant NAME=OBJECT...}\n"},
 		{"skeleton -package x -subskeleton a=p -subskeleton b=p -o x.go x.bpf.o", "bpfgen: x.bpf.o: subskeleton p: the package is given twice: name it once\n"},
 		{"subskeleton", "bpfgen: subskeleton: flag -package is missing: usage: bpfgen subskeleton -package NAME [-type NAME]... -o OUT.go OBJECT...\n"},
 		{"subskeleton -package x -o x.go", "bpfgen: subskeleton: no object given: usage: bpfgen subskeleton -package NAME [-type NAME]... -o OUT.go OBJECT...\n"},
@@ -151,7 +157,7 @@ func TestErrors(t *testing.T) {
 		{"types -package x -o x.go -names x.names missing.o", "bpfgen: missing.o: no such file or directory\n"},
 		{"types -package x -o x.go -names x.names text.o x.bpf.o", "bpfgen: text.o: not an ELF file: give an object file that clang made with -target bpf\n"},
 		{"types -package x -o x.go -names x.names x.bpf.o", "bpfgen: the objects have no C types that can be shared: leave the package out, or name types with -type\n"},
-		{"skeleton -package x -o x.go -types-from example.com/x x.bpf.o", "bpfgen: skeleton: invalid value \"example.com/x\" for flag -types-from: \"example.com/x\": want IMPORTPATH=NAMES: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-linked] [-elf] -o OUT.go {OBJECT | -variant NAME=OBJECT...}\n"},
+		{"skeleton -package x -o x.go -types-from example.com/x x.bpf.o", "bpfgen: skeleton: invalid value \"example.com/x\" for flag -types-from: \"example.com/x\": want IMPORTPATH=NAMES: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-elf] -o OUT.go {OBJECT | -link OUT.bpf.o OBJECT... | [-linked] -variant NAME=OBJECT...}\n"},
 		{"skeleton -package x -o x.go -types-from example.com/x=text.o x.bpf.o", "bpfgen: text.o: is no list of shared types: give the one that this version of bpfgen types has written with -names\n"},
 		{"skeleton -package x -o x.go -types-from example.com/x=missing.names x.bpf.o", "bpfgen: missing.names: no such file or directory\n"},
 		{"check x.bpf.o", "bpfgen: check: flag -object is missing: usage: bpfgen check -object FINAL [-o STAMP] OBJECT...\n"},
@@ -181,6 +187,57 @@ func TestErrors(t *testing.T) {
 				t.Errorf("the folder has %s, want %s", got, want)
 			}
 		})
+	}
+}
+
+// With -link, skeleton does what link and skeleton do one after the other.
+func TestLinkForSkeleton(t *testing.T) {
+	t.Chdir(t.TempDir())
+	file := func(counter, other string) string {
+		return string((&objtest.File{
+			License: "GPL",
+			Vars: []objtest.Var{
+				{Section: ".bss", Name: counter, Type: objtest.U64},
+				{Name: other, Type: objtest.U64, Extern: true},
+			},
+		}).Build())
+	}
+	write(t, "a.o", file("one", "two"))
+	write(t, "b.o", file("two", "one"))
+	for _, args := range []string{
+		"link -o two/final.bpf.o a.o b.o",
+		"skeleton -package final -o two/final.go two/final.bpf.o",
+		"skeleton -package final -o one/final.go -link one/final.bpf.o a.o b.o",
+	} {
+		for _, dir := range []string{"one", "two"} {
+			if err := os.MkdirAll(dir, 0o777); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if out, errs, status := bpfgen(strings.Fields(args)...); status != 0 || out != "" || errs != "" {
+			t.Fatalf("%s: status %d, stdout %q, stderr %q", args, status, out, errs)
+		}
+	}
+	for _, name := range []string{"final.bpf.o", "final.go"} {
+		got, err := os.ReadFile("one/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := os.ReadFile("two/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s differs from that of two commands", name)
+		}
+	}
+	// Strong symbols of one name are the linker's to report, and nothing is written.
+	_, errs, status := bpfgen("skeleton", "-package", "x", "-o", "x.go", "-link", "x.bpf.o", "a.o", "a.o")
+	if status != 1 || !strings.Contains(errs, "bpfgen: a.o: ") {
+		t.Errorf("status %d, stderr %q", status, errs)
+	}
+	if got, want := files(t), "a.o b.o one two"; got != want {
+		t.Errorf("the folder has %s, want %s", got, want)
 	}
 }
 

@@ -338,6 +338,7 @@ func TestLinkAddresses(t *testing.T) {
 	checkSaid(t, []string{"link", "-partial", "-o", "partial.o", "x.o"}, "x.o", nil, nil)
 	checkSaid(t, []string{"skeleton", "-package", "x", "-o", "x.go", "out.o"}, "out.o", nil, []string{"names: " + said})
 	checkSaid(t, []string{"skeleton", "-linked", "-package", "x", "-o", "x.go", "out.o"}, "out.o", nil, nil)
+	checkSaid(t, []string{"skeleton", "-package", "x", "-o", "x.go", "-link", "out.o", "x.o"}, "x.o", nil, []string{"names (x.bpf.c:8): " + said})
 	checkSaid(t, []string{"subskeleton", "-package", "x", "-o", "x.go", "x.o"}, "x.o", nil, []string{"names (x.bpf.c:8): " + said})
 }
 

@@ -28,6 +28,7 @@ func skeleton(fs *flag.FlagSet, args []string, std streams) error {
 		return err
 	})
 	withELF := fs.Bool("elf", false, "put the object file into the package too, for cilium/ebpf's CollectionSpec: Object.ELF returns it")
+	link := fs.String("link", "", "`file` to write the object to that is linked of all OBJECTs, as bpfgen link does; the skeleton is of that one")
 	linked := fs.Bool("linked", false, "the object is one that bpfgen link made, which has warned of addresses in data and had their lines to show")
 	var variants []variantFlag
 	fs.Func("variant", "`NAME=OBJECT`, an object that is one of several variants, in the place of OBJECT; repeated for each", func(arg string) error {
@@ -44,9 +45,13 @@ func skeleton(fs *flag.FlagSet, args []string, std streams) error {
 	switch {
 	case len(variants) > 0 && fs.NArg() > 0:
 		return usageError{fmt.Errorf("%s: is given besides variants: name it with -variant", fs.Arg(0))}
-	case len(variants) == 0 && fs.NArg() != 1:
-		return usageError{fmt.Errorf("%d objects given, want 1", fs.NArg())}
-	case len(variants) == 0:
+	case *link != "" && (len(variants) > 0 || *linked):
+		return usageError{errors.New("-link is for one object that is not linked: leave -variant and -linked out")}
+	case *link != "" && fs.NArg() == 0:
+		return usageError{errors.New("no objects given")}
+	case *link == "" && len(variants) == 0 && fs.NArg() != 1:
+		return usageError{fmt.Errorf("%d objects given, want 1: -link links several", fs.NArg())}
+	case *link == "" && len(variants) == 0:
 		variants = []variantFlag{{value: fs.Arg(0)}}
 	}
 	if err := skelgen.CheckPackage(*pkg); err != nil {
@@ -57,19 +62,52 @@ func skeleton(fs *flag.FlagSet, args []string, std streams) error {
 		return err
 	}
 	var inputs []skeletonInput
+	add := func(file, variant string, elf []byte, linked bool) {
+		// The base name only: the output is the same whatever the folder.
+		inputs = append(inputs, skeletonInput{file: file, name: filepath.Base(file), variant: variant, elf: elf, policy: policy, linked: linked, keepELF: *withELF})
+	}
+	var object []byte
+	if *link != "" {
+		if object, err = linkForSkeleton(std, fs.Args()); err != nil {
+			return err
+		}
+		add(*link, "", object, true)
+	}
 	for _, v := range variants {
 		elf, err := os.ReadFile(v.value)
 		if err != nil {
 			return inFile(v.value, err)
 		}
-		// The base name only: the output is the same whatever the folder.
-		inputs = append(inputs, skeletonInput{file: v.value, name: filepath.Base(v.value), variant: v.name, elf: elf, policy: policy, linked: *linked, keepELF: *withELF})
+		add(v.value, v.name, elf, *linked)
 	}
 	src, err := skeletonOf(std, inputs, skelgen.Options{Package: *pkg, Types: *types, Subskeletons: subs, TypesFrom: typesFrom})
 	if err != nil {
 		return err
 	}
+	if *link != "" {
+		if err := writeFile(*link, object); err != nil {
+			return err
+		}
+	}
 	return writeFile(*out, src)
+}
+
+// linkForSkeleton links the objects of a skeleton. What the linker does not keep is said of
+// them here, and the skeleton says the rest.
+func linkForSkeleton(std streams, files []string) ([]byte, error) {
+	inputs, err := readInputs(files)
+	if err != nil {
+		return nil, err
+	}
+	elf, err := linker.Link(inputs, linker.Options{})
+	if err != nil {
+		return nil, err
+	}
+	for _, in := range inputs {
+		_, addresses := bpfobj.ReadLosses(filepath.Base(in.Name), in.Data)
+		std.warn(in.Name, addresses)
+	}
+	return elf, nil
 }
 
 // variantFlag is NAME=VALUE, what a flag says of a variant.

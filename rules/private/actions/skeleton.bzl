@@ -1,6 +1,6 @@
 """The actions BpfSkeleton, BpfSubskeleton and BpfTypes: from BPF objects to a Go file."""
 
-def generate_skeleton(actions, *, label, toolchain, objects, package, types, subskeletons, types_from, section_args, linked, embed_elf, output):
+def generate_skeleton(actions, *, label, toolchain, objects, package, types, subskeletons, types_from, section_args, link, linked, embed_elf, output):
     """Generates the Go file of an object, or of several variants of one.
 
     Args:
@@ -14,7 +14,10 @@ def generate_skeleton(actions, *, label, toolchain, objects, package, types, sub
       subskeletons: list of BpfSubskeletonInfo, of libraries that the object holds.
       types_from: BpfTypesInfo of the package of shared types, None for none.
       section_args: list of string, the flags that say which sections programs may be in.
-      linked: whether the target linked the object itself. What BpfLink warned of is not said
+      link: depset of File, the objects that the one in `objects` is linked of, which this action
+          then does: another one would have the same inputs and take longer to start than to run.
+          None for objects that exist.
+      linked: whether the target linked the objects itself. What BpfLink warned of is not said
           again then.
       embed_elf: whether the Go file has the object file too.
       output: File, the Go file to write.
@@ -27,30 +30,40 @@ def generate_skeleton(actions, *, label, toolchain, objects, package, types, sub
         ["{}={}".format(sub.package, sub.importpath) for sub in subskeletons],
         before_each = "-subskeleton",
     )
-    inputs = objects.values()
+    inputs = []
+    outputs = [output]
     if types_from:
         args.add("-types-from")
         args.add(types_from.names, format = types_from.importpath + "=%s")
-        inputs = inputs + [types_from.names]
+        inputs.append(types_from.names)
     args.add_all(section_args)
     if linked:
         args.add("-linked")
     if embed_elf:
         args.add("-elf")
     args.add("-o", output)
-    for variant, object in objects.items():
-        if variant:
-            args.add("-variant")
-            args.add(object, format = variant + "=%s")
-        else:
-            args.add(object)
+    objects_args = actions.args()
+    objects_args.set_param_file_format("multiline")
+    objects_args.use_param_file("@%s")
+    if link:
+        args.add("-link", objects[""])
+        outputs.append(objects[""])
+        objects_args.add_all(link)
+    else:
+        inputs += objects.values()
+        for variant, object in objects.items():
+            if variant:
+                objects_args.add("-variant")
+                objects_args.add(object, format = variant + "=%s")
+            else:
+                objects_args.add(object)
     actions.run(
         mnemonic = "BpfSkeleton",
         progress_message = "Generating Go skeleton of {}".format(label),
         executable = toolchain.bpfgen,
-        arguments = [args],
-        inputs = inputs,
-        outputs = [output],
+        arguments = [args, objects_args],
+        inputs = depset(inputs, transitive = [link] if link else []),
+        outputs = outputs,
         execution_requirements = {"supports-path-mapping": "1"},
         toolchain = Label("//rules:toolchain_type"),
     )
