@@ -227,8 +227,8 @@ func (o *Object) checkJumpTables() error {
 
 func (o *Object) checkRelocations() error {
 	next, f := uint32(0), 0
-	for i := range o.Relocations.Len() {
-		r := o.Relocations.At(i)
+	for i := range Len(o.Relocations) {
+		r := At(o.Relocations, i)
 		targets, op := 0, byte(opLoad64)
 		switch r.Kind {
 		case MapFD, MapValue:
@@ -264,8 +264,8 @@ func (o *Object) checkRelocations() error {
 // checkOrder reports records that are not of an instruction, or not in order.
 func checkOrder[R Record](o *Object, what string, table Table[R], at func(R) uint32) error {
 	last, f := uint32(0), 0
-	for i := range table.Len() {
-		n := at(table.At(i))
+	for i := range Len(table) {
+		n := at(At(table, i))
 		if n < last || o.instructionSize(&f, n) == 0 {
 			return fmt.Errorf("%s %d is of no function's instruction, or not in order", what, i)
 		}

@@ -12,6 +12,9 @@ type Record interface {
 
 // Table is a table of records as it is in the image: it is read record by record, and
 // takes no memory of its own.
+//
+// It has functions and no methods: skeletons refer to it, and methods of a generic type are
+// compiled once more in each package of those.
 type Table[R Record] struct {
 	raw string
 }
@@ -26,13 +29,13 @@ func NewTable[R Record](records []R) Table[R] {
 }
 
 // Len returns how many records the table has.
-func (t Table[R]) Len() int {
+func Len[R Record](t Table[R]) int {
 	var r R
 	return len(t.raw) / int(unsafe.Sizeof(r))
 }
 
 // At returns the record with the index, which is less than Len.
-func (t Table[R]) At(i int) R {
+func At[R Record](t Table[R], i int) R {
 	var r R
 	size := int(unsafe.Sizeof(r))
 	copy(unsafe.Slice((*byte)(unsafe.Pointer(&r)), size), t.raw[i*size:(i+1)*size])
@@ -40,10 +43,10 @@ func (t Table[R]) At(i int) R {
 }
 
 // All returns the records with their indices.
-func (t Table[R]) All() iter.Seq2[int, R] {
+func All[R Record](t Table[R]) iter.Seq2[int, R] {
 	return func(yield func(int, R) bool) {
-		for i := range t.Len() {
-			if !yield(i, t.At(i)) {
+		for i := range Len(t) {
+			if !yield(i, At(t, i)) {
 				return
 			}
 		}

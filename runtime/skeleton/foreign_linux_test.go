@@ -79,9 +79,9 @@ func (l *foreignLibrary) open(t *testing.T, obj Any, of btf.Type, section string
 	}
 	return openLibrary(obj, libraryDesc{
 		Name: "lib", Library: string(data),
-		Vars:  []binding.Var[Variable]{{Name: "total", Field: binding.Field{Pointer: unsafe.Pointer(&l.total), Size: 8}, Align: 8, Handle: &l.v}},
+		Vars:  []binding.Var[*Variable]{{Name: "total", Field: binding.Field{Pointer: unsafe.Pointer(&l.total), Size: 8}, Align: 8, Handle: &l.v}},
 		Maps:  []mapDesc{{Name: "limits", Handle: &l.limits, Types: binding.MapTypes{Key: 4, Value: 8}}},
-		Progs: []binding.LibraryProg[BaseProgram]{{Name: "add_limit_to_total", Section: section, Handle: &l.program, Link: &l.link}},
+		Progs: []binding.LibraryProg[*BaseProgram]{{Name: "add_limit_to_total", Section: section, Handle: &l.program, Link: &l.link}},
 	})
 }
 
@@ -300,7 +300,7 @@ func TestFromPinsWithoutTypes(t *testing.T) {
 				desc.Maps = []mapDesc{{Name: "limits", Handle: &limits, Types: binding.MapTypes{Key: 4, Value: 8}}}
 			}
 			if tc.pins["add_limit_to_total"] != nil {
-				desc.Progs = []binding.LibraryProg[BaseProgram]{{Name: "add_limit_to_total", Section: "xdp", Handle: &prog, Link: &slot}}
+				desc.Progs = []binding.LibraryProg[*BaseProgram]{{Name: "add_limit_to_total", Section: "xdp", Handle: &prog, Link: &slot}}
 			}
 			data, err := lib.Marshal()
 			if err != nil {

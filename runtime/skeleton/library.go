@@ -94,7 +94,7 @@ func (o *Object) openLibrary(desc libraryDesc) error {
 	return nil
 }
 
-func (o *Object) bindVariable(d binding.Var[Variable]) error {
+func (o *Object) bindVariable(d binding.Var[*Variable]) error {
 	v, ok := o.vars[d.Name]
 	if !ok {
 		return nil

@@ -3,7 +3,6 @@ package skeleton
 import (
 	"fmt"
 	"slices"
-	"sync/atomic"
 
 	"github.com/cilium/ebpf"
 
@@ -35,7 +34,7 @@ type UntypedMap struct {
 	shared []*UntypedMap
 	// pinningSet says that the user has said whether and where the map is pinned.
 	pinningSet bool
-	loaded     atomic.Pointer[ebpf.Map]
+	loaded     mapPointer
 	// fake has the elements in place of the kernel: see fake.go.
 	fake fakemap.Map
 	// calls are those on loaded that are in flight.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -59,7 +58,7 @@ func (e *keyError) Unwrap() []error { return e.is[:] }
 
 // keyErrors are the errors of a handle that have been made.
 type keyErrors struct {
-	absent, present [mapOps]atomic.Pointer[keyError]
+	absent, present [mapOps]keyErrorPointer
 }
 
 // failElem returns the error that op fails with for err, which the kernel has returned.
@@ -77,7 +76,7 @@ func (m *UntypedMap) failElem(op mapOp, err error) error {
 	return m.fail(mapOpText[op], err)
 }
 
-func (m *UntypedMap) keyError(made *atomic.Pointer[keyError], op mapOp, is, errno error) error {
+func (m *UntypedMap) keyError(made *keyErrorPointer, op mapOp, is, errno error) error {
 	if err := made.Load(); err != nil {
 		return err
 	}

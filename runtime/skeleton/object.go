@@ -40,11 +40,11 @@ var (
 
 // The descriptions that generated code gives, by way of package skelimpl.
 type (
-	desc          = binding.Desc[UntypedMap, BaseProgram, StructOpsMap]
-	progDesc      = binding.Prog[BaseProgram]
-	structOpsDesc = binding.StructOps[StructOpsMap]
-	libraryDesc   = binding.LibraryDesc[UntypedMap, BaseProgram, StructOpsMap, Variable]
-	mapDesc       = binding.Map[UntypedMap]
+	desc          = binding.Desc[*UntypedMap, *BaseProgram, *StructOpsMap]
+	progDesc      = binding.Prog[*BaseProgram]
+	structOpsDesc = binding.StructOps[*StructOpsMap]
+	libraryDesc   = binding.LibraryDesc[*UntypedMap, *BaseProgram, *StructOpsMap, *Variable]
+	mapDesc       = binding.Map[*UntypedMap]
 )
 
 func init() {

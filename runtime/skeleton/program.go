@@ -3,7 +3,6 @@ package skeleton
 import (
 	"errors"
 	"fmt"
-	"sync/atomic"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -36,7 +35,7 @@ type BaseProgram struct {
 	unreadable []error
 	// unattached is why the link slot is empty. The owner's mutex guards it.
 	unattached string
-	loaded     atomic.Pointer[ebpf.Program]
+	loaded     programPointer
 	// calls are those on loaded that are in flight.
 	calls calls
 	// further are the links that are not in the slot, in the order of attaching.

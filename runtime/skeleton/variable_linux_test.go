@@ -227,8 +227,8 @@ func TestLibraryContents(t *testing.T) {
 	var first, weak Variable
 	d := libraryDesc{
 		Name: "lib", Library: string(text),
-		Sections: []binding.LibrarySection[UntypedMap]{{Name: ".data", Handle: &data}, {Name: ".bss", Handle: &missing}},
-		Vars: []binding.Var[Variable]{
+		Sections: []binding.LibrarySection[*UntypedMap]{{Name: ".data", Handle: &data}, {Name: ".bss", Handle: &missing}},
+		Vars: []binding.Var[*Variable]{
 			{Name: "first", Field: fieldOfNumber(&pointer), Align: 4, Handle: &first},
 			{Name: "weak", Field: fieldOfNumber(new(*uint32)), Align: 4, Handle: &weak},
 		},

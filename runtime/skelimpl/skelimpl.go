@@ -26,22 +26,22 @@ type EnforceVersion uint
 
 // The descriptions of a skeleton and of a subskeleton: see package binding.
 type (
-	Desc             = binding.Desc[skeleton.UntypedMap, skeleton.BaseProgram, skeleton.StructOpsMap]
-	LibraryDesc      = binding.LibraryDesc[skeleton.UntypedMap, skeleton.BaseProgram, skeleton.StructOpsMap, skeleton.Variable]
-	Map              = binding.Map[skeleton.UntypedMap]
+	Desc             = binding.Desc[*skeleton.UntypedMap, *skeleton.BaseProgram, *skeleton.StructOpsMap]
+	LibraryDesc      = binding.LibraryDesc[*skeleton.UntypedMap, *skeleton.BaseProgram, *skeleton.StructOpsMap, *skeleton.Variable]
+	Map              = binding.Map[*skeleton.UntypedMap]
 	MapTypes         = binding.MapTypes
 	Span             = binding.Span
-	Prog             = binding.Prog[skeleton.BaseProgram]
-	LibrarySection   = binding.LibrarySection[skeleton.UntypedMap]
-	LibraryProg      = binding.LibraryProg[skeleton.BaseProgram]
+	Prog             = binding.Prog[*skeleton.BaseProgram]
+	LibrarySection   = binding.LibrarySection[*skeleton.UntypedMap]
+	LibraryProg      = binding.LibraryProg[*skeleton.BaseProgram]
 	Field            = binding.Field
 	Section          = binding.Section
 	SectionVar       = binding.SectionVar
 	Only             = binding.Only
-	StructOps        = binding.StructOps[skeleton.StructOpsMap]
+	StructOps        = binding.StructOps[*skeleton.StructOpsMap]
 	StructOpsFunc    = binding.StructOpsFunc
-	LibraryStructOps = binding.LibraryStructOps[skeleton.StructOpsMap]
-	Var              = binding.Var[skeleton.Variable]
+	LibraryStructOps = binding.LibraryStructOps[*skeleton.StructOpsMap]
+	Var              = binding.Var[*skeleton.Variable]
 )
 
 // Open reads the object and fills the handles and fields that desc names. Nothing is in the
@@ -60,7 +60,7 @@ func OpenVariant(names string, variant int, desc Desc) (*skeleton.Object, error)
 		return nil, fmt.Errorf("open %s: %w", desc.Name, err)
 	}
 	desc.Image = data
-	desc.Select(variant)
+	binding.Select(&desc, variant)
 	return Open(desc)
 }
 

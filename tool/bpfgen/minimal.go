@@ -12,6 +12,7 @@ import (
 
 	"github.com/rules-bpf/rules_bpf/internal/btfarchive"
 	"github.com/rules-bpf/rules_bpf/internal/core"
+	"github.com/rules-bpf/rules_bpf/internal/image"
 	"github.com/rules-bpf/rules_bpf/internal/quote"
 	"github.com/rules-bpf/rules_bpf/internal/rawbtf"
 	"github.com/rules-bpf/rules_bpf/tool/internal/imagegen"
@@ -108,13 +109,13 @@ func readCORE(file string) (*coreObject, error) {
 		return nil, inFile(file, err)
 	}
 	o := &coreObject{file: file, order: img.Order}
-	if img.CORE.Len() == 0 {
+	if image.Len(img.CORE) == 0 {
 		return o, nil
 	}
 	if o.Types, err = rawbtf.Parse(img.BTF, nil); err != nil {
 		return nil, inFile(file, err)
 	}
-	for _, r := range img.CORE.All() {
+	for _, r := range image.All(img.CORE) {
 		o.Relos = append(o.Relos, core.Relocation{Kind: core.Kind(r.Kind), Type: r.Type, Access: o.Types.String(r.Access)})
 	}
 	return o, nil

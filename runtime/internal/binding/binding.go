@@ -8,8 +8,10 @@
 // has set the two functions below. So people who read package skeleton see none of it, and
 // what generated code compiles to is data and two calls, without a function for each type.
 //
-// The handles are types of package skeleton, which imports this one: they are type
-// parameters here.
+// The handles are types of package skeleton, which imports this one: pointers to them are
+// type parameters here. Not the types: what is generic is compiled once more in each package
+// that comes across it, and for a struct with all the methods of it, for pointers of any kind
+// once. For the same reason no type here has methods.
 package binding
 
 import (
@@ -23,7 +25,7 @@ import (
 var Object, Library any
 
 // Desc describes a skeleton. What it does not name is loaded all the same, as the object
-// defines it. M, P and S are the types of package skeleton for maps, programs and maps of
+// defines it. M, P and S point to the types of package skeleton for maps, programs and maps of
 // struct_ops.
 type Desc[M, P, S any] struct {
 	// Name is the object's name, used in errors.
@@ -39,7 +41,7 @@ type Desc[M, P, S any] struct {
 	StructOps []StructOps[S]
 }
 
-// LibraryDesc describes a subskeleton. V is the type of package skeleton for variables.
+// LibraryDesc describes a subskeleton. V points to the type of package skeleton for variables.
 type LibraryDesc[M, P, S, V any] struct {
 	// Name is the library's name, used in errors.
 	Name string
@@ -57,7 +59,7 @@ type LibraryDesc[M, P, S, V any] struct {
 // Map is a map of the object, or the map of a data section, which has the section's name.
 type Map[M any] struct {
 	Name   string
-	Handle *M
+	Handle M
 	Types  MapTypes
 	Only   Only
 }
@@ -79,7 +81,7 @@ type Span struct{ Start, End uint32 }
 // Prog is a program of the object: a handle on it belongs in *Handle, and its link in *Link.
 type Prog[P any] struct {
 	Name   string
-	Handle **P
+	Handle *P
 	Link   *link.Link
 	Only   Only
 }
@@ -89,7 +91,7 @@ type Prog[P any] struct {
 type LibraryProg[P any] struct {
 	// Section is the argument of SEC() in the library.
 	Name, Section string
-	Handle        **P
+	Handle        *P
 	Link          **link.Link
 }
 
@@ -97,7 +99,7 @@ type LibraryProg[P any] struct {
 // it belongs in *Handle.
 type LibrarySection[M any] struct {
 	Name   string
-	Handle **M
+	Handle *M
 }
 
 // Field is a field of generated code that points to memory of the runtime's, Size bytes of
@@ -124,7 +126,7 @@ type Section struct {
 type StructOps[S any] struct {
 	// Name is the map's name: the name of its C variable.
 	Name   string
-	Handle *S
+	Handle S
 	// Link is the slot that Attach fills.
 	Link *link.Link
 	// Field points to a new table.
@@ -145,7 +147,7 @@ type StructOpsFunc struct {
 // *Handle, the address of its slot in *Link, and that of its table in the field.
 type LibraryStructOps[S any] struct {
 	Name   string
-	Handle **S
+	Handle *S
 	Link   **link.Link
 	Field
 }
@@ -156,5 +158,5 @@ type Var[V any] struct {
 	Name string
 	Field
 	Align  uintptr
-	Handle *V
+	Handle V
 }

@@ -11,8 +11,8 @@ import (
 )
 
 type (
-	object  = binding.Desc[skeleton.UntypedMap, skeleton.BaseProgram, skeleton.StructOpsMap]
-	library = binding.LibraryDesc[skeleton.UntypedMap, skeleton.BaseProgram, skeleton.StructOpsMap, skeleton.Variable]
+	object  = binding.Desc[*skeleton.UntypedMap, *skeleton.BaseProgram, *skeleton.StructOpsMap]
+	library = binding.LibraryDesc[*skeleton.UntypedMap, *skeleton.BaseProgram, *skeleton.StructOpsMap, *skeleton.Variable]
 )
 
 // Package skeleton has set the functions, of the types that package skelimpl gives them.

@@ -37,7 +37,7 @@ type SectionVar struct {
 
 // Select leaves in the description what the variant has, and makes the fields for the rest
 // nil. Variants count from 0.
-func (d *Desc[M, P, S]) Select(variant int) {
+func Select[M, P, S any](d *Desc[M, P, S], variant int) {
 	d.Maps = slices.DeleteFunc(d.Maps, func(m Map[M]) bool { return !m.Only.has(variant) })
 	d.Progs = slices.DeleteFunc(d.Progs, func(p Prog[P]) bool { return !p.Only.has(variant) })
 	d.StructOps = slices.DeleteFunc(d.StructOps, func(s StructOps[S]) bool {

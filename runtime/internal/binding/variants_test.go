@@ -9,7 +9,7 @@ import (
 )
 
 func TestSelect(t *testing.T) {
-	type desc = binding.Desc[int, int, int]
+	type desc = binding.Desc[*int, *int, *int]
 	for variant, want := range [][]string{
 		0: {"all", "first"}, 1: {"all"}, 8: {"all", "ninth"}, 40: {"all"},
 	} {
@@ -24,14 +24,14 @@ func TestSelect(t *testing.T) {
 		tables := fields
 		var d desc
 		for i, name := range []string{"all", "first", "ninth"} {
-			d.Maps = append(d.Maps, binding.Map[int]{Name: name, Only: only(i)})
-			d.Progs = append(d.Progs, binding.Prog[int]{Name: name, Only: binding.Only{In: only(i).In}})
-			d.StructOps = append(d.StructOps, binding.StructOps[int]{Name: name, Only: only(i), Field: binding.Field{Pointer: unsafe.Pointer(&tables[i])}})
+			d.Maps = append(d.Maps, binding.Map[*int]{Name: name, Only: only(i)})
+			d.Progs = append(d.Progs, binding.Prog[*int]{Name: name, Only: binding.Only{In: only(i).In}})
+			d.StructOps = append(d.StructOps, binding.StructOps[*int]{Name: name, Only: only(i), Field: binding.Field{Pointer: unsafe.Pointer(&tables[i])}})
 			d.Sections = append(d.Sections, binding.Section{Name: name, Only: binding.Only{In: only(i).In}, Vars: []binding.SectionVar{
 				{Name: "all"}, {Name: "first", Only: binding.Only{In: only(1).In}}, {Name: "ninth", Only: binding.Only{In: only(2).In}},
 			}})
 		}
-		d.Select(variant)
+		binding.Select(&d, variant)
 		var maps, progs, ops, sections, vars []string
 		for _, m := range d.Maps {
 			maps = append(maps, m.Name)

@@ -53,7 +53,7 @@ func programNotLoaded(t *testing.T, arch string) {
 	img.Code = append(img.Code, img.Code...)
 	img.Functions = append(img.Functions, image.Function{Name: "other", First: count, Count: count, ExceptionCallback: image.NoIndex})
 	img.Programs = append(img.Programs, image.Program{Name: "other", Section: "socket", Function: 1})
-	size := img.CORE.At(0)
+	size := image.At(img.CORE, 0)
 	offset := size
 	offset.Instruction, offset.Kind = count, uint32(core.FieldByteOffset)
 	img.CORE = image.NewTable([]image.CORE{size, offset})

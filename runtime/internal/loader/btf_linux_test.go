@@ -330,9 +330,9 @@ func TestCloneContexts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	funcs := []image.FuncInfo{o.Image.FuncInfo.At(0), o.Image.FuncInfo.At(1)}
+	funcs := []image.FuncInfo{image.At(o.Image.FuncInfo, 0), image.At(o.Image.FuncInfo, 1)}
 	l.useContexts(o.Programs[0], funcs)
-	if funcs[0].Type != o.Image.FuncInfo.At(0).Type || funcs[1].Type == o.Image.FuncInfo.At(1).Type {
+	if funcs[0].Type != image.At(o.Image.FuncInfo, 0).Type || funcs[1].Type == image.At(o.Image.FuncInfo, 1).Type {
 		t.Errorf("%v", funcs)
 	}
 	fn := types.At(funcs[1].Type)

@@ -39,8 +39,8 @@ func (l *load) assemble() (*code, error) {
 		}
 		from, to := relocationsOf(img, uint32(f))
 		for i := from; i < to; i++ {
-			if err := l.relocate(c, img.Relocations.At(i)); err != nil {
-				errs = append(errs, l.inFunction(uint32(f), img.Relocations.At(i).Instruction, err))
+			if err := l.relocate(c, image.At(img.Relocations, i)); err != nil {
+				errs = append(errs, l.inFunction(uint32(f), image.At(img.Relocations, i).Instruction, err))
 			}
 		}
 	}
@@ -245,7 +245,7 @@ func (k *linker) placed(function uint32) bool {
 	img := k.code.object.Image
 	from, to := relocationsOf(img, function)
 	for i := from; i < to; i++ {
-		switch img.Relocations.At(i).Kind {
+		switch image.At(img.Relocations, i).Kind {
 		case image.Call, image.FuncAddress, image.JumpTable:
 			return true
 		}
@@ -264,7 +264,7 @@ func (k *linker) add(function uint32) {
 	k.info(f, start)
 	from, to := relocationsOf(img, function)
 	for i := from; i < to; i++ {
-		r := img.Relocations.At(i)
+		r := image.At(img.Relocations, i)
 		at := start + r.Instruction - f.First
 		switch r.Kind {
 		case image.JumpTable:
@@ -296,9 +296,9 @@ func (k *linker) info(f *image.Function, start uint32) {
 		return
 	}
 	i, end := search(img.LineInfo, f.First, lineInfoAt), search(img.LineInfo, f.First+f.Count, lineInfoAt)
-	k.withoutLine = i == end || img.LineInfo.At(i).Instruction != f.First
+	k.withoutLine = i == end || image.At(img.LineInfo, i).Instruction != f.First
 	for ; i < end; i++ {
-		line := img.LineInfo.At(i)
+		line := image.At(img.LineInfo, i)
 		line.Instruction += start - f.First
 		k.lines = append(k.lines, line)
 	}
@@ -308,10 +308,10 @@ func (k *linker) info(f *image.Function, start uint32) {
 // when it has none.
 func funcType(img *image.Object, instruction uint32) uint32 {
 	i := search(img.FuncInfo, instruction, funcInfoAt)
-	if i == img.FuncInfo.Len() || img.FuncInfo.At(i).Instruction != instruction {
+	if i == image.Len(img.FuncInfo) || image.At(img.FuncInfo, i).Instruction != instruction {
 		return 0
 	}
-	return img.FuncInfo.At(i).Type
+	return image.At(img.FuncInfo, i).Type
 }
 
 // relocationsOf returns the indices of a function's relocations, from the first to that
@@ -328,5 +328,5 @@ func lineInfoAt(r image.LineInfo) uint32     { return r.Instruction }
 
 // search returns the index of the first record of an instruction or of one behind it.
 func search[R image.Record](t image.Table[R], instruction uint32, at func(R) uint32) int {
-	return sort.Search(t.Len(), func(i int) bool { return at(t.At(i)) >= instruction })
+	return sort.Search(image.Len(t), func(i int) bool { return at(image.At(t, i)) >= instruction })
 }

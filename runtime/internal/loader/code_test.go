@@ -213,7 +213,7 @@ func TestWithoutInfo(t *testing.T) {
 
 func values[R image.Record](t image.Table[R]) func(func(R) bool) {
 	return func(yield func(R) bool) {
-		for _, r := range t.All() {
+		for _, r := range image.All(t) {
 			if !yield(r) {
 				return
 			}

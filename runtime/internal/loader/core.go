@@ -32,8 +32,8 @@ func (l *load) coreRelocations(found func(i int, r image.CORE, function uint32))
 			continue
 		}
 		first, end := img.Functions[f].First, img.Functions[f].First+img.Functions[f].Count
-		for i := search(img.CORE, first, coreAt); i < img.CORE.Len(); i++ {
-			r := img.CORE.At(i)
+		for i := search(img.CORE, first, coreAt); i < image.Len(img.CORE); i++ {
+			r := image.At(img.CORE, i)
 			if r.Instruction >= end {
 				break
 			}
@@ -76,7 +76,7 @@ func (l *load) relocateCORE(code []byte) error {
 	var relos []core.Relocation
 	l.coreRelocations(func(_ int, r image.CORE, _ uint32) {
 		if relos == nil {
-			relos = make([]core.Relocation, 0, l.object.Image.CORE.Len())
+			relos = make([]core.Relocation, 0, image.Len(l.object.Image.CORE))
 		}
 		relos = append(relos, core.Relocation{Kind: core.Kind(r.Kind), Type: r.Type, Access: l.object.text(r.Access)})
 	})
@@ -158,10 +158,10 @@ func patchCORE(ins insn, res core.Result, index int) error {
 // there is none, or none were applied.
 func (l *load) relocation(index int) (image.CORE, core.Relocation, bool) {
 	img := l.object.Image
-	if l.relocator == nil || index < 0 || index >= img.CORE.Len() {
+	if l.relocator == nil || index < 0 || index >= image.Len(img.CORE) {
 		return image.CORE{}, core.Relocation{}, false
 	}
-	r := img.CORE.At(index)
+	r := image.At(img.CORE, index)
 	return r, core.Relocation{Kind: core.Kind(r.Kind), Type: r.Type, Access: l.object.text(r.Access)}, true
 }
 

@@ -47,7 +47,7 @@ func (l *load) externUses() []externUse {
 		}
 		from, to := relocationsOf(img, uint32(f))
 		for i := from; i < to; i++ {
-			r := img.Relocations.At(i)
+			r := image.At(img.Relocations, i)
 			if r.Kind != image.ExternCall && r.Kind != image.ExternAddress {
 				continue
 			}

@@ -58,7 +58,7 @@ func (l *load) search(names *rawbtf.Names) {
 
 // coreNames adds the names of the types that CO-RE relocations are about.
 func (l *load) coreNames(names *rawbtf.Names) error {
-	if l.opts.KernelTypes != nil || l.object.Image.CORE.Len() == 0 {
+	if l.opts.KernelTypes != nil || image.Len(l.object.Image.CORE) == 0 {
 		return nil
 	}
 	local, err := l.object.localTypes()

@@ -453,7 +453,7 @@ func TestLineOfRelocation(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			img := coreImage(t, asm.Instructions{asm.Mov.Imm(asm.R0, 12), asm.Return()}, core.FieldByteOffset, "0:2")
-			relo := img.CORE.At(0)
+			relo := image.At(img.CORE, 0)
 			local := &btf.Struct{Name: "s___mine", Size: 16, Members: []btf.Member{{Name: "a", Type: longType}, {Name: "b", Type: intType, Offset: 64}, {Name: "gone", Type: intType, Offset: 96}}}
 			img.BTF = rawTypes(t, intType, local, text("0:2"), text("file.bpf.c"), text(c.before), text(c.after))
 			relo.Access, relo.Instruction = offsetOf(t, img.BTF, "0:2"), 1

@@ -97,7 +97,7 @@ func use(img *image.Object, functions []bool, function uint32) {
 	functions[function] = true
 	from, to := relocationsOf(img, function)
 	for i := from; i < to; i++ {
-		if r := img.Relocations.At(i); r.Kind == image.Call || r.Kind == image.FuncAddress {
+		if r := image.At(img.Relocations, i); r.Kind == image.Call || r.Kind == image.FuncAddress {
 			use(img, functions, r.Target)
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/rules-bpf/rules_bpf/internal/image"
 )
 
 // text returns the text at an offset in the strings of the object's BTF, empty when there
@@ -30,11 +32,11 @@ func (o *Object) sourceLine(function, instruction uint32) string {
 func (o *Object) lineOf(function, instruction uint32) (int, bool) {
 	img := o.Image
 	i := search(img.LineInfo, instruction+1, lineInfoAt) - 1
-	return i, i >= 0 && img.LineInfo.At(i).Instruction >= img.Functions[function].First
+	return i, i >= 0 && image.At(img.LineInfo, i).Instruction >= img.Functions[function].First
 }
 
 func (o *Object) lineText(index int) string {
-	line := o.Image.LineInfo.At(index)
+	line := image.At(o.Image.LineInfo, index)
 	return fmt.Sprintf("%s:%d: %s", o.text(line.File), line.Column>>10, strings.TrimSpace(o.text(line.Line)))
 }
 
@@ -48,8 +50,8 @@ func (o *Object) lineAbout(function, instruction uint32, name string) string {
 	}
 	img := o.Image
 	end := img.Functions[function].First + img.Functions[function].Count
-	has := func(i int) bool { return strings.Contains(o.text(img.LineInfo.At(i).Line), name) }
-	if img.LineInfo.At(i).Instruction != instruction && !has(i) && i+1 < img.LineInfo.Len() && img.LineInfo.At(i+1).Instruction < end && has(i+1) {
+	has := func(i int) bool { return strings.Contains(o.text(image.At(img.LineInfo, i).Line), name) }
+	if image.At(img.LineInfo, i).Instruction != instruction && !has(i) && i+1 < image.Len(img.LineInfo) && image.At(img.LineInfo, i+1).Instruction < end && has(i+1) {
 		i++
 	}
 	return o.lineText(i)

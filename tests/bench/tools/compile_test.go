@@ -77,9 +77,14 @@ func compileGo(b *testing.B, gen, imports string, args ...string) goCompile {
 // methods, once for the type and once for its shape, the loop of All, and ==.
 const mostFunctions = 17
 
+// mostOfSmall is how many functions the compiler may make of a package with one map and one
+// program: those are of every package, whatever is in it. Most are the methods of
+// skeleton.Object, which a skeleton embeds: two each, those that are not exported too.
+const mostOfSmall = 220
+
 // BenchmarkCompile is what users' builds pay for generated packages: the CPU time of the Go
 // compiler, the least of what is measured, for 40 maps of 40 types, for 40 maps of one type,
-// and for the object of BenchmarkSkeleton.
+// for the object of BenchmarkSkeleton, and for a small one.
 //
 // On a busy machine of two CPUs, with Go 1.26: before, handles had all methods that there
 // are, and all those of UntypedMap, and generated code called a generic builder for each.
@@ -88,10 +93,20 @@ const mostFunctions = 17
 //	40 maps of 40 types   11.3 s   31.5 MB     0.97 s   4.1 MB   1001 functions
 //	40 maps of one type    0.59 s   2.4 MB     0.31 s   1.4 MB    377 functions
 //	the large object       4.5 s   12.5 MB     1.05 s   3.0 MB    536 functions
+//
+// Then everything that is generic and that skeletons refer to was compiled in each package, with
+// all methods of a handle for each shape of it, and all methods of skeleton.Object for two types.
+// Without, where nothing else runs:
+//
+//	                      then                           now
+//	a map and a program    0.22 s   2.1 MB   587        0.11 s   0.9 MB   209 functions
+//	40 maps of one type    0.23 s   2.2 MB   600        0.11 s   1.0 MB   224 functions
+//	a package that only    0.10 s   1.0 MB   208        0.03 s   0.3 MB    15 functions
+//	has a *skeleton.Object
 func BenchmarkCompile(b *testing.B) {
 	gen, imports := compileSetup(b)
 	objects := []struct{ name, source string }{
-		{"40-types", mapsSource(40)}, {"40-maps", mapsSource(1)}, {"object", largeSource()},
+		{"40-types", mapsSource(40)}, {"40-maps", mapsSource(1)}, {"object", largeSource()}, {"small", startSource},
 	}
 	results := make([][]goCompile, len(objects))
 	for b.Loop() {
@@ -111,6 +126,9 @@ func BenchmarkCompile(b *testing.B) {
 	// Times are those of this machine, numbers of functions are not.
 	if n := least[0].functions - least[1].functions; n > 39*mostFunctions {
 		b.Errorf("a further type of values makes %.1f functions, and %d are allowed: each method of a handle is one or two of them, see skeleton.BaseMap", float64(n)/39, mostFunctions)
+	}
+	if n := least[3].functions; n > mostOfSmall {
+		b.Errorf("a small skeleton makes %d functions, and %d are allowed: new ones are of a generic type that skeletons refer to, or are methods of skeleton.Object", n, mostOfSmall)
 	}
 }
 

@@ -90,7 +90,7 @@ func lines[T any](all []T, line func(T) string) []string {
 // relocations returns the relocations as lines, with the functions that they are in.
 func relocations(o *image.Object) []string {
 	var out []string
-	for _, r := range o.Relocations.All() {
+	for _, r := range image.All(o.Relocations) {
 		in := ""
 		for _, f := range o.Functions {
 			if f.First <= r.Instruction && r.Instruction < f.First+f.Count {
@@ -166,13 +166,13 @@ func TestCode(t *testing.T) {
 			}
 			next += f.Count
 		}
-		if int(next) != len(o.Code)/image.InstructionSize || o.FuncInfo.Len() != len(o.Functions) {
-			t.Errorf("%d instructions of %d in functions, %d of %d with a type", next, len(o.Code)/8, o.FuncInfo.Len(), len(o.Functions))
+		if int(next) != len(o.Code)/image.InstructionSize || image.Len(o.FuncInfo) != len(o.Functions) {
+			t.Errorf("%d instructions of %d in functions, %d of %d with a type", next, len(o.Code)/8, image.Len(o.FuncInfo), len(o.Functions))
 		}
 		got := relocations(o)
 		slices.Sort(got)
 		want(t, got, "first: call hidden", "first: call shared", "second: &each", "second: call local", "shared: call local")
-		for i, l := range o.LineInfo.All() {
+		for i, l := range image.All(o.LineInfo) {
 			if l.Column>>10 == 0 || all.String(l.Line) == "" {
 				t.Errorf("line %d is %+v", i, l)
 			}
@@ -417,7 +417,7 @@ func TestCORE(t *testing.T) {
 	both(t, func(t *testing.T, o *image.Object) {
 		all := types(t, o)
 		var got []string
-		for _, r := range o.CORE.All() {
+		for _, r := range image.All(o.CORE) {
 			got = append(got, fmt.Sprintf("%s %s %d in other: %v", all.At(r.Type).Name(), all.String(r.Access), r.Kind, r.Instruction >= o.Functions[1].First))
 		}
 		want(t, got, "thing 0:1 0 in other: false", "thing 0:0 0 in other: true")
@@ -465,7 +465,7 @@ func TestJumpTables(t *testing.T) {
 	}
 	check := func(t *testing.T, o *image.Object) {
 		var got []string
-		for _, r := range o.Relocations.All() {
+		for _, r := range image.All(o.Relocations) {
 			if r.Kind != image.JumpTable {
 				continue
 			}
@@ -588,8 +588,8 @@ func TestWithoutBTF(t *testing.T) {
 	f := &objtest.File{License: "GPL", NoBTF: true, Programs: []objtest.Program{{Name: "prog", Section: "xdp", Refs: []string{"count", "help"}}, {Name: "help", Section: ".text", Static: true}},
 		Vars: []objtest.Var{{Section: ".data", Name: "count", Type: objtest.U32, Value: []byte{1, 0, 0, 0}}}}
 	o := build(t, f.Build())
-	if len(o.Programs) != 1 || len(o.BTF) != 0 || len(o.Maps) != 1 || o.Relocations.Len() == 0 {
-		t.Errorf("%d programs, %d bytes of BTF, %d maps, %d relocations", len(o.Programs), len(o.BTF), len(o.Maps), o.Relocations.Len())
+	if len(o.Programs) != 1 || len(o.BTF) != 0 || len(o.Maps) != 1 || image.Len(o.Relocations) == 0 {
+		t.Errorf("%d programs, %d bytes of BTF, %d maps, %d relocations", len(o.Programs), len(o.BTF), len(o.Maps), image.Len(o.Relocations))
 	}
 }
 

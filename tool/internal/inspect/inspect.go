@@ -288,7 +288,7 @@ func (r *reader) programs() {
 		if form, target, ok := secdef.Find(p.Section); ok {
 			out.Type, out.Target, out.Autoattach = ebpf.ProgramType(form.Type).String(), target, form.Auto != ""
 		}
-		for _, c := range r.img.CORE.All() {
+		for _, c := range image.All(r.img.CORE) {
 			if c.Instruction >= f.First && c.Instruction < f.First+f.Count {
 				out.CORE = append(out.CORE, CORE{int(c.Instruction - f.First), coreKind(c.Kind), r.typeName(c.Type), r.text(c.Access)})
 			}
@@ -407,7 +407,7 @@ func (r *reader) structOps() {
 // sources finds the files of functions, by the line that each begins with.
 func (r *reader) sources() {
 	files := make(map[uint32]string)
-	for _, line := range r.img.LineInfo.All() {
+	for _, line := range image.All(r.img.LineInfo) {
 		if _, ok := files[line.Instruction]; !ok {
 			files[line.Instruction] = r.text(line.File)
 		}

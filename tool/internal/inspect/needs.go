@@ -74,7 +74,7 @@ func (r *reader) needs() {
 		}
 	}
 	const typeIDLocal = 6 // BPF_CORE_TYPE_ID_LOCAL, which is of the object's own types.
-	for _, c := range r.img.CORE.All() {
+	for _, c := range image.All(r.img.CORE) {
 		if c.Kind != typeIDLocal {
 			n.add("CO-RE", "5.4", "/sys/kernel/btf/vmlinux, or LoadOptions.KernelTypes")
 		}
@@ -151,7 +151,7 @@ const loadAcquire = 0x100
 // codeNeeds collects what instructions need.
 func (r *reader) codeNeeds(n *needs) {
 	related := make(map[int]bool)
-	for _, rel := range r.img.Relocations.All() {
+	for _, rel := range image.All(r.img.Relocations) {
 		related[int(rel.Instruction)] = true
 		switch rel.Kind {
 		case image.Call:

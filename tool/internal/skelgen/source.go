@@ -32,11 +32,12 @@ func (s *skeleton) declarations() []byte {
 
 // appendMemory appends the struct of the memory of what typ, the type that Open returns,
 // points to: one allocation has it all. tables are the struct_ops maps that are its own, and so
-// are sections.
+// are sections. It does not embed typ: the methods of the object that typ embeds would be compiled
+// for it too, twice each.
 func (g *generator) appendMemory(b []byte, typ string, tables []structOps, sections []section) []byte {
 	b = append(b, '\n')
 	b = appendComment(b, "", fmt.Sprintf("%s is a %s with what its fields point to.", g.private("memory"), g.name(typ)))
-	b = fmt.Appendf(b, "type %s struct {\n\t%s\n", g.private("memory"), g.name(typ))
+	b = fmt.Appendf(b, "type %s struct {\n\tskel %s\n", g.private("memory"), g.name(typ))
 	if len(g.maps)+len(tables) > 0 {
 		b = append(b, "\tmaps struct {\n"...)
 		for _, m := range g.maps {
@@ -85,10 +86,10 @@ func (g *generator) appendMemory(b []byte, typ string, tables []structOps, secti
 	return append(b, "}\n"...)
 }
 
-// appendPointers appends the statements that point the fields of s, of type typ, at the
+// appendPointers appends the statements that point the fields of s, what Open returns, at the
 // memory that they are for.
-func (g *generator) appendPointers(b []byte, typ string, tables []structOps) []byte {
-	b = fmt.Appendf(b, "\tm := new(%s)\n\ts := &m.%s\n", g.private("memory"), g.name(typ))
+func (g *generator) appendPointers(b []byte, tables []structOps) []byte {
+	b = fmt.Appendf(b, "\tm := new(%s)\n\ts := &m.skel\n", g.private("memory"))
 	for _, m := range g.maps {
 		b = fmt.Appendf(b, "\ts.Maps.%[1]s = &m.maps.%[1]s\n", m.goName)
 	}
@@ -317,7 +318,7 @@ func (s *skeleton) appendOpen(b []byte) []byte {
 // when it is no longer needed, whatever was done with it.
 func %[1]s(%[3]s) (*%[4]s, error) {
 `, s.open(), what, parameter, s.name("Skeleton"))
-	b = s.appendPointers(b, "Skeleton", s.structOps)
+	b = s.appendPointers(b, s.structOps)
 	b = fmt.Appendf(b, `	obj, err := skelimpl.%sskelimpl.Desc{
 		Name:  %q,
 		Image: %s,

@@ -283,7 +283,7 @@ func (s *subskeleton) appendOpen(b []byte) []byte {
 // does not have as the library needs it.
 func %[1]s(obj skeleton.Any) (*%[2]s, error) {
 `, s.open(), s.name("Subskeleton"))
-	b = s.appendPointers(b, "Subskeleton", nil)
+	b = s.appendPointers(b, nil)
 	b = fmt.Appendf(b, `	err := skelimpl.OpenLibrary(obj, skelimpl.LibraryDesc{
 		Name:    %q,
 		Library: %s,

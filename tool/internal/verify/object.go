@@ -200,7 +200,7 @@ func takesAddress(img *image.Object, function uint32, seen []bool) bool {
 	}
 	seen[function] = true
 	f := &img.Functions[function]
-	for _, r := range img.Relocations.All() {
+	for _, r := range image.All(img.Relocations) {
 		if r.Instruction < f.First || r.Instruction-f.First >= f.Count {
 			continue
 		}
