@@ -12,8 +12,9 @@
 //
 // No line is needed where a case says that it needs a newer kernel than its own:
 // "needs a kernel with netkit (6.7)" is expected on 6.1 and not on 6.12. The kernel
-// of a test whose folder ends in two numbers, as kernels_test_6_1 does, is that one;
-// of every other, it is the kernel of this machine.
+// of a test whose folder ends in two numbers, as kernels_test_6_1 does, or in these and the
+// name of a CPU, as kernels_test_6_12_arm64, is that one; of every other, it is the kernel of
+// this machine.
 package main
 
 import (
@@ -159,7 +160,7 @@ func parseVersion(major, minor string) version {
 
 var (
 	release      = regexp.MustCompile(`^(\d+)\.(\d+)`)
-	kernelOfTest = regexp.MustCompile(`_(\d+)_(\d+)$`)
+	kernelOfTest = regexp.MustCompile(`_(\d+)_(\d+)(?:_[a-z]+\d+x?)?$`)
 	since        = regexp.MustCompile(`needs [^\n]*\((?:Linux )?(\d+)\.(\d+)\)`)
 )
 

@@ -81,6 +81,8 @@ func TestNeedsNewer(t *testing.T) {
 		{"testlogs/tests/kernels/kernels_test_6_1/test.xml", "needs a kernel with netkit (6.7)", true},
 		{"testlogs/tests/kernels/kernels_test_6_1/shard_1_of_2/test.xml", "needs a kernel with netkit (6.7)", true},
 		{"testlogs/tests/kernels/kernels_test_6_12/test.xml", "needs a kernel with netkit (6.7)", false},
+		{"testlogs/tests/kernels/kernels_test_6_1_arm64/test.xml", "needs a kernel with netkit (6.7)", true},
+		{"testlogs/tests/kernels/kernels_test_7_2_s390x/test.xml", "needs a kernel with netkit (6.7)", false},
 		{"testlogs/tests/kernels/kernels_test_5_10/test.xml", "x_test.go:3: needs links of struct_ops maps (Linux 6.4): no\n", true},
 		{"testlogs/tests/kernels/kernels_test_5_10/test.xml", "needs a kernel with netkit", false},
 		{"testlogs/tests/kernels/kernels_test_5_10/test.xml", "version (6.7)", false},

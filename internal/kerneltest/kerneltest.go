@@ -33,6 +33,15 @@ func Config(t testing.TB, name string) bool {
 	return text == "" || strings.Contains(text, "\n"+name+"=y\n") || strings.Contains(text, "\n"+name+"=m\n")
 }
 
+// NeedsJIT skips t on a kernel without a compiler of BPF, as some CPUs' are built: programs
+// that are called from trampolines, struct_ops, arenas and kfuncs need it.
+func NeedsJIT(t testing.TB) {
+	t.Helper()
+	if !Config(t, "CONFIG_BPF_JIT") {
+		t.Skip("needs a kernel with CONFIG_BPF_JIT")
+	}
+}
+
 func config(t testing.TB) string {
 	if data, err := os.ReadFile("/boot/config-" + Release(t)); err == nil {
 		return string(data)

@@ -41,11 +41,13 @@ var (
 	tracepoint    = &Way{Handle: "TracepointProgram", Auto: AutoTracepoint, Calls: []Call{{"AttachTracepoint", `category, name, nil`}}}
 	rawTracepoint = &Way{Handle: "RawTracepointProgram", Auto: AutoRawTracepoint, Calls: []Call{{"AttachRawTracepoint", `name, nil`}}}
 	tracing       = &Way{Handle: "TracingProgram", Auto: AutoTracing, Calls: setTarget, BeforeLoad: true}
-	freplace      = &Way{Handle: "FreplaceProgram", Auto: AutoFreplace, Calls: setTarget, BeforeLoad: true}
-	lsm           = &Way{Handle: "TracingProgram", Auto: AutoLSM, Config: "CONFIG_BPF_LSM", Calls: setTarget, BeforeLoad: true}
+	// What the kernel calls from a trampoline, which its compiler of BPF makes.
+	trampoline = &Way{Handle: "TracingProgram", Auto: AutoTracing, Config: "CONFIG_BPF_JIT", Calls: setTarget, BeforeLoad: true}
+	freplace   = &Way{Handle: "FreplaceProgram", Auto: AutoFreplace, Config: "CONFIG_BPF_JIT", Calls: setTarget, BeforeLoad: true}
+	lsm        = &Way{Handle: "TracingProgram", Auto: AutoLSM, Config: "CONFIG_BPF_LSM", Calls: setTarget, BeforeLoad: true}
 	// The kernel refuses to attach some iterators without what they visit.
 	iter         = &Way{Handle: "IterProgram", Auto: AutoIter, Needs: "one map or cgroup", Calls: []Call{{"AttachIter", `&IterOptions{...}`}}, Parameters: []string{"bpf_map_elem", "bpf_sk_storage_map", "sockmap", "cgroup"}}
-	tracingMulti = &Way{Handle: "BaseProgram", Note: "neither this runtime nor cilium/ebpf v0.22 has a call that attaches it: create the link with bpf(BPF_LINK_CREATE) and put it into the slot with link.NewFromFD, or write kprobe.multi"}
+	tracingMulti = &Way{Handle: "BaseProgram", Config: "CONFIG_BPF_JIT", Note: "neither this runtime nor cilium/ebpf v0.22 has a call that attaches it: create the link with bpf(BPF_LINK_CREATE) and put it into the slot with link.NewFromFD, or write kprobe.multi"}
 
 	xdp    = &Way{Handle: "XDPProgram", Needs: "a network interface", Calls: []Call{{"AttachXDP", `ifindex, nil`}}, CallsSince: "5.9"}
 	devmap = &Way{Handle: "BaseProgram", Note: "runs for a device map: put its file descriptor into an element of the map"}
@@ -70,7 +72,7 @@ var (
 	lirc      = &Way{Handle: "BaseProgram", Config: "CONFIG_BPF_LIRC_MODE2", Note: "needs an infrared receiver: attach it with link.RawAttachProgram to an open /dev/lircN"}
 
 	syscall   = &Way{Handle: "BaseProgram", Note: "is called, not attached: call Run"}
-	structOps = &Way{Handle: "BaseProgram", Note: "belongs to a struct_ops map, which is what attaches"}
+	structOps = &Way{Handle: "BaseProgram", Config: "CONFIG_BPF_JIT", Note: "belongs to a struct_ops map, which is what attaches"}
 )
 
 var setTarget = []Call{{"SetTarget", `prog, function`}}
@@ -112,14 +114,14 @@ var forms = []Form{
 
 	{"tp_btf+", uapi.Tracing, uapi.AttachTraceRawTp, 0, AttachBTF, "5.5", tracing},
 	{"tp_btf.s+", uapi.Tracing, uapi.AttachTraceRawTp, sleepable, AttachBTF, "7.2", tracing},
-	{"fentry+", uapi.Tracing, uapi.AttachTraceFEntry, 0, AttachBTF, "5.5", tracing},
-	{"fentry.s+", uapi.Tracing, uapi.AttachTraceFEntry, sleepable, AttachBTF, "5.10", tracing},
-	{"fexit+", uapi.Tracing, uapi.AttachTraceFExit, 0, AttachBTF, "5.5", tracing},
-	{"fexit.s+", uapi.Tracing, uapi.AttachTraceFExit, sleepable, AttachBTF, "5.10", tracing},
-	{"fmod_ret+", uapi.Tracing, uapi.AttachModifyReturn, 0, AttachBTF, "5.7", tracing},
-	{"fmod_ret.s+", uapi.Tracing, uapi.AttachModifyReturn, sleepable, AttachBTF, "5.10", tracing},
-	{"fsession+", uapi.Tracing, uapi.AttachTraceFSession, 0, AttachBTF, "7.0", tracing},
-	{"fsession.s+", uapi.Tracing, uapi.AttachTraceFSession, sleepable, AttachBTF, "7.0", tracing},
+	{"fentry+", uapi.Tracing, uapi.AttachTraceFEntry, 0, AttachBTF, "5.5", trampoline},
+	{"fentry.s+", uapi.Tracing, uapi.AttachTraceFEntry, sleepable, AttachBTF, "5.10", trampoline},
+	{"fexit+", uapi.Tracing, uapi.AttachTraceFExit, 0, AttachBTF, "5.5", trampoline},
+	{"fexit.s+", uapi.Tracing, uapi.AttachTraceFExit, sleepable, AttachBTF, "5.10", trampoline},
+	{"fmod_ret+", uapi.Tracing, uapi.AttachModifyReturn, 0, AttachBTF, "5.7", trampoline},
+	{"fmod_ret.s+", uapi.Tracing, uapi.AttachModifyReturn, sleepable, AttachBTF, "5.10", trampoline},
+	{"fsession+", uapi.Tracing, uapi.AttachTraceFSession, 0, AttachBTF, "7.0", trampoline},
+	{"fsession.s+", uapi.Tracing, uapi.AttachTraceFSession, sleepable, AttachBTF, "7.0", trampoline},
 	{"fentry.multi+", uapi.Tracing, uapi.AttachTraceFEntryMulti, 0, 0, "7.2", tracingMulti},
 	{"fentry.multi.s+", uapi.Tracing, uapi.AttachTraceFEntryMulti, sleepable, 0, "7.2", tracingMulti},
 	{"fexit.multi+", uapi.Tracing, uapi.AttachTraceFExitMulti, 0, 0, "7.2", tracingMulti},

@@ -57,6 +57,9 @@ bpf = use_extension("@rules_bpf//rules:extensions.bzl", "bpf")
 use_repo(bpf, "bpf_kernel_btf")
 ```
 
+That kernel is the machine's, also when the target has another CPU: `btf` is a `select`
+then, with a file for each.
+
 For builds that are the same on every machine, check in the BTF, or the part of
 it that the programs need, some kilobytes that `bpfgen` writes:
 

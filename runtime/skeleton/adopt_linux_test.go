@@ -133,7 +133,7 @@ func takeTurn(t *testing.T, dir string) {
 	if removed, err := o.RemoveStale(); err != nil || len(removed) > 0 {
 		t.Fatalf("stale: %v, %v", removed, err)
 	}
-	if turnHasOps() {
+	if turnHasOps(t) {
 		ops := opsObject(t, turnControl, ".struct_ops.link", 2)
 		if err := errors.Join(ops.AdoptPinned(dir+opsDir), ops.Load(), ops.Attach()); err != nil {
 			t.Fatal(err)
@@ -152,7 +152,9 @@ const (
 )
 
 // turnHasOps reports whether the kernel has links of struct_ops maps.
-func turnHasOps() bool { return !sys.OlderThan("6.4") }
+func turnHasOps(t *testing.T) bool {
+	return !sys.OlderThan("6.4") && kerneltest.Config(t, "CONFIG_BPF_JIT")
+}
 
 // turn is a process that takeTurn runs in.
 type turn struct {
@@ -250,7 +252,7 @@ func TestTurns(t *testing.T) {
 	go func() {
 		n := 0
 		defer func() { transfers <- n }()
-		for turnHasOps() && !stop.Load() {
+		for turnHasOps(t) && !stop.Load() {
 			// It fails when there is no congestion control for a moment.
 			bpftest.TransferTCP(t, turnControl)
 			n++
@@ -306,7 +308,7 @@ func TestTurns(t *testing.T) {
 		}
 	}
 	t.Logf("%d frames, %d transfers of TCP, 25 processes", want, n)
-	if turnHasOps() {
+	if turnHasOps(t) {
 		wantPins(t, dir+opsDir, "links/control-struct_ops")
 		if err := RemovePinned(dir + opsDir); err != nil {
 			t.Fatal(err)
@@ -926,6 +928,7 @@ func opsObject(t *testing.T, name, section string, ssthresh int32) *Object {
 			Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, n), asm.Return()}}
 	}
 	bpftest.NeedsBPF(t)
+	kerneltest.NeedsJIT(t)
 	img := newTestImage(t, nil, returns("ssthresh", ssthresh), returns("undo_cwnd", 3), returns("cong_avoid", 0))
 	fn := &btf.Pointer{Target: &btf.FuncProto{Return: &btf.Void{}}}
 	ops := &btf.Struct{Name: "tcp_congestion_ops", Size: 40, Members: []btf.Member{

@@ -89,6 +89,7 @@ func (o *Object) explainProgram(e *loader.ProgramError) error {
 		return missing
 	}
 	if len(e.Log) == 0 {
+		e.Err = refusal.Advise(e.Err, refusal.WhyNoTrampoline(e.Err, e.Program.Type, e.Program.AttachType))
 		e.Err = refusal.Advise(e.Err, o.whyRefused(e.Err, refusal.ProgramCaps(e.Program.Type)))
 		return e
 	}

@@ -28,14 +28,11 @@ func TestInitialValue(t *testing.T) {
 			}
 			defer o.Close()
 			m := o.FindMap(".data")
-			if got := m.InitialValue(); !bytes.Equal(got, []byte{5, 0, 0, 0}) {
+			if got := m.InitialValue(); !bytes.Equal(got, numbers(5)) {
 				t.Errorf("the initial value is %v", got)
 			}
 			kerneltest.WantError(t, m.SetInitialValue(nil), "set initial value of map .data: the value has 4 bytes, and 0 are given")
-			value := []byte{40, 0, 0, 0}
-			if nativeOrder.Uint16([]byte{1, 0}) != 1 {
-				value = []byte{0, 0, 0, 40}
-			}
+			value := numbers(40)
 			if err := m.SetInitialValue(value); err != nil {
 				t.Fatal(err)
 			}

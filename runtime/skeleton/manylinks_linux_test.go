@@ -611,7 +611,7 @@ func TestCookies(t *testing.T) {
 			set: func(p *BaseProgram, c uint64) error {
 				return (&TracingProgram{p}).SetAttachOptions(&TracingOptions{Cookie: c})
 			}},
-		{typ: ebpf.Tracing, attachType: ebpf.AttachTraceFEntry, section: "fentry/__x64_sys_nanosleep", version: "5.19",
+		{typ: ebpf.Tracing, attachType: ebpf.AttachTraceFEntry, section: "fentry/do_nanosleep", version: "5.19",
 			attach: func(p *BaseProgram, c uint64) (link.Link, error) {
 				return (&TracingProgram{p}).AttachTracing(&TracingOptions{Cookie: c})
 			},

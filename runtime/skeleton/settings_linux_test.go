@@ -275,6 +275,7 @@ func TestTargetOfSameSkeleton(t *testing.T) {
 	if err := patch.SetTargetProgram(base, "base"); err != nil {
 		t.Fatal(err)
 	}
+	kerneltest.NeedsJIT(t)
 	err := o.Load()
 	if errors.Is(err, unix.EPERM) {
 		t.Skipf("needs a kernel that lets root attach freplace: %v", err)
@@ -361,7 +362,7 @@ func sectionsImage() *image.Object {
 		Functions: []image.Function{{Name: "sum", Count: uint32(raw.Len() / asm.InstructionSize), ExceptionCallback: image.NoIndex}},
 		Programs:  []image.Program{{Name: "sum", Section: "socket"}},
 		Maps: []image.Map{
-			section(".data", image.DataMap, 4, 0, []byte{5, 0, 0, 0}),
+			section(".data", image.DataMap, 4, 0, numbers(5)),
 			section(".kconfig", image.KconfigMap, 8, unix.BPF_F_RDONLY_PROG, nil),
 		},
 		Kconfig: []image.KconfigVar{

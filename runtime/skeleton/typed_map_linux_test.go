@@ -356,7 +356,12 @@ type port struct {
 func TestKeyPadding(t *testing.T) {
 	m := inKernel[Map[flow, uint64]](t, &ebpf.MapSpec{Type: ebpf.Hash, KeySize: 20, ValueSize: 8, MaxEntries: 10}, flowTypes)
 	key := flow{Proto: 6, Ports: [2]port{{Number: 80}, {Number: 443}}, Addr: 0x01020304}
-	want := []byte{6, 0, 0, 0, 80, 0, 0, 0, 443 & 0xff, 443 >> 8, 0, 0, 4, 3, 2, 1, 0, 0, 0, 0}
+	want := make([]byte, 20)
+	want[0] = 6
+	for at, number := range map[int]uint16{4: 80, 8: 443} {
+		nativeOrder.PutUint16(want[at:], number)
+	}
+	nativeOrder.PutUint32(want[12:], 0x01020304)
 	dirty := func() {
 		b := bytesOf(&key)
 		for _, gap := range flowTypes.Padding {

@@ -1,6 +1,7 @@
 package skeleton
 
 import (
+	"encoding/binary"
 	"errors"
 	"testing"
 	"unsafe"
@@ -15,13 +16,22 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/binding"
 )
 
+// numbers returns the bytes of numbers, as this machine has them.
+func numbers(list ...uint32) []byte {
+	var b []byte
+	for _, n := range list {
+		b = binary.NativeEndian.AppendUint32(b, n)
+	}
+	return b
+}
+
 // openVariables opens an object whose .data has two numbers and a struct of 16 bytes that the
 // kernel knows, and whose .rodata has one number. Its program returns the first number of .data.
 func openVariables(t *testing.T, special string) *Object {
 	t.Helper()
 	img := sectionsImage()
-	img.Maps[0].ValueSize, img.Maps[0].Contents = 24, []byte{5, 0, 0, 0, 6, 0, 0, 0}
-	img.Maps = append(img.Maps, image.Map{Name: ".rodata", Kind: image.RodataMap, Type: uint32(ebpf.Array), KeySize: 4, ValueSize: 4, MaxEntries: 1, Inner: image.NoIndex, Contents: []byte{7, 0, 0, 0}})
+	img.Maps[0].ValueSize, img.Maps[0].Contents = 24, numbers(5, 6)
+	img.Maps = append(img.Maps, image.Map{Name: ".rodata", Kind: image.RodataMap, Type: uint32(ebpf.Array), KeySize: 4, ValueSize: 4, MaxEntries: 1, Inner: image.NoIndex, Contents: numbers(7)})
 	number := &btf.Int{Name: "unsigned int", Size: 4}
 	long := &btf.Int{Name: "unsigned long long", Size: 8}
 	members := []btf.Member{{Name: "val", Type: number}}

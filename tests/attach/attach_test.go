@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -294,6 +295,48 @@ func TestWrongTargets(t *testing.T) {
 			}
 			if skel.Links != (forms.Links{}) {
 				t.Error("a link is left")
+			}
+		})
+	}
+}
+
+// An offset where no instruction of the CPU can begin is named as such. On x86-64 one may
+// begin anywhere.
+func TestUnalignedOffset(t *testing.T) {
+	bpftest.NeedsBPF(t)
+	placeVictim(t)
+	for name, tc := range map[string]struct {
+		prog   func(*forms.Progs) *skeleton.BaseProgram
+		attach func(*forms.Progs) error
+		needs  func(testing.TB)
+	}{
+		"uprobe": {
+			func(p *forms.Progs) *skeleton.BaseProgram { return p.BareUprobe.Handle() },
+			func(p *forms.Progs) error {
+				return errOf(p.BareUprobe.AttachUprobe(victimName, "traced_one+1", nil))
+			}, nil,
+		},
+		"uprobe.multi": {
+			func(p *forms.Progs) *skeleton.BaseProgram { return p.BareUprobeMulti.Handle() },
+			func(p *forms.Progs) error {
+				return errOf(p.BareUprobeMulti.AttachUprobeMulti(victimName, "", &skeleton.UprobeMultiOptions{Symbols: []string{"traced_two", "traced_one+1"}}))
+			}, uprobeMulti,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if tc.needs != nil {
+				tc.needs(t)
+			}
+			err := tc.attach(&loadForms(t, tc.prog).Progs)
+			if runtime.GOARCH == "amd64" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			kerneltest.WantError(t, err, "program bare_uprobe", victimName+": offset 0x", "invalid argument: no instruction begins there, as on this CPU ("+runtime.GOARCH+") they begin at multiples of ")
+			if !errors.Is(err, syscall.EINVAL) {
+				t.Errorf("%v is not %v", err, syscall.EINVAL)
 			}
 		})
 	}
@@ -590,7 +633,8 @@ func TestUnreadableArgs(t *testing.T) {
 		}
 	}
 	errs := skel.Progs.BareUsdt.UnreadableArgs()
-	if len(errs) != 1 || !strings.Contains(errs[0].Error(), "victim:guarded: argument 0, \"8@%xmm0\": register %xmm0") {
+	arg, _, _ := strings.Cut(victimOf(t).guardedArgs, " ")
+	if len(errs) != 1 || !strings.Contains(errs[0].Error(), fmt.Sprintf("victim:guarded: argument 0, %q: register %s", arg, strings.TrimPrefix(arg, "8@"))) {
 		t.Errorf("%v", errs)
 	}
 	run()
@@ -630,7 +674,7 @@ func TestPinUSDT(t *testing.T) {
 		t.Fatal(err)
 	}
 	run()
-	if skel.Bss.UsdtCount != 4 || skel.Bss.UsdtArgs != plainValues {
+	if skel.Bss.UsdtCount != int32(len(plainValues)) || skel.Bss.UsdtArgs != plainValues {
 		t.Errorf("%d arguments %v, want %v", skel.Bss.UsdtCount, skel.Bss.UsdtArgs, plainValues)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
 	"github.com/rules-bpf/rules_bpf/tests/attach/progs/hooks"
@@ -49,12 +50,23 @@ func mustLoadHooks(t *testing.T, skel *hooks.Skeleton, since string) {
 	if older(t, since) {
 		t.Skip("needs a kernel with hooks of cgroups (" + since + ")")
 	}
+	needsHooks(t)
 	err := skel.Load()
 	if errors.Is(err, unix.EPERM) {
 		t.Skipf("needs a kernel that lets root attach lsm_cgroup and fsession: %v", err)
 	}
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// needsHooks skips the test on a kernel that is built without programs of such kinds.
+func needsHooks(t *testing.T) {
+	t.Helper()
+	for _, config := range []string{configJIT, "CONFIG_BPF_LSM", configDirect} {
+		if !kerneltest.Config(t, config) {
+			t.Skip("needs a kernel with " + config)
+		}
 	}
 }
 
@@ -196,7 +208,7 @@ func TestSessionInModule(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(fd)
-	if err := unix.Sendto(fd, make([]byte, 28), 0, &unix.SockaddrLinklayer{Protocol: ethIP, Ifindex: l.Attrs().Index, Halen: 6}); err != nil {
+	if err := unix.Sendto(fd, make([]byte, 28), 0, &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_IP), Ifindex: l.Attrs().Index, Halen: 6}); err != nil {
 		t.Fatal(err)
 	}
 	if skel.Bss.InModule == 0 {
@@ -225,6 +237,7 @@ func TestHookLog(t *testing.T) {
 	if older(t, "6.0") {
 		t.Skip("needs a kernel with hooks of cgroups (6.0)")
 	}
+	needsHooks(t)
 	err := skel.LoadWithOptions(skeleton.LoadOptions{LogLevel: ebpf.LogLevelStats})
 	if errors.Is(err, unix.EPERM) {
 		t.Skipf("needs a kernel that lets root attach lsm_cgroup: %v", err)
@@ -264,6 +277,7 @@ func TestHookErrors(t *testing.T) {
 			if older(t, test.since) {
 				t.Skip("needs a kernel with hooks of cgroups (" + test.since + ")")
 			}
+			needsHooks(t)
 			skel := openHooks(t, test.prog, func(p P) K { return p.NotOnHook.Handle() })
 			// The first load makes what stays, such as the kernel's BTF.
 			_ = skel.Load()
@@ -298,6 +312,9 @@ func TestHookErrors(t *testing.T) {
 // When another program fails, those on hooks are not left behind.
 func TestHookAndAnotherFails(t *testing.T) {
 	bpftest.NeedsBPF(t)
+	if !older(t, "6.0") {
+		needsHooks(t)
+	}
 	skel := openHooks(t, onBind, onTail, func(p *hooks.Progs) *skeleton.BaseProgram { return p.WrongSocket.Handle() })
 	_ = skel.Load()
 	before := openFiles(t)

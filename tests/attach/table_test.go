@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -457,9 +458,9 @@ func lookup(*testing.T, *forms.Skeleton) {
 
 // flowHash receives packets on sockets that share them by flow.
 func flowHash(t *testing.T, s *forms.Skeleton) {
-	const etherTypeAll = 0x0300 // ETH_P_ALL in network byte order
+	etherTypeAll := htons(unix.ETH_P_ALL)
 	for range 2 {
-		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, etherTypeAll)
+		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(etherTypeAll))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -511,8 +512,10 @@ func netkit(attach func(*forms.Skeleton, int) error) func(*testing.T, *forms.Ske
 	}
 }
 
-// ethIP is ETH_P_IP in network byte order.
-var ethIP = binary.NativeEndian.Uint16([]byte{8, 0})
+// htons returns a number whose bytes are in network order.
+func htons(n uint16) uint16 {
+	return binary.NativeEndian.Uint16([]byte{byte(n >> 8), byte(n)})
+}
 
 // overNetkit sends a packet out of each end.
 func overNetkit(t *testing.T, _ *forms.Skeleton) {
@@ -527,7 +530,7 @@ func overNetkit(t *testing.T, _ *forms.Skeleton) {
 		}
 		packet := make([]byte, 28)
 		packet[0], packet[3], packet[8], packet[9] = 0x45, 28, 64, 17
-		_ = unix.Sendto(fd, packet, 0, &unix.SockaddrLinklayer{Protocol: ethIP, Ifindex: l.Attrs().Index})
+		_ = unix.Sendto(fd, packet, 0, &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_IP), Ifindex: l.Attrs().Index})
 		unix.Close(fd)
 	}
 }
@@ -714,7 +717,7 @@ func usdtArgs(t *testing.T, s *forms.Skeleton) {
 	if s.Bss == nil || atomic.LoadUint64(&s.Bss.Hits) == 0 {
 		return // after Detach
 	}
-	if s.Bss.UsdtCount != 4 || s.Bss.UsdtArgs != plainValues {
+	if s.Bss.UsdtCount != int32(len(plainValues)) || s.Bss.UsdtArgs != plainValues {
 		t.Errorf("%d arguments %v, want %v", s.Bss.UsdtCount, s.Bss.UsdtArgs, plainValues)
 	}
 }
@@ -763,6 +766,12 @@ const (
 	cellModule  = "no module"
 )
 
+const (
+	configJIT = "CONFIG_BPF_JIT"
+	// configDirect is what arm64 has had since 6.4 only.
+	configDirect = "CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS"
+)
+
 // TestForms is the table: each form is loaded, attached, fired and detached. Run
 // it with -test.v to see it for the kernel that it runs on; docs/attach.md has it
 // for all kernels that the project is tested on.
@@ -801,6 +810,9 @@ func TestForms(t *testing.T) {
 				}
 			}
 			if def.Config != "" && !kerneltest.Config(t, def.Config) {
+				if def.Config == configJIT {
+					wantNoJIT(t, r, def)
+				}
 				lack(def.Config, "a kernel with "+def.Config)
 			}
 			testForm(t, r, def, lack)
@@ -813,45 +825,74 @@ func TestForms(t *testing.T) {
 	}
 	t.Logf("forms on kernel %s:\n%s", release, b.String())
 
-	// The columns are for kernels of Debian's cloud images. What others can depends
-	// on their settings.
-	if !strings.Contains(release, "cloud") {
+	// The columns are for kernels of Debian's cloud images, and of what it has for CPUs without
+	// these. What others can depends on their settings.
+	if !strings.Contains(release, "cloud") && !strings.HasSuffix(release, "-s390x") {
 		return
 	}
-	columns, cells := documented(t)
-	for i, column := range columns {
-		if !strings.HasPrefix(release, column+".") && !strings.HasPrefix(release, column+"+") && !strings.HasPrefix(release, column+"-") {
-			continue
-		}
-		for _, r := range list {
-			got := results[r.form]
-			// Empty when -test.run chose others.
-			if row, ok := cells[r.form]; ok && row[i] != got && got != "" && got != cellFails {
-				t.Errorf("%s says %q of %s on kernel %s, the test %q", documentation, row[i], r.form, column, got)
-			}
-		}
+	version := strings.FieldsFunc(release, func(r rune) bool { return r < '0' || r > '9' })
+	if len(version) < 2 {
+		t.Fatalf("release %q has no version", release)
+	}
+	kernel := version[0] + "." + version[1]
+	want, ok := documented(t, documentation, kernel)
+	if runtime.GOARCH != "amd64" {
+		// What is not as on x86-64.
+		kernel = runtime.GOARCH + " " + kernel
+		others, hasColumn := documented(t, otherCPUs, kernel)
+		ok = ok && hasColumn
+		maps.Copy(want, others)
+	}
+	if !ok {
+		t.Errorf("%s and %s have no column for kernel %s", documentation, otherCPUs, kernel)
 		return
 	}
-	t.Errorf("%s has no column for kernel %s", documentation, release)
+	for _, r := range list {
+		got := results[r.form]
+		// Empty when -test.run chose others.
+		if cell, ok := want[r.form]; ok && cell != got && got != "" && got != cellFails {
+			t.Errorf("the documentation says %q of %s on kernel %s, the test %q", cell, r.form, kernel, got)
+		}
+	}
 }
 
 // cellFails is in no table.
 const cellFails = "FAILS"
 
-// documentation has the table for people.
-const documentation = "../../docs/attach.md"
+// The tables for people.
+const (
+	// documentation has all forms, on x86-64.
+	documentation = "../../docs/attach.md"
+	// otherCPUs has those that differ elsewhere.
+	otherCPUs = "../../docs/kernels.md"
+)
 
-// documented returns the kernels in the head of the table in the documentation, and
-// the cells of each form.
-func documented(t *testing.T) (kernels []string, cells map[string][]string) {
+// documented returns the cells of a kernel in a table of the documentation, by form, and
+// whether it has a column for the kernel.
+func documented(t *testing.T, file, kernel string) (cells map[string]string, ok bool) {
 	t.Helper()
-	text, err := os.ReadFile(documentation)
+	kernels, rows := documentedTable(t, file)
+	column := slices.Index(kernels, kernel)
+	cells = make(map[string]string)
+	for form, row := range rows {
+		if column >= 0 {
+			cells[form] = row[column]
+		}
+	}
+	return cells, column >= 0
+}
+
+// documentedTable returns the kernels in the head of a table in the documentation, and
+// the cells of each form. A row may be of several forms.
+func documentedTable(t *testing.T, file string) (kernels []string, cells map[string][]string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, table, ok := strings.Cut(string(text), "\n| form |")
 	if !ok {
-		t.Fatalf("%s has no table of forms", documentation)
+		t.Fatalf("%s has no table of forms", file)
 	}
 	split := func(line string) []string {
 		list := strings.Split(strings.Trim(line, "| "), "|")
@@ -870,9 +911,11 @@ func documented(t *testing.T) (kernels []string, cells map[string][]string) {
 			return kernels, cells
 		case strings.HasPrefix(list[0], "---"):
 		case len(list) != len(kernels)+1:
-			t.Errorf("%s: %d cells for %d kernels: %s", documentation, len(list)-1, len(kernels), line)
+			t.Errorf("%s: %d cells for %d kernels: %s", file, len(list)-1, len(kernels), line)
 		default:
-			cells[strings.Trim(list[0], "`")] = list[1:]
+			for form := range strings.SplitSeq(list[0], "`, `") {
+				cells[strings.Trim(form, "`")] = list[1:]
+			}
 		}
 	}
 	return kernels, cells
@@ -901,7 +944,7 @@ func TestEveryForm(t *testing.T) {
 
 // The table in the documentation has the forms that are tested, and no others.
 func TestDocumentation(t *testing.T) {
-	kernels, cells := documented(t)
+	kernels, cells := documentedTable(t, documentation)
 	if len(kernels) == 0 {
 		t.Fatalf("%s: the table names no kernel", documentation)
 	}
@@ -913,6 +956,19 @@ func TestDocumentation(t *testing.T) {
 	}
 	for form := range cells {
 		t.Errorf("%s has %q, which is not tested", documentation, form)
+	}
+	tested := make(map[string]bool)
+	for _, r := range rows() {
+		tested[r.form] = true
+	}
+	_, others := documentedTable(t, otherCPUs)
+	if len(others) == 0 {
+		t.Errorf("%s: the table is empty", otherCPUs)
+	}
+	for form := range others {
+		if !tested[form] {
+			t.Errorf("%s has %q, which is not tested", otherCPUs, form)
+		}
 	}
 }
 
@@ -937,6 +993,8 @@ func testForm(t *testing.T, r row, def *secdef.Form, lack func(cell, reason stri
 			lack(cellRefused, fmt.Sprintf("a kernel that lets root attach %s: %v", r.form, err))
 		case errors.Is(err, errNoNetkit):
 			lack(cellModule, "a kernel with the module netkit")
+		case strings.Contains(err.Error(), configDirect) && !kerneltest.Config(t, configDirect):
+			lack(configDirect, "a kernel with "+configDirect)
 		}
 		t.Fatal(err)
 	}
@@ -988,6 +1046,26 @@ func testForm(t *testing.T, r row, def *secdef.Form, lack func(cell, reason stri
 	atomic.StoreUint64(&skel.Bss.Hits, 0)
 	if n := fired(); n != 0 {
 		t.Errorf("fires %d times after Detach", n)
+	}
+}
+
+// wantNoJIT sees that a kernel which does not compile BPF is said to be one.
+func wantNoJIT(t *testing.T, r row, def *secdef.Form) {
+	t.Helper()
+	skel, err := forms.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { skel.Close() })
+	r.prog(&skel.Progs).SetAutoload(true)
+	if r.prepare != nil {
+		r.prepare(t, skel)
+	}
+	if err = skel.Load(); err == nil && def.Note == "" {
+		err = skel.Attach()
+	}
+	if err != nil || def.Note == "" {
+		kerneltest.WantError(t, err, r.prog(&skel.Progs).Name(), "the kernel has no compiler of BPF ("+configJIT+"), which this program needs")
 	}
 }
 

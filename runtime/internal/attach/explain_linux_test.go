@@ -136,8 +136,12 @@ func TestNoInterface(t *testing.T) {
 // The kernel's answers to attaching to functions, which depend on how it is built.
 func TestExplainTrampoline(t *testing.T) {
 	p := &Program{AttachType: ebpf.AttachTraceFEntry}
-	kerneltest.WantError(t, p.explainTrampoline(link.ErrNotSupported), "CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS", "!lsm=")
-	kerneltest.WantError(t, p.explainTrampoline(unix.EBUSY), "CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS", "!lsm=")
+	lack := "CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS"
+	if !kerneltest.Config(t, "CONFIG_BPF_JIT") {
+		lack = "CONFIG_BPF_JIT"
+	}
+	kerneltest.WantError(t, p.explainTrampoline(link.ErrNotSupported), lack, "!lsm=")
+	kerneltest.WantError(t, p.explainTrampoline(unix.EBUSY), lack, "!lsm=")
 	kerneltest.WantError(t, p.explainTrampoline(unix.ENOENT), "!CONFIG_DYNAMIC")
 	p.OnProgram = true
 	kerneltest.WantError(t, p.explainTrampoline(unix.EBUSY), "replaced by another program", "!CONFIG_DYNAMIC")

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +18,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/kernelfs"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/perfevent"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/privilege"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
 
 // Kprobe connects p to symbol[+offset], or to an address that begins with 0x.
@@ -41,7 +41,7 @@ func Kprobe(p *Program, target string, o ProbeOptions) (link.Link, error) {
 	}
 	// Objects written for loaders that do so name system calls without what an
 	// architecture puts before them.
-	if prefix := kallsyms.SyscallWrappers[runtime.GOARCH]; prefix != "" && strings.HasPrefix(symbol, "sys_") {
+	if prefix := sys.SyscallPrefix(); prefix != "" && strings.HasPrefix(symbol, "sys_") {
 		if l, otherErr := kprobeAt(p.Program, prefix+symbol, offset, o); !errors.Is(otherErr, fs.ErrNotExist) {
 			return l, otherErr
 		}
@@ -212,7 +212,7 @@ func splitOffset(s string) (symbol string, offset uint64, err error) {
 // SYSCALL_DEFINE makes elsewhere.
 func syscallFunctions(name string) []string {
 	names := []string{"__se_sys_" + name, "sys_" + name}
-	if prefix := kallsyms.SyscallWrappers[runtime.GOARCH]; prefix != "" {
+	if prefix := sys.SyscallPrefix(); prefix != "" {
 		names = slices.Insert(names, 0, prefix+"sys_"+name)
 	}
 	return names

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/kernelfs"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/loader"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/perfevent"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/usdt"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/usersym"
 )
@@ -77,7 +77,7 @@ func functionNames(auto secdef.Auto, target string) []string {
 			symbol = function // "module:function"
 		}
 		names := []string{symbol}
-		if prefix := kallsyms.SyscallWrappers[runtime.GOARCH]; prefix != "" && strings.HasPrefix(symbol, "sys_") {
+		if prefix := sys.SyscallPrefix(); prefix != "" && strings.HasPrefix(symbol, "sys_") {
 			names = append(names, prefix+symbol)
 		}
 		return names

@@ -3,6 +3,7 @@ package attach
 import (
 	"errors"
 	"fmt"
+	"runtime"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -11,6 +12,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/internal/secdef"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/perfevent"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/privilege"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/refusal"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/usersym"
 )
@@ -99,6 +101,12 @@ func UprobeMulti(p *Program, path, pattern string, o UprobeMultiOptions) (link.L
 		return nil, fmt.Errorf("%s needs a kernel of version %s or later: %w: %w", p.Section, since, ebpf.ErrNotSupported, err)
 	case errors.Is(err, unix.ESRCH):
 		return nil, fmt.Errorf("there is no process %d: %w", o.PID, err)
+	case errors.Is(err, unix.EINVAL):
+		for _, offset := range offsets {
+			if why := unaligned(offset); why != "" {
+				return nil, refusal.Advise(fmt.Errorf("%s: offset %#x: %w", file.Path, offset, err), why)
+			}
+		}
 	}
 	return l, err
 }
@@ -126,7 +134,28 @@ func uprobeAt(prog *ebpf.Program, at uprobePlace) (link.Link, error) {
 	case errors.Is(err, sys.ENOTSUPP):
 		return nil, fmt.Errorf("%s: the instruction at offset %#x cannot be probed, it may be a breakpoint: %w", at.path, at.offset, err)
 	case err != nil:
-		return nil, fmt.Errorf("%s: offset %#x: %w", at.path, at.offset, err)
+		err = fmt.Errorf("%s: offset %#x: %w", at.path, at.offset, err)
+		if errors.Is(err, unix.EINVAL) {
+			err = refusal.Advise(err, unaligned(at.offset))
+		}
+		return nil, err
 	}
 	return attachEvent(prog, event, at.cookie, at.mode)
+}
+
+// instructionSizes are what the offsets of instructions are multiples of, by GOARCH, where it
+// is not 1: UPROBE_SWBP_INSN_SIZE of the kernel.
+var instructionSizes = map[string]uint64{
+	"arm": 4, "arm64": 4, "loong64": 4, "mips": 4, "mipsle": 4, "mips64": 4, "mips64le": 4,
+	"ppc64": 4, "ppc64le": 4, "riscv64": 2, "s390x": 2,
+}
+
+// unaligned says that no instruction of this CPU begins at an offset, where none does. It is
+// empty elsewhere.
+func unaligned(offset uint64) string {
+	size := instructionSizes[runtime.GOARCH]
+	if size == 0 || offset%size == 0 {
+		return ""
+	}
+	return fmt.Sprintf("no instruction begins there, as on this CPU (%s) they begin at multiples of %d: give the offset of an instruction in the file for this CPU", runtime.GOARCH, size)
 }

@@ -169,13 +169,3 @@ func find(symbols map[string]uint64, all iter.Seq2[Symbol, error]) error {
 
 // isZero reports whether the symbol is at zero, as all are when the kernel hides addresses.
 func (s Symbol) isZero() bool { return len(bytes.Trim(s.hex, "0")) == 0 }
-
-// SyscallWrappers are what the names of system calls' functions begin with on
-// architectures whose kernels wrap them (ARCH_HAS_SYSCALL_WRAPPER), by GOARCH.
-var SyscallWrappers = map[string]string{
-	"386":     "__ia32_",
-	"amd64":   "__x64_",
-	"arm64":   "__arm64_",
-	"riscv64": "__riscv_",
-	"s390x":   "__s390x_",
-}

@@ -3,8 +3,10 @@ package kconfig
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/binary"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,7 +24,7 @@ func TestValues(t *testing.T) {
 	for _, tc := range []struct {
 		v    image.KconfigVar
 		text string
-		want []byte // little-endian, as all machines that run this test
+		want []byte // numbers have the lowest byte first
 		err  string
 	}{
 		{integer(4, false), "250", []byte{250, 0, 0, 0}, ""},
@@ -57,6 +59,9 @@ func TestValues(t *testing.T) {
 		{of(image.KconfigString, 4), "5", nil, "does not fit"},
 		{of(image.KconfigString, 4), "y", nil, "y, n and m do not fit"},
 	} {
+		if isBigEndian && tc.v.Kind != image.KconfigString {
+			slices.Reverse(tc.want)
+		}
 		data := bytes.Repeat([]byte{0xaa}, int(tc.v.Size)+2)
 		tc.v.Offset = 1
 		err := (*variable)(&tc.v).put(data, tc.text)
@@ -71,6 +76,9 @@ func TestValues(t *testing.T) {
 		}
 	}
 }
+
+// isBigEndian says that numbers of this machine have the highest byte first.
+var isBigEndian = binary.NativeEndian.Uint16([]byte{0, 1}) == 1
 
 func TestFillKconfig(t *testing.T) {
 	dir := t.TempDir()
@@ -102,6 +110,7 @@ func TestFillKconfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	data := make([]byte, 16)
+	value := func(offset int) uint32 { return binary.NativeEndian.Uint32(data[offset:]) }
 	if err := Fill(data, vars, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +118,7 @@ func TestFillKconfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if data[0] != 250 || data[4] != byte(version) || !bytes.Equal(data[8:], make([]byte, 8)) {
+	if value(0) != 250 || value(4) != version || !bytes.Equal(data[8:], make([]byte, 8)) {
 		t.Errorf("values %v", data)
 	}
 
@@ -120,7 +129,7 @@ func TestFillKconfig(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "config-"+release), []byte("CONFIG_HZ=1000\n"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if err := Fill(data, vars, ""); err != nil || data[0] != 1000&0xff || data[1] != 1000>>8 {
+	if err := Fill(data, vars, ""); err != nil || value(0) != 1000 {
 		t.Errorf("the file for the release comes first: %v, %v", data, err)
 	}
 
@@ -135,12 +144,12 @@ func TestFillKconfig(t *testing.T) {
 	// What is given counts, and the rest is the kernel's.
 	override := "CONFIG_HZ=300\nCONFIG_HZ=1\n# CONFIG_OTHER is not set\nCONFIG_ABSENT=5\n"
 	clear(data)
-	if err := Fill(data, vars, override); err != nil || data[0] != 300&0xff || data[1] != 300>>8 || data[8] != 5 {
+	if err := Fill(data, vars, override); err != nil || value(0) != 300 || value(8) != 5 {
 		t.Errorf("with values that are given: %v, %v", data, err)
 	}
 	files = nil
 	clear(data)
-	if err := Fill(data, vars, override); err != nil || data[0] != 300&0xff {
+	if err := Fill(data, vars, override); err != nil || value(0) != 300 {
 		t.Errorf("all values are given, and the kernel has no configuration: %v, %v", data, err)
 	}
 	if err := Fill(data, vars, "CONFIG_ABSENT=5"); err == nil || !strings.Contains(err.Error(), "CONFIG_HZ") {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"runtime"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -36,7 +35,7 @@ func Virtual(name string) (uint64, error) {
 		}
 		return 1, err
 	case "LINUX_HAS_SYSCALL_WRAPPER":
-		prefix := kallsyms.SyscallWrappers[runtime.GOARCH]
+		prefix := sys.SyscallPrefix()
 		if prefix == "" {
 			return 0, nil
 		}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/internal/image"
+	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 )
 
@@ -26,6 +27,7 @@ func needArenas(t *testing.T) {
 	t.Helper()
 	bpftest.NeedsKernel(t, 6, 9, "arenas")
 	bpftest.NeedsBPF(t)
+	kerneltest.NeedsJIT(t)
 }
 
 // counter is the variable of an arena.

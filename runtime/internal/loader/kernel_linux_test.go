@@ -168,6 +168,7 @@ func TestLoadedModule(t *testing.T) {
 			t.Errorf("%s: found %v, want type %d", section, got, id)
 		}
 		l.closeKernel()
+		kerneltest.NeedsJIT(t)
 		_, err := loadImage(t, img, Options{}, nil)
 		if errors.Is(err, unix.EPERM) {
 			t.Skipf("needs a kernel that lets root attach: %v", err)

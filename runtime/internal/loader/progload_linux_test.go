@@ -299,6 +299,7 @@ func TestTargetsFirst(t *testing.T) {
 // A jump table leads to the instructions of its function, wherever that is in the program.
 func TestJumpTable(t *testing.T) {
 	bpftest.NeedsBPF(t)
+	kerneltest.NeedsJIT(t)
 	fd, err := sys.MapCreate(&sys.MapCreateAttr{Type: sys.InsnArray, KeySize: 4, ValueSize: uint32(unsafe.Sizeof(insnArrayValue{})), MaxEntries: 1})
 	if err != nil {
 		t.Skip("needs a kernel with instruction arrays (6.19): ", err)
@@ -383,6 +384,7 @@ func TestReplaceInObject(t *testing.T) {
 	if err := o.Load(Options{}); err == nil || !strings.Contains(err.Error(), `the target program has no function "none"`) {
 		t.Errorf("%v", err)
 	}
+	kerneltest.NeedsJIT(t)
 	replacement.AttachTo = "sub"
 	err = o.Load(Options{})
 	bpftest.SkipIfRefused(t, "freplace", err)

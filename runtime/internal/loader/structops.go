@@ -13,6 +13,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/rules-bpf/rules_bpf/internal/rawbtf"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/refusal"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
 
@@ -83,6 +84,9 @@ func (l *load) findOpsType(s *StructOps) (opsType, error) {
 	value, ok, err := l.findType(valuePrefix+name, rawbtf.Struct)
 	if err != nil {
 		return opsType{}, err
+	}
+	if !ok && !refusal.HasJIT() {
+		return opsType{}, &TargetError{name, fmt.Errorf("the kernel has no compiler of BPF (CONFIG_BPF_JIT), and so no struct_ops types such as %s: call SetAutocreate(false) on the map there, or use another kernel: %w", name, ebpf.ErrNotSupported)}
 	}
 	if !ok {
 		return opsType{}, &TargetError{name, l.withUnreadable(fmt.Errorf("neither the kernel nor a module has the struct_ops type %s (struct %s%s is not in their BTF): load the module that has it, or use another kernel: %w", name, valuePrefix, name, ebpf.ErrNotSupported))}

@@ -23,6 +23,7 @@ import (
 func opsImage(t testing.TB, section string, tables ...string) *image.Object {
 	t.Helper()
 	bpftest.NeedsBPF(t)
+	kerneltest.NeedsJIT(t)
 	if _, ok := needKernelBTF(t).Types().Find("bpf_struct_ops_tcp_congestion_ops", rawbtf.Struct); !ok {
 		t.Skip("needs a kernel with struct_ops of tcp_congestion_ops (5.6)")
 	}

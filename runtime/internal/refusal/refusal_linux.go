@@ -7,8 +7,10 @@ import (
 	"os"
 	"strings"
 
+	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
+	"github.com/rules-bpf/rules_bpf/runtime/internal/kallsyms"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/privilege"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/token"
@@ -74,18 +76,54 @@ func lockedMemory() (bytes uint64, limited bool) {
 	return limit.Cur, limit.Cur != unix.RLIM_INFINITY
 }
 
-// jitSwitch turns the compiler of BPF on and off.
+// WhyNoTrampoline says that the kernel has no compiler of BPF, where it has refused a program
+// for that without saying so: it answers that there is no memory when it cannot make the
+// trampoline that the program is called from, and that the program is wrong when the target
+// is another program. It is empty for other programs, and where the kernel has one.
+func WhyNoTrampoline(err error, typ ebpf.ProgramType, attach ebpf.AttachType) string {
+	if !errors.Is(err, unix.ENOMEM) && !errors.Is(err, unix.EINVAL) || !onTrampoline(typ, attach) || HasJIT() {
+		return ""
+	}
+	return noJIT
+}
+
+// onTrampoline reports whether programs are called from a trampoline.
+func onTrampoline(typ ebpf.ProgramType, attach ebpf.AttachType) bool {
+	switch typ {
+	case ebpf.Extension, ebpf.LSM, ebpf.StructOps:
+		return true
+	case ebpf.Tracing:
+		return attach != ebpf.AttachTraceRawTp && attach != ebpf.AttachTraceIter
+	}
+	return false
+}
+
+const noJIT = "the kernel has no compiler of BPF (CONFIG_BPF_JIT), which this program needs"
+
+// jitSwitch turns the compiler of BPF on and off. Only the first network namespace has it.
 const jitSwitch = "/proc/sys/net/core/bpf_jit_enable"
+
+// HasJIT reports whether the kernel was built with a compiler of BPF.
+func HasJIT() bool {
+	if _, err := os.Stat(jitSwitch); err == nil {
+		return true
+	}
+	// A function of the compilers of all architectures.
+	return kallsyms.HasFunction("bpf_jit_binary_alloc")
+}
 
 // WhyNoJIT says how to have the kernel compile BPF, which some programs cannot do
 // without. It is empty when it does.
-func WhyNoJIT() string { return whyNoJIT(os.ReadFile(jitSwitch)) }
+func WhyNoJIT() string {
+	data, err := os.ReadFile(jitSwitch)
+	return whyNoJIT(data, err, HasJIT)
+}
 
 // whyNoJIT is WhyNoJIT of what was read from jitSwitch.
-func whyNoJIT(data []byte, err error) string {
+func whyNoJIT(data []byte, err error, hasJIT func() bool) string {
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return "the kernel has no compiler of BPF (CONFIG_BPF_JIT), which this program needs"
+	case errors.Is(err, fs.ErrNotExist) && !hasJIT():
+		return noJIT
 	case err != nil:
 		return "the program needs the kernel's compiler of BPF: see that `sysctl net.core.bpf_jit_enable` is not 0"
 	case strings.TrimSpace(string(data)) == "0":

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 	"golang.org/x/sys/unix"
 
+	"github.com/rules-bpf/rules_bpf/runtime/internal/kallsyms"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/privilege"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/token"
 )
@@ -96,19 +98,54 @@ func TestWhyForbidden(t *testing.T) {
 
 func TestWhyNoJIT(t *testing.T) {
 	for _, tc := range []struct {
-		data string
-		err  error
-		want string
+		data   string
+		err    error
+		hasJIT bool
+		want   string
 	}{
 		{data: "1\n"},
 		{data: "2\n"},
 		{data: "0\n", want: "sysctl net.core.bpf_jit_enable=1"},
 		{err: fmt.Errorf("open: %w", fs.ErrNotExist), want: "CONFIG_BPF_JIT"},
+		{err: fmt.Errorf("open: %w", fs.ErrNotExist), hasJIT: true, want: "is not 0"},
 		{err: unix.EACCES, want: "is not 0"},
 	} {
-		got := whyNoJIT([]byte(tc.data), tc.err)
+		got := whyNoJIT([]byte(tc.data), tc.err, func() bool { return tc.hasJIT })
 		if (got == "") != (tc.want == "") || !strings.Contains(got, tc.want) {
 			t.Errorf("%q, %v: %q, want %q", tc.data, tc.err, got, tc.want)
+		}
+	}
+}
+
+// The function by which a kernel with a compiler is known, where its switch is not there.
+func TestHasJIT(t *testing.T) {
+	if _, err := os.Stat(jitSwitch); err == nil && !kallsyms.HasFunction("bpf_jit_binary_alloc") {
+		t.Errorf("the kernel has %s, and not the function", jitSwitch)
+	}
+}
+
+func TestWhyNoTrampoline(t *testing.T) {
+	for _, tc := range []struct {
+		typ    ebpf.ProgramType
+		attach ebpf.AttachType
+		err    error
+		want   bool
+	}{
+		{ebpf.Tracing, ebpf.AttachTraceFEntry, unix.ENOMEM, true},
+		{ebpf.Tracing, ebpf.AttachModifyReturn, unix.ENOMEM, true},
+		{ebpf.LSM, ebpf.AttachLSMMac, unix.ENOMEM, true},
+		{ebpf.Extension, ebpf.AttachNone, unix.EINVAL, true},
+		{ebpf.Tracing, ebpf.AttachTraceFEntry, unix.EPERM, false},
+		{ebpf.Tracing, ebpf.AttachTraceRawTp, unix.ENOMEM, false},
+		{ebpf.Tracing, ebpf.AttachTraceIter, unix.EINVAL, false},
+		{ebpf.XDP, ebpf.AttachXDP, unix.ENOMEM, false},
+	} {
+		// Where there is a compiler, it is something else.
+		if got := WhyNoTrampoline(tc.err, tc.typ, tc.attach); (got != "") != (tc.want && !HasJIT()) {
+			t.Errorf("%v, %v, %v: %q", tc.typ, tc.attach, tc.err, got)
+		}
+		if got := onTrampoline(tc.typ, tc.attach); got != tc.want && tc.err != unix.EPERM {
+			t.Errorf("%v, %v: %t", tc.typ, tc.attach, got)
 		}
 	}
 }

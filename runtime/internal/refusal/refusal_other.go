@@ -3,6 +3,8 @@
 package refusal
 
 import (
+	"github.com/cilium/ebpf"
+
 	"github.com/rules-bpf/rules_bpf/runtime/internal/privilege"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/token"
 )
@@ -16,5 +18,11 @@ func WhyLoad(error, []privilege.Cap, []privilege.Cap, token.Token) string { retu
 // WhyForbidden returns nothing.
 func WhyForbidden([]privilege.Cap, token.Token) string { return "" }
 
+// WhyNoTrampoline returns nothing.
+func WhyNoTrampoline(error, ebpf.ProgramType, ebpf.AttachType) string { return "" }
+
 // WhyNoJIT returns nothing.
 func WhyNoJIT() string { return "" }
+
+// HasJIT does not know of any lack.
+func HasJIT() bool { return true }

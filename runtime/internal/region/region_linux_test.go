@@ -2,6 +2,7 @@ package region
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"runtime"
 	"sync"
@@ -49,6 +50,17 @@ func get(t testing.TB, m *ebpf.Map) []byte {
 	return value
 }
 
+// words returns the bytes of numbers, as this machine has them.
+func words(numbers ...uint64) []byte {
+	var b []byte
+	for _, n := range numbers {
+		b = binary.NativeEndian.AppendUint64(b, n)
+	}
+	return b
+}
+
+func firstWord(b []byte) uint64 { return binary.NativeEndian.Uint64(b) }
+
 func word(r *Region) *uint64 { return (*uint64)(r.Pointer()) }
 
 func TestRegionLayout(t *testing.T) {
@@ -71,7 +83,7 @@ func TestRegionLayout(t *testing.T) {
 
 func TestRegionIsTheMap(t *testing.T) {
 	m := newArray(t, 16, unix.BPF_F_MMAPABLE)
-	put(t, m, []byte{1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0})
+	put(t, m, words(1, 2))
 	r := New(Spec{Size: 16, Writable: true})
 	p := word(r)
 	if err := r.MapOver(m.FD(), false, r.Snapshot(), Alias{}); err != nil {
@@ -81,7 +93,7 @@ func TestRegionIsTheMap(t *testing.T) {
 		t.Errorf("read %d through a pointer from before, want 1", *p)
 	}
 	*p = 7
-	if got := get(t, m); got[0] != 7 {
+	if got := get(t, m); firstWord(got) != 7 {
 		t.Errorf("the map holds %v after a write of 7", got)
 	}
 	put(t, m, bytes.Repeat([]byte{9}, 16))
@@ -103,7 +115,7 @@ func TestRegionIsTheMap(t *testing.T) {
 
 func TestRegionReadOnly(t *testing.T) {
 	m := newArray(t, 8, unix.BPF_F_MMAPABLE|unix.BPF_F_RDONLY_PROG)
-	put(t, m, []byte{3, 0, 0, 0, 0, 0, 0, 0})
+	put(t, m, words(3))
 	if err := m.Freeze(); err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +144,7 @@ func TestRegionNotMappable(t *testing.T) {
 	defer hash.Close()
 	// For types that have no mapping, the kernel answers as for values that may not be seen.
 	for m, want := range map[*ebpf.Map]error{newArray(t, 8, 0): ErrRefused, hash: ErrNotMappable} {
-		r := New(Spec{Size: 8, Contents: []byte{5, 0, 0, 0, 0, 0, 0, 0}, Writable: true})
+		r := New(Spec{Size: 8, Contents: words(5), Writable: true})
 		if err := r.MapOver(m.FD(), false, r.Snapshot(), Alias{}); !errors.Is(err, want) {
 			t.Errorf("%s: %v", m.Type(), err)
 		}
@@ -266,8 +278,8 @@ func TestRegionKeepsAdds(t *testing.T) {
 // to the section meanwhile.
 func TestRegionOfAnotherMap(t *testing.T) {
 	m := newArray(t, 8, unix.BPF_F_MMAPABLE)
-	put(t, m, []byte{1, 0, 0, 0, 0, 0, 0, 0})
-	r := New(Spec{Size: 8, Contents: []byte{5, 0, 0, 0, 0, 0, 0, 0}, Writable: true})
+	put(t, m, words(1))
+	r := New(Spec{Size: 8, Contents: words(5), Writable: true})
 	*word(r) = 6
 	if err := r.MapOver(m.FD(), false, nil, Alias{}); err != nil {
 		t.Fatal(err)
@@ -299,14 +311,14 @@ func TestAlias(t *testing.T) {
 		}
 	}
 	array := newArray(t, 8, unix.BPF_F_MMAPABLE)
-	put(t, array, []byte{3, 0, 0, 0, 0, 0, 0, 0})
+	put(t, array, words(3))
 	before := regions[2].Snapshot()
 	atomic.AddUint64(word(&regions[2]), 1)
 	if err := regions[2].MapOver(array.FD(), false, before, old); err != nil {
 		t.Fatal(err)
 	}
 	old.Close()
-	if got := get(t, array); got[0] != 4 || !regions[2].Mapped() {
+	if got := get(t, array); firstWord(got) != 4 || !regions[2].Mapped() {
 		t.Errorf("the map has %v, want the 4 that was written after the snapshot", got)
 	}
 	// It is not one mapping any more.
@@ -330,7 +342,7 @@ func TestRegionOutlivesItsOwner(t *testing.T) {
 	for i := range maps {
 		maps[i] = newArray(t, 5000, unix.BPF_F_MMAPABLE)
 		value := make([]byte, 5000)
-		value[0] = byte(i)
+		copy(value, words(uint64(i)))
 		put(t, maps[i], value)
 		r := New(Spec{Size: 5000, Writable: true})
 		if err := r.MapOver(maps[i].FD(), false, r.Snapshot(), Alias{}); err != nil {
@@ -470,12 +482,12 @@ func TestLargeRegion(t *testing.T) {
 	}
 	got := get(t, m)
 	for i, place := range places {
-		want := byte(i + 1)
+		want := uint64(i + 1)
 		if place == 5<<20 {
 			want += 5
 		}
-		if got[place] != want || *at(place) != uint64(want) {
-			t.Errorf("at %d: %d in the map and %d in the section, want %d", place, got[place], *at(place), want)
+		if inMap := firstWord(got[place:]); inMap != want || *at(place) != want {
+			t.Errorf("at %d: %d in the map and %d in the section, want %d", place, inMap, *at(place), want)
 		}
 	}
 	if r.memory.file != nil {

@@ -47,3 +47,32 @@ func OlderThan(version string) bool {
 	}
 	return KernelVersion() < major<<16|minor<<8
 }
+
+// SyscallPrefix returns what the names of system calls' functions begin with in the running
+// kernel, empty where it does not wrap them (ARCH_HAS_SYSCALL_WRAPPER). The kernel's
+// architecture counts and not the program's: one for 386 or arm may run on a kernel of 64
+// bits, whose own system calls the names are of.
+func SyscallPrefix() string {
+	machine, err := KernelMachine()
+	if err != nil {
+		return ""
+	}
+	return syscallPrefix(machine)
+}
+
+// syscallPrefix is SyscallPrefix of what uname -m says.
+func syscallPrefix(machine string) string {
+	switch machine {
+	case "aarch64", "aarch64_be":
+		return "__arm64_"
+	case "i386", "i486", "i586", "i686":
+		return "__ia32_"
+	case "riscv32", "riscv64":
+		return "__riscv_"
+	case "s390x":
+		return "__s390x_"
+	case "x86_64":
+		return "__x64_"
+	}
+	return ""
+}

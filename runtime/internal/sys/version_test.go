@@ -24,6 +24,17 @@ func TestParseRelease(t *testing.T) {
 	}
 }
 
+func TestSyscallPrefix(t *testing.T) {
+	for machine, want := range map[string]string{
+		"x86_64": "__x64_", "i686": "__ia32_", "aarch64": "__arm64_", "riscv64": "__riscv_", "s390x": "__s390x_",
+		"armv7l": "", "ppc64le": "", "": "",
+	} {
+		if got := syscallPrefix(machine); got != want {
+			t.Errorf("%q: %q, want %q", machine, got, want)
+		}
+	}
+}
+
 func TestOlderThan(t *testing.T) {
 	for version, want := range map[string]bool{"2.6": false, "255.255": true} {
 		if got := OlderThan(version); got != want {

@@ -13,7 +13,7 @@
 __u64 hits;
 
 // What the static probe of the victim was given.
-__s64 usdt_args[4];
+__s64 usdt_args[5];
 __s32 usdt_count;
 __s64 usdt_cookie;
 
@@ -87,7 +87,7 @@ FORM("raw_tracepoint.w/bpf_test_finish", raw_tracepoint_w)
 
 // Functions of user space, in the program that the test writes.
 FORM("uprobe/" VICTIM ":traced_one", uprobe)
-FORM("uprobe/" VICTIM ":traced_one+0x3", uprobe_offset)
+FORM("uprobe/" VICTIM ":traced_one+0x4", uprobe_offset)
 FORM("uprobe/lib" VICTIM ".so:traced_one", uprobe_library)
 FORM("uprobe.s/" VICTIM ":traced_one", uprobe_s)
 FORM("uretprobe/" VICTIM ":traced_one", uretprobe)
@@ -107,7 +107,7 @@ int usdt(struct pt_regs *ctx)
 
 	usdt_count = bpf_usdt_arg_cnt(ctx);
 	usdt_cookie = bpf_usdt_cookie(ctx);
-	for (i = 0; i < 4; i++) {
+	for (i = 0; i < 5; i++) {
 		if (bpf_usdt_arg(ctx, i, &value))
 			return 0;
 		usdt_args[i] = value;
@@ -254,7 +254,7 @@ FORM("uprobe/libno-such.so:main", wrong_library)
 FORM("uprobe/" VICTIM ":no_such_function", wrong_symbol)
 FORM("uprobe/" VICTIM, wrong_no_symbol)
 FORM("uprobe/" VICTIM ":traced_one+0x1000", wrong_offset)
-FORM("uretprobe/" VICTIM ":traced_one+0x3", wrong_ret_offset)
+FORM("uretprobe/" VICTIM ":traced_one+0x4", wrong_ret_offset)
 FORM("uprobe.multi/" VICTIM ":no_such_*", wrong_uprobe_multi)
 FORM("usdt/" VICTIM ":victim:no_such_probe", wrong_probe)
 FORM("usdt/" VICTIM ":victim", wrong_probe_target)

@@ -46,13 +46,14 @@ int fentry(void *ctx) { return hit(); }
 SEC("?fexit/wake_up_new_task")
 int fexit(void *ctx) { return hit(); }
 
-SEC("?uprobe/" LIBC ":malloc")
+// Of a file that most processes have mapped.
+SEC("?uprobe/libc.so.6:malloc")
 int uprobe(void *ctx) { return hit(); }
 
-SEC("?uprobe.s/" LIBC ":malloc")
+SEC("?uprobe.s/libc.so.6:malloc")
 int uprobe_s(void *ctx) { return hit(); }
 
-SEC("?uretprobe/" LIBC ":malloc")
+SEC("?uretprobe/libc.so.6:malloc")
 int uretprobe(void *ctx) { return hit(); }
 
 // Without a target: these are left to the user.
