@@ -157,7 +157,7 @@ func median(of []float64) float64 {
 }
 
 // BenchmarkRun compares Gazelle with and without the language, side by side, over
-// all folders, and over one folder with -index=lazy.
+// all directories, and over one directory with -index=lazy.
 func BenchmarkRun(b *testing.B) {
 	with := benchTree(b, true)
 	// Without the language, nothing has the import path of a skeleton.
@@ -172,7 +172,7 @@ func BenchmarkRun(b *testing.B) {
 		args []string
 	}{
 		{"all", nil},
-		{"one folder", []string{"-index=lazy", "-r=false", "group7/p7"}},
+		{"one directory", []string{"-index=lazy", "-r=false", "group7/p7"}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			var plain, bpf cost

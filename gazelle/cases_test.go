@@ -149,7 +149,7 @@ func TestVmlinuxElse(t *testing.T) {
 	r.has("bpf/BUILD.bazel", `"arm64/vmlinux.h"`, `"vmlinux.h"`, `"x86/vmlinux.h"`)
 }
 
-// TestVmlinuxElsewhere has a checked-in vmlinux.h in a folder that nobody names, with
+// TestVmlinuxElsewhere has a checked-in vmlinux.h in a directory that nobody names, with
 // those of the architectures below it.
 func TestVmlinuxElsewhere(t *testing.T) {
 	t.Parallel()
@@ -626,7 +626,7 @@ func TestOutputDir(t *testing.T) {
 	out := r.says()
 	for _, want := range []string{
 		"app/app.go:3: bpf2go writes to app/gen, where no go_library embeds it: add a Go file of package gen to that directory",
-		"app/app.go:4: bpf2go writes to app/none, which is no directory of the repository: make it, with a Go file of package none in it",
+		"app/app.go:4: bpf2go writes to app/none, which is not a directory of the repository: make it, with a Go file of package none in it",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("Gazelle says:\n%swant:\n%s", out, want)

@@ -118,11 +118,11 @@ func TestChanges(t *testing.T) {
 		}
 	}
 	if got, want := r.run("b/BUILD.bazel"), "bpf_skeleton b z.bpf.c b"; got != want {
-		t.Errorf("the folder that it moved to: got\n%s\nwant\n%s", got, want)
+		t.Errorf("the directory that it moved to: got\n%s\nwant\n%s", got, want)
 	}
 }
 
-// TestMovedLibrary moves a library's folder, with its BUILD file.
+// TestMovedLibrary moves a library's directory, with its BUILD file.
 func TestMovedLibrary(t *testing.T) {
 	t.Parallel()
 	r := newRepository(t)
@@ -187,7 +187,7 @@ func TestModes(t *testing.T) {
 	}
 }
 
-// TestUnreadable has symbolic links that lead nowhere, and a folder with a source's
+// TestUnreadable has symbolic links that lead nowhere, and a directory with a source's
 // name, among what is fine.
 func TestUnreadable(t *testing.T) {
 	t.Parallel()

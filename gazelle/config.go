@@ -198,7 +198,7 @@ func (bc *bpfConfig) direct(d rule.Directive) error {
 		case strings.Contains(pattern, "/"):
 			return fmt.Errorf("%s is not a file of this directory", pattern)
 		case !doublestar.ValidatePattern(pattern):
-			return fmt.Errorf("%s is no pattern", pattern)
+			return fmt.Errorf("%s is not a pattern", pattern)
 		case !strings.HasSuffix(pattern, ".c") && d.Key != libraryDirective:
 			return fmt.Errorf("%s cannot become a %s: say it of a .c file, or bpf_library of a .h file", pattern, d.Key)
 		}
@@ -225,7 +225,7 @@ func (bc *bpfConfig) addSources(rel, value string) error {
 	}
 	for _, pattern := range strings.Fields(value) {
 		if !doublestar.ValidatePattern(pattern) {
-			return fmt.Errorf("%s is no pattern", pattern)
+			return fmt.Errorf("%s is not a pattern", pattern)
 		}
 		pattern = path.Join(rel, pattern)
 		if paths.Outside(pattern) {

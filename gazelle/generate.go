@@ -258,7 +258,7 @@ func (w *writer) write(exported []string) {
 	}
 }
 
-// skeletonsOf adds the skeletons of an object, that somebody wrote.
+// skeletonsOf adds the hand-written skeletons of an object.
 func (w *writer) skeletonsOf(u *plan.Unit) {
 	for i := range w.rules {
 		r := w.rules[i].Rule
@@ -474,7 +474,7 @@ func leaveToVariants(r *rule.Rule, cmd *bpf2go.Command) (kept string) {
 // setCommand sets what a line of a Go file says.
 func setCommand(r *rule.Rule, u *plan.Unit) {
 	cmd := u.Command
-	// With variants, people have said what is whose; a line that is no variant's knows nothing of it.
+	// With variants, people have said what is whose; a line that is not a variant's knows nothing of it.
 	if len(cmd.Defines) > 0 && (u.Existing == nil || u.Existing.Attr("variants") == nil) {
 		r.SetAttr("defines", cmd.Defines)
 	}

@@ -77,7 +77,7 @@ func start(t testing.TB, repo string, args ...string) (string, *os.ProcessState)
 }
 
 // copyCase makes a repository of a case: the BUILD files are those with the suffix.
-// The case stands in a folder of its name, so that all cases together are one
+// The case stands in a directory of its name, so that all cases together are one
 // repository, too, which can be built.
 func copyCase(t testing.TB, name, suffix string) string {
 	t.Helper()
@@ -123,7 +123,7 @@ func copyFile(t testing.TB, from, to string) {
 	}
 }
 
-// buildFiles returns the BUILD files of a repository below a folder.
+// buildFiles returns the BUILD files of a repository below a directory.
 func buildFiles(t testing.TB, repo, dir string) map[string]string {
 	t.Helper()
 	out := make(map[string]string)
@@ -218,7 +218,7 @@ func golden(t *testing.T, name string) {
 	for rel := range want {
 		gazelle(t, repo, "-r=false", "-index=lazy", name+"/"+rel)
 	}
-	compare(t, "runs over single folders with -index=lazy", buildFiles(t, repo, name), want)
+	compare(t, "runs over single directories with -index=lazy", buildFiles(t, repo, name), want)
 
 	repo = copyCase(t, name, ".in")
 	gazelle(t, repo, append([]string{"-index=lazy"}, args...)...)
@@ -228,7 +228,7 @@ func golden(t *testing.T, name string) {
 	for rel := range want {
 		gazelle(t, repo, "-r=false", "-index=none", name+"/"+rel)
 	}
-	compare(t, "runs over single folders with -index=none", buildFiles(t, repo, name), want)
+	compare(t, "runs over single directories with -index=none", buildFiles(t, repo, name), want)
 }
 
 func compare(t *testing.T, what string, got, want map[string]string) {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// In the repository of cilium/ebpf, and in those that replace it with a folder of theirs,
+// In the repository of cilium/ebpf, and in those that replace it with a directory of theirs,
 // Gazelle writes the BUILD files of what it would depend on.
 func TestWithoutCilium(t *testing.T) {
 	command, err := exec.LookPath("go")

@@ -122,7 +122,7 @@ func (l *bpfLang) headerProblem(bc *bpfConfig, inc bpfc.Include, err error) {
 		}
 		text = fmt.Sprintf("%q is in several directories: name the one to search: # gazelle:bpf_search %s", inc.Path, strings.Join(dirs, ", or "))
 	case errors.Is(err, errNoFile):
-		text = fmt.Sprintf("%q is in no directory where it is searched for: name one with # gazelle:bpf_search, or a target: # gazelle:resolve bpf %s LABEL",
+		text = fmt.Sprintf("%q is not in any directory that is searched: name one with # gazelle:bpf_search, or a target: # gazelle:resolve bpf %s LABEL",
 			inc.Path, inc.Path)
 	case l.survey.isExcluded(paths.Parent(e.file)):
 		text = fmt.Sprintf("no target has the header %s, and Gazelle leaves its directory out: write a bpf_library with it by hand, and say # gazelle:resolve bpf %s LABEL",

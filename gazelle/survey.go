@@ -246,8 +246,8 @@ func (s *survey) packageOf(rel string) *surveyed {
 }
 
 // canCreate reports whether a directory can become a package. One that is excluded is
-// taken for a package whose rules somebody else writes, but for a source that a line
-// compiles: that belongs to the package above.
+// taken for a package whose rules are written by hand, unless a line of go generate compiles
+// a source in it: that source belongs to the package above.
 func (sd *surveyed) canCreate() bool {
 	return sd.bc.enabled && !sd.bc.updateOnly && !(sd.excluded && len(sd.claimed) > 0)
 }
@@ -357,7 +357,7 @@ func (l *bpfLang) readLines(sd *surveyed) {
 func (l *bpfLang) addCommand(sd *surveyed, from string, cmd bpf2go.Command) {
 	file := path.Join(sd.rel, cmd.Source)
 	if paths.Outside(file) || !l.sources.isFile(file) {
-		log.Printf("%s:%d: bpf2go compiles %s, which is no file of the repository", path.Join(sd.rel, from), cmd.Line, cmd.Source)
+		log.Printf("%s:%d: bpf2go compiles %s, which is not a file of the repository", path.Join(sd.rel, from), cmd.Line, cmd.Source)
 		return
 	}
 	at := fmt.Sprintf("%s:%d", path.Join(sd.rel, from), cmd.Line)
@@ -369,7 +369,7 @@ func (l *bpfLang) addCommand(sd *surveyed, from string, cmd bpf2go.Command) {
 	if cmd.Dir != "" && cmd.Dir != "." {
 		rel := path.Join(sd.rel, cmd.Dir)
 		if info, err := os.Stat(l.sources.path(rel)); paths.Outside(rel) || err != nil || !info.IsDir() {
-			log.Printf("%s: bpf2go writes to %s, which is no directory of the repository: make it, with a Go file of package %s in it",
+			log.Printf("%s: bpf2go writes to %s, which is not a directory of the repository: make it, with a Go file of package %s in it",
 				at, rel, cmd.Package)
 			return
 		}
@@ -414,7 +414,7 @@ func (l *bpfLang) addSkeleton(at string, bc *bpfConfig, cmd plan.Command) {
 }
 
 // nameable reports whether one Go package can have the variants: what their names are in Go
-// differs, and is no part of the package.
+// differs, and is not part of the package.
 func nameable(variants []bpf2go.Variant) bool {
 	taken := slices.Concat(goname.API, goname.Sections, goname.Variants)
 	for _, v := range variants {
@@ -674,7 +674,7 @@ func (s *survey) place(cmd *plan.Command, sd *surveyed) {
 	owner := s.packageOf(paths.Parent(cmd.File))
 	if cmd.Src != "" && strings.HasPrefix(cmd.Src, "//") && owner != sd {
 		if name, ok := paths.Under(owner.rel, cmd.File); ok && cmd.Src != "//"+owner.rel+":"+exportedName(name) {
-			// Somebody names it in another way.
+			// The rule names it in another way, which stays.
 			return
 		}
 	}

@@ -38,7 +38,7 @@ func key(version string) (int, error) {
 	x, err := strconv.Atoi(major)
 	y, minorErr := strconv.Atoi(minor)
 	if !ok || err != nil || minorErr != nil {
-		return 0, fmt.Errorf("%s: is no version: want two numbers, as 6.1", version)
+		return 0, fmt.Errorf("%s: is not a version: want two numbers, as 6.1", version)
 	}
 	return x<<16 | y, nil
 }

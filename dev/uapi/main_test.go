@@ -93,7 +93,7 @@ prog_type 1 KPROBE 4.1
 	}
 	for _, tt := range []struct{ arg, want string }{
 		{"6.1", "want VERSION=FILE"},
-		{"six=x.h", "six: is no version"},
+		{"six=x.h", "six: is not a version"},
 		{"6.1=" + filepath.Join(dir, "gone.h"), "no such file"},
 		{"6.1=" + file("none.h", "int x;"), "has no enum bpf_prog_type"},
 		{"6.1=" + file("bad.h", strings.Replace(middle, "BPF_PROG_TYPE_KPROBE", "BPF_PROG_TYPE_KPROBE = OTHER", 1)), `has the value "OTHER"`},

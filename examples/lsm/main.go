@@ -1,4 +1,4 @@
-// Lsm denies a user to open what is below a folder, for as long as it runs.
+// Lsm denies a user to open what is below a directory, for as long as it runs.
 package main
 
 import (
@@ -20,7 +20,7 @@ import (
 )
 
 func main() {
-	folder := flag.String("folder", "", "the folder")
+	directory := flag.String("dir", "", "the directory")
 	user := flag.Uint("user", 65534, "number of the user")
 	duration := flag.Duration("for", 10*time.Second, "how long to deny; 0 denies until interrupted")
 	flag.Parse()
@@ -32,17 +32,17 @@ func main() {
 		ctx, cancel = context.WithTimeout(ctx, *duration)
 		defer cancel()
 	}
-	if err := run(ctx, os.Stdout, *folder, uint32(*user), 100*time.Millisecond); err != nil {
+	if err := run(ctx, os.Stdout, *directory, uint32(*user), 100*time.Millisecond); err != nil {
 		log.Fatal(err)
 	}
 }
 
-// run denies the user what is below the folder until ctx ends, and prints to w at
+// run denies the user what is below the directory until ctx ends, and prints to w at
 // every interval in which something was denied.
-func run(ctx context.Context, w io.Writer, folder string, user uint32, interval time.Duration) error {
+func run(ctx context.Context, w io.Writer, directory string, user uint32, interval time.Duration) error {
 	var st unix.Stat_t
-	if err := unix.Stat(folder, &st); err != nil {
-		return &os.PathError{Op: "stat", Path: folder, Err: err}
+	if err := unix.Stat(directory, &st); err != nil {
+		return &os.PathError{Op: "stat", Path: directory, Err: err}
 	}
 	skel, err := policy.Open()
 	if err != nil {
@@ -59,7 +59,7 @@ func run(ctx context.Context, w io.Writer, folder string, user uint32, interval 
 	if err := skel.Attach(); err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "user %d cannot open what is below %s\n", user, folder)
+	fmt.Fprintf(w, "user %d cannot open what is below %s\n", user, directory)
 
 	tick := time.NewTicker(interval)
 	defer tick.Stop()

@@ -40,11 +40,11 @@ func openAs(t *testing.T, uid int, path string) error {
 func TestRun(t *testing.T) {
 	bpftest.NeedsBPF(t)
 	dir := t.TempDir()
-	folder := filepath.Join(dir, "folder")
-	if err := os.MkdirAll(filepath.Join(folder, "a", "b"), 0o755); err != nil {
+	directory := filepath.Join(dir, "private")
+	if err := os.MkdirAll(filepath.Join(directory, "a", "b"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	inside, outside := filepath.Join(folder, "a", "b", "inside"), filepath.Join(dir, "outside")
+	inside, outside := filepath.Join(directory, "a", "b", "inside"), filepath.Join(dir, "outside")
 	for _, path := range []string{inside, outside} {
 		if err := os.WriteFile(path, nil, 0o644); err != nil {
 			t.Fatal(err)
@@ -58,7 +58,7 @@ func TestRun(t *testing.T) {
 	started, stop := context.WithCancel(ctx)
 	go func() {
 		defer stop()
-		failed <- run(ctx, &out, folder, user, 10*time.Millisecond)
+		failed <- run(ctx, &out, directory, user, 10*time.Millisecond)
 	}()
 	// Printed once the policy is in force.
 	out.WaitFor(started, regexp.MustCompile("cannot open"))
@@ -78,7 +78,7 @@ func TestRun(t *testing.T) {
 		want error
 	}{
 		{user, inside, unix.EACCES},
-		{user, folder, unix.EACCES},
+		{user, directory, unix.EACCES},
 		{user, outside, nil},
 		{user, dir, nil},
 		{user + 1, inside, nil},
@@ -102,8 +102,8 @@ func TestRun(t *testing.T) {
 }
 
 func TestNoFolder(t *testing.T) {
-	err := run(t.Context(), io.Discard, "/no/such/folder", user, time.Second)
-	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "/no/such/folder") {
+	err := run(t.Context(), io.Discard, "/no/such/directory", user, time.Second)
+	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "/no/such/directory") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -24,7 +24,7 @@ import (
 
 func main() {
 	iface := flag.String("iface", "", "interface whose received packets to limit, by their sources")
-	cgroup := flag.String("cgroup", "", "folder of the cgroup whose sent packets to limit, by their destinations")
+	cgroup := flag.String("cgroup", "", "directory of the cgroup whose sent packets to limit, by their destinations")
 	rate := flag.Uint64("rate", 100, "packets per second and address; 0 is no limit")
 	burst := flag.Uint64("burst", 10, "packets that an address can send at once")
 	duration := flag.Duration("for", 10*time.Second, "how long; 0 is until interrupted")

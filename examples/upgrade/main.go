@@ -70,7 +70,7 @@ func ports(list string) (ports []uint16, err error) {
 	for field := range strings.SplitSeq(list, ",") {
 		port, err := strconv.ParseUint(field, 10, 16)
 		if err != nil || port == 0 {
-			return nil, fmt.Errorf("%q is no port", field)
+			return nil, fmt.Errorf("%q is not a port", field)
 		}
 		ports = append(ports, uint16(port))
 	}

@@ -66,7 +66,7 @@ func TestFunction(t *testing.T) {
 	}
 }
 
-// probed are programs that pass static probes which some systems' packages have.
+// probed are programs that pass USDTs which some systems' packages have.
 var probed = []struct {
 	probe   string
 	command []string
@@ -89,11 +89,11 @@ func TestStaticProbe(t *testing.T) {
 		}
 	}
 	if tried == 0 {
-		t.Skip("needs a C library or a Python with static probes, and a program that passes one")
+		t.Skip("needs a C library or a Python with USDTs, and a program that passes one")
 	}
 }
 
-// hasProbe says whether the probe can be attached to.
+// hasProbe reports whether the probe can be attached to.
 func hasProbe(t *testing.T, probe string) bool {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -108,10 +108,10 @@ func hasProbe(t *testing.T, probe string) bool {
 func TestErrors(t *testing.T) {
 	bpftest.NeedsBPF(t)
 	for want, opts := range map[string]options{
-		"nothing to count":            {},
-		"write path:symbol":           {function: "malloc"},
-		"write path:provider:name":    {probe: "libc:setjmp"},
-		`"no-such" is in none of the`: {function: "no-such:main"},
+		"nothing to count":               {},
+		"write path:symbol":              {function: "malloc"},
+		"write path:provider:name":       {probe: "libc:setjmp"},
+		`"no-such" is not in any of the`: {function: "no-such:main"},
 	} {
 		if err := run(t.Context(), new(bytes.Buffer), opts); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: error %v does not contain %q", opts, err, want)

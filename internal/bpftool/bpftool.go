@@ -22,13 +22,13 @@ const (
 // and bpftool's version. It skips t when there is no bpftool, or only an older one than
 // can be compared with.
 //
-// It is the one of the root folder that bazelw has set up last, which is recent,
+// It is the one of the root directory that bazelw has set up last, which is recent,
 // or else the one on PATH.
 func Command(t testing.TB) (command func(args ...string) *exec.Cmd, version string) {
 	t.Helper()
 	argv := find()
 	if argv == nil {
-		t.Skip("needs bpftool, on PATH or in the root folder of bazelw")
+		t.Skip("needs bpftool, on PATH or in the root directory of bazelw")
 	}
 	command = func(args ...string) *exec.Cmd {
 		return exec.Command(argv[0], append(argv[1:len(argv):len(argv)], args...)...)

@@ -91,7 +91,7 @@ func Make(kernels []Kernel) ([]byte, error) {
 }
 
 // ErrDamaged is the error for data that is no such file.
-var ErrDamaged = errors.New("is no archive of kernel types, or is damaged: make it with bpfgen vmlinux -btf -archive")
+var ErrDamaged = errors.New("is not an archive of kernel types, or is damaged: make it with bpfgen vmlinux -btf -archive")
 
 // Read returns the kernels of a file, whose memory they refer to.
 func Read(data []byte) ([]Kernel, error) {

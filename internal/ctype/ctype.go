@@ -49,7 +49,7 @@ func Underlying(t btf.Type) btf.Type {
 	return nil
 }
 
-// Name spells a C type for a message. It is no C declaration: arrays and function
+// Name spells a C type for a message. It is not a C declaration: arrays and function
 // pointers are written from left to right.
 func Name(t btf.Type) string {
 	steps := maxNameSteps

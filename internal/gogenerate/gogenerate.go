@@ -92,7 +92,7 @@ func split(line string) ([]string, error) {
 			}
 			word, err := strconv.Unquote(quoted)
 			if err != nil {
-				return nil, fmt.Errorf("has %s, which is no string of Go", quoted)
+				return nil, fmt.Errorf("has %s, which is not a string of Go", quoted)
 			}
 			words = append(words, word)
 			line = line[len(quoted):]

@@ -15,11 +15,11 @@ import (
 // dev/goldens sets it.
 const Env = "UPDATE_GOLDENS"
 
-// Updating says whether the files are to be written.
+// Updating reports whether the files are to be written.
 func Updating() bool { return os.Getenv(Env) != "" }
 
 // Check fails the test when got is not what the file holds, or writes the file. A
-// relative path counts from the folder that the test runs in.
+// relative path counts from the directory that the test runs in.
 func Check(t testing.TB, path string, got []byte) {
 	t.Helper()
 	if Updating() {

@@ -25,7 +25,7 @@ func Export(c string) string {
 	b.Grow(len(c) + 1)
 	start := true
 	for _, r := range c {
-		// U+FFFD stands for bytes that are not UTF-8; it is no letter.
+		// U+FFFD stands for bytes that are not UTF-8; it is not a letter.
 		if !unicode.IsLetter(r) && !unicode.IsDigit(r) {
 			start = true
 			continue

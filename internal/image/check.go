@@ -144,7 +144,7 @@ func (o *Object) checkKconfig() error {
 			return fmt.Errorf("variable %q of .kconfig is not in its map", v.Name)
 		}
 		if v.Kind < KconfigInt || v.Kind > KconfigString || v.Size == 0 || v.Kind != KconfigString && v.Size > 8 {
-			return fmt.Errorf("variable %q of .kconfig is of no kind that options have", v.Name)
+			return fmt.Errorf("variable %q of .kconfig has a kind that options do not have", v.Name)
 		}
 	}
 	return nil
@@ -179,7 +179,7 @@ func (o *Object) checkStructOps() error {
 
 func (o *Object) checkArena() error {
 	if a := &o.Arena; !isIndex(a.Map, o.created()) || len(a.Contents) > 0 && uint64(len(a.Contents)) != uint64(a.Size) || a.Map == NoIndex && a.Size > 0 {
-		return errors.New("what is in the arena has no place")
+		return errors.New("the arena has a map or a size that does not fit")
 	}
 	return nil
 }
@@ -204,7 +204,7 @@ func (o *Object) checkVariables() error {
 func (o *Object) checkExterns() error {
 	for i := range o.Externs {
 		if e := &o.Externs[i]; e.Kind > Kfunc {
-			return fmt.Errorf("extern %q is of no kind that externs have", e.Name)
+			return fmt.Errorf("extern %q has a kind that externs do not have", e.Name)
 		}
 	}
 	return nil
@@ -218,7 +218,7 @@ func (o *Object) checkJumpTables() error {
 		}
 		for _, at := range t.Instructions {
 			if at >= o.Functions[t.Function].Count {
-				return fmt.Errorf("jump table %d leads out of its function", i)
+				return fmt.Errorf("jump table %d has a target outside of its function", i)
 			}
 		}
 	}
@@ -254,7 +254,7 @@ func (o *Object) checkRelocations() error {
 		}
 		size := o.instructionSize(&f, r.Instruction)
 		if r.Instruction < next || size == 0 || o.Code[InstructionSize*r.Instruction] != op {
-			return fmt.Errorf("relocation %d is of no instruction that it can change", i)
+			return fmt.Errorf("relocation %d is not on an instruction that it can change", i)
 		}
 		next = r.Instruction + size
 	}
@@ -267,7 +267,7 @@ func checkOrder[R Record](o *Object, what string, table Table[R], at func(R) uin
 	for i := range Len(table) {
 		n := at(At(table, i))
 		if n < last || o.instructionSize(&f, n) == 0 {
-			return fmt.Errorf("%s %d is of no function's instruction, or not in order", what, i)
+			return fmt.Errorf("%s %d is not on an instruction of a function, or not in order", what, i)
 		}
 		last = n
 	}

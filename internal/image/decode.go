@@ -164,5 +164,5 @@ func tableOf[R Record](d *decoder, id partID) Table[R] {
 	return Table[R]{text(d.parts[id])}
 }
 
-// text returns bytes that nobody changes as a string.
+// text returns bytes that do not change any more as a string, without a copy.
 func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

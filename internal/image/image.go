@@ -185,7 +185,7 @@ const (
 	KconfigString
 )
 
-// KconfigVar is a variable whose value is a setting of the kernel.
+// KconfigVar is a variable whose value is a Kconfig option.
 type KconfigVar struct {
 	// Name is the setting's: CONFIG_HZ, or one of LINUX_KERNEL_VERSION and the like.
 	Name string

@@ -164,7 +164,7 @@ func Variant(set string, index int) (string, error) {
 }
 
 // eachTable calls f for each table of an image that begins with the index of an instruction,
-// with the number of words in a record. It does nothing with what is no image.
+// with the number of words in a record. It does nothing with what is not an image.
 func eachTable(image []byte, f func(table []byte, words int, order binary.ByteOrder)) {
 	if len(image) < headerSize || string(image[:len(magic)]) != magic {
 		return

@@ -25,7 +25,7 @@ func Release(t testing.TB) string {
 	return unix.ByteSliceToString(u.Release[:])
 }
 
-// Config says whether a setting of the kernel is on. It is taken to be on where
+// Config reports whether a Kconfig option is on. It is taken to be on where
 // the kernel's configuration cannot be read.
 func Config(t testing.TB, name string) bool {
 	t.Helper()
@@ -96,7 +96,7 @@ func FDs(t testing.TB) map[string]string {
 	}
 	fds := make(map[string]string, len(entries))
 	for _, e := range entries {
-		// The descriptor that read the folder is gone by now.
+		// The descriptor that read the directory is gone by now.
 		target, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%s", e.Name()))
 		// The C library reads the latter when a thread allocates for the first time.
 		if err != nil || target == "/sys/devices/system/cpu/online" {

@@ -33,7 +33,7 @@ func NewBuilder(order binary.ByteOrder, base *Types) *Builder {
 }
 
 // Edit returns a builder of what t has, of which it keeps nothing: t stays as it is. What t
-// has at its end that is no whole type is left out.
+// has at its end that is not a whole type is left out.
 func (t *Types) Edit() *Builder {
 	t.Len()
 	b := NewBuilder(t.Order(), nil)

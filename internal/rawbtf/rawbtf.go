@@ -13,7 +13,7 @@
 //
 // [Types] reads. [New] looks at the header only; [Types.At] walks over the types up to the
 // one with the ID, once, and remembers where every 32nd of them is. [Parse] walks over all
-// of them at once, for who looks at most of them and wants to know that they are whole.
+// of them at once, for callers that look at most of them or need to know that they are whole.
 // [Types.Named] finds types by their names in one pass.
 //
 // [Builder] writes: BTF from nothing, or changes to what there is. Types keep their IDs and
@@ -23,10 +23,10 @@
 // [Ext] is section .BTF.ext: what is known of single instructions.
 //
 // BTF comes from the kernel, from files and from objects, and may be damaged. No method
-// panics: a type that is cut short is one that is not there. BTF may have the byte order
-// of another machine.
+// panics: a type that is cut short counts as missing. BTF may have the byte order of
+// another machine.
 //
-// Who needs types as a graph, with their layouts and names spelt in C, uses package btf of
+// For types as a graph, with their layouts and names spelt in C, there is package btf of
 // cilium/ebpf.
 package rawbtf
 
@@ -210,8 +210,8 @@ func (t *Types) follow(base *Types) {
 	}
 }
 
-// Parse is [New] for who looks at most types: it walks over all of them, fails when one is
-// cut short, and remembers where each is.
+// Parse is [New] for callers that look at most types: it walks over all of them, fails when
+// one is cut short, and remembers where each is.
 func Parse(data []byte, base *Types) (*Types, error) {
 	t, err := New(data, base)
 	if err != nil {

@@ -188,7 +188,7 @@ func TestFlavours(t *testing.T) {
 			}
 		}
 		if typ, ok := raw.Find("abc", Union); ok {
-			t.Errorf("type %d is no union", typ.ID)
+			t.Errorf("type %d is not a union", typ.ID)
 		}
 	}
 }

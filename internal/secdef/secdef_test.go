@@ -30,7 +30,7 @@ func TestLibbpf(t *testing.T) {
 		}
 		seen[f.Pattern] = true
 		if !slices.Contains(want, f.Pattern) {
-			t.Errorf("%q is in the table, and is no form of libbpf", f.Pattern)
+			t.Errorf("%q is in the table, and is not a form of libbpf", f.Pattern)
 		}
 	}
 	for _, pattern := range want {

@@ -136,7 +136,7 @@ func (c *comparer) types(libType, objType btf.Type, exact bool) *difference {
 	return unequal
 }
 
-// isForward says whether one of the types is a forward declaration of the other.
+// isForward reports whether one of the types is a forward declaration of the other.
 func isForward(a, b btf.Type) bool {
 	if _, ok := a.(*btf.Fwd); !ok {
 		a, b = b, a
@@ -219,7 +219,7 @@ func memberOf(t btf.Type, m btf.Member) string {
 	return fmt.Sprintf("%s with %s at offset %d", typeName(t), memberName(m), m.Offset/8)
 }
 
-// isConst says whether C code cannot write a variable of the type.
+// isConst reports whether C code cannot write a variable of the type.
 func isConst(t btf.Type) bool {
 	for range maxDepth {
 		switch c := t.(type) {

@@ -41,7 +41,7 @@ def _problem(ctx, toolchain):
         )
     for variant in ctx.attr.variants:
         if not is_go_identifier(variant):
-            return "variants: \"{}\" is no name from which Go names can be made: use letters, digits and underscores, starting with a letter".format(
+            return "variants: \"{}\" is not a name from which Go names can be made: use letters, digits and underscores, starting with a letter".format(
                 variant,
             )
     return compile_srcs_problem(ctx, toolchain)

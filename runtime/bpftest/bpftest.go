@@ -130,7 +130,7 @@ func NeedsBPFFS(t testing.TB) {
 	needsMount(t, "bpf", "/sys/fs/bpf", 0xcafe4a11)
 }
 
-// PinDir is [NeedsBPFFS] that returns a new folder for pins, which is removed when t ends,
+// PinDir is [NeedsBPFFS] that returns a new directory for pins, which is removed when t ends,
 // with all pins in it. It is what the field PinRoot of skeleton.LoadOptions takes.
 func PinDir(t testing.TB) string {
 	t.Helper()
@@ -162,7 +162,7 @@ func needsMount(t testing.TB, fstype, dir string, magic uint32) {
 	}
 }
 
-// NewCgroup is [NeedsBPF] that returns the folder of a new cgroup (version 2) without
+// NewCgroup is [NeedsBPF] that returns the directory of a new cgroup (version 2) without
 // processes, which is removed when t ends.
 func NewCgroup(t testing.TB) string {
 	t.Helper()

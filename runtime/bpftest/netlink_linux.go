@@ -61,7 +61,7 @@ func addAddr(ifindex int, addr netip.Prefix) error {
 	ip := addr.Addr().AsSlice()
 	return request(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, appendStruct(nil, unix.IfAddrmsg{
 		Family: family, Prefixlen: uint8(addr.Bits()), Index: uint32(ifindex),
-		// Nobody else has it: the second that looking for others takes is saved.
+		// No other machine can have the address: this saves the second of duplicate detection.
 		Flags: unix.IFA_F_NODAD,
 	}).attr(unix.IFA_LOCAL, ip).attr(unix.IFA_ADDRESS, ip))
 }
@@ -87,7 +87,7 @@ func request(typ, flags uint16, payload message) error {
 	}
 	// struct nlmsgerr: an error, negative, and the request.
 	if answer = answer[:n]; n < unix.SizeofNlMsghdr+4 || binary.NativeEndian.Uint16(answer[4:]) != unix.NLMSG_ERROR {
-		return errors.New("netlink: the answer to a request is no acknowledgement")
+		return errors.New("netlink: the answer to a request is not an acknowledgement")
 	}
 	if code := int32(binary.NativeEndian.Uint32(answer[unix.SizeofNlMsghdr:])); code != 0 {
 		return fmt.Errorf("netlink: %w", unix.Errno(-code))

@@ -610,7 +610,7 @@ func TestAdoptInNetNS(t *testing.T) {
 	removeStale(a, first, 0)
 	wantPins(t, dir, pins...)
 
-	// Who asks there removes those of the namespace.
+	// Called in the namespace, it removes those of the namespace.
 	a.Close()
 	removeStale(b, first, len(ofA))
 	b.Close()
@@ -797,7 +797,7 @@ func TestAdoptOtherLink(t *testing.T) {
 	}
 	o = openAdopting(t, dir, packetsMap(), countFrames("on_xdp", true, 0, 2))
 	_, err := (&XDPProgram{o.progs[0]}).AttachXDP(1, &XDPOptions{Mode: XDPGeneric})
-	if want := fmt.Sprintf("take over the link that is pinned at %s: it is a link of type 6 on xdp-%d, and this is for xdp-1: remove the pin to begin anew", pin, receivers[0]); err == nil || !strings.Contains(err.Error(), want) {
+	if want := fmt.Sprintf("take over the link that is pinned at %s: it is a link of type 6 on xdp-%d, and this is for xdp-1: remove the pin to start over", pin, receivers[0]); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("error %v, want %q", err, want)
 	}
 	// A map in its place.

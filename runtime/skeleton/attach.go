@@ -34,7 +34,7 @@ func (s AttachState) String() string {
 	return fmt.Sprintf("AttachState(%d)", int(s))
 }
 
-// Attachment says whether a program or a struct_ops map is attached.
+// Attachment reports whether a program or a struct_ops map is attached.
 type Attachment struct {
 	// Name is that of the C function, or of the map's variable.
 	Name string

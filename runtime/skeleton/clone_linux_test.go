@@ -94,7 +94,7 @@ func TestCloneWithTarget(t *testing.T) {
 		t.Errorf("another tracepoint: %v", err)
 	}
 	_, err = p.Clone(&CloneOptions{Ifindex: -1})
-	kerneltest.WantError(t, err, "program traced: -1 is no index of a network device")
+	kerneltest.WantError(t, err, "program traced: -1 is not an index of a network device")
 	_, err = off.Clone(nil)
 	kerneltest.WantError(t, err, "program off: it is not to be loaded: call SetAutoload(true) before Prepare")
 	if err := o.Load(); err != nil {

@@ -57,7 +57,7 @@
 // then a reader may see the value from before. A variable to which goroutines write both
 // before and after in these microseconds gets both changes if it is such an integer, as
 // counters must, and the later value if it is anything else; so an integer that is
-// stored to, not added to, every few microseconds may be a number that nobody stored,
+// stored to, not added to, every few microseconds may be a number that was never stored,
 // until the next store.
 //
 // This does not hold for .rodata, whose values Load takes when it begins, for a section

@@ -303,7 +303,7 @@ func TestAttachUnprivileged(t *testing.T) {
 				return err
 			}
 			return l.Close()
-			// The folder may be root's.
+			// The directory may be root's.
 		}, append(caps, unix.CAP_DAC_READ_SEARCH)...)
 		// Kernels before the summer of 2025 let it.
 		if err != nil && !strings.Contains(err.Error(), "permission denied") {

@@ -129,7 +129,7 @@ func fromPins(dir string) (*Object, error) {
 		}
 		l, linkErr := link.LoadPinnedLink(path, nil)
 		if linkErr != nil {
-			return nil, fmt.Errorf("%s is no map, program or link: %w", path, errors.Join(mapErr, progErr, linkErr))
+			return nil, fmt.Errorf("%s is not a map, program or link: %w", path, errors.Join(mapErr, progErr, linkErr))
 		}
 		opened = append(opened, l)
 	}

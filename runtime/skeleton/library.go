@@ -22,7 +22,7 @@ func (o *Object) object() *Object { return o }
 // openLibrary fills the fields that desc names with the library's part of obj: see
 // skelimpl.OpenLibrary.
 func openLibrary(obj Any, desc libraryDesc) error {
-	// A field for a skeleton that nobody has set is a nil pointer.
+	// A field for a skeleton that was not set is a nil pointer.
 	if v := reflect.ValueOf(obj); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		return fmt.Errorf("open library %s: no skeleton given: open that of the object first", desc.Name)
 	}

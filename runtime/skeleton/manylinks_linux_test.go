@@ -774,11 +774,11 @@ func TestWrongOptions(t *testing.T) {
 			continue
 		}
 		_, err = (&XDPProgram{p}).AttachXDP(ifindex, nil)
-		kerneltest.WantError(t, err, "is no index of a network device")
+		kerneltest.WantError(t, err, "is not an index of a network device")
 		_, err = (&TCProgram{p}).AttachTC(ifindex, TCIngress, nil)
-		kerneltest.WantError(t, err, "is no index of a network device")
+		kerneltest.WantError(t, err, "is not an index of a network device")
 		_, err = (&TCProgram{p}).AttachNetkit(ifindex, NetkitPeer, nil)
-		kerneltest.WantError(t, err, "is no index of a network device")
+		kerneltest.WantError(t, err, "is not an index of a network device")
 	}
 }
 

@@ -191,7 +191,7 @@ func (m *UntypedMap) SetMaxEntries(n uint32) error {
 			}
 		default:
 			if n == 0 {
-				return errors.New("0 is no number of entries: give how many the map is to hold")
+				return errors.New("0 is not a number of entries: give how many the map is to hold")
 			}
 		}
 		if (def.Type == ebpf.RingBuf || def.Type == ebpf.UserRingbuf) && n > 1<<31 {
@@ -250,7 +250,7 @@ func (m *UntypedMap) SetIfindex(ifindex int) error {
 func (m *UntypedMap) SetPinning(pinning ebpf.PinType) error {
 	if pinning != ebpf.PinNone && pinning != ebpf.PinByName {
 		return m.set("pinning", func(*loader.Map) error {
-			return fmt.Errorf("%v is no way of pinning: give ebpf.PinByName or ebpf.PinNone", pinning)
+			return fmt.Errorf("%v is not a way of pinning: give ebpf.PinByName or ebpf.PinNone", pinning)
 		})
 	}
 	return m.setPin("pinning", pinning == ebpf.PinByName, "")

@@ -386,7 +386,7 @@ type LoadOptions struct {
 // On success the section structs are the memory of their maps. A field of the
 // skeleton that points to a section becomes nil when its map cannot be mapped:
 // on kernels before 5.5, and for sections that hold a spin lock, a timer or a
-// kptr. Pointers taken before then point to memory that nobody else sees.
+// kptr. Pointers taken before then point to memory that programs do not see.
 //
 // Where the user has replaced a section's struct or a struct_ops table by one of his
 // own, or a subskeleton's pointer to a variable, Load takes the values of that, all of
@@ -552,7 +552,7 @@ func (o *Object) takeOverTables() error {
 	return nil
 }
 
-// setKconfig sets the variables of .kconfig to the settings of the kernel.
+// setKconfig sets the variables of .kconfig to the values of their Kconfig options.
 func (o *Object) setKconfig(opts LoadOptions) error {
 	for _, m := range o.loader.Maps {
 		if m.Kind != image.KconfigMap || !m.Autocreate {

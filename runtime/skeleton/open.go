@@ -36,7 +36,7 @@ func OpenObject(data string) (*Object, error) {
 }
 
 // describe makes the description that generated code would give of the object, with fields
-// that nobody else has.
+// that belong to it alone.
 func describe(img *image.Object) desc {
 	d := desc{Name: img.Name}
 	section := func(name string, size uint32) {

@@ -84,7 +84,7 @@ func openRing(reader *ring.Reader, m *RingBuffer, id int) error {
 func (r *RingReader[T]) Map() *UntypedMap { return r.maps[r.reader.ID()] }
 
 // PerfReader reads the records of a perf event array as values of type T, as libbpf's
-// perf_buffer__poll does. Who may call what, and when, is as for [RingReader].
+// perf_buffer__poll does. The rules for concurrent calls are those of [RingReader].
 type PerfReader[T any] struct{ RecordReader[T] }
 
 // NewPerfReader returns a reader of m, which must be closed after use, with a
@@ -135,11 +135,11 @@ type RecordReader[T any] struct {
 //
 //	for event, err := range reader.InPlace() {
 //
-// event points to the kernel's memory, which is valid in the body only: the record's place
+// event points to the kernel's memory, which is valid in the body only: the record's space
 // is given back to programs when the body has ended, by break, return or panic as well. Copy
-// what is to stay. Nobody may write to it: a write is a fault that ends the process. See
-// SetDebug for how to find a pointer that stays. What takes long in the body keeps programs
-// from this record's place, and from those of the records behind it.
+// what is to stay. The memory is read-only: a write is a fault that ends the process. See
+// SetDebug for how to find a pointer that stays. While the body runs, programs cannot reuse
+// the space of this record and of the records after it.
 //
 // A record that is shorter than T comes as an [ErrRecordSize] and nil, lost records of a perf
 // event array as a [*LostRecordsError], and the range goes on; it ends after any other error.

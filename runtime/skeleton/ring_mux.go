@@ -106,11 +106,12 @@ func (x *RingMux) Consume() (int, error) {
 	return n, err
 }
 
-// read reads until there is an error or it is to end, as if its deadline had passed, and returns
-// how many records were read. It calls begun when nobody else reads.
+// read reads until there is an error or ended is set, which is treated as a deadline that has
+// passed, and returns how many records were read. It calls begun when no other reader is at
+// work.
 func (x *RingMux) read(ended *atomic.Bool, begun func()) (n int, err error) {
 	if len(x.maps) == 0 {
-		return 0, errors.New("read ring buffers: there are none: call AddRing")
+		return 0, errors.New("read ring buffers: none was added: call AddRing")
 	}
 	if err := x.reader.Begin(true); err != nil {
 		return 0, failRead(x.maps, x.reader, err)

@@ -77,7 +77,7 @@ func TestRingMux(t *testing.T) {
 		}
 	}
 
-	// Close, also of a skeleton, is no error of Run.
+	// Close, also of a skeleton, is not an error of Run.
 	done := make(chan error)
 	go func() { done <- x.Run(t.Context()) }()
 	if err := second.o.Close(); err != nil {

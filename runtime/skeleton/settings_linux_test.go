@@ -93,7 +93,7 @@ func TestRefusedSettings(t *testing.T) {
 	defer o.Close()
 	m, p := o.maps[0], o.progs[0]
 	for want, refused := range map[string]func() error{
-		"set max entries of map m: 0 is no number of entries":                   func() error { return m.SetMaxEntries(0) },
+		"set max entries of map m: 0 is not a number of entries":                func() error { return m.SetMaxEntries(0) },
 		"set type of map m: the type is unspecified":                            func() error { return m.SetType(ebpf.UnspecifiedMap) },
 		"set inner map of map m: maps of type Array have no inner maps":         func() error { return m.SetInner(nil) },
 		"set pinning of map m: ":                                                func() error { return m.SetPinning(7) },
@@ -101,8 +101,8 @@ func TestRefusedSettings(t *testing.T) {
 		"set max entries of map sockets: maps of type SkStorage have no limi":   func() error { return o.maps[2].SetMaxEntries(5) },
 		"set target of program p: programs of type XDP have no target at load":  func() error { return p.SetTarget(nil, "vfs_read") },
 		"set instructions of program p: a program has one instruction at least": func() error { return p.SetInstructions(asm.Instructions{}) },
-		"set ifindex of program p: -1 is no index of a network device":          func() error { return p.SetIfindex(-1) },
-		"set ifindex of map m: -2 is no index of a network device":              func() error { return m.SetIfindex(-2) },
+		"set ifindex of program p: -1 is not an index of a network device":      func() error { return p.SetIfindex(-1) },
+		"set ifindex of map m: -2 is not an index of a network device":          func() error { return m.SetIfindex(-2) },
 		"set log level of program p: the kernel has no log level 8":             func() error { return p.SetLogLevel(8) },
 		"set log size of program p: the kernel takes no buffer of 2147483648":   func() error { return p.SetLogSize(1 << 31) },
 	} {

@@ -28,7 +28,7 @@ import (
 // As in the kernel's LINUX_VERSION_CODE, a third number above 255 counts as 255: "5.4.290"
 // is for all kernels from 5.4.255 on.
 //
-// It fails when a key is no version, when two are equal, and when the kernel is older than all
+// It fails when a key is not a version, when two are equal, and when the kernel is older than all
 // of them. On systems other than Linux it returns the variant with the highest version.
 func ForKernel[V any](variants map[string]V) (V, error) {
 	return forKernel(sys.KernelVersion(), variants)
@@ -56,7 +56,7 @@ func forKernel[V any](kernel uint32, variants map[string]V) (V, error) {
 	}
 	switch {
 	case len(variants) == 0:
-		return zero, errors.New("choose a variant: there is none to choose from: give one with the version of Linux that it is for")
+		return zero, errors.New("choose a variant: the map of variants is empty: give one with the version of Linux that it is for")
 	case best == "":
 		return zero, fmt.Errorf("choose a variant: the running kernel is Linux %d.%d, and the first with a variant is %s: run a later kernel, or make a variant for this one", kernel>>16, kernel>>8&0xff, oldest)
 	}
@@ -85,7 +85,7 @@ func parseVersion(s string) (uint32, error) {
 }
 
 func notVersion(s string) error {
-	return fmt.Errorf("choose a variant: %q is no version of Linux: write it as \"5.10\" or \"6.1.20\"", s)
+	return fmt.Errorf("choose a variant: %q is not a version of Linux: write it as \"5.10\" or \"6.1.20\"", s)
 }
 
 // LoadFirst returns the skeleton of the first variant that the kernel loads. open opens a

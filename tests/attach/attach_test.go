@@ -253,16 +253,16 @@ func TestWrongTargets(t *testing.T) {
 		{func(p *forms.Progs) *skeleton.BaseProgram { return p.WrongKprobeMulti.Handle() }, "available_filter_functions", fs.ErrNotExist, nil},
 		{func(p *forms.Progs) *skeleton.BaseProgram { return p.WrongPattern.Handle() }, `'-'`, nil, nil},
 		{func(p *forms.Progs) *skeleton.BaseProgram { return p.WrongSyscall.Handle() }, `system call "no_such_call"`, fs.ErrNotExist, bpftest.NeedsKprobes},
-		{func(p *forms.Progs) *skeleton.BaseProgram { return p.WrongProgram.Handle() }, `"no-such-program" is in none of the folders`, fs.ErrNotExist, nil},
+		{func(p *forms.Progs) *skeleton.BaseProgram { return p.WrongProgram.Handle() }, `"no-such-program" is not in any of the directories`, fs.ErrNotExist, nil},
 		{func(p *forms.Progs) *skeleton.BaseProgram { return p.WrongLibrary.Handle() }, "/usr/lib64", fs.ErrNotExist, nil},
 		{func(p *forms.Progs) *skeleton.BaseProgram { return p.WrongSymbol.Handle() }, `has no function "no_such_function"`, fs.ErrNotExist, nil},
 		{func(p *forms.Progs) *skeleton.BaseProgram { return p.WrongNoSymbol.Handle() }, "<path>:<function>", nil, nil},
 		{func(p *forms.Progs) *skeleton.BaseProgram { return p.WrongOffset.Handle() }, "beyond the end", nil, nil},
 		{func(p *forms.Progs) *skeleton.BaseProgram { return p.WrongRetOffset.Handle() }, "takes no offset", nil, nil},
 		{func(p *forms.Progs) *skeleton.BaseProgram { return p.WrongUprobeMulti.Handle() }, `has no function "no_such_*"`, fs.ErrNotExist, nil},
-		{func(p *forms.Progs) *skeleton.BaseProgram { return p.WrongProbe.Handle() }, "has no static probe victim:no_such_probe", fs.ErrNotExist, nil},
+		{func(p *forms.Progs) *skeleton.BaseProgram { return p.WrongProbe.Handle() }, "has no USDT victim:no_such_probe", fs.ErrNotExist, nil},
 		{func(p *forms.Progs) *skeleton.BaseProgram { return p.WrongProbeTarget.Handle() }, "<path>:<provider>:<name>", nil, nil},
-		{func(p *forms.Progs) *skeleton.BaseProgram { return p.WrongNoNotes.Handle() }, "has no static probes", fs.ErrNotExist, nil},
+		{func(p *forms.Progs) *skeleton.BaseProgram { return p.WrongNoNotes.Handle() }, "has no USDTs", fs.ErrNotExist, nil},
 		{func(p *forms.Progs) *skeleton.BaseProgram { return p.WrongTp.Handle() }, "<category>/<name>", nil, nil},
 		{func(p *forms.Progs) *skeleton.BaseProgram { return p.WrongEvent.Handle() }, "no_such_event", fs.ErrNotExist, nil},
 		{func(p *forms.Progs) *skeleton.BaseProgram { return p.WrongRawTp.Handle() }, "no_such_tracepoint", fs.ErrNotExist, nil},
@@ -492,7 +492,7 @@ func TestNthFails(t *testing.T) {
 }
 
 // The same with programs of many forms, whose links are of many kinds: perf events,
-// one per place of a static probe, and those that the kernel lists.
+// one per location of a USDT, and those that the kernel lists.
 func TestNthFormFails(t *testing.T) {
 	bpftest.NeedsBPF(t)
 	run, _ := placeVictim(t)
@@ -622,7 +622,7 @@ func TestPinNotSupported(t *testing.T) {
 	}
 }
 
-// An argument that no program can read does not keep a program from a static probe.
+// An argument that no program can read does not keep a program from a USDT.
 func TestUnreadableArgs(t *testing.T) {
 	bpftest.NeedsBPF(t)
 	run, _ := placeVictim(t)
@@ -643,7 +643,7 @@ func TestUnreadableArgs(t *testing.T) {
 	}
 }
 
-// A static probe whose link is pinned keeps its arguments when another is attached after
+// A USDT whose link is pinned keeps its arguments when another is attached after
 // the link was closed.
 func TestPinUSDT(t *testing.T) {
 	bpftest.NeedsBPF(t)

@@ -744,7 +744,7 @@ func onPerfEvent(t *testing.T, s *forms.Skeleton) error {
 	return errOf(s.Progs.PerfEvent.AttachPerfEvent(fd, nil))
 }
 
-// older says whether the running kernel is older than a version.
+// older reports whether the running kernel is older than a version.
 func older(t *testing.T, version string) bool {
 	t.Helper()
 	code, err := features.LinuxVersionCode()
@@ -758,7 +758,7 @@ func older(t *testing.T, version string) bool {
 	return code < major<<16|minor<<8
 }
 
-// The cells of the table in docs/attach.md, beside versions and settings of the kernel.
+// The cells of the table in docs/attach.md, beside versions and Kconfig options.
 const (
 	cellYes     = "yes"
 	cellByHand  = "by hand"

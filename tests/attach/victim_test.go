@@ -16,7 +16,7 @@ import (
 
 // The victim is a program for probes in user space: a test writes it, so that it
 // has no need of a C compiler, nor of libraries in a virtual machine. It calls
-// two functions, passes two static probes, and exits with status 0. Its instructions are
+// two functions, passes two USDTs, and exits with status 0. Its instructions are
 // those of the CPU.
 const (
 	victimName    = "rules-bpf-victim"
@@ -40,7 +40,7 @@ type victimCPU struct {
 	// code has traced_one, traced_two and _start. An instruction of traced_one begins
 	// at 4, for a probe at an offset.
 	code []byte
-	// plain and guarded are where the static probes are in code.
+	// plain and guarded are where the USDTs are in code.
 	plain, guarded uint64
 	// plainArgs are the arguments of victim:plain.
 	plainArgs string
@@ -172,7 +172,7 @@ func (b *elfBuilder) align(n int) {
 
 func (b *elfBuilder) put(v any) { _ = binary.Write(b, b.order, v) }
 
-// note returns a note on a static probe.
+// note returns a note on a USDT.
 func (c *victimCPU) note(provider, name, args string, addr, base, semaphore uint64) []byte {
 	desc, b := elfBuilder{order: c.order}, elfBuilder{order: c.order}
 	desc.put([]uint64{addr, base, semaphore})

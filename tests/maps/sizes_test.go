@@ -117,7 +117,7 @@ func TestTargetsBySize(t *testing.T) {
 		t.Errorf("a program without a place: %v", err)
 	}
 	if err := maps.queues.Put(1, openFD(t, os.DevNull)); err == nil || !strings.Contains(err.Error(), "map queues") {
-		t.Errorf("what is no socket: %v", err)
+		t.Errorf("what is not a socket: %v", err)
 	}
 	if err := skel.Attach(); err != nil {
 		t.Fatal(err)

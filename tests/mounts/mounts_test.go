@@ -103,7 +103,7 @@ func becomeProgram(scene string) error {
 // arguments of the examples that differ from those of most.
 var arguments = map[string][]string{
 	"kconfig":   {},
-	"lsm":       {"-for", "300ms", "-folder", os.TempDir()},
+	"lsm":       {"-for", "300ms", "-dir", os.TempDir()},
 	"ratelimit": {"-for", "300ms", "-iface", "lo"},
 }
 
@@ -118,7 +118,7 @@ var lacks = map[string]string{
 	// Linux 6.6.
 	"tc": `attach to a clsact qdisc`,
 	// The machines that QEMU boots have no C library.
-	"usertrace": `"libc.so.6" is in none of the folders`,
+	"usertrace": `"libc.so.6" is not in any of the directories`,
 }
 
 func TestExamples(t *testing.T) {

@@ -54,7 +54,7 @@ func mustAttach(t testing.TB, skel *lifecycle.Skeleton) {
 	}
 }
 
-// fires says whether the program on system calls runs.
+// fires reports whether the program on system calls runs.
 func fires(calls *uint64) bool {
 	before := atomic.LoadUint64(calls)
 	for range 10 {

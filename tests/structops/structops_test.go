@@ -64,7 +64,7 @@ func only(skel *tables.Skeleton) {
 	skel.Maps.Third.SetAutocreate(false)
 }
 
-// available says whether the kernel lists a congestion control of this name.
+// available reports whether the kernel lists a congestion control of this name.
 func available(t testing.TB, name string) bool {
 	t.Helper()
 	return bpftest.HasCongestionControl(t, "available", name)
@@ -318,7 +318,7 @@ func TestWiring(t *testing.T) {
 	}
 }
 
-// hasLinks says whether the kernel has links of struct_ops maps.
+// hasLinks reports whether the kernel has links of struct_ops maps.
 func hasLinks(t *testing.T) bool {
 	t.Helper()
 	skel := open(t)

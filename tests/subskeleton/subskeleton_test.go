@@ -284,7 +284,7 @@ func TestMapSizes(t *testing.T) {
 	if err := lib.Maps.LimiterUsage.UntypedMap.SetValueSize(24); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("SetValueSize: %v", err)
 	}
-	// Who has not looked at that error gets it here.
+	// Load returns the error again, for callers that have ignored it.
 	if err := skel.Load(); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("Load: %v", err)
 	}

@@ -6,7 +6,7 @@
 //
 //	bpf2go -package main -ident counter -o counter_bpfel.go counter.bpf.o
 //
-// It is no subcommand of bpfgen, so that a change of that generator can break this
+// It is not a subcommand of bpfgen, so that a change of that generator can break this
 // program and nothing else. Whoever has no Bazel runs cilium/ebpf's command, which
 // compiles too.
 package main
@@ -89,7 +89,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 }
 
 // generate writes the Go file. It embeds the object by its base name, and so has to
-// be in the object's folder.
+// be in the object's directory.
 func generate(args []string, stderr io.Writer) error {
 	opts, err := parse(args, stderr)
 	if err != nil {

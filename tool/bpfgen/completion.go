@@ -31,7 +31,7 @@ func completion(fs *flag.FlagSet, args []string, std streams) error {
 type completed struct {
 	name, short string
 	flags       []completedFlag
-	// words are what stands for the first argument that is no flag, when it is no file.
+	// words are what stands for the first argument that is not a flag, when it is not a file.
 	words []string
 }
 

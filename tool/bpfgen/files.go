@@ -12,7 +12,7 @@ import (
 )
 
 // output is a file that a subcommand writes. A regular one is there as a whole or
-// not at all: it is written beside its place, and renamed. What is no regular file
+// not at all: it is written beside its place, and renamed. What is not a regular file
 // (a device, a pipe) is written into, as compilers do, and stays what it is.
 //
 // A symbolic link to a regular file, or to nothing, is replaced, as cc and go build
@@ -35,7 +35,7 @@ func newOutput(name string) (*output, error) {
 	}
 	dir := filepath.Dir(name)
 	if special {
-		// The folder may be /dev, where a file of ours has no business.
+		// The directory may be /dev, where a file of ours has no business.
 		dir = os.TempDir()
 	}
 	temp, err := createTemp(dir, name)
@@ -53,12 +53,12 @@ func isSpecial(name string) (bool, error) {
 		return false, nil
 	}
 	if info.IsDir() {
-		return false, fmt.Errorf("%s: is a folder: give the name of a file", quote.Text(name))
+		return false, fmt.Errorf("%s: is a directory: give the name of a file", quote.Text(name))
 	}
 	return !info.Mode().IsRegular(), nil
 }
 
-// createTemp makes an empty file in the folder dir, with a name of its own after the
+// createTemp makes an empty file in the directory dir, with a name of its own after the
 // output called name.
 func createTemp(dir, name string) (string, error) {
 	f, err := os.CreateTemp(dir, filepath.Base(name)+".*.tmp")
@@ -116,7 +116,7 @@ func writeFile(name string, data []byte) error {
 	return o.commit()
 }
 
-// writeInto writes to what the name stands for, which is no regular file, or is open
+// writeInto writes to what the name stands for, which is not a regular file, or is open
 // already.
 func writeInto(name string, data []byte) error {
 	var f *os.File

@@ -125,7 +125,7 @@ func TestSpecialOutputs(t *testing.T) {
 				t.Skipf("needs the right to make device nodes (root, CAP_MKNOD): %v", err)
 			}
 			if f, err := os.OpenFile(null, os.O_WRONLY, 0); err != nil {
-				t.Skipf("needs a temporary folder on a file system without nodev: %v", err)
+				t.Skipf("needs a temporary directory on a file system without nodev: %v", err)
 			} else {
 				f.Close()
 			}
@@ -187,10 +187,10 @@ func TestSpecialOutputs(t *testing.T) {
 				t.Errorf("the target has %q, %v", got, err)
 			}
 		})
-		t.Run(name+" folder", func(t *testing.T) {
+		t.Run(name+" directory", func(t *testing.T) {
 			dir := t.TempDir()
 			_, errs, status := bpfgen(to(args, dir)...)
-			if want := "bpfgen: " + dir + ": is a folder: give the name of a file\n"; status != 1 || !strings.HasSuffix(errs, want) {
+			if want := "bpfgen: " + dir + ": is a directory: give the name of a file\n"; status != 1 || !strings.HasSuffix(errs, want) {
 				t.Errorf("status %d, %q, want %q", status, errs, want)
 			}
 		})
@@ -228,12 +228,12 @@ func checkMode(t *testing.T, name string, want fs.FileMode) {
 	}
 }
 
-// checkAlone makes sure that nothing else was left in the folder.
+// checkAlone makes sure that nothing else was left in the directory.
 func checkAlone(t *testing.T, name string) {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Dir(name))
 	if err != nil || len(entries) != 1 {
-		t.Errorf("the folder has %v, %v", entries, err)
+		t.Errorf("the directory has %v, %v", entries, err)
 	}
 }
 

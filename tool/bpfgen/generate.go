@@ -192,7 +192,7 @@ func parseGenerate(fs *flag.FlagSet, args []string, getenv func(string) string) 
 func parseTags(tags string) (constraint.Expr, error) {
 	expr, err := constraint.Parse("// +build " + tags)
 	if err != nil || strings.Contains(expr.String(), "ignore") && !strings.Contains(tags, "ignore") {
-		return nil, fmt.Errorf("-tags %q: is no list of build tags: want names with a comma for and, a space for or, and ! for not", tags)
+		return nil, fmt.Errorf("-tags %q: is not a list of build tags: want names with a comma for and, a space for or, and ! for not", tags)
 	}
 	return expr, nil
 }

@@ -172,7 +172,7 @@ var remedies = []struct{ text, remedy string }{
 	{"'asm/types.h' file not found", "clang looks for the headers of a machine, and BPF is none: on Debian and Ubuntu they are in -I/usr/include/x86_64-linux-gnu, or that of the machine at hand"},
 	{"unknown target triple", "this clang was built without BPF: install another, and say where it is with -cc or $BPF_CLANG"},
 	{"No available targets are compatible", "this clang was built without BPF: install another, and say where it is with -cc or $BPF_CLANG"},
-	{"unrecognized command", "this is no clang: say where clang 14 or newer is with -cc or $BPF_CLANG"},
+	{"unrecognized command", "this is not clang: say where clang 14 or newer is with -cc or $BPF_CLANG"},
 	{"Must specify a BPF target arch", "the program reads registers, which differ between architectures: give them, as in -target amd64,arm64"},
 	{"__BPF_TARGET_MISSING", "the program reads registers, which differ between architectures: give them, as in -target amd64,arm64"},
 }

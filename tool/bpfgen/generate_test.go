@@ -153,9 +153,9 @@ func TestGenerateErrors(t *testing.T) {
 		{"func x.c", `NAME "func": no Go name can begin so`},
 		{"bpf x.c -Iheaders", "flag provided but not defined: -Iheaders: flags for clang come after --"},
 		{"-unknown bpf x.c", "flag provided but not defined: -unknown"},
-		{"-target vax bpf x.c", `-target "vax": there is none of that name: the targets are bpfel, bpfeb, native, 386`},
-		{"-target bpfel,bpfel,,amd64 bpf x.c", "-target \"\": there is none of that name"},
-		{"-tags ((( bpf x.c", `-tags "(((": is no list of build tags`},
+		{"-target vax bpf x.c", `-target "vax": there is no such target: the targets are bpfel, bpfeb, native, 386`},
+		{"-target bpfel,bpfel,,amd64 bpf x.c", "-target \"\": there is no such target"},
+		{"-tags ((( bpf x.c", `-tags "(((": is not a list of build tags`},
 		{"-go-package a-b bpf x.c", `-go-package "a-b": is not a name for a Go package`},
 		{"-output-dir none bpf x.c", "-output-dir none: there is no such directory: make it first"},
 		{"-output-stem a/b bpf x.c", `-output-stem "a/b": is part of a file's name`},
@@ -172,7 +172,7 @@ func TestGenerateErrors(t *testing.T) {
 		{"-types-from example.com/a= bpf x.c", `"example.com/a=": want IMPORTPATH=NAMES`},
 		{"-types-from =x.c bpf x.c", `"=x.c": want IMPORTPATH=NAMES`},
 		{"-types-from example.com/a=none.names bpf x.c", "none.names: no such file or directory"},
-		{"-types-from example.com/a=x.c bpf x.c", "x.c: is no list of shared types"},
+		{"-types-from example.com/a=x.c bpf x.c", "x.c: is not a list of shared types"},
 		{"-library -types-from example.com/a=none.names bpf x.c", "-library is for what objects are linked with"},
 	} {
 		if _, _, err := parseLine("bpfgen generate " + tt.line); err == nil || !strings.Contains(err.Error(), tt.want) {

@@ -46,7 +46,7 @@ func readLibrary(files []string) (*bpfobj.Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The base names only: the output is the same whatever the folder.
+	// The base names only: the output is the same whatever the directory.
 	return libraryOf(filepath.Base(files[0]), inputs)
 }
 

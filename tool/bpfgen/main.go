@@ -23,7 +23,7 @@
 // verify: 0, 1 for a program that does not load or is over a limit, or 2),
 // and errors are on stderr as
 // "file: symbol: what, and what to do". An output is written when all of it is
-// there, and never in part. One that is no regular file (/dev/stdout, a pipe, a
+// there, and never in part. One that is not a regular file (/dev/stdout, a pipe, a
 // device) is written into; a symbolic link to a file is replaced, as cc and go build
 // do.
 package main
@@ -81,7 +81,7 @@ differs between the objects is not in it.
 	bpfgen types -package flows -o flows/flows.go -names flows.names edge.bpf.o core.bpf.o
 	bpfgen skeleton -package edge -o edge/edge.go -types-from example.com/app/flows=flows.names edge.bpf.o
 `, sharedTypes, 0},
-		{"check", "-object FINAL [-o STAMP] OBJECT...", "say whether an object has what a library in it needs", `
+		{"check", "-object FINAL [-o STAMP] OBJECT...", "report whether an object has what a library in it needs", `
 The objects are those of the library. The check is the one that the library's Go package
 makes when it is opened.
 
@@ -103,8 +103,8 @@ what says so. What no rule knows is unknown, as which kernels have a kfunc.
 	bpfgen inspect -json edge.bpf.o | jq .kernel
 `, inspectObject, 0},
 		{"diff", "[-json] OLD NEW", "say what changes for users of an object's Go package", `
-Each change concerns code that uses the package, data that was stored, its behavior, the
-kernel that it needs, or nobody. The exit status is 0 when there is none, 1 for some, and 2
+Each change concerns code that uses the package, data that was stored, its behavior, or the
+kernel that it needs; or nothing of these. The exit status is 0 when there is none, 1 for some, and 2
 for a failure.
 
 	bpfgen diff v1/edge.bpf.o v2/edge.bpf.o

@@ -73,7 +73,7 @@ func write(t *testing.T, name, data string) string {
 	return name
 }
 
-// files returns the names of what is in the current folder.
+// files returns the names of what is in the current directory.
 func files(t *testing.T) string {
 	t.Helper()
 	entries, err := os.ReadDir(".")
@@ -117,7 +117,7 @@ func TestErrors(t *testing.T) {
 		{"skeleton -package x", "bpfgen: skeleton: flag -o is missing: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-elf] -o OUT.go {OBJECT | -link OUT.bpf.o OBJECT... | [-linked] -variant NAME=OBJECT...}\n"},
 		{"skeleton -package x -o x.go -variant a=x.bpf.o x.bpf.o", "bpfgen: skeleton: x.bpf.o: is given besides variants: name it with -variant: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-elf] -o OUT.go {OBJECT | -link OUT.bpf.o OBJECT... | [-linked] -variant NAME=OBJECT...}\n"},
 		{"skeleton -package x -o x.go -variant a", "bpfgen: skeleton: invalid value \"a\" for flag -variant: \"a\": want NAME=OBJECT: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-elf] -o OUT.go {OBJECT | -link OUT.bpf.o OBJECT... | [-linked] -variant NAME=OBJECT...}\n"},
-		{"skeleton -package x -o x.go -variant 6.1=x.bpf.o", "bpfgen: skeleton: invalid value \"6.1=x.bpf.o\" for flag -variant: variant \"6.1\": is no name from which Go names can be made: use letters, digits and underscores, starting with a letter, and no Go keyword: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-elf] -o OUT.go {OBJECT | -link OUT.bpf.o OBJECT... | [-linked] -variant NAME=OBJECT...}\n"},
+		{"skeleton -package x -o x.go -variant 6.1=x.bpf.o", "bpfgen: skeleton: invalid value \"6.1=x.bpf.o\" for flag -variant: variant \"6.1\": is not a name from which Go names can be made: use letters, digits and underscores, starting with a letter, and no Go keyword: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-elf] -o OUT.go {OBJECT | -link OUT.bpf.o OBJECT... | [-linked] -variant NAME=OBJECT...}\n"},
 		{"skeleton -package x -o x.go -variant a=x.bpf.o -variant a=x.bpf.o", "bpfgen: variant a: is A in Go, which is variant a too: give it another name\n"},
 		{"skeleton -package x -o x.go -variant a=text.o -variant b=x.bpf.o -variant c=text.o", "bpfgen: text.o: not an ELF file: give an object file that clang made with -target bpf\nbpfgen: text.o: not an ELF file: give an object file that clang made with -target bpf\n"},
 		{"skeleton -package x -o x.go -variant a=x.bpf.o -variant b=two.bpf.o", "bpfgen: two.bpf.o: variant b: a: odd: an integer of 3 bytes is not supported" + remedy + "\nbpfgen: two.bpf.o: variant b: b: odd: an integer of 3 bytes is not supported" + remedy + "\n"},
@@ -158,7 +158,7 @@ func TestErrors(t *testing.T) {
 		{"types -package x -o x.go -names x.names text.o x.bpf.o", "bpfgen: text.o: not an ELF file: give an object file that clang made with -target bpf\n"},
 		{"types -package x -o x.go -names x.names x.bpf.o", "bpfgen: the objects have no C types that can be shared: leave the package out, or name types with -type\n"},
 		{"skeleton -package x -o x.go -types-from example.com/x x.bpf.o", "bpfgen: skeleton: invalid value \"example.com/x\" for flag -types-from: \"example.com/x\": want IMPORTPATH=NAMES: usage: bpfgen skeleton -package NAME [-type NAME]... [-subskeleton NAME=IMPORTPATH]... [-types-from IMPORTPATH=NAMES] [-section NAME]... [-legacy-sections] [-elf] -o OUT.go {OBJECT | -link OUT.bpf.o OBJECT... | [-linked] -variant NAME=OBJECT...}\n"},
-		{"skeleton -package x -o x.go -types-from example.com/x=text.o x.bpf.o", "bpfgen: text.o: is no list of shared types: give the one that this version of bpfgen types has written with -names\n"},
+		{"skeleton -package x -o x.go -types-from example.com/x=text.o x.bpf.o", "bpfgen: text.o: is not a list of shared types: give the one that this version of bpfgen types has written with -names\n"},
 		{"skeleton -package x -o x.go -types-from example.com/x=missing.names x.bpf.o", "bpfgen: missing.names: no such file or directory\n"},
 		{"check x.bpf.o", "bpfgen: check: flag -object is missing: usage: bpfgen check -object FINAL [-o STAMP] OBJECT...\n"},
 		{"check -object x.bpf.o", "bpfgen: check: no object of the library given: usage: bpfgen check -object FINAL [-o STAMP] OBJECT...\n"},
@@ -184,7 +184,7 @@ func TestErrors(t *testing.T) {
 				t.Errorf("status %d, stdout %q, stderr\n%q, want\n%q", status, out, errs, tt.want)
 			}
 			if got, want := files(t), "ops.bpf.o text.o two.bpf.o x.bpf.o"; got != want {
-				t.Errorf("the folder has %s, want %s", got, want)
+				t.Errorf("the directory has %s, want %s", got, want)
 			}
 		})
 	}
@@ -237,7 +237,7 @@ func TestLinkForSkeleton(t *testing.T) {
 		t.Errorf("status %d, stderr %q", status, errs)
 	}
 	if got, want := files(t), "a.o b.o one two"; got != want {
-		t.Errorf("the folder has %s, want %s", got, want)
+		t.Errorf("the directory has %s, want %s", got, want)
 	}
 }
 
@@ -328,7 +328,7 @@ func TestSkeleton(t *testing.T) {
 		t.Errorf("first line is %s", header)
 	}
 	if got, want := files(t), "deep new.go old.go params x.bpf.o"; got != want {
-		t.Errorf("the folder has %s, want %s", got, want)
+		t.Errorf("the directory has %s, want %s", got, want)
 	}
 }
 
@@ -407,7 +407,7 @@ func TestVmlinux(t *testing.T) {
 		{"-o again.h part.btf", "", []string{"struct task {", "struct other;"}, []string{"struct other {", "task_get"}},
 		{"kernel.btf", "bpfgen: vmlinux: flag -o is missing" + usage, nil, nil},
 		{"-o no.h", "bpfgen: vmlinux: 0 files given, want 1" + usage, nil, nil},
-		{"-o no.h -btf kernel.btf", "bpfgen: vmlinux: -btf needs -types or -object: all types are what the file has already" + usage, nil, nil},
+		{"-o no.h -btf kernel.btf", "bpfgen: vmlinux: -btf needs -types or -object: the file has all types already" + usage, nil, nil},
 		{"-o no.h missing", "bpfgen: missing: no such file or directory\n", nil, nil},
 		{"-o no.h -base missing kernel.btf", "bpfgen: missing: no such file or directory\n", nil, nil},
 		{"-o no.h text", "bpfgen: text: is not BTF: give a file with BTF, as /sys/kernel/btf/vmlinux\n", nil, nil},
@@ -444,7 +444,7 @@ func TestVmlinux(t *testing.T) {
 		})
 	}
 	if got, want := files(t), "again.h all.h both.h elf.h kernel.btf part.btf part.h text x.bpf.o"; got != want {
-		t.Errorf("the folder has %s, want %s", got, want)
+		t.Errorf("the directory has %s, want %s", got, want)
 	}
 }
 
@@ -484,7 +484,7 @@ func TestCompile(t *testing.T) {
 				t.Errorf("stdout %q, stderr %q, want %q", out, errs, output+tt.stderr)
 			}
 			if got := files(t); got != tt.files {
-				t.Errorf("the folder has %s, want %s", got, tt.files)
+				t.Errorf("the directory has %s, want %s", got, tt.files)
 			}
 			if status != 0 {
 				return

@@ -46,7 +46,7 @@ func minimalBTF(out string, objects, files []string, archive bool, std streams) 
 		all = append(all, *o)
 	}
 	if len(all) == 0 {
-		return errors.New("no object has CO-RE relocations, and none needs types of a kernel: load them without KernelArchive and KernelTypes")
+		return errors.New("no object has CO-RE relocations, so they need no types of a kernel: load them without KernelArchive and KernelTypes")
 	}
 	if !archive {
 		data, err := minimalOf(all, files[0])
@@ -165,7 +165,7 @@ func appendKernels(files []string, path string, above []fs.FileInfo) ([]string, 
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && len(above) > 0:
-		return nil, inFile(path, errors.New("is a link to what is not there: remove it"))
+		return nil, inFile(path, errors.New("is a symbolic link to a file that does not exist: remove it"))
 	case err != nil:
 		return nil, inFile(path, err)
 	case !info.IsDir():

@@ -250,7 +250,7 @@ func TestMinimalBTFErrors(t *testing.T) {
 		{[]string{"-archive", "-object", "x.o", "kern"}, `DIR/kern/mine/5.4.0-91-generic.btf: has "mine" in the place of the ARCHITECTURE, which is what uname -m or GOARCH say, as in ubuntu/20.04/x86_64/5.4.0-91-generic: move it`},
 		{[]string{"-archive", "-object", "x.o", "bl ank"}, `DIR/bl ank/1/x86_64/1.btf: is not called DISTRIBUTION/VERSION/ARCHITECTURE/RELEASE, as in ubuntu/20.04/x86_64/5.4.0-91-generic: move it`},
 		{[]string{"-archive", "-object", "x.o", "round"}, "bpfgen: DIR/round/1/again: is a link to a directory that it is in: remove it"},
-		{[]string{"-archive", "-object", "x.o", "broken"}, "bpfgen: DIR/broken/1: is a link to what is not there: remove it"},
+		{[]string{"-archive", "-object", "x.o", "broken"}, "bpfgen: DIR/broken/1: is a symbolic link to a file that does not exist: remove it"},
 		{[]string{"-archive", "-object", "x.o", "none"}, "bpfgen: DIR/none: no such file"},
 		{[]string{"-archive", "-object", "x.o", "a/1/x86_64/1.btf", "a"}, "1/s390x/1.btf: has the other byte order"},
 		{[]string{"-archive", "-object", "x.o", "a/1/x86_64", "a/1/x86_64/1.btf"}, "bpfgen: a/1/x86_64/1: is there twice"},

@@ -136,8 +136,8 @@ SEC("tc") int p(void *c_) { return *(volatile int *)&a + *(volatile int *)&b + *
 			name:   "misspelt section",
 			source: `SEC("xpd") int entry(void *c) { return 0; } SEC("?tcx/ingres") int in(void *c) { return 0; } SEC("lirc_mode2") int lirc(void *c) { return 0; } SEC("fentry.multi/vfs_*") int many(void *c) { return 0; }`,
 			errors: []string{
-				`entry: SEC("xpd") is no form of SEC() that a loader knows, so the program has no type: did you mean SEC("xdp")? Otherwise, if the section is one of your own, list it (-section xpd; in Bazel sections = ["xpd"]) and give the program its type with SetType before Load`,
-				`in: SEC("?tcx/ingres") is no form of SEC() that a loader knows, so the program has no type: did you mean SEC("?tcx/ingress")? Otherwise, if the section is one of your own, list it (-section ?tcx/ingres; in Bazel sections = ["?tcx/ingres"]) and give the program its type with SetType before Load`,
+				`entry: SEC("xpd") is not a form of SEC() that a loader knows, so the program has no type: did you mean SEC("xdp")? Otherwise, if the section is one of your own, list it (-section xpd; in Bazel sections = ["xpd"]) and give the program its type with SetType before Load`,
+				`in: SEC("?tcx/ingres") is not a form of SEC() that a loader knows, so the program has no type: did you mean SEC("?tcx/ingress")? Otherwise, if the section is one of your own, list it (-section ?tcx/ingres; in Bazel sections = ["?tcx/ingres"]) and give the program its type with SetType before Load`,
 			},
 		},
 		{
@@ -145,7 +145,7 @@ SEC("tc") int p(void *c_) { return *(volatile int *)&a + *(volatile int *)&b + *
 			source: `int x SEC("my_conf") = 5; SEC("kprobe.mutli/x") int many(int *c) { return x; }`,
 			errors: []string{
 				`x: is in section my_conf, which no loader reads: write SEC(".data.my_conf"), or SEC(".rodata.my_conf") if programs only read it`,
-				`many: SEC("kprobe.mutli/x") is no form of SEC() that a loader knows, so the program has no type: did you mean SEC("kprobe.multi")? Otherwise, if the section is one of your own, list it (-section kprobe.mutli/x; in Bazel sections = ["kprobe.mutli/x"]) and give the program its type with SetType before Load`,
+				`many: SEC("kprobe.mutli/x") is not a form of SEC() that a loader knows, so the program has no type: did you mean SEC("kprobe.multi")? Otherwise, if the section is one of your own, list it (-section kprobe.mutli/x; in Bazel sections = ["kprobe.mutli/x"]) and give the program its type with SetType before Load`,
 			},
 		},
 		{name: "own sections", flags: "-section mine/* -section odd", source: `SEC("mine/entry") int entry(void *c) { return 0; } SEC("?odd") int odd(void *c) { return 0; }`},
@@ -237,7 +237,7 @@ func TestLinkSections(t *testing.T) {
 	t.Chdir(t.TempDir())
 	compiled(t, `SEC("xpd") int entry(void *c) { return 0; } SEC("tc_ingress") int in(void *c) { return 0; } SEC("mine") int own(void *c) { return 0; }`)
 	const (
-		entry = `entry: SEC("xpd") is no form of SEC() that a loader knows, so the program has no type: did you mean SEC("xdp")? Otherwise, if the section is one of your own, list it (-section xpd; in Bazel sections = ["xpd"]) and give the program its type with SetType before Load`
+		entry = `entry: SEC("xpd") is not a form of SEC() that a loader knows, so the program has no type: did you mean SEC("xdp")? Otherwise, if the section is one of your own, list it (-section xpd; in Bazel sections = ["xpd"]) and give the program its type with SetType before Load`
 		in    = `in: SEC("tc_ingress") is a name that libbpf 1.0 and newer refuse: write SEC("tc"), or allow such names (-legacy-sections; in Bazel legacy_sections = True)`
 		taken = `in: SEC("tc_ingress") is taken for SEC("tc"): write that, libbpf 1.0 and newer refuse the old name`
 	)

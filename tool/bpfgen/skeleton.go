@@ -63,7 +63,7 @@ func skeleton(fs *flag.FlagSet, args []string, std streams) error {
 	}
 	var inputs []skeletonInput
 	add := func(file, variant string, elf []byte, linked bool) {
-		// The base name only: the output is the same whatever the folder.
+		// The base name only: the output is the same whatever the directory.
 		inputs = append(inputs, skeletonInput{file: file, name: filepath.Base(file), variant: variant, elf: elf, policy: policy, linked: linked, keepELF: *withELF})
 	}
 	var object []byte

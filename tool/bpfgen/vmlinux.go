@@ -41,7 +41,7 @@ func vmlinux(fs *flag.FlagSet, args []string, std streams) error {
 	case !*archive && fs.NArg() != 1:
 		return usageError{fmt.Errorf("%d files given, want 1", fs.NArg())}
 	case *subset && len(types) == 0 && len(objects) == 0:
-		return usageError{errors.New("-btf needs -types or -object: all types are what the file has already")}
+		return usageError{errors.New("-btf needs -types or -object: the file has all types already")}
 	case len(objects) > 0:
 		return minimalBTF(*out, objects, fs.Args(), *archive, std)
 	}

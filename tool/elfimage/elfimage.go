@@ -1,5 +1,5 @@
 // Package elfimage makes images of BPF object files in the program that loads them, for
-// package skeleton to open: an object is opened that nobody knew at build time, such as a
+// package skeleton to open: an object is opened that was not known at build time, such as a
 // plugin's, as bpf_object__open_file and bpf_object__open_mem of libbpf do.
 //
 //	img, err := elfimage.ReadFile("edge.bpf.o")

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Denies a user to open what is below a folder, whatever the permissions of the
+// Denies a user to open what is below a directory, whatever the permissions of the
 // files say. The kernel asks the program at every open.
 
 #include "vmlinux.h"
@@ -10,10 +10,10 @@
 
 #define EACCES 13
 
-// How deep below the folder a file may be to be found there.
+// How deep below the directory a file may be to be found there.
 #define DEPTH 64
 
-// Set before load: the folder, as the kernel knows it, and the user.
+// Set before load: the directory, as the kernel knows it, and the user.
 const volatile __u64 folder_inode = 0;
 const volatile __u32 folder_device = 0;
 const volatile __u32 user = 0;

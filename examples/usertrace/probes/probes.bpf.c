@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Counts calls of a function and passes of a static probe, by process. Neither
+// Counts calls of a function and passes of a USDT, by process. Neither
 // section names a target: the command line does.
 
 #include <stdbool.h>
@@ -18,7 +18,7 @@ struct process {
 struct counts {
 	__u64 calls;
 	__u64 probes;
-	// The first argument of the last static probe.
+	// The first argument of the last USDT.
 	__s64 last_arg;
 };
 

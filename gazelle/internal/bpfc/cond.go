@@ -257,7 +257,7 @@ func (e *expression) unary(depth int) int64 {
 		}
 		return 0
 	case t.kind == kindIdent:
-		// What is no macro is 0. A function-like operator nobody knows is, too.
+		// What is not a macro is 0. So is an unknown function-like operator.
 		if e.accept("(") {
 			for depth := 1; depth > 0; e.at++ {
 				if e.at >= len(e.tokens) {

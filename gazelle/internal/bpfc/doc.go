@@ -1,6 +1,6 @@
 // Package bpfc finds out what a BPF C file defines and what it needs: programs,
 // maps, functions and variables with their linkage, externs, includes, and the
-// licence. It knows nothing of Bazel.
+// license. It knows nothing of Bazel.
 //
 // It works as a compiler's front end does, but stops where types begin:
 //

@@ -788,13 +788,13 @@ has program second in xdp
 has program third in ?xdp.frags`,
 	},
 	{
-		name: "licence by another name",
+		name: "license by another name",
 		source: `char _license[] SEC("license") = "Dual MIT/GPL";
 `,
 		want: `has variable _license in license`,
 	},
 	{
-		name: "licence of fixed size and the version",
+		name: "license of fixed size and the version",
 		source: `const char _license[4] SEC("license") = "GPL";
 __u32 _version SEC("version") = 1;
 `,

@@ -17,7 +17,7 @@ import (
 )
 
 // openIn returns a function that finds headers beside the file that includes
-// them and in folders, but not vmlinux.h.
+// them and in directories, but not vmlinux.h.
 func openIn(dirs ...string) bpfc.OpenFunc {
 	return func(what bpfc.Lookup) (string, func() ([]byte, bool), bool) {
 		search := dirs
@@ -159,9 +159,9 @@ func objectSymbols(path string) (map[string]string, error) {
 	return out, nil
 }
 
-// TestCorpus compares the scanner with clang for a folder of C files that were
-// compiled before. BPFC_CORPUS names the folder, BPFC_OBJECTS the folder of the
-// objects, BPFC_INCLUDES folders of headers (a list like PATH), and BPFC_DEFINES
+// TestCorpus compares the scanner with clang for a directory of C files that were
+// compiled before. BPFC_CORPUS names the directory, BPFC_OBJECTS the directory of the
+// objects, BPFC_INCLUDES directories of headers (a list like PATH), and BPFC_DEFINES
 // the macros of the compile.
 func TestCorpus(t *testing.T) {
 	corpus := os.Getenv("BPFC_CORPUS")

@@ -458,7 +458,7 @@ func (u *unit) specifiers(toks []token) (storage, int) {
 		case isKeyword(&t):
 			named = named || typeWords[t.text]
 		default:
-			// A name: of a type, of a macro that nobody defined, or the declared one.
+			// A name: of a type, of an undefined macro, or the declared one.
 			if !u.isSpecifier(toks, i, named) {
 				return s, i
 			}

@@ -462,7 +462,7 @@ func TestLicense(t *testing.T) {
 	f := bpfc.NewScanner(nil).Scan("test.bpf.c", []byte(`SEC("xdp") int p(void *ctx) { return 0; }
 char _license[] SEC("license") = "Dual " "BSD/GPL";`), nil)
 	if !f.HasLicense || f.License != "Dual BSD/GPL" || f.Programs() != 1 {
-		t.Errorf("licence %v %q, %d programs", f.HasLicense, f.License, f.Programs())
+		t.Errorf("license %v %q, %d programs", f.HasLicense, f.License, f.Programs())
 	}
 }
 
@@ -595,39 +595,39 @@ func TestUnion(t *testing.T) {
 		for _, p := range f.Problems {
 			out = append(out, p.Text)
 		}
-		return fmt.Sprintf("%s, %d programs, licence %q", strings.Join(out, ", "), f.Programs(), f.License)
+		return fmt.Sprintf("%s, %d programs, license %q", strings.Join(out, ", "), f.Programs(), f.License)
 	}
 	for _, tt := range []struct{ name, source, want string }{
 		{
 			"each its own",
 			"#include \"all.h\"\n#ifdef __TARGET_ARCH_arm64\n#include \"arm.h\"\nextern int a; int f(void) { return a; }\n" +
 				"#elif defined(__TARGET_ARCH_x86)\nextern int b; int f(void) { return b; }\n#endif\n",
-			`includes all.h, includes arm.h, has f, needs a, needs b, 0 programs, licence ""`,
+			`includes all.h, includes arm.h, has f, needs a, needs b, 0 programs, license ""`,
 		},
 		{
 			"rejected",
 			"#if __TARGET_ARCH_x86\n#error \"not here\"\nextern int x; int y = (int)&x;\n#elif defined(__TARGET_ARCH_arm64)\nint a;\n#else\nint b;\n#endif\n",
-			`has a, has b, 0 programs, licence ""`,
+			`has a, has b, 0 programs, license ""`,
 		},
 		{
 			"rejected by all",
 			"#ifndef __TARGET_ARCH_mips\n#error \"only there\"\n#endif\nint x;\n",
-			`has x, #error "only there", 0 programs, licence ""`,
+			`has x, #error "only there", 0 programs, license ""`,
 		},
 		{
 			"defined on one, needed on another",
 			"#ifdef __TARGET_ARCH_x86\nint a(void) { return 0; }\n#else\nint a(void);\n#endif\nint b(void) { return a(); }\n",
-			`has a, has b, 0 programs, licence ""`,
+			`has a, has b, 0 programs, license ""`,
 		},
 		{
 			"a program on one",
 			"#ifdef bpf_target_x86\n#endif\n#ifdef __TARGET_ARCH_s390\nSEC(\"xdp\") int p(void *ctx) { return 0; }\nchar l[] SEC(\"license\") = \"GPL\";\n#endif\n",
-			`has l, has p, 1 programs, licence "GPL"`,
+			`has l, has p, 1 programs, license "GPL"`,
 		},
 		{
 			"a mistake on one",
 			"#ifdef __TARGET_ARCH_arm64\nint x[2;\n#endif\nint y;\n",
-			`has y, "[" is not closed, 0 programs, licence ""`,
+			`has y, "[" is not closed, 0 programs, license ""`,
 		},
 	} {
 		if got := describe(scan(tt.source)); got != tt.want {

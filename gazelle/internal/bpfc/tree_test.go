@@ -57,13 +57,13 @@ func TestTree(t *testing.T) {
 	object := filepath.Join(out, "object.o")
 	compiled := 0
 	// Goldens and end-to-end modules have roots of their own, and one golden a
-	// folder to search.
+	// directory to search.
 	roots := []string{root, filepath.Join(root, "gazelle/testdata"), filepath.Join(root, "e2e/gazelle")}
 	search := filepath.Join(root, "gazelle/testdata/directives/search/lib")
 	scanner := bpfc.NewScanner(openIn(append(slices.Clip(roots), search)...))
 	for _, source := range sources {
 		args := []string{"-g", "-O2", "-mcpu=v3", "-target", "bpfel", "-Wno-everything",
-			// What the headers here are too old to have is no function.
+			// What the headers here are too old to have is not a function.
 			"-Werror=implicit-function-declaration",
 			"-D__TARGET_ARCH_x86", `-DLIBC="/libc.so.6"`,
 			"-I/usr/include/x86_64-linux-gnu", "-iquote", out, "-I" + search}

@@ -56,8 +56,8 @@ func exprStrings(e build.Expr, files func() []string) []string {
 	return out
 }
 
-// WrittenOut reports whether an attribute is a list, or not there. Otherwise
-// somebody wrote an expression, which stays as it is.
+// WrittenOut reports whether an attribute is a list or absent. Any other expression was
+// written by hand, and stays as it is.
 func WrittenOut(r *rule.Rule, attr string) bool {
 	if r == nil || r.Attr(attr) == nil {
 		return true

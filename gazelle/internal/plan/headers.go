@@ -370,7 +370,7 @@ func (a *assignment) decide(h string, known bool) bool {
 	add(a.listed[h])
 	outside := a.d.Reached[h]
 	if slices.Contains(a.p.released, h) {
-		// Who includes it from elsewhere is not known, or somebody listed it.
+		// Includes from other directories are not known, or a rule lists the header by hand.
 		outside = outside || !a.d.Surveyed || len(units) == 0
 	}
 	switch {
@@ -401,7 +401,7 @@ func (a *assignment) fill() {
 		return
 	}
 	if len(a.d.Commands) > 0 || slices.ContainsFunc(a.d.Files, func(name string) bool { return a.d.Directed(name) != "" }) {
-		// Somebody said which ones.
+		// A directive says which ones.
 		return
 	}
 	for _, name := range a.d.Files {

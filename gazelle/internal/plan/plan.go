@@ -54,7 +54,7 @@ type Unit struct {
 	Scans    []*bpfc.File
 	// Existing is the rule that the unit has in the BUILD file, or nil.
 	Existing *rule.Rule
-	// Duplicate is set for a rule that somebody wrote although another one has the
+	// Duplicate is set for a rule written by hand although another one has the
 	// same source: what Go packages there are of it, and what they are called, stays.
 	Duplicate bool
 	// Kept has the dependencies that are marked with # keep.
@@ -422,8 +422,8 @@ func (p *Plan) addSource(d *Directory, name string, scan *bpfc.File) {
 	for i, r := range rules {
 		p.add(d, name, kind, scan, all, r, i > 0)
 	}
-	// With a rule of the right kind there, one of another is no leftover: somebody
-	// wants both.
+	// With a rule of the right kind there, a rule of another kind for the source is not a leftover: both
+	// are wanted.
 	for _, other := range []string{Skeleton, Object, Library} {
 		if other == kind || d.Directed(name) != "" {
 			continue

@@ -1,4 +1,4 @@
-// Package several uses both packages of one folder.
+// Package several uses both packages of one directory.
 package several
 
 import (

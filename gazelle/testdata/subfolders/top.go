@@ -1,4 +1,4 @@
-// Package subfolders uses objects of folders below.
+// Package subfolders uses objects of directories below.
 package subfolders
 
 import (

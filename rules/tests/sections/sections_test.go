@@ -23,8 +23,8 @@ func TestHandles(t *testing.T) {
 
 func TestMessages(t *testing.T) {
 	const (
-		entry = `entry: SEC("xpd") is no form of SEC() that a loader knows, so the program has no type: did you mean SEC("xdp")?`
-		count = `count: SEC("filters/count") is no form of SEC() that a loader knows, so the program has no type: `
+		entry = `entry: SEC("xpd") is not a form of SEC() that a loader knows, so the program has no type: did you mean SEC("xdp")?`
+		count = `count: SEC("filters/count") is not a form of SEC() that a loader knows, so the program has no type: `
 		old   = `ingress: SEC("tc_ingress") is a name that libbpf 1.0 and newer refuse: write SEC("tc"), or allow such names (-legacy-sections; in Bazel legacy_sections = True)`
 		taken = `ingress: SEC("tc_ingress") is taken for SEC("tc"): write that, libbpf 1.0 and newer refuse the old name`
 	)

@@ -15,7 +15,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/kallsyms"
 )
 
-// An address is no name that is searched for.
+// An address is not a name that is searched for.
 func TestFindAddress(t *testing.T) {
 	errs := Find([]Target{
 		{secdef.AutoKprobe, "0xffffffff81000000"},
@@ -25,7 +25,7 @@ func TestFindAddress(t *testing.T) {
 	if errs[0] != nil {
 		t.Error(errs[0])
 	}
-	for i, want := range []string{`target "0xnothing" is no address: invalid syntax`, `target "0x10+0x4" is no address: invalid syntax`} {
+	for i, want := range []string{`target "0xnothing" is not an address: invalid syntax`, `target "0x10+0x4" is not an address: invalid syntax`} {
 		kerneltest.WantError(t, errs[i+1], want)
 		if IsMissing(errs[i+1]) {
 			t.Errorf("%v: is said to be missing", errs[i+1])
@@ -52,7 +52,7 @@ func TestKprobeAddress(t *testing.T) {
 	o := load(t, &ebpf.MapSpec{Name: "runs", Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1}, spec)
 	p := o.progs[0]
 	_, err := Kprobe(p, "0xnothing", ProbeOptions{})
-	kerneltest.WantError(t, err, `target "0xnothing" is no address: invalid syntax`)
+	kerneltest.WantError(t, err, `target "0xnothing" is not an address: invalid syntax`)
 	bpftest.NeedsKprobes(t)
 	var address uint64
 	for s, err := range kallsyms.All() {

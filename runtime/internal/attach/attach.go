@@ -17,7 +17,7 @@
 //     then holds what is needed to take the program off by itself, descriptors of its own of
 //     the program and of the target, as it may be closed after the object that the program is
 //     from. It cannot be pinned.
-//   - Several of these, such as those of a static probe's locations or of all CPUs, which are
+//   - Several of these, such as those of a USDT's locations or of all CPUs, which are
 //     one to the outside.
 //
 // A connection that fails half-way leaves nothing behind, and one that is closed again does
@@ -139,7 +139,7 @@ type UprobeMultiOptions struct {
 	Cookies       []uint64
 }
 
-// USDTs is what the programs of an object have in common that are on static probes.
+// USDTs is what the programs of an object have in common that are on USDTs.
 type USDTs struct {
 	// Specs and IPs are the maps [usdt.SpecMap] and [usdt.IPMap].
 	Specs, IPs *ebpf.Map
@@ -206,10 +206,10 @@ type NetfilterOptions struct {
 	Defrag       bool
 }
 
-// CheckIfindex refuses what is no index of a network device. 0 is none.
+// CheckIfindex refuses what is not an index of a network device. 0 is none.
 func CheckIfindex(ifindex int) error {
 	if ifindex < 0 || int64(ifindex) > 1<<31-1 {
-		return fmt.Errorf("%d is no index of a network device", ifindex)
+		return fmt.Errorf("%d is not an index of a network device", ifindex)
 	}
 	return nil
 }

@@ -28,7 +28,7 @@ func Cgroup(p *Program, path string, attach ebpf.AttachType, o CgroupOptions) (l
 	l, err := cgroupLink(p.Program, dir, attach, o)
 	switch {
 	case errors.Is(err, unix.EBADF):
-		return nil, fmt.Errorf("%s: is no directory of a cgroup2 file system: %w", path, err)
+		return nil, fmt.Errorf("%s: is not a directory of a cgroup2 file system: %w", path, err)
 	case errors.Is(err, unix.EPERM) && o.Mode != CgroupMulti:
 		return nil, fmt.Errorf("%s: it, or one above it, has programs of another mode than option Mode says, or the right to attach is missing: %w", path, err)
 	}
@@ -85,7 +85,7 @@ func cgroupID(dir *os.File) (uint64, error) {
 		return 0, fmt.Errorf("number of the cgroup: %w", err)
 	}
 	if handle.Size() != 8 {
-		return 0, fmt.Errorf("%s: is no directory of a cgroup2 file system: %w", dir.Name(), unix.EBADF)
+		return 0, fmt.Errorf("%s: is not a directory of a cgroup2 file system: %w", dir.Name(), unix.EBADF)
 	}
 	return binary.NativeEndian.Uint64(handle.Bytes()), nil
 }

@@ -92,7 +92,7 @@ func adviseEvent(err error, needed privilege.Cap) error {
 		return err
 	}
 	if level := paranoia(); level > 2 && privilege.Has(needed) && !privilege.Has(privilege.SysAdmin) {
-		return refusal.Advise(err, fmt.Sprintf("this process lacks CAP_SYS_ADMIN, which kernels of some distributions want to see when kernel.perf_event_paranoid is %d: run it as root, or `sysctl kernel.perf_event_paranoid=2`", level))
+		return refusal.Advise(err, fmt.Sprintf("this process lacks CAP_SYS_ADMIN, which kernels of some distributions require when kernel.perf_event_paranoid is %d: run it as root, or `sysctl kernel.perf_event_paranoid=2`", level))
 	}
 	return refusal.Advise(err, privilege.Explain(needed))
 }

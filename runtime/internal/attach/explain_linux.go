@@ -86,11 +86,11 @@ func (p *Program) explainTrampoline(err error) error {
 }
 
 // inactiveLSM returns an error when no program on a hook of security modules runs, nil
-// when they do or nobody can tell. The kernel attaches them all the same.
+// when they do or that cannot be found out. The kernel attaches them all the same.
 func inactiveLSM() error {
 	lsms, err := privilege.LSMs()
 	if err != nil || slices.Contains(lsms, "bpf") {
 		return nil
 	}
-	return fmt.Errorf("the kernel runs no programs on hooks of security modules: add bpf to lsm= on its command line, which stands for %s now (/sys/kernel/security/lsm): %w", strings.Join(lsms, ","), ebpf.ErrNotSupported)
+	return fmt.Errorf("the kernel runs no programs on hooks of security modules: add bpf to lsm= on its command line, which has %s now (/sys/kernel/security/lsm): %w", strings.Join(lsms, ","), ebpf.ErrNotSupported)
 }

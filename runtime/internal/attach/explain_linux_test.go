@@ -46,7 +46,7 @@ func TestRefusedKprobes(t *testing.T) {
 	}
 	for _, ret := range []bool{false, true} {
 		_, err := Kprobe(p, forbidden, ProbeOptions{Return: ret})
-		kerneltest.WantError(t, err, "the kernel has function "+forbidden+" and lets nobody probe it", "!has no function")
+		kerneltest.WantError(t, err, "the kernel has function "+forbidden+" and does not allow probes on it", "!has no function")
 		if errors.Is(err, fs.ErrNotExist) || !errors.Is(err, unix.EINVAL) {
 			t.Errorf("%v, want %v", err, unix.EINVAL)
 		}

@@ -58,7 +58,7 @@ func isAddress(target string) bool { return strings.HasPrefix(target, "0x") }
 func parseAddress(target string) (uint64, error) {
 	address, err := strconv.ParseUint(target, 0, 64)
 	if err != nil {
-		return 0, fmt.Errorf("target %q is no address: %w", target, errors.Unwrap(err))
+		return 0, fmt.Errorf("target %q is not an address: %w", target, errors.Unwrap(err))
 	}
 	return address, nil
 }
@@ -73,7 +73,7 @@ func kprobeAtAddress(prog *ebpf.Program, target string, o ProbeOptions) (link.Li
 	event, err = openEvent(event, err, "kprobes", "CONFIG_KPROBE_EVENTS", privilege.Perfmon)
 	switch {
 	case errors.Is(err, unix.EILSEQ), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT):
-		return nil, fmt.Errorf("the kernel refuses a probe at address %s: no instruction of its code begins there, or it lets nobody probe it, or for a return it is not where a function begins: %w", target, err)
+		return nil, fmt.Errorf("the kernel refuses a probe at address %s: no instruction of its code begins there, or probing it is not allowed, or for a return it is not where a function begins: %w", target, err)
 	case err != nil:
 		return nil, fmt.Errorf("address %s: %w", target, err)
 	}
@@ -110,13 +110,13 @@ func explainKprobe(err error, symbol string, offset uint64) error {
 	case found == 0:
 		return fmt.Errorf("the kernel has no function %s: %w", symbol, fs.ErrNotExist)
 	case found > 1:
-		return fmt.Errorf("the kernel has %d functions %s, and cannot be told which: %w", found, symbol, err)
+		return fmt.Errorf("the kernel has %d functions %s, and there is no way to name one of them: %w", found, symbol, err)
 	case errors.Is(err, unix.ENOENT):
 		// In a module that goes away.
 		return fmt.Errorf("%s: %w", where, err)
 	}
 	if data, err := kernelfs.Debugfs.ReadFile("kprobes/blacklist"); err == nil && lastFieldIs(data, symbol) {
-		return fmt.Errorf("the kernel has function %s and lets nobody probe it, as /sys/kernel/debug/kprobes/blacklist says: %w", symbol, unix.EINVAL)
+		return fmt.Errorf("the kernel has function %s and does not allow probes on it, see /sys/kernel/debug/kprobes/blacklist: %w", symbol, unix.EINVAL)
 	}
 	if offset != 0 {
 		return fmt.Errorf("the kernel refuses a probe at %s: no instruction begins there, or the function is shorter: %w", where, err)
@@ -187,7 +187,7 @@ func Syscall(p *Program, name string, o ProbeOptions) (link.Link, error) {
 
 // noSyscall says that the kernel has no function of the system call.
 func noSyscall(name string) error {
-	return fmt.Errorf("system call %q: the kernel has none of the functions %s: %w", name, strings.Join(syscallFunctions(name), ", "), fs.ErrNotExist)
+	return fmt.Errorf("system call %q: the kernel has no function %s: %w", name, strings.Join(syscallFunctions(name), ", "), fs.ErrNotExist)
 }
 
 // splitOffset parses "symbol" and "symbol+offset", the offset in bytes and in
@@ -263,5 +263,5 @@ func checkUnique(pattern string, matches int) error {
 	if matches == 1 {
 		return nil
 	}
-	return fmt.Errorf("%q is the name of %d functions of the kernel that can be traced, and option UniqueMatch wants one: %w", pattern, matches, unix.EINVAL)
+	return fmt.Errorf("%q is the name of %d functions of the kernel that can be traced, and option UniqueMatch allows one: %w", pattern, matches, unix.EINVAL)
 }

@@ -54,7 +54,7 @@ func (list *Links) Take() []link.Link {
 	return links
 }
 
-// watchedLink is a link that tells whether it is closed, to other goroutines too.
+// watchedLink is a link that lets other goroutines see whether it is closed.
 type watchedLink struct {
 	link.Link
 	list   *Links
@@ -118,8 +118,8 @@ func (l *watchedEvent) PerfEvent() (*os.File, error) { return l.event.PerfEvent(
 // Closer is a link that knows whether it is closed, as those of this package do.
 type Closer interface{ Closed() bool }
 
-// IsClosed reports whether somebody has closed the link. It does not for kinds of links
-// that do not tell.
+// IsClosed reports whether the link is known to be closed. For kinds of links that do not
+// keep track of that, it is false.
 func IsClosed(l link.Link) bool {
 	switch l := l.(type) {
 	case Closer:

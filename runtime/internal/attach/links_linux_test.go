@@ -68,7 +68,7 @@ func (l *fakeLink) Pin(string) error { return l.pin }
 func (*fakeLink) Unpin() error       { return nil }
 func (*fakeLink) Close() error       { return nil }
 
-// A static probe keeps its place in the map of specs for as long as its program can run.
+// A USDT keeps its entry in the map of specs for as long as its program can run.
 func TestUSDTLinkPinned(t *testing.T) {
 	errPin := errors.New("cannot be pinned")
 	pin := func(l link.Link) error { return l.Pin("/sys/fs/bpf/probe") }

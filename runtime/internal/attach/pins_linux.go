@@ -186,7 +186,7 @@ func (p *Pins) connect(l connection) (link.Link, error) {
 		if !l.fresh {
 			taken, err := l.takeOver(old)
 			if err != nil {
-				return nil, errors.Join(fmt.Errorf("take over the link that is pinned at %s: %w: remove the pin to begin anew", path, err), old.Close())
+				return nil, errors.Join(fmt.Errorf("take over the link that is pinned at %s: %w: remove the pin to start over", path, err), old.Close())
 			}
 			if taken {
 				return p.own(l, name, path, old, false), nil
@@ -477,7 +477,7 @@ func OnCgroup(path string, typ ebpf.AttachType) Hook {
 		defer dir.Close()
 		id, err := cgroupID(dir)
 		if err != nil {
-			return "", fmt.Errorf("%s: is no directory of a cgroup2 file system: %w", path, err)
+			return "", fmt.Errorf("%s: is not a directory of a cgroup2 file system: %w", path, err)
 		}
 		return cgroupHook(id, typ), nil
 	}}

@@ -37,7 +37,7 @@ func Tracepoint(p *Program, category, name string, cookie uint64) (link.Link, er
 
 // noTracepoint says that the kernel has no such tracepoint.
 func noTracepoint(category, name string) error {
-	return fmt.Errorf("the kernel has no tracepoint %s/%s: see the folder events of tracefs: %w", category, name, fs.ErrNotExist)
+	return fmt.Errorf("the kernel has no tracepoint %s/%s: see the directory events of tracefs: %w", category, name, fs.ErrNotExist)
 }
 
 // explainTracepoint says what the kernel's answer to attaching to a tracepoint means.
@@ -75,7 +75,7 @@ func RawTracepoint(p *Program, name string, cookie uint64) (l link.Link, err err
 
 // noRawTracepoint says that the kernel has no such tracepoint.
 func noRawTracepoint(name string, err error) error {
-	return fmt.Errorf("tracepoint %q: the kernel has none of this name: %w", name, err)
+	return fmt.Errorf("tracepoint %q: the kernel has no tracepoint of this name: %w", name, err)
 }
 
 // Tracing connects p to the target that it was loaded for.

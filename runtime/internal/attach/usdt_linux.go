@@ -16,7 +16,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/usersym"
 )
 
-// USDT connects p to every location of a static probe. all is nil when the object has no maps
+// USDT connects p to every location of a USDT. all is nil when the object has no maps
 // for them. unreadable are why arguments cannot be read.
 func USDT(p *Program, path, provider, name string, pid int, cookie uint64, all *USDTs) (l link.Link, unreadable []error, err error) {
 	a := &usdtAttacher{all: all, cookie: cookie}
@@ -26,7 +26,7 @@ func USDT(p *Program, path, provider, name string, pid int, cookie uint64, all *
 	return l, a.unreadable, nil
 }
 
-// connect connects prog to every location of a static probe.
+// connect connects prog to every location of a USDT.
 func (a *usdtAttacher) connect(prog *ebpf.Program, path, provider, name string, pid int) (link.Link, error) {
 	f, err := usersym.Open(path)
 	if err != nil {
@@ -52,14 +52,14 @@ func (a *usdtAttacher) connect(prog *ebpf.Program, path, provider, name string, 
 	a.file, a.byIP = f, cookies == 0
 	for _, location := range locations {
 		if err := a.add(prog, f.Path, location, pid); err != nil {
-			err = fmt.Errorf("%s: static probe %s:%s: %w", f.Path, provider, name, err)
+			err = fmt.Errorf("%s: USDT %s:%s: %w", f.Path, provider, name, err)
 			return nil, errors.Join(err, CloseAll(a.links), a.release())
 		}
 	}
 	for i, err := range a.unreadable {
-		a.unreadable[i] = fmt.Errorf("%s: static probe %s:%s: %w", f.Path, provider, name, err)
+		a.unreadable[i] = fmt.Errorf("%s: USDT %s:%s: %w", f.Path, provider, name, err)
 	}
-	return &usdtLink{Link: joinLinks("a static probe", a.links), release: a.release}, nil
+	return &usdtLink{Link: joinLinks("a USDT", a.links), release: a.release}, nil
 }
 
 // usdtLink is a link that gives back what a probe takes up once the kernel does not

@@ -97,17 +97,17 @@ func New(spec Spec, cpus int) (Map, error) {
 	switch spec.Type {
 	case ebpf.Hash, ebpf.PerCPUHash, ebpf.LRUHash, ebpf.LRUCPUHash:
 		if spec.KeySize == 0 || spec.ValueSize == 0 {
-			return nil, fmt.Errorf("keys of %d and values of %d bytes: the kernel wants both to have some", spec.KeySize, spec.ValueSize)
+			return nil, fmt.Errorf("keys of %d and values of %d bytes: neither may be 0", spec.KeySize, spec.ValueSize)
 		}
 		return newHash(b), nil
 	case ebpf.Array, ebpf.PerCPUArray:
 		if spec.KeySize != 4 || spec.ValueSize == 0 {
-			return nil, fmt.Errorf("keys of %d and values of %d bytes: the kernel wants arrays to have keys of 4, and values of some", spec.KeySize, spec.ValueSize)
+			return nil, fmt.Errorf("keys of %d and values of %d bytes: an array has keys of 4 bytes, and its values may not be 0", spec.KeySize, spec.ValueSize)
 		}
 		return newArray(b), nil
 	case ebpf.Queue, ebpf.Stack:
 		if spec.KeySize != 0 || spec.ValueSize == 0 {
-			return nil, fmt.Errorf("keys of %d and values of %d bytes: the kernel wants queues and stacks to have no keys, and values of some", spec.KeySize, spec.ValueSize)
+			return nil, fmt.Errorf("keys of %d and values of %d bytes: queues and stacks have no keys, and their values may not be 0", spec.KeySize, spec.ValueSize)
 		}
 		return &queue{base: b}, nil
 	case ebpf.RingBuf:

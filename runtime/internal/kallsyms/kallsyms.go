@@ -6,9 +6,9 @@
 // of the line, which the next one overwrites.
 //
 // Names are not unique: static functions of several files may have one, and a module may have
-// that of the kernel. Who wants an address is told so ([ErrAmbiguous]); who asks whether there
-// is one is not. To a process without the right to them, the kernel shows addresses as zero,
-// which is found out by whether there is another one.
+// that of the kernel. Looking up the address of such a name fails with [ErrAmbiguous]; asking
+// whether the name exists does not. To a process without the right to see them, the kernel
+// shows all addresses as zero.
 package kallsyms
 
 import (
@@ -126,11 +126,11 @@ func HasFunction(name string) bool {
 }
 
 // ErrAmbiguous says that the kernel has several symbols of a name.
-var ErrAmbiguous = errors.New("the kernel has more than one symbol of this name, and cannot be told which")
+var ErrAmbiguous = errors.New("the kernel has more than one symbol of this name, and there is no way to name one of them")
 
 // Find sets the addresses of the symbols, and takes those out that the kernel does not
 // have. It fails, when it has looked for all, with [fs.ErrPermission] when the kernel hides
-// addresses, and with [ErrAmbiguous]. One that is at zero is no error: some are.
+// addresses, and with [ErrAmbiguous]. One that is at zero is not an error: some are.
 func Find(symbols map[string]uint64) error { return find(symbols, All()) }
 
 func find(symbols map[string]uint64, all iter.Seq2[Symbol, error]) error {

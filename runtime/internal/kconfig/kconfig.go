@@ -137,7 +137,7 @@ func kernelOptions(wanted map[string]bool) (map[string]string, error) {
 		}
 		return options, nil
 	}
-	return nil, fmt.Errorf("the kernel's configuration is in none of %s: %w", strings.Join(tried, ", "), fs.ErrNotExist)
+	return nil, fmt.Errorf("the kernel's configuration is not in any of %s: %w", strings.Join(tried, ", "), fs.ErrNotExist)
 }
 
 // parse returns the wanted options among the lines "NAME=value".

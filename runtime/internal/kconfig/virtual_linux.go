@@ -13,7 +13,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
 
-// Virtual returns the value of a variable that is no Kconfig
+// Virtual returns the value of a variable that is not a Kconfig
 // option, but what libbpf finds out about the running kernel. It fails with
 // [fs.ErrNotExist] for a name that is not known.
 func Virtual(name string) (uint64, error) {

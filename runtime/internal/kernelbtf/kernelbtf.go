@@ -5,10 +5,10 @@
 // are mapped where the kernel lets them be (6.16), else read, and searched in one pass for all
 // names that the load has ([Kernel.Search]). A kernel that does not show them may have an image
 // where distributions put it. A module's types go on where the kernel's end.
-// Modules are read when somebody asks for one, or for a name that the kernel does not have:
-// each costs several system calls, and there may be hundreds. One that cannot be read, or goes
-// away meanwhile, is left out, and [Kernel.Unreadable] says why: it matters only to who has not
-// found what was looked for.
+// Modules are read when one is asked for, or a name that the kernel itself does not have:
+// each costs several system calls, and there may be hundreds. One that cannot be read, or is
+// unloaded meanwhile, is left out, and [Kernel.Unreadable] says why, for the error when a name
+// is not found.
 package kernelbtf
 
 import (
@@ -47,7 +47,7 @@ type Kernel struct {
 type Module struct {
 	Name  string
 	Types *rawbtf.Types
-	// fd is a descriptor of it, 0 until somebody asks for one.
+	// fd is a descriptor of it, 0 until one is asked for.
 	fd int
 }
 

@@ -51,7 +51,7 @@ func (k *Kernel) vmlinuxBTF() ([]byte, error) {
 			return data, nil
 		}
 	}
-	return nil, fmt.Errorf("it has none (CONFIG_DEBUG_INFO_BTF), and no image of it is where distributions have them: %w", err)
+	return nil, fmt.Errorf("it has none (CONFIG_DEBUG_INFO_BTF), and there is no vmlinux with BTF in the places where distributions put it: %w", err)
 }
 
 // imageBTF returns the BTF in an image, or all of a file that is nothing else.
@@ -135,13 +135,13 @@ func (k *Kernel) moduleBTF(name string) ([]byte, error) {
 
 // moduleNames returns the names of the modules that have BTF.
 func moduleNames() ([]string, error) {
-	folder, err := kernelfs.Sysfs.Open(dir)
+	directory, err := kernelfs.Sysfs.Open(dir)
 	if err != nil {
 		// There are none, as the kernel's own comes from elsewhere.
 		return nil, nil
 	}
-	defer folder.Close()
-	return folder.Readdirnames(-1)
+	defer directory.Close()
+	return directory.Readdirnames(-1)
 }
 
 func unmap(memory []byte) { _ = unix.Munmap(memory) }

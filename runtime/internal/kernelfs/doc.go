@@ -3,15 +3,14 @@
 //
 // Of each of these file systems, an [FS], the kernel has one, and what it says is the same
 // wherever it is mounted. So a file is looked for where the file system usually is, then at
-// the places that the mount namespace says, as containers have others, and when it is nowhere,
-// in a mount that this process makes for itself: one without a place, which nobody else sees
-// and which goes with the process. That takes CAP_SYS_ADMIN, and Linux 5.2.
+// the places that the mount namespace lists, as containers have others, and when it is not mounted,
+// in a detached mount of this process, which no other process sees and which ends with
+// it. That takes CAP_SYS_ADMIN, and Linux 5.2.
 //
 // Nothing is remembered but that mount: an administrator may mount, unmount and allow while
-// the process runs. An [Error] says that the file system could not be read, and what to do,
-// which is another thing than a file that is not in it: callers tell the two apart, as the
-// second means that the kernel does not have what was asked for.
+// the process runs. An [Error] means that the file system could not be read, and says what to do. A
+// file that is missing in it is another error: the kernel does not have what was asked for.
 //
-// Of a bpffs there may be many, each with pins of its own: [IsBPFFS] tells whether a path is in
+// Of a bpffs there may be many, each with pins of its own: [IsBPFFS] reports whether a path is in
 // one.
 package kernelfs

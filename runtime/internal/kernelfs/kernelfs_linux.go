@@ -13,19 +13,19 @@ import (
 )
 
 // An FS is a file system of which the kernel has one. It is used where it is
-// mounted, and otherwise through a detached mount: one that has no place in any
-// mount namespace, so that nobody else sees it, and that ends with the process.
+// mounted, and otherwise through a detached mount: one that is in no mount namespace,
+// so that no other process sees it, and that ends with the process.
 type FS struct {
 	fstype string
 	magic  int64
 	// dirs are its usual places. The first is the one to advise.
 	dirs []string
-	// option is the setting of the kernel that it comes with.
+	// option is the Kconfig option that it comes with.
 	option string
 
 	mu sync.Mutex
 	// detached is nil until it is needed and can be made. That it cannot be made is
-	// not remembered: a process may gain the right, or somebody may mount it.
+	// not remembered: a process may gain the right, or the file system may be mounted.
 	detached *os.File
 }
 
@@ -76,10 +76,10 @@ func (f *FS) ReadFile(name string) ([]byte, error) {
 	return io.ReadAll(file)
 }
 
-// visible returns the folder where the file system is mounted, nil if there is none.
+// visible returns the directory where the file system is mounted, nil if there is none.
 func (f *FS) visible() (*os.File, string, error) {
 	for _, at := range f.dirs {
-		dir, err := f.folder(at)
+		dir, err := f.directory(at)
 		if dir != nil || err != nil {
 			return dir, at, err
 		}
@@ -97,7 +97,7 @@ func (f *FS) visible() (*os.File, string, error) {
 			continue
 		}
 		at := unescape(fields[4])
-		dir, err := f.folder(at)
+		dir, err := f.directory(at)
 		if dir != nil || err != nil {
 			return dir, at, err
 		}
@@ -110,9 +110,9 @@ func unescape(s string) string {
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
 }
 
-// folder returns a folder when it is of the file system, nil when it is not. A folder
+// directory returns a directory when it is of the file system, nil when it is not. A directory
 // that only root may look into counts: what is in it is refused later, by name.
-func (f *FS) folder(at string) (*os.File, error) {
+func (f *FS) directory(at string) (*os.File, error) {
 	// O_DIRECTORY triggers automounts: debugfs mounts tracefs so.
 	fd, err := openat(unix.AT_FDCWD, at, unix.O_PATH|unix.O_DIRECTORY)
 	if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM) {

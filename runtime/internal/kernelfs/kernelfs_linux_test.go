@@ -51,7 +51,7 @@ func TestTracefs(t *testing.T) {
 		return err
 	}
 
-	// Who may not mount it is told what to mount, and this is not remembered.
+	// Without the right to mount it, the error says what to mount, and is not remembered.
 	err := kerneltest.AsUser(t, read)
 	if err == nil || !strings.Contains(err.Error(), "`mount -t tracefs tracefs /sys/kernel/tracing`") || !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("without the right to mount: %v", err)

@@ -106,7 +106,7 @@ func TestArchive(t *testing.T) {
 		})
 	}
 	l := &load{object: Open(coreImage(t, asm.Instructions{asm.Return()}, core.FieldByteOffset, "0:1")), opts: Options{KernelArchive: []byte("x")}}
-	if _, err := l.archived(nil, nil); err == nil || err.Error() != "KernelArchive: is no archive of kernel types, or is damaged: make it with bpfgen vmlinux -btf -archive" {
+	if _, err := l.archived(nil, nil); err == nil || err.Error() != "KernelArchive: is not an archive of kernel types, or is damaged: make it with bpfgen vmlinux -btf -archive" {
 		t.Errorf("%v", err)
 	}
 }

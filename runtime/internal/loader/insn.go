@@ -79,7 +79,7 @@ func (i insn) setImm64(v uint64) {
 
 // poison makes the instruction a call of a helper that does not exist, which the
 // verifier refuses when it can be reached. A 64-bit load becomes two, as its second half
-// alone is no instruction.
+// alone is not an instruction.
 func (i insn) poison(number int32) {
 	for ; len(i) > 0; i = i[insnSize:] {
 		i[0], i[1] = opCall, 0

@@ -151,7 +151,7 @@ func (l *load) completeLoad() error {
 	for _, s := range l.object.StructOps {
 		for _, p := range s.Programs {
 			if s.Autocreate && p != nil && !slices.Contains(l.selected, p) {
-				return &StructOpsError{StructOps: s, Err: fmt.Errorf("program %s was put into it after Prepare, which decides what is loaded: do that before", p.Name)}
+				return &StructOpsError{StructOps: s, Err: fmt.Errorf("program %s was assigned to it after Prepare, which decides what is loaded: assign it before", p.Name)}
 			}
 		}
 	}

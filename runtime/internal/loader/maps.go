@@ -121,7 +121,7 @@ func (l *load) createMaps() error {
 func (l *load) checkMaps() error {
 	for name := range l.opts.Maps {
 		if !slices.ContainsFunc(l.object.Maps, func(m *Map) bool { return m.Name == name && m.Kind != image.InnerMap }) {
-			return fmt.Errorf("map %s is to be used in place of the object's, which has none of this name", name)
+			return fmt.Errorf("map %s is to be used in place of the object's, which has no map of this name", name)
 		}
 	}
 	for _, m := range l.object.Maps {
@@ -137,8 +137,8 @@ func (l *load) checkMaps() error {
 	return nil
 }
 
-// closeMaps closes the maps in the kernel. The memory of arenas stays for those who have
-// pointers to it, unless the load has failed, and nobody has.
+// closeMaps closes the maps in the kernel. The memory of arenas stays, as there may be
+// pointers to it, unless the load has failed.
 func (l *load) closeMaps() error {
 	var errs []error
 	for _, m := range l.object.Maps {

@@ -323,7 +323,7 @@ func TestReuse(t *testing.T) {
 		wantParts(t, err, "map m: ", "value_size 4 and not 8, max_entries 3 and not 4")
 	}
 	o := Open(mapsOf(array("m")))
-	wantParts(t, o.Load(Options{Maps: map[string]*ebpf.Map{"x": other}}), "map x is to be used in place of the object's, which has none of this name")
+	wantParts(t, o.Load(Options{Maps: map[string]*ebpf.Map{"x": other}}), "map x is to be used in place of the object's, which has no map of this name")
 }
 
 func pinned(name string) image.Map {

@@ -29,10 +29,10 @@ const defaultPinRoot = "/sys/fs/bpf"
 
 // errPinTaken says that another process has pinned a map at the path while this load was
 // creating its own. The next one takes that.
-var errPinTaken = errors.New("another one was pinned there meanwhile")
+var errPinTaken = errors.New("another map was pinned there meanwhile")
 
-// mostPinRaces is how often a Load begins anew because of errPinTaken. Somebody who comes
-// first that often is removing and making the pin again and again.
+// mostPinRaces is how often a Load starts over because of errPinTaken. Another process that
+// is faster that often removes and makes the pin all the time.
 const mostPinRaces = 10
 
 // pinPath returns where the map is pinned, empty when it is not to be.
@@ -67,7 +67,7 @@ func (l *load) takePinned(m *Map, path string) (bool, error) {
 	if err != nil {
 		err = fmt.Errorf("use what is pinned at %s: %w", path, err)
 		if m.SameTypes && errors.Is(err, ebpf.ErrMapIncompatible) {
-			err = fmt.Errorf("%w: remove the pin to begin anew, or call SetPinning(ebpf.PinNone) or SetPinPath for a map that this version has for itself", err)
+			err = fmt.Errorf("%w: remove the pin to start over, or call SetPinning(ebpf.PinNone) or SetPinPath for a map that this version has for itself", err)
 		}
 		return false, err
 	}
@@ -102,8 +102,8 @@ func (l *load) pin(p pin) error {
 	return nil
 }
 
-// removePins removes what a Load has pinned before it failed, unless somebody has put
-// another map there.
+// removePins removes what a Load has pinned before it failed, unless another
+// map is there by now.
 func removePins(pins []madePin) error {
 	var errs []error
 	for _, p := range pins {

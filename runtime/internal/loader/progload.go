@@ -70,7 +70,7 @@ func (o *Object) Clone(p *Program, change func(*Program)) (*ebpf.Program, error)
 	clone := *p
 	change(&clone)
 	if clone.Target != nil {
-		return nil, fmt.Errorf("its target, program %s, is not loaded yet: give another one", clone.Target.Name)
+		return nil, fmt.Errorf("its target, program %s, is not loaded yet: give another program", clone.Target.Name)
 	}
 	targets := l.targets
 	defer func() { l.targets = targets }()
@@ -138,7 +138,7 @@ func targetsFirst(programs []*Program) (now, later []*Program, err error) {
 		}
 	}
 	if len(now) == 0 {
-		return nil, nil, &ProgramError{Program: later[0], Err: errors.New("its target is a program that is loaded after it: name another one with SetTarget")}
+		return nil, nil, &ProgramError{Program: later[0], Err: errors.New("its target is a program that is loaded after it: name another program with SetTarget")}
 	}
 	return now, later, nil
 }

@@ -87,7 +87,7 @@ func (l *load) takeFD(m *Map, fd int) error {
 // libbpf compares of a pinned map must be the same.
 func (l *load) checkFits(m *Map, fd int) (info sys.MapInfo, err error) {
 	if err := sys.GetInfoByFD(fd, &info); err != nil {
-		return info, fmt.Errorf("ask the kernel what it is: %w", err)
+		return info, fmt.Errorf("read its definition from the kernel: %w", err)
 	}
 	want, err := l.mapAttr(m)
 	if err != nil {
@@ -131,7 +131,7 @@ func (l *load) checkTypes(m *Map, fd int) error {
 	}
 	var info sys.MapInfo
 	if err := sys.GetInfoByFD(fd, &info); err != nil {
-		return fmt.Errorf("ask the kernel what it is: %w", err)
+		return fmt.Errorf("read its definition from the kernel: %w", err)
 	}
 	if info.BTFID == 0 || uint32(info.Type) != uint32(m.Type) {
 		return nil

@@ -120,7 +120,7 @@ func (s *sanitizer) change(t rawbtf.Editable) {
 		t.SetSize(1)
 		t.SetIntBits(8)
 	case kind == rawbtf.Datasec && n == 0 && lacks(features.EmptyDataSec):
-		// ".rodata" is no name for a struct. The section's map goes without types.
+		// ".rodata" is not a name for a struct. The section's map goes without types.
 		t.SetName(0)
 		t.SetKind(rawbtf.Struct, 0)
 	case kind == rawbtf.Datasec && lacks(features.DataSec):
@@ -146,7 +146,7 @@ func (s *sanitizer) change(t rawbtf.Editable) {
 	case kind == rawbtf.Func && lacks(features.GlobalFunc):
 		t.SetLinkage(rawbtf.Static)
 	case kind == rawbtf.Float && lacks(features.Float):
-		// "float" is no name for a struct.
+		// "float" is not a name for a struct.
 		t.SetName(0)
 		t.SetKind(rawbtf.Struct, 0)
 	case kind == rawbtf.TypeTag && lacks(features.TypeTag):

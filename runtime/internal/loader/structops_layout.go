@@ -142,7 +142,7 @@ func (c *copier) composite(kernel, user rawbtf.Type, to, from uint64, depth int)
 			return fmt.Errorf("member %s: %w", m.name, err)
 		}
 		if m.offset+bits > uint64(len(c.src))*8 {
-			return fmt.Errorf("member %s: lies beyond the end of its struct", m.name)
+			return fmt.Errorf("member %s: ends beyond its struct", m.name)
 		}
 		if c.zero(m.offset, bits) {
 			return nil
@@ -176,7 +176,7 @@ func (c *copier) member(kernel, user member, depth int) error {
 		return fmt.Errorf("is %s and has %d bits in the object and %d in the kernel: set it to zero, or declare it as the kernel does", c.text(user.offset, bits), bits, kernelBits)
 	}
 	if kernel.offset+bits > uint64(len(c.dst))*8 {
-		return errors.New("lies beyond the end of the kernel's struct")
+		return errors.New("ends beyond the kernel's struct")
 	}
 	for i := range bits {
 		setBit(c.dst, kernel.offset+i, hasBit(c.src, user.offset+i))
@@ -200,7 +200,7 @@ func (c *copier) value(kernel, user rawbtf.Type, to, from uint64, depth int) err
 		return errors.New("has no size")
 	}
 	if to%8 != 0 || to/8+kernelSize > uint64(len(c.dst)) {
-		return errors.New("lies beyond the end of the kernel's struct")
+		return errors.New("ends beyond the kernel's struct")
 	}
 	class := classOf(user)
 	mismatch := func() error {

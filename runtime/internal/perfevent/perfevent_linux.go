@@ -79,7 +79,7 @@ func probe(pmu, target string, offset, semaphore uint64, pid int, ret bool) (*os
 	}
 	if semaphore != 0 {
 		if semaphore>>32 != 0 {
-			return nil, fmt.Errorf("semaphore lies at offset %#x, and the kernel takes offsets of 32 bits: %w", semaphore, unix.ERANGE)
+			return nil, fmt.Errorf("semaphore is at offset %#x, and the kernel takes offsets of 32 bits: %w", semaphore, unix.ERANGE)
 		}
 		// config:32-63, since 4.20.
 		config |= semaphore << 32

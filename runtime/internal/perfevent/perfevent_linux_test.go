@@ -17,7 +17,7 @@ func TestRefusedProbes(t *testing.T) {
 	if _, err := pmuNumber("uprobe", "type", ""); errors.Is(err, ErrNoPMU) {
 		t.Skip("needs a kernel with CONFIG_UPROBE_EVENTS")
 	}
-	if _, err := Uprobe("/proc/self/exe", 0, 1<<32, 0, false); !errors.Is(err, unix.ERANGE) || !strings.Contains(err.Error(), "semaphore lies at offset 0x100000000") {
+	if _, err := Uprobe("/proc/self/exe", 0, 1<<32, 0, false); !errors.Is(err, unix.ERANGE) || !strings.Contains(err.Error(), "semaphore is at offset 0x100000000") {
 		t.Errorf("a semaphore far away: %v", err)
 	}
 	if _, err := Uprobe("a\x00b", 0, 0, 0, false); !errors.Is(err, unix.EINVAL) || !strings.Contains(err.Error(), `"a\x00b": `) {

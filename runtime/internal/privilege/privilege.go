@@ -7,7 +7,7 @@
 // that has what is needed and is refused all the same is told what else on this machine does
 // that: a filter of system calls, lockdown, a security module.
 //
-// All of it is looked up when somebody asks, after a call has failed.
+// All of it is looked up when it is asked for, after a call has failed.
 package privilege
 
 import "strconv"

@@ -9,9 +9,9 @@
 // explanation is found out after the call has failed, and never before: nothing of it is in
 // the way of what works, and nothing is refused that the kernel would not refuse.
 //
-// It is words, which [Advise] adds to the error that they are about. The kernel's answer
-// stays in the chain of errors, and an error gets one advice: the first is the one from who
-// was nearest and knew most.
+// Explanations are text that [Advise] adds to an error. The kernel's answer stays in the
+// chain of errors, and an error gets one explanation: the first, which comes from the code
+// nearest to the failed call.
 //
 // Only Linux refuses anything: elsewhere there is nothing to explain, and the answers are
 // empty.

@@ -41,8 +41,8 @@ func needOf(op asm.OpCode) instructionNeed {
 		case op.AtomicOp() >= 1<<16:
 			return instructionNeed{"a load-acquire or a store-release (-mcpu=v4)", 6, 15, `use __sync_fetch_and_add and its kin instead`}
 		default:
-			// clang before 20 makes the old instruction of an addition whose result
-			// nobody uses, later ones do so for -mcpu=v2 only.
+			// For an addition whose result is unused, clang before 20 writes the old
+			// instruction, and later versions do so for -mcpu=v2 only.
 			return instructionNeed{"an atomic instruction (-mcpu=v3)", 5, 12, useV2}
 		}
 	case asm.ALUClass, asm.ALU64Class:

@@ -8,13 +8,13 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
-// merge puts into *to, the word with the given index in the region's new pages, what was
-// written to the old ones before they were replaced: the word was before when the new
-// pages got it, and now at the end.
+// merge carries a write to the old pages, made while they were being replaced, over into *to,
+// the word with the given index in the region's new pages. The old word had the value before
+// when the new pages were filled, and has the value now at the end.
 //
-// Where nobody has written to the new word yet, it becomes now. Otherwise the order of
-// the two writes is lost, and what counts is what the word is: an integer of 4 or 8 bytes
-// gets both changes, as a counter must; anything else keeps the later value.
+// A new word that was not written to becomes now. Otherwise the order of the two writes is
+// lost, and the type of the word decides: an integer of 4 or 8 bytes gets both changes, as a
+// counter must; anything else keeps the later value.
 func (r *Region) merge(to *uint64, index int, before, now uint64) {
 	for {
 		current := atomic.LoadUint64(to)

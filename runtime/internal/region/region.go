@@ -4,8 +4,8 @@
 // A [Region] is a page-aligned part of a [Memory], one allocation of the Go heap without
 // pointers, which the collector neither moves nor looks into, and which lives as long as any
 // pointer into it. [Region.MapOver] maps the map's memory somewhere else and moves that over
-// the region's pages with mremap, which is one step for who reads meanwhile: the old pages or
-// the new ones, never none. [Region.Release] does the same with new memory that has the map's
+// the region's pages with mremap, which is atomic for concurrent readers: they see the old pages
+// or the new ones, never a hole. [Region.Release] does the same with new memory that has the map's
 // last values. When nothing refers to an allocation any more, a finalizer gives anonymous
 // pages back to the heap in the place of the map's.
 //

@@ -253,7 +253,7 @@ func (x *exchange) swap() error {
 	if x.from == nil {
 		return moveMapping(x.mem, r.Pointer(), r.pages)
 	}
-	// What was written since the snapshot, while nobody has the new pages yet.
+	// What was written since the snapshot. The new pages are not in use yet.
 	err := x.eachChange(x.mem, func(to *uint64, _ int, before *uint64, now uint64) { *before, *to = now, now })
 	if err != nil {
 		return errors.Join(err, munmap(x.mem, r.pages))

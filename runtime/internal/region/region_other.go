@@ -16,7 +16,7 @@ func (m *Memory) Alias() Alias { return Alias{} }
 // Close does nothing.
 func (Alias) Close() {}
 
-// holds is true: nobody can tell.
+// holds is true, as this cannot be found out.
 func (r *Region) holds(int) bool { return true }
 
 // MapOver always fails with [ErrNotMappable]: only Linux maps the memory of BPF maps.

@@ -8,7 +8,7 @@ import (
 )
 
 // guard lends copies of records, each on pages of its own that cannot be used afterwards. The
-// pages are used in turn, so that those of a record are for many records nobody else's.
+// pages are used in turn, so that those of a record are not used for many records after it.
 type guard struct {
 	arena []byte
 	// at is where the next record goes, and lent the pages of that which is lent.

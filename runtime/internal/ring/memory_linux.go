@@ -28,7 +28,7 @@ type Memory struct {
 func NewMemory(size uint32) (*Memory, error) {
 	page := os.Getpagesize()
 	if size == 0 || size&(size-1) != 0 || int(size)%page != 0 {
-		return nil, fmt.Errorf("a size of %d bytes is no power of 2, or not of whole pages: %w", size, syscall.EINVAL)
+		return nil, fmt.Errorf("a size of %d bytes is not a power of 2, or not of whole pages: %w", size, syscall.EINVAL)
 	}
 	fd, err := unix.MemfdCreate("ring", unix.MFD_CLOEXEC)
 	if err != nil {

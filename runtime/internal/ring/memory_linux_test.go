@@ -207,7 +207,7 @@ func TestDamagedRecord(t *testing.T) {
 	}
 }
 
-// Who reads after another reader goes on where that has stopped.
+// A second reader continues where the first one stopped.
 func TestReaderAfterAnother(t *testing.T) {
 	ring := newRing(t)
 	first, second := newTestReader(t, ring), newTestReader(t, ring)
@@ -644,7 +644,7 @@ func TestWriter(t *testing.T) {
 	}
 }
 
-// Who waits for room gets it when a program has read, and gives up at the deadline and at Close.
+// A writer that waits for room gets it when a program has read, and gives up at the deadline and at Close.
 func TestWriterWaits(t *testing.T) {
 	w, read := newTestWriter(t)
 	half := int(w.b.mask+1)/2 - headerSize

@@ -45,13 +45,13 @@ func (w *waiter) watch(fd int, write bool) error {
 
 // mapRing maps a BPF ring buffer for its consumer.
 func mapRing(fd, size int) (*buffer, error) {
-	// Programs do not want the rest written to, and the kernel lets nobody do it.
+	// The kernel does not allow the rest to be mapped for writing.
 	return mapSides(fd, size, unix.PROT_READ|unix.PROT_WRITE, unix.PROT_READ)
 }
 
 // mapUserRing maps a user ring buffer for its producer, which is this process.
 func mapUserRing(fd, size int) (*buffer, error) {
-	// The kernel lets nobody write to the programs' own page.
+	// The kernel does not allow the programs' own page to be mapped for writing.
 	return mapSides(fd, size, unix.PROT_READ, unix.PROT_READ|unix.PROT_WRITE)
 }
 

@@ -46,7 +46,7 @@ func (r *Reader) nextSample(b *buffer) (unsafe.Pointer, uint32) {
 }
 
 // otherSample is nextSample for a record that is not plain: one that goes over the end, is not
-// aligned as it must be, or is no sample. Those are done with.
+// aligned as it must be, or is not a sample. Those are done with.
 func (r *Reader) otherSample(b *buffer, p unsafe.Pointer, size uint64) (unsafe.Pointer, uint32) {
 	kind := (*perfHeader)(p).kind
 	if size < uint64(unsafe.Sizeof(perfHeader{})) || size > b.end-b.pos {

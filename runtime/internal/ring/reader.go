@@ -52,14 +52,14 @@ func NewReader() (*Reader, error) {
 	return r, nil
 }
 
-// Add adds a BPF ring buffer, by the map's descriptor, number of entries and flags. Nobody
-// reads meanwhile. The reader keeps the ring buffer, not the descriptor.
+// Add adds a BPF ring buffer, by the map's descriptor, number of entries and flags. It
+// must not be called while records are read. The reader keeps the ring buffer, not the descriptor.
 func (r *Reader) Add(fd int, size, flags uint32, id int) error {
 	if flags&Overwrite != 0 {
 		return errors.New("programs overwrite records that are not read yet (BPF_F_RB_OVERWRITE), which no reader can follow: leave the flag out of map_flags")
 	}
 	if bits.OnesCount32(size) != 1 {
-		return fmt.Errorf("its size of %d bytes is no power of 2", size)
+		return fmt.Errorf("its size of %d bytes is not a power of 2", size)
 	}
 	return r.addRing(id, func() (*buffer, error) { return mapRing(fd, int(size)) }, fd)
 }
@@ -95,7 +95,7 @@ func (r *Reader) add(b *buffer) {
 		all = append(all, b.maps...)
 	}
 	events := r.events
-	// For a reader that nobody closes.
+	// For a reader that is never closed.
 	r.cleanup = runtime.AddCleanup(r, func(maps [][]byte) {
 		_ = unmap(maps)
 		_ = closeAll(events)
@@ -300,7 +300,8 @@ func (r *Reader) anyReady(uintptr) bool {
 	return false
 }
 
-// Mark notes what is there now, which nobody is reading meanwhile.
+// Mark remembers how far the ring buffers are filled now. It must not be called while records
+// are read.
 func (r *Reader) Mark() {
 	for _, b := range r.rings {
 		b.mark = b.producer.load(b.pos)

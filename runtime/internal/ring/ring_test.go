@@ -61,7 +61,7 @@ func TestAddRefuses(t *testing.T) {
 	r := new(Reader)
 	for want, err := range map[string]error{
 		"BPF_F_RB_OVERWRITE": r.Add(-1, 4096, Overwrite, 0),
-		"no power of 2":      r.Add(-1, 4096+1, 0, 0),
+		"not a power of 2":   r.Add(-1, 4096+1, 0, 0),
 		"size of 0 bytes":    r.Add(-1, 0, 0, 0),
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -169,7 +169,7 @@ func TestPerfSamples(t *testing.T) {
 	}
 }
 
-// What is no sample, or a damaged one, is an error once, and reading goes on behind it.
+// What is not a sample, or a damaged one, is an error once, and reading goes on behind it.
 func TestPerfRecordsOfOtherKinds(t *testing.T) {
 	lost := uint32(77)
 	words := []uint32{1, 0, lost, 0} // an ID and a count

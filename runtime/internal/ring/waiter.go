@@ -82,7 +82,7 @@ func (w *waiter) setDeadline(t time.Time) {
 	_ = w.file.SetDeadline(t)
 }
 
-// close ends all waiting and frees the memory, or has it freed by who uses it.
+// close ends all waiting and frees the memory, or leaves that to the last user of it.
 func (w *waiter) close() error {
 	before := w.state.Or(closed)
 	if before&closed != 0 {

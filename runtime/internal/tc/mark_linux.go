@@ -20,8 +20,8 @@ func (p Place) address() *unix.SockaddrUnix {
 }
 
 // setMark returns the socket that marks a place. The error is [unix.EEXIST] when another
-// process, or this one, has it. It is none, and the descriptor negative, when somebody
-// without rights has taken the address.
+// process, or this one, has it. The error is nil, and the descriptor negative, when a
+// process without rights has taken the address.
 func setMark(place Place) (int, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -29,7 +29,7 @@ func setMark(place Place) (int, error) {
 	}
 	err = unix.Bind(fd, place.address())
 	if err == nil {
-		// Whoever connects sees whose it is. Nobody accepts.
+		// A process that connects learns the owner (SO_PEERCRED). Connections are not accepted.
 		err = unix.Listen(fd, unix.SOMAXCONN)
 	}
 	if err == nil {

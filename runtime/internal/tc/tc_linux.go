@@ -227,7 +227,7 @@ func (f *Filter) taken(err error) error {
 	case findErr != nil:
 		return errors.Join(err, findErr)
 	case there == nil:
-		return fmt.Errorf("priority %d, handle %#x: a process that lives has attached a program there, which somebody has removed since: %w", f.place.Priority, f.place.Handle, err)
+		return fmt.Errorf("priority %d, handle %#x: a process that is still running attached a program there, which has been removed since: %w", f.place.Priority, f.place.Handle, err)
 	case there.Name == f.name:
 		return fmt.Errorf("there is a %v, of a process that lives: %w", *there, err)
 	}
@@ -251,7 +251,7 @@ func (f *Filter) Update(prog Program) error {
 		return err
 	}
 	if !own {
-		return fmt.Errorf("somebody has removed the filter or replaced it: %w", unix.ENOENT)
+		return fmt.Errorf("another process has removed or replaced the filter: %w", unix.ENOENT)
 	}
 	if err := f.set(prog, unix.NLM_F_REPLACE); err != nil {
 		return err
@@ -279,7 +279,7 @@ func (f *Filter) Release() bool {
 }
 
 // Close gives up one owner's share and removes the filter with the last, unless it is kept. It
-// is not an error that somebody else has removed or replaced it, or that the interface is gone.
+// is not an error that another process has removed or replaced it, or that the interface is gone.
 func (f *Filter) Close() error {
 	qdiscs.Lock()
 	defer qdiscs.Unlock()
@@ -441,7 +441,7 @@ func (c *conn) removeQdisc(q *qdisc) error {
 	m := tcMessage{ifindex: q.key.ifindex, handle: clsactHandle, parent: clsact}
 	err := c.call(unix.RTM_DELQDISC, 0, m, appendText(nil, unix.TCA_KIND, "clsact"), nil)
 	if isGone(err) || errors.Is(err, unix.EINVAL) {
-		// The latter when somebody has removed it from an interface that lives.
+		// EINVAL when another process has removed it and the interface is still there.
 		return nil
 	}
 	return err

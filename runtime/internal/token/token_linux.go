@@ -27,7 +27,7 @@ type Token struct {
 	FD int
 	// Path is that of the bpffs which it is from.
 	Path string
-	// Absent says why there is no token, nil where nobody has asked for one.
+	// Absent says why there is no token, nil where none was asked for.
 	Absent error
 }
 
@@ -100,7 +100,7 @@ func explain(path string, errno, err error) error {
 	case errors.Is(errno, fs.ErrNotExist):
 		means = "the bpffs is not there, or delegates nothing: " + HowToGet
 	case errors.Is(errno, unix.ENOTDIR):
-		means = "it is no directory: a token is made from the directory where a bpffs is mounted"
+		means = "it is not a directory: a token is made from the directory where a bpffs is mounted"
 	case errors.Is(errno, unix.EPERM), errors.Is(errno, unix.EACCES):
 		means = "the bpffs is that of another user namespace, or this process lacks CAP_BPF in its own: " + HowToGet
 	case errors.Is(errno, unix.EINVAL):

@@ -29,8 +29,8 @@ func setNamespace(t *testing.T, initial bool) {
 }
 
 // A path that is given counts before the variable, and that before the place where a bpffs
-// usually is, which is looked at outside of the initial user namespace alone. Who asks for a
-// token and gets none is told; who does not ask goes on without.
+// usually is, which is looked at outside of the initial user namespace alone. A token that is
+// asked for and cannot be had is an error; without being asked for it is not.
 func TestOrder(t *testing.T) {
 	none, other := filepath.Join(t.TempDir(), "none"), filepath.Join(t.TempDir(), "other")
 	wantMissing := func(err error, path, also string) {
@@ -90,13 +90,13 @@ func TestOrder(t *testing.T) {
 	})
 }
 
-// What a path may be that is no mount of a bpffs.
+// What a path may be that is not a mount of a bpffs.
 func TestNotAMount(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(file); !errors.Is(err, unix.ENOTDIR) || !strings.Contains(err.Error(), "it is no directory") {
+	if _, err := Open(file); !errors.Is(err, unix.ENOTDIR) || !strings.Contains(err.Error(), "it is not a directory") {
 		t.Errorf("a file: %v", err)
 	}
 }

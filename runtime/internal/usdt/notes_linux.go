@@ -30,7 +30,7 @@ type note struct {
 func notesOf(f *usersym.File) ([]note, error) {
 	sec := f.Section(noteSection)
 	if sec == nil {
-		return nil, fmt.Errorf("%s: has no static probes: there is no section %s: %w", f.Path, noteSection, fs.ErrNotExist)
+		return nil, fmt.Errorf("%s: has no USDTs: there is no section %s: %w", f.Path, noteSection, fs.ErrNotExist)
 	}
 	data, err := sec.Data()
 	if err != nil {
@@ -141,20 +141,20 @@ func Locations(f *usersym.File, provider, name string) ([]Location, error) {
 		}
 		offset, seg, ok := f.FileOffset(n.addr)
 		if !ok || seg.Flags&elf.PF_X == 0 {
-			return nil, fmt.Errorf("%s: static probe %s:%s at address %#x lies in no code", f.Path, provider, name, n.addr)
+			return nil, fmt.Errorf("%s: USDT %s:%s at address %#x is not in a segment with code", f.Path, provider, name, n.addr)
 		}
 		p := Location{Offset: offset, IP: n.addr, Args: n.args}
 		if n.semaphore != 0 {
 			semaphore, seg, ok := f.FileOffset(n.semaphore)
 			if !ok || seg.Flags&elf.PF_W == 0 || semaphore-seg.Off >= seg.Filesz {
-				return nil, fmt.Errorf("%s: static probe %s:%s: its counter at address %#x lies in no data that is in the file", f.Path, provider, name, n.semaphore)
+				return nil, fmt.Errorf("%s: USDT %s:%s: its semaphore at address %#x is not in data that the file has", f.Path, provider, name, n.semaphore)
 			}
 			p.Semaphore = semaphore
 		}
 		locations = append(locations, p)
 	}
 	if len(locations) == 0 {
-		return nil, fmt.Errorf("%s: has no static probe %s:%s: %w", f.Path, provider, name, fs.ErrNotExist)
+		return nil, fmt.Errorf("%s: has no USDT %s:%s: %w", f.Path, provider, name, fs.ErrNotExist)
 	}
 	return locations, nil
 }

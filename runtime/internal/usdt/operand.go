@@ -77,7 +77,7 @@ func ParseArgs(goarch, s string, symbols Symbols) ([]Arg, error) {
 	}
 	a, ok := archs[goarch]
 	if !ok {
-		return nil, fmt.Errorf("arguments of static probes are not known for architecture %s, only for amd64, arm, arm64, riscv64 and s390x", goarch)
+		return nil, fmt.Errorf("arguments of USDTs are not known for architecture %s, only for amd64, arm, arm64, riscv64 and s390x", goarch)
 	}
 	if len(fields) > maxArgs {
 		return nil, fmt.Errorf("probe has %d arguments, more than bpf/usdt.bpf.h has room for (%d)", len(fields), maxArgs)
@@ -101,7 +101,7 @@ func (a *arch) parse(field string, arg *Arg, symbols Symbols) error {
 	switch arg.size {
 	case 1, 2, 4, 8:
 	default:
-		return fmt.Errorf("size %d is none of 1, 2, 4 and 8", n)
+		return fmt.Errorf("size %d is not 1, 2, 4 or 8", n)
 	}
 	return a.operand(a, operand, arg, symbols)
 }
@@ -120,7 +120,7 @@ func split(s string) []string {
 	})
 }
 
-var errOperand = errors.New("is no operand of a kind that is known: a constant, a register, or memory that registers and a number point to")
+var errOperand = errors.New("unsupported operand: not a constant, a register, or memory at registers plus a constant")
 
 // register returns the offset of a register in struct pt_regs.
 func (a *arch) register(s string) (int, error) {
@@ -131,7 +131,7 @@ func (a *arch) register(s string) (int, error) {
 	}
 	offset, ok := a.registers()[name]
 	if !ok {
-		return 0, fmt.Errorf("register %s is none that a program can read", s)
+		return 0, fmt.Errorf("register %s cannot be read by a program", s)
 	}
 	return offset, nil
 }

@@ -14,7 +14,7 @@ import (
 // in the memory of a process, which must have mapped it.
 func Resolve(pid int, path string, locations []Location) error {
 	if pid == 0 {
-		return fmt.Errorf("%s: is position independent: before kernel 5.15 a static probe in it needs the process: give one with option PID", path)
+		return fmt.Errorf("%s: is position independent: before kernel 5.15 a USDT in it needs the process: give one with option PID", path)
 	}
 	file, err := os.Stat(path)
 	if err != nil {

@@ -25,11 +25,11 @@ func EncodeSpec(order binary.ByteOrder, typ btf.Type, args []Arg, cookie uint64)
 	}
 	arr, ok := btf.As[*btf.Array](array.Type)
 	if !ok {
-		return nil, errors.New("member args is no array")
+		return nil, errors.New("member args is not an array")
 	}
 	elem, ok := btf.As[*btf.Struct](arr.Type)
 	if !ok || uint32(len(args)) > arr.Nelems {
-		return nil, errors.New("member args is no array of structs that is long enough")
+		return nil, errors.New("member args is not an array of structs that is long enough")
 	}
 	_, err = member(elem, "idx_reg_off")
 	hasIndex := err == nil
@@ -87,7 +87,7 @@ func (b *bitBuffer) set(st *btf.Struct, at uint32, name string, value uint64) {
 	}
 	at += uint32(m.Offset)
 	if err == nil && uint64(at)+uint64(size) > 8*uint64(len(b.bytes)) {
-		err = fmt.Errorf("member %s of struct %s lies beyond its end", name, st.Name)
+		err = fmt.Errorf("member %s of struct %s ends beyond it", name, st.Name)
 	}
 	if err != nil {
 		b.err = cmp.Or(b.err, err)

@@ -121,7 +121,7 @@ func TestEncodeSpecErrors(t *testing.T) {
 		{"an integer", &btf.Int{Size: 8}, nil, "no struct"},
 		{"no arguments", other, nil, "no member args"},
 		{"too many arguments", specType(true), args, "long enough"},
-		{"beyond the end", short, args[:1], "beyond its end"},
+		{"beyond the end", short, args[:1], "ends beyond it"},
 	} {
 		if _, err := EncodeSpec(binary.LittleEndian, tc.typ, tc.args, 0); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: error %v does not contain %q", tc.name, err, tc.want)

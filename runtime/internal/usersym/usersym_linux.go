@@ -34,7 +34,7 @@ var libraryDirs = map[string]string{
 
 // FindFile returns the path of a program or a library. A name with a slash is a
 // path as it is. A name without one is searched for as libbpf does: a library,
-// which is what has ".so" at its end or ".so." in its name, in the folders of
+// which is what has ".so" at its end or ".so." in its name, in the directories of
 // LD_LIBRARY_PATH, /usr/lib64, /usr/lib and the architecture's own; all else in
 // those of PATH, /usr/bin and /usr/sbin.
 func FindFile(name string) (string, error) {
@@ -60,7 +60,7 @@ func FindFile(name string) (string, error) {
 			return path, nil
 		}
 	}
-	return "", fmt.Errorf("%q is in none of the folders %s: %w", name, strings.Join(dirs, ":"), fs.ErrNotExist)
+	return "", fmt.Errorf("%q is not in any of the directories %s: %w", name, strings.Join(dirs, ":"), fs.ErrNotExist)
 }
 
 // File is a program or a library that probes go into. Close it.
@@ -142,7 +142,7 @@ func (f *File) functions() ([]elf.Symbol, error) {
 
 // Address returns the offset in the file of "symbol", "symbol+offset" or, for one of several
 // versions, "symbol@version", and whether it is another than the symbol's. A number alone is
-// the offset itself. What follows a plus sign that is no number belongs to the name, as in
+// the offset itself. What follows a plus sign that is not a number belongs to the name, as in
 // C++'s operator+.
 //
 // Where several functions have the name, one that is global counts more than one
@@ -187,7 +187,7 @@ func (f *File) Address(target string) (offset uint64, hasOffset bool, err error)
 	}
 	offset, _, ok := f.FileOffset(found.Value)
 	if !ok {
-		return 0, false, fmt.Errorf("%s: function %q lies in no part of the file that is loaded", f.Path, name)
+		return 0, false, fmt.Errorf("%s: function %q is not in a segment that is loaded", f.Path, name)
 	}
 	return offset + add, add != 0, nil
 }
@@ -202,7 +202,7 @@ func (f *File) codeOffset(offset uint64) (uint64, bool, error) {
 	return 0, false, fmt.Errorf("%s: has no code at offset %#x", f.Path, offset)
 }
 
-// namedBy says whether name, with or without a version, means s.
+// namedBy reports whether name, with or without a version, means s.
 func namedBy(s *elf.Symbol, name string) bool {
 	if s.Name == name {
 		return true

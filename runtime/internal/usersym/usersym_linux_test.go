@@ -21,7 +21,7 @@ func TestFindFile(t *testing.T) {
 	}
 	tool := write(filepath.Join(programs, "a-tool"), 0o755)
 	lib := write(filepath.Join(libraries, "libfound.so.6"), 0o644)
-	t.Setenv("PATH", ":/no/such/folder:"+programs)
+	t.Setenv("PATH", ":/no/such/directory:"+programs)
 	t.Setenv("LD_LIBRARY_PATH", libraries)
 	for name, want := range map[string]string{
 		"a-tool": tool, "libfound.so.6": lib, "/as/it/is": "/as/it/is", "./here": "./here", "below/this": "below/this",

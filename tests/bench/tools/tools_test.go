@@ -167,8 +167,8 @@ type tool struct {
 }
 
 // run runs a tool once and returns how long it took, and how much CPU time.
-func (t tool) run(b *testing.B, folder string) (took, cpu time.Duration) {
-	name := filepath.Join(folder, t.name)
+func (t tool) run(b *testing.B, directory string) (took, cpu time.Duration) {
+	name := filepath.Join(directory, t.name)
 	cmd, stdout := t.command(name)
 	if stdout {
 		out, err := os.Create(name)
@@ -196,11 +196,11 @@ func (t tool) run(b *testing.B, folder string) (took, cpu time.Duration) {
 // and reports the median of each, of the time that passes and of the CPU's, and the ratios
 // of the first to the last.
 func compare(b *testing.B, tools ...tool) {
-	folder := b.TempDir()
+	directory := b.TempDir()
 	times, cpu := make([][]time.Duration, len(tools)), make([][]time.Duration, len(tools))
 	for b.Loop() {
 		for i, t := range tools {
-			took, used := t.run(b, folder)
+			took, used := t.run(b, directory)
 			times[i], cpu[i] = append(times[i], took), append(cpu[i], used)
 		}
 	}

@@ -9,7 +9,7 @@ struct limit {
 	unsigned long long burst;
 };
 
-/* Counts a call, and says whether it is within the limit. */
+/* Counts a call, and reports whether it is within the limit. */
 int limiter_allow(unsigned int key);
 
 #endif

@@ -1,7 +1,7 @@
 // Package bpfobj reads a BPF object file into a plain model.
 //
-// An object file as clang or a BPF linker writes it is an ELF file. Three of its
-// parts say together what is in it, and none of them alone:
+// An object file as clang or a BPF linker writes it is an ELF file. What is in it
+// follows from three of its parts together:
 //
 //   - The section headers: which sections hold programs (executable ones), data
 //     (.data, .rodata, .bss and their .data.x relatives) and maps (.maps, and
@@ -121,7 +121,7 @@ func KindOf(name string) (Kind, bool) {
 	return 0, false
 }
 
-// IsLoaded says whether loaders read the section: it is loaded, or says how to load
+// IsLoaded reports whether loaders read the section: it is loaded, or says how to load
 // the rest.
 func IsLoaded(sec *elfobj.Section) bool {
 	if sec.Type != elf.SHT_PROGBITS && sec.Type != elf.SHT_NOBITS {
@@ -177,7 +177,7 @@ type Variable struct {
 }
 
 // KconfigVariable is a variable that has no place in the object: a loader makes
-// one, and sets the variable to what the kernel says.
+// one, and sets the variable to the value of the option.
 type KconfigVariable struct {
 	Name string
 	// Size is in bytes.

@@ -21,7 +21,7 @@ import (
 // that it refers to by calling itself, so that a chain of n types takes n stack
 // frames of some 2 KB, and Go ends a process, without a panic that could be
 // caught, at 512 MB of stack. Objects have some thousands of types; a kernel
-// has 150,000, and is no object.
+// has 150,000, and is not an object.
 const maxTypes = 100_000
 
 // ParseBTF reads the contents of section .BTF of an object file of the byte order. All of
@@ -56,7 +56,7 @@ func BTFError(section string, err error) error {
 // nothing that has a type.
 var ErrEmpty = errors.New("defines nothing: no variable, map or program: define one, or look for an #if that leaves all of it out")
 
-// isEmpty says whether the file has nothing that BTF would describe.
+// isEmpty reports whether the file has nothing that BTF would describe.
 func (r *reader) isEmpty() bool {
 	for _, sec := range r.file.Sections {
 		if sec.Size > 0 && IsLoaded(&elfobj.Section{Name: sec.Name, Type: sec.Type, Flags: sec.Flags}) {
@@ -77,7 +77,7 @@ func (r *reader) readBTF() error {
 		return ErrEmpty
 	}
 	if sec == nil || sec.Type != elf.SHT_PROGBITS {
-		return errors.New("has no .BTF section, which says the types: compile with clang -g")
+		return errors.New("has no .BTF section, which describes the types: compile with clang -g")
 	}
 	raw := r.contents(sec)
 	var err error
@@ -97,8 +97,8 @@ func (r *reader) readBTF() error {
 }
 
 // TypeByName returns the struct, union, enum or typedef called name, which can be
-// spelt as in C, with the keyword: "struct event". Without one, a typedef that shares
-// its name with one of the others stands back.
+// spelt as in C, with the keyword: "struct event". Without one, a struct,
+// union or enum comes before a typedef of the same name.
 func (o *Object) TypeByName(name string) (btf.Type, error) {
 	keyword, tag := SplitType(name)
 	candidates, err := o.btf.AnyTypesByName(tag)

@@ -14,8 +14,8 @@ import (
 )
 
 // noteAddresses marks the variables of a data section that hold addresses of other
-// data, or of functions. The compiler leaves them to relocations, which loaders of BPF do not do for
-// data: what is there is an offset. Maps and struct_ops tables, whose addresses
+// data, or of functions. The compiler leaves them to relocations, which loaders of BPF do not apply
+// to data: the variable has an offset instead. Maps and struct_ops tables, whose addresses
 // loaders fill in, are in sections of their own.
 func (r *reader) noteAddresses(index int, vars []Variable) {
 	noted := make(map[string]bool)
@@ -184,9 +184,8 @@ func (r *reader) declLine(name string) (line string) {
 	}
 }
 
-// debugInfo returns the DWARF of the file. Its relocations need not be done: for BPF
-// what they add is in the places already, and the sections that they refer to start at
-// zero.
+// debugInfo returns the DWARF of the file. Its relocations need not be applied: for BPF the
+// addends are in the contents already, and the sections that they refer to start at zero.
 func (r *reader) debugInfo() *dwarf.Data {
 	section := func(name string) []byte {
 		sec := r.file.Section(name)

@@ -21,7 +21,7 @@ import (
 //
 // Errors have the form "symbol: what, and what to do", without the file's name.
 // An error can be a list, in the sense of errors.Join, of all that is wrong. The object
-// then has what could be read, and is nil when the file is none for BPF.
+// then has what could be read, and is nil when the file is not a BPF object.
 func Read(name string, data []byte) (*Object, error) {
 	return read(name, data, false)
 }
@@ -32,9 +32,9 @@ func ReadLibrary(name string, data []byte) (*Object, error) {
 	return read(name, data, true)
 }
 
-// ReadLosses returns what is to be said of an object that other loaders are to take,
-// and that goes into a final one: all losses, also those that Read makes errors of, and
-// the warnings for addresses. It says nothing of an object that cannot be read.
+// ReadLosses returns the warnings for an object that other loaders are to load, or that is
+// linked into a final one: all losses, also those that are errors of Read, and the warnings
+// about addresses. It returns nothing for an object that cannot be read.
 func ReadLosses(name string, data []byte) (losses []*Loss, addresses []string) {
 	obj, err := read(name, data, true)
 	if obj == nil {
@@ -75,7 +75,7 @@ func read(name string, data []byte, library bool) (obj *Object, err error) {
 }
 
 // maxSection is the largest value that an array map can hold, which is what a
-// data section becomes: the kernel wants it to fit an int with the map's header.
+// data section becomes: with the map's header, it must fit an int in the kernel.
 const maxSection = math.MaxInt32 - 4096
 
 // reader holds what reading the parts of a file needs.
@@ -166,7 +166,7 @@ func (r *reader) checkSections() error {
 		// take them. The others are looked up by name.
 		if sec.Flags&elf.SHF_EXECINSTR == 0 {
 			if names[sec.Name] {
-				return fmt.Errorf("section %s: stands in the file twice: link the object again", quote.Name(sec.Name))
+				return fmt.Errorf("section %s: is in the file twice: link the object again", quote.Name(sec.Name))
 			}
 			names[sec.Name] = true
 		}
@@ -174,7 +174,7 @@ func (r *reader) checkSections() error {
 	return nil
 }
 
-// isInput says whether the contents of the section matter here.
+// isInput reports whether the contents of the section matter here.
 func isInput(sec *elf.Section) bool {
 	_, data := KindOf(sec.Name)
 	return data || secdef.IsStructOps(sec.Name) || sec.Name == ".BTF" || sec.Name == ".maps" || sec.Name == "license" ||
@@ -380,12 +380,12 @@ func (r *reader) findArena() error {
 	return fmt.Errorf("section %s: has variables in an arena, and the object has several, %s: keep one of them", ArenaSection, strings.Join(quoteAll(arenas), " and "))
 }
 
-// hasSymbols says whether something in the section has a name.
+// hasSymbols reports whether something in the section has a name.
 func (r *reader) hasSymbols(index int) bool {
 	return slices.ContainsFunc(r.bySection[index], isObject)
 }
 
-// isObject says whether the symbol is that of a variable or map. Clang before
+// isObject reports whether the symbol is that of a variable or map. Clang before
 // version 8 left out their type.
 func isObject(sym elf.Symbol) bool {
 	typ := elf.ST_TYPE(sym.Info)

@@ -191,7 +191,7 @@ func TestReadErrors(t *testing.T) {
 		{"x86", header(func(h *elf.Header64) { h.Machine = uint16(elf.EM_X86_64) }), nil, "an ELF file for X86_64, not for BPF: compile with clang -target bpfel"},
 		{"executable", header(func(h *elf.Header64) { h.Type = uint16(elf.ET_EXEC) }), nil, "of type ET_EXEC, not an object file: compile with clang -c"},
 		{"no sections", header(func(h *elf.Header64) { h.Shoff, h.Shnum, h.Shstrndx = 0, 0, 0 }), nil, "has no symbol table"},
-		{"no BTF", &File{NoBTF: true, Vars: sample().Vars}, nil, "has no .BTF section, which says the types: compile with clang -g"},
+		{"no BTF", &File{NoBTF: true, Vars: sample().Vars}, nil, "has no .BTF section, which describes the types: compile with clang -g"},
 		{"no BTF and code", &File{NoBTF: true, Vars: nothing, Sections: []Section{{Name: "xdp", Type: elf.SHT_PROGBITS, Flags: elf.SHF_ALLOC | elf.SHF_EXECINSTR, Data: make([]byte, 8)}}}, nil, "has no .BTF section"},
 		{"no BTF and a name", &File{NoBTF: true, Vars: []Var{{Name: "v", Type: U32, Extern: true}}}, nil, "has no .BTF section"},
 		{"nothing", &File{NoBTF: true, Vars: nothing, Sections: []Section{{Name: ".comment", Type: elf.SHT_PROGBITS, Data: []byte("clang")}}}, nil, "defines nothing: no variable, map or program: define one, or look for an #if that leaves all of it out"},
@@ -218,7 +218,7 @@ func TestReadErrors(t *testing.T) {
 		},
 		{
 			"section twice", &File{Vars: sample().Vars, Sections: []Section{{Name: ".rodata", Type: elf.SHT_PROGBITS}}},
-			nil, "section .rodata: stands in the file twice: link the object again",
+			nil, "section .rodata: is in the file twice: link the object again",
 		},
 		{"BTF cut", sample(), func(b []byte) []byte {
 			i := bytes.Index(b, []byte{0x9f, 0xeb, 1, 0})

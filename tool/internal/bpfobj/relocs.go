@@ -12,9 +12,8 @@ import (
 // and its entries of 8 bytes are offsets in the section of the function.
 const JumpTables = ".jumptables"
 
-// CheckRelocs returns an error when something that loaders read refers to something
-// that they do not: whoever drops what they do not read would make it a reference to
-// nothing.
+// CheckRelocs returns an error when a section that loaders read refers to one that they do
+// not: when that is dropped, the reference would have no target.
 func CheckRelocs(file *elfobj.File) error {
 	for _, sec := range file.Sections {
 		// Those of BTF are for linkers, which find the same by names.

@@ -46,13 +46,13 @@ type structOpsSection struct {
 	relocs []relocation
 }
 
-// relocation is a place in a section that holds the address of a symbol.
+// relocation is an offset in a section that holds the address of a symbol.
 type relocation struct {
 	offset uint64
 	symbol elf.Symbol
 }
 
-// place is a byte of the file: the number of its section, and where it is there.
+// place is a byte of the file: the index of its section, and the offset in it.
 type place struct {
 	section int
 	offset  uint64
@@ -131,7 +131,7 @@ func newStructOps(v Variable, section string) (StructOps, error) {
 		offset := uint64(m.Offset) / 8
 		// A pointer of the program, and one of Go, is aligned.
 		if m.BitfieldSize > 0 || uint64(m.Offset)%64 != 0 || v.Size%8 != 0 || offset+8 > v.Size {
-			return table, fmt.Errorf("%s: member %s is a function pointer at bit %d of %d bytes, where none can be: declare the struct as the kernel does, not packed", quote.Name(v.Name), quote.Name(m.Name), m.Offset, v.Size)
+			return table, fmt.Errorf("%s: member %s is a function pointer at bit %d of %d bytes, where the kernel has no pointer: declare the struct as the kernel does, not packed", quote.Name(v.Name), quote.Name(m.Name), m.Offset, v.Size)
 		}
 		table.Funcs = append(table.Funcs, StructOpsFunc{Name: m.Name, Offset: offset})
 	}
@@ -151,7 +151,7 @@ func (r *reader) bindFuncs(s structOpsSection, tables []StructOps) error {
 			continue
 		}
 		if member == nil {
-			errs = append(errs, fmt.Errorf("%s: has the address of %s in a member that is no function pointer: the kernel takes no addresses but those of programs: leave the member out", quote.Name(table.Name), r.symbolName(rel.symbol)))
+			errs = append(errs, fmt.Errorf("%s: has the address of %s in a member that is not a function pointer: the kernel takes no addresses but those of programs: leave the member out", quote.Name(table.Name), r.symbolName(rel.symbol)))
 			continue
 		}
 		value := rel.symbol.Value

@@ -60,11 +60,10 @@ func (r *reader) variableNames(index int) []string {
 	return names
 }
 
-// unreadSection looks at a section that no loader reads. What a compiler puts beside a
-// program has no names in the symbol table; a variable there was meant for a section
-// that is read. What programs use of it makes loading fail, and a struct_ops table is
-// never registered: both are refused. Nothing else can tell that the rest is not for
-// some other reader of the file, and so there is a warning.
+// unreadSection checks a section that no loader reads. A variable in it, which has a symbol
+// where a compiler's own data has none, was meant for a section that is read. Variables that
+// programs use make loading fail, and a struct_ops table is never registered: both are
+// refused. The rest may be for another reader of the file, and gets a warning.
 func (r *reader) unreadSection(index int) error {
 	sec := r.file.Sections[index]
 	switch {

@@ -20,8 +20,8 @@ func (r *reader) variables(index int) ([]Variable, error) {
 	sec := r.file.Sections[index]
 	symbols := make(map[string]elf.Symbol)
 	for _, sym := range r.bySection[index] {
-		// Static variables are nobody's business but their file's, and in a linked
-		// object several can have one name.
+		// Static variables are private to their file, and in a linked object several can
+		// have one name.
 		if !isObject(sym) || elf.ST_BIND(sym.Info) == elf.STB_LOCAL {
 			continue
 		}
@@ -121,8 +121,8 @@ func (r *reader) variables(index int) ([]Variable, error) {
 	return vars, errors.Join(errs...)
 }
 
-// bpftoolRemedy is what to do with an object whose BTF has a variable in another place
-// than its symbol. libbpf's linker makes such, and code goes by the symbol.
+// bpftoolRemedy is what to do with an object whose BTF has a variable at another offset
+// than its symbol. libbpf's linker makes such objects; code uses the symbol.
 const bpftoolRemedy = "bpftool gen object (libbpf's linker) leaves it so where a variable is weak in one file and defined in another: link the files with bpfgen link instead, or this object once more with it"
 
 // sectionOfSymbol returns the section that the symbol table has a variable in, "" if
@@ -193,7 +193,7 @@ func (r *reader) readKconfig() error {
 	return errors.Join(errs...)
 }
 
-// isKconfig reports whether a setting of the kernel can be read into a variable of the
+// isKconfig reports whether a Kconfig option can be read into a variable of the
 // type. The rules are libbpf's; package imagegen, which decides how, has them too.
 func isKconfig(t btf.Type) bool {
 	switch c := ctype.Underlying(t).(type) {
@@ -214,11 +214,11 @@ func isKconfig(t btf.Type) bool {
 
 // KconfigTypeError is the error for a __kconfig variable of a type that no setting has.
 func KconfigTypeError(name string) error {
-	return fmt.Errorf("%s: is not of a type that a setting of the kernel can have: declare it as bool, enum libbpf_tristate, char, an integer or an array of char", quote.Name(name))
+	return fmt.Errorf("%s: is not of a type that a Kconfig option can have: declare it as bool, enum libbpf_tristate, char, an integer or an array of char", quote.Name(name))
 }
 
 // readExterns reads the variables and maps that a library declares and does not
-// define. Clang gives those without a section no place in BTF but that of their type.
+// define. Those without a section have an entry in no DATASEC that clang writes.
 func (r *reader) readExterns() error {
 	if !r.library {
 		return nil

@@ -154,7 +154,7 @@ func find(name string) (t Target, note string, err error) {
 	case "bpf":
 		m, _ := machineOf(runtime.GOARCH)
 		if m.clang == "" {
-			return Target{}, "", errors.New("target bpf: has the byte order of this machine, which is none for Linux: say bpfel, bpfeb or both")
+			return Target{}, "", errors.New("target bpf: has the byte order of this machine, which Linux does not have: use bpfel, bpfeb or both")
 		}
 		t, _, err := find(m.clang)
 		t.Suffix = "bpf"
@@ -172,7 +172,7 @@ func find(name string) (t Target, note string, err error) {
 	}
 	m, ok := machineOf(name)
 	if !ok {
-		return Target{}, "", fmt.Errorf("target %q: there is none of that name: the targets are %s", name, Names())
+		return Target{}, "", fmt.Errorf("target %q: there is no such target: the targets are %s", name, Names())
 	}
 	t = Target{Clang: m.clang, Suffix: m.fileSuffix(), Defines: m.defines}
 	for _, other := range machines {

@@ -41,9 +41,9 @@ func TestParse(t *testing.T) {
 
 func TestParseErrors(t *testing.T) {
 	for _, tt := range []struct{ list, want string }{
-		{"", `target "": there is none of that name`},
-		{"bpfel,", `target "": there is none of that name`},
-		{"sparc64", `target "sparc64": there is none of that name: the targets are bpfel, bpfeb, native, 386`},
+		{"", `target "": there is no such target`},
+		{"bpfel,", `target "": there is no such target`},
+		{"sparc64", `target "sparc64": there is no such target: the targets are bpfel, bpfeb, native, 386`},
 		{"bpfel,bpf", "target bpf: other targets of the list are for all of its machines"},
 		{"mips,mips64,ppc64,s390x,bpfeb", "target bpfeb: other targets"},
 	} {

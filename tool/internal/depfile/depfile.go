@@ -142,7 +142,7 @@ func Escape(path string) (string, error) {
 // they are spelled. Relative paths start at dir.
 //
 // In doubt an input is used: a header that is wrongly used costs a rebuild, one
-// that is wrongly unused makes a build wrong. So a folder is used when something
+// that is wrongly unused makes a build wrong. So a directory is used when something
 // in it is, and upper and lower case are the same, as they are for compilers on
 // some systems.
 func Unused(inputs, deps []string, dir string) []string {

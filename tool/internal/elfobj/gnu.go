@@ -9,13 +9,13 @@ import (
 
 // GNU's assembler before version 2.42 (GCC 12 and 13 come with one) wrote addends
 // that count from the start of the symbol's section, not from the symbol, counted
-// those of calls in bytes, and had numbers of its own for relocations of data. No
-// loader takes that, and in part none notices: it adds the symbol's place once more.
+// those of calls in bytes, and had relocation types of its own for data. No loader
+// supports that, and some of it goes unnoticed: the symbol's address is added twice.
 //
-// countFromSymbols brings the addends of such a file into the form of the ABI. The
-// file says which compiler made it, and not which assembler. The addends tell, as
-// few of them are other than zero: where one is less than the symbol's place in its
-// section, they count from the symbol.
+// countFromSymbols brings the addends of such a file into the form of the ABI. The file
+// names its compiler, not its assembler, so the addends decide. Few of them are other
+// than zero: where one is less than the symbol's address in its section, they count from
+// the symbol.
 func (f *File) countFromSymbols() {
 	comment := slices.IndexFunc(f.Sections, func(sec *Section) bool { return sec.Name == ".comment" })
 	if comment < 0 {

@@ -256,8 +256,8 @@ func (p *parser) relocs() error {
 	return nil
 }
 
-// isUnlinked reports whether nobody goes by the relocations of a section: those of debug
-// information, most of a file's, and those of BTF, which linkers make anew.
+// isUnlinked reports whether the relocations of a section are of no use here: those of debug
+// information, which are most of a file's, and those of BTF, which linkers rebuild.
 func isUnlinked(sec *Section) bool {
 	return sec.Flags&elf.SHF_ALLOC == 0 && (strings.HasPrefix(sec.Name, ".debug_") || sec.Name == ".BTF" || sec.Name == ".BTF.ext")
 }

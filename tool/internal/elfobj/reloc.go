@@ -17,8 +17,8 @@ const (
 	R_BPF_64_32       = 10 // the target of a call
 )
 
-// What GNU's assembler had before version 2.42: the first of its own types of
-// relocations of data, and the last, which is R_BPF_64_ABS64.
+// The relocation types for data of GNU's assembler before version 2.42, first and last. The
+// last is R_BPF_64_ABS64.
 const (
 	gnuData8  = 8
 	gnuData64 = 12
@@ -37,7 +37,7 @@ func (sec *Section) IsCode() bool {
 	return sec != nil && sec.Flags&elf.SHF_EXECINSTR != 0
 }
 
-// Addend is what a relocated place holds: where it points to, counted from the
+// Addend is the value of the relocated bytes: the offset of the target from the
 // symbol.
 type Addend struct {
 	// Off is in bytes.
@@ -95,7 +95,7 @@ func CallAddend(insn []byte, order binary.ByteOrder) Addend {
 	return Addend{Off: (int64(int32(order.Uint32(imm))) + 1) * InsnSize, bytes: imm, call: true}
 }
 
-// Target is the place in the symbol's section that the addend points to.
+// Target is the offset in the symbol's section that the addend points to.
 func (a Addend) Target(sym *Symbol) int64 { return int64(sym.Value) + a.Off }
 
 // Set writes another offset.

@@ -57,7 +57,7 @@ func (w *writer) name(s string) uint32 {
 	return off
 }
 
-// numberSymbols gives symbols their numbers, local ones first, as ELF wants it.
+// numberSymbols gives symbols their indices, local ones first, as ELF requires.
 func (w *writer) numberSymbols() error {
 	add := func(local bool) {
 		for _, sym := range w.Symbols {

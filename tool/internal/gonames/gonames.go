@@ -16,9 +16,9 @@
 // Different C names can have one Go name, and so can a C name and a name that the
 // generated code has already. Then none of the C names has it: each is spelt by
 // [Exact], which gives different C names different Go names. max_len is MaxLen; with
-// maxLen beside it, the two are C_max_len and C_maxLen. So what a Go name stands for
-// does not depend on the order of the C names, and code that says MaxLen does not
-// compile any more when that could mean either.
+// maxLen beside it, the two are C_max_len and C_maxLen. So the meaning of a Go name
+// does not depend on the order of the C names, and code with MaxLen does not compile any more
+// when that could mean either.
 //
 // [Assign] names a list of C names, such as the members of a struct, [AssignIn] variables of
 // a data section, and [Scope] those that are found one after the other, such as the types of
@@ -147,9 +147,9 @@ func NewScope(reserved ...string) *Scope {
 	return s
 }
 
-// Name returns the Go name of the thing that key stands for, which is the first of the
-// spellings that nothing else has. Another thing of the same key, which then is equal
-// to the first as far as can be said, gets a number.
+// Name returns the Go name of the thing with the key: the first of the spellings that nothing
+// else has. A second thing with the same key, which cannot be told from the first, gets a
+// number.
 func (s *Scope) Name(key string, spellings ...string) string {
 	s.count[key]++
 	if n := s.count[key]; n > 1 {
@@ -162,7 +162,7 @@ func (s *Scope) Name(key string, spellings ...string) string {
 	return s.spell(t)
 }
 
-// Mark returns the place to which Forget goes back.
+// Mark returns a mark for Forget.
 func (s *Scope) Mark() int { return len(s.asked) }
 
 // Forget takes back the names that were asked for since the mark.
@@ -174,10 +174,9 @@ func (s *Scope) Forget(mark int) {
 	s.asked = s.asked[:mark]
 }
 
-// Settle calls pass, which asks for all names, until they differ from each other and
-// from the reserved ones. What a pass makes is for the next one to make anew: the last
-// counts. Names may be made of others that were given out; that ends when these are
-// settled.
+// Settle calls pass, which asks for all names, until they differ from each other and from the
+// reserved ones. Each call of pass starts from nothing, and the result of the last one counts.
+// Names may be made of others that were given out, which takes more passes.
 func (s *Scope) Settle(pass func()) {
 	for settled := false; !settled; {
 		s.asked = nil

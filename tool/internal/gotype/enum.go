@@ -117,7 +117,7 @@ func (d *Decls) convertEnum(c *btf.Enum, at place) (Type, error) {
 	return t, nil
 }
 
-// isSigned says whether an enum has negative values. Clang before version 16
+// isSigned reports whether an enum has negative values. Clang before version 16
 // does not mark such enums; when their values have fewer bytes than BTF's 4,
 // it shows nevertheless, as no other value is that large.
 func isSigned(c *btf.Enum) bool {

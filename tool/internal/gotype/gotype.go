@@ -1,13 +1,11 @@
-// Package gotype turns C types, as BTF describes them, into Go declarations. It
-// knows nothing of ELF files or of what the declarations are for.
+// Package gotype makes Go types from BTF: declarations for C types. It knows nothing of ELF
+// files or of what the declarations are for.
 //
-// The model has two halves. A [Type] is what stands at the right of a field's
-// name: a predeclared Go type, an array of types, or the name of a declaration.
-// A declaration is a struct, an enum or a number with a name; [Decls] collects those of one Go package
-// and gives each C type one, however often it is used. Declarations are in
-// order of first use, depth first, and their names do not depend on it: see package
-// gonames. [gonames.Scope.Settle] declares everything
-// once more where names collide.
+// The model has two halves. A [Type] is the type of a field: a predeclared Go type, an array
+// of types, or the name of a declaration. A declaration is a struct, an enum or a number
+// with a name; [Decls] collects those of one Go package, one for each C type. Declarations
+// are in order of first use, depth first, and their names do not depend on the order: see
+// package gonames. Where names collide, [gonames.Scope.Settle] has everything declared again.
 //
 // # Layout
 //
@@ -126,7 +124,7 @@ func (d *Decls) Convert(t btf.Type, hint, c string) (Type, error) {
 	return typ, nil
 }
 
-// mark is a place to which the declarations can go back, with their names.
+// mark is a state of the declarations and their names that forget can restore.
 type mark struct{ declared, imported, named int }
 
 func (d *Decls) mark() mark { return mark{len(d.list), len(d.imported), d.names.Mark()} }
@@ -144,14 +142,14 @@ func (d *Decls) forget(m mark) {
 	d.names.Forget(m.named)
 }
 
-// Declares says whether the type is one of the declarations, and not one that Go
+// Declares reports whether the type is one of the declarations, and not one that Go
 // has already.
 func (d *Decls) Declares(t Type) bool {
 	_, ok := t.(decl)
 	return ok
 }
 
-// HasStructs says whether the declarations import structs and unsafe.
+// HasStructs reports whether the declarations import structs and unsafe.
 func (d *Decls) HasStructs() bool {
 	for _, decl := range d.list {
 		if _, ok := decl.(*structType); ok {

@@ -254,7 +254,7 @@ func TestErrors(t *testing.T) {
 		{"members beyond the struct", &btf.Struct{Name: "s", Size: 4, Members: []btf.Member{M("a", U64)}}, "v: struct s: has 4 bytes, fewer than its members"},
 		{"deep inside", Struct("s", M("a", Array(Struct("t", M("b", Array(odd, 2))), 3))), "v.a[].b[]: i: an integer of 3 bytes"},
 		{"inside an anonymous struct", Struct("s", M("", Struct("", M("", Union("", M("b", odd)))))), "v.b: i: an integer of 3 bytes"},
-		{"anonymous member that is no struct", Struct("s", M("", U32)), "v.(anonymous): unsigned int: a member without a name"},
+		{"anonymous member that is not a struct", Struct("s", M("", U32)), "v.(anonymous): unsigned int: a member without a name"},
 		{"struct in itself without a name", anonymousLoop, "is nested too deep"},
 		{"many members", many, "is nested too deep"},
 		{"member beyond the union", &btf.Union{Name: "u", Size: 4, Members: []btf.Member{M("a", U64)}}, "v.a: unsigned long long: lies beyond the end of its union"},

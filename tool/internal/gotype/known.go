@@ -1,7 +1,7 @@
 package gotype
 
-// wellKnown are the typedefs whose names say nothing that a predeclared Go type
-// does not say.
+// wellKnown are the typedefs that are another name of an integer type: they become the
+// predeclared Go type.
 var wellKnown = set(
 	"__u8", "__u16", "__u32", "__u64", "__u128", "__s8", "__s16", "__s32", "__s64", "__s128",
 	"u8", "u16", "u32", "u64", "u128", "s8", "s16", "s32", "s64", "s128",

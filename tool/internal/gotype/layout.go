@@ -68,12 +68,12 @@ type member struct {
 	kind   kind
 }
 
-// inC returns the name of the member, with its type where Go cannot say it.
+// inC returns the name of the member, with its type where Go cannot express it.
 func (m *member) inC() string { return quote.Text(m.c) + TypeNote(m.typ, m.goType) }
 
-// TypeNote returns what the comment of a field says after its name: ", " and the type in C
-// without the names of typedefs when the type in Go is a word that stands for a pointer, as
-// Go cannot say to what.
+// TypeNote returns what follows the C name in the comment of a field. For pointers and
+// programs, whose Go types do not show what they point to, it is ", " and the type in C,
+// without typedefs.
 func TypeNote(c btf.Type, goType Type) string {
 	elem := goType
 	for {
@@ -89,7 +89,7 @@ func TypeNote(c btf.Type, goType Type) string {
 	return ", " + ctype.Declare(ctype.Underlying(c), "")
 }
 
-// kind says what a member becomes in Go.
+// kind is what a member becomes in Go.
 type kind int
 
 const (
@@ -247,8 +247,8 @@ func (l *layout) finish(size uint64, c btf.Type, depth int) []error {
 	return nil
 }
 
-// name names the members. What methods need besides comes after: a member keeps its
-// name whatever the types of others are.
+// name names the members first and the other methods after them, so that the name of a
+// member does not depend on the types of others.
 func (l *layout) name() {
 	var c []string
 	for _, s := range l.slots {
@@ -368,10 +368,10 @@ func (d *Decls) convertMember(t btf.Type, at place, depth int) (Type, error) {
 	return nothingType, nil
 }
 
-// nothingType stands for all types without bytes.
+// nothingType is used for all types without bytes.
 var nothingType = arrayType{byteType, 0}
 
-// fits says whether a variable of size bytes can have the type c, which has as many
+// fits reports whether a variable of size bytes can have the type c, which has as many
 // bytes as typeSize says.
 func fits(c btf.Type, typeSize, size uint64) error {
 	// A flexible array that has elements makes a variable longer than its type.
@@ -381,7 +381,7 @@ func fits(c btf.Type, typeSize, size uint64) error {
 	return fail(c, fmt.Sprintf("has %d bytes, and the variable has %d", typeSize, size))
 }
 
-// open says whether a type ends in an array without a length.
+// open reports whether a type ends in an array without a length.
 func open(t btf.Type) bool {
 	for range maxDepth {
 		switch c := ctype.Underlying(t).(type) {
@@ -421,7 +421,7 @@ func number(t Type) (basicType, bool) {
 	return basicType{}, false
 }
 
-// place makes fields of the slots, which are in order.
+// place turns the slots, which are in order, into fields.
 func (l *layout) place() {
 	unions, runs := 0, 0
 	for i := 0; i < len(l.slots); i++ {

@@ -31,7 +31,7 @@ func digest(key string) string {
 	return fmt.Sprintf("%x", sum[:16])
 }
 
-// baseName returns what names of types in t, which have none of their own, begin with.
+// baseName returns the beginning of the names of unnamed types in t.
 func (d *Decls) baseName(t *structType) string {
 	if t.imported {
 		return strings.TrimPrefix(t.name, d.alias+".")
@@ -47,10 +47,10 @@ func (o *origin) appendSize(b []byte, name string, under basicType) []byte {
 	return fmt.Appendf(b, "\t_ = [1]struct{}{}[unsafe.Sizeof(%s(0))-%d]\n", name, under.size)
 }
 
-// Share leaves those declarations that can be shared by several objects, the types of which were
-// declared one after the other as those of variants. It returns their names for [Decls.Import],
-// and the C types that differ between objects. What cannot be shared are these and what they
-// are part of, types that are named after a map or variable, and tables of programs.
+// Share keeps only those declarations that several objects can share, after the types of each
+// object were declared as those of a variant. It returns their names for [Decls.Import], and
+// the C types that differ between objects. Not shared are these and the types that contain
+// them, types that are named after a map or variable, and tables of programs.
 func (d *Decls) Share() (names map[string]string, differing []string) {
 	names = make(map[string]string)
 	keys := make(map[Type]string)

@@ -202,8 +202,9 @@ func bytesOf(n uint64) string {
 	return strconv.FormatUint(n, 10) + " bytes"
 }
 
-// declName takes the name for the declaration of a C type called tag, which is what
-// keyword says. A type without a tag has the name of its typedef, or of its place.
+// declName takes the name for the declaration of a C type called tag: a struct, union or
+// enum, as keyword says. A type without a tag is named after its typedef, or after where it
+// is used.
 func (d *Decls) declName(c btf.Type, keyword, tag string, at place) string {
 	switch {
 	case tag != "":
@@ -232,9 +233,9 @@ func declID(keyword, tag string, at place) string {
 	return "place " + at.c
 }
 
-// nameOf takes the name of what C calls c, which is what kind says: a tag, a typedef and
-// a constant can have one name, and types of one tag be different in different files of
-// an object. What tells these apart is their definition.
+// nameOf takes the Go name of the thing of a kind (tag, typedef, constant) that C calls c.
+// Things of different kinds can have the same name, and files of an object can have
+// different types of one tag: these are distinguished by their definitions.
 func (d *Decls) nameOf(kind, c, definition string) string {
 	name, exact := gonames.Export(c), gonames.Exact(c)
 	if ending := d.ending(kind+" "+c, definition); ending != "" {

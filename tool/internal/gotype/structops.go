@@ -7,8 +7,8 @@ import (
 )
 
 // programType is what a function pointer of a struct_ops map is in Go: a program
-// of the object. It stands at the end of the pointer's 8 bytes, of which a pointer
-// of Go takes 4 on some machines; the gap is what is left.
+// of the object. A pointer of Go takes 4 of the 8 bytes on some machines: it is at
+// the end, after a gap.
 var programType = basicType{"*skeleton.BaseProgram", 8, 8}
 
 const programGap = "[8 - unsafe.Sizeof(uintptr(0))]byte"
@@ -18,8 +18,8 @@ const programGap = "[8 - unsafe.Sizeof(uintptr(0))]byte"
 // than the one that Convert returns for c. doc says what the type is, after
 // "Name is ".
 //
-// The garbage collector knows the programs in it, so bytes may be copied to what
-// is between these only.
+// The garbage collector follows the pointers to programs in it, so raw bytes may be copied
+// only to what is between them.
 //
 // When there is an error, nothing was declared.
 func (d *Decls) StructOps(c *btf.Struct, doc string) (string, error) {
@@ -50,7 +50,7 @@ func (d *Decls) StructOps(c *btf.Struct, doc string) (string, error) {
 	return t.name, nil
 }
 
-// isFuncPointer says whether t is a pointer to a function.
+// isFuncPointer reports whether t is a pointer to a function.
 func isFuncPointer(t btf.Type) bool {
 	p, ok := ctype.Underlying(t).(*btf.Pointer)
 	if !ok {

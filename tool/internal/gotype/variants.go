@@ -12,13 +12,12 @@ import (
 )
 
 // Variant begins the types of a variant of an object: one of several that are compiled of
-// the same sources. C types that are equal in what decides their declaration have one, of
-// whatever variant they are. Of those that differ, each is called after the first variant
-// that has it: with the name V61, struct event is EventV61. differing is what [Decls.Differing]
-// has returned after the same types were declared before, so that their names are known from the
-// start; it is nil then.
+// the same sources. C types whose declarations are equal share one, across variants. Those
+// that differ are each named after the first variant that has them: with the name V61, struct
+// event is EventV61. differing is nil in the first pass over the types, and the result of
+// [Decls.Differing] in the second, so that the names are known from the start.
 //
-// The name is one that can end Go names. Variant is called for each variant, and before anything is
+// The name must be usable as the end of Go names. Variant is called for each variant, and before anything is
 // declared.
 func (d *Decls) Variant(name string, differing map[string]bool) {
 	d.variant, d.differing = name, differing
@@ -36,7 +35,7 @@ func (d *Decls) byKey() {
 	}
 }
 
-// Differing says which of the names in C that have been declared stand for several things.
+// Differing returns the declared C names that have several definitions.
 func (d *Decls) Differing() map[string]bool {
 	differing := make(map[string]bool)
 	for key, definitions := range d.definitions {
@@ -164,12 +163,12 @@ func (d *Decls) typeKey(t btf.Type) string {
 	return b.String()
 }
 
-// enumKey is what enums have in common of which one has more constants.
+// enumKey is equal for enums that differ in their constants only.
 func enumKey(c *btf.Enum) string {
 	return fmt.Sprintf("enum %q %d %t", c.Name, c.Size, isSigned(c))
 }
 
-// grownEnum is an enum of which variants have other constants.
+// grownEnum is an enum whose constants differ between variants.
 type grownEnum struct {
 	// values are the constants of all variants, those of the first one first.
 	values []btf.EnumValue

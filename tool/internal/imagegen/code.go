@@ -13,8 +13,8 @@ import (
 	"github.com/rules-bpf/rules_bpf/tool/internal/elfobj"
 )
 
-// place is where a function is in its section, in bytes.
-type place struct {
+// span is where a function is in its section, in bytes.
+type span struct {
 	from, to uint64
 	function uint32
 }
@@ -59,7 +59,7 @@ func (b *builder) addFunction(sec *elfobj.Section, sym *elfobj.Symbol) error {
 		return fmt.Errorf("is not a whole function of section %s: the file is damaged: build it again", quote.Name(sec.Name))
 	}
 	places := b.functions[sec]
-	p := place{sym.Value, sym.Value + sym.Size, uint32(len(b.out.Functions))}
+	p := span{sym.Value, sym.Value + sym.Size, uint32(len(b.out.Functions))}
 	switch {
 	case len(places) == 0 || places[len(places)-1].to <= p.from:
 		b.functions[sec] = append(places, p)
@@ -88,7 +88,7 @@ func (b *builder) addFunction(sec *elfobj.Section, sym *elfobj.Symbol) error {
 	return nil
 }
 
-// isVisible reports whether other files see a symbol, and loaders what it is.
+// isVisible reports whether a symbol is visible to other files, and to loaders.
 func isVisible(sym *elfobj.Symbol) bool { return sym.Bind != elf.STB_LOCAL && !isHidden(sym) }
 
 func isHidden(sym *elfobj.Symbol) bool {
@@ -96,24 +96,24 @@ func isHidden(sym *elfobj.Symbol) bool {
 	return v == elf.STV_HIDDEN || v == elf.STV_INTERNAL
 }
 
-// functionAt returns the function that a place of a section is in, and the index of the
-// place's instruction.
-func (b *builder) functionAt(sec *elfobj.Section, off uint64) (p place, instruction uint32, ok bool) {
+// functionAt returns the function at an offset of a section, and the index of the
+// instruction there.
+func (b *builder) functionAt(sec *elfobj.Section, off uint64) (p span, instruction uint32, ok bool) {
 	places := b.functions[sec]
-	i, _ := slices.BinarySearchFunc(places, off, func(p place, off uint64) int {
+	i, _ := slices.BinarySearchFunc(places, off, func(p span, off uint64) int {
 		if p.to <= off {
 			return -1
 		}
 		return 1
 	})
 	if i == len(places) || off < places[i].from {
-		return place{}, 0, false
+		return span{}, 0, false
 	}
 	p = places[i]
 	return p, b.out.Functions[p.function].First + uint32((off-p.from)/elfobj.InsnSize), true
 }
 
-// functionThat returns the function that starts at a place.
+// functionThat returns the function that starts at an offset.
 func (b *builder) functionThat(sec *elfobj.Section, off int64) (uint32, bool) {
 	if off < 0 {
 		return 0, false
@@ -192,7 +192,7 @@ func (b *builder) sectionRelocations(sec *elfobj.Section) ([]image.Relocation, e
 			case insn[0] == elfobj.OpCall && b.sourceRegister(insn) == pseudoCall && !relocated[off]:
 				target, ok := b.functionThat(sec, int64(off)+elfobj.CallAddend(insn, b.order).Off)
 				if !ok {
-					return nil, fmt.Errorf("%s: calls a place where no function starts: the file is damaged: build it again", quote.Name(b.out.Functions[p.function].Name))
+					return nil, fmt.Errorf("%s: calls an address where no function starts: the file is damaged: build it again", quote.Name(b.out.Functions[p.function].Name))
 				}
 				_, i, _ := b.functionAt(sec, off)
 				all = append(all, image.Relocation{Instruction: i, Kind: image.Call, Target: target})
@@ -220,18 +220,18 @@ func (b *builder) resolve(sec *elfobj.Section, r elfobj.Reloc) (image.Relocation
 	case to.IsCode():
 		function, ok := b.functionThat(to, target)
 		if !ok {
-			return image.Relocation{}, fmt.Errorf("refers to a place in section %s where no function starts: the file is damaged: build it again", quote.Name(to.Name))
+			return image.Relocation{}, fmt.Errorf("refers to an offset in section %s where no function starts: the file is damaged: build it again", quote.Name(to.Name))
 		}
 		if call {
 			return image.Relocation{Kind: image.Call, Target: function}, nil
 		}
 		return image.Relocation{Kind: image.FuncAddress, Target: function}, nil
 	case call:
-		return image.Relocation{}, fmt.Errorf("calls %s, which is no function: the file is damaged: build it again", quote.Name(sym.Name))
+		return image.Relocation{}, fmt.Errorf("calls %s, which is not a function: the file is damaged: build it again", quote.Name(sym.Name))
 	case to.Name == ".maps":
 		m, ok := b.declared[uint64(target)]
 		if !ok {
-			return image.Relocation{}, fmt.Errorf("refers to what is %d bytes from the start of %s, where no map is: refer to %[2]s in C", a.Off, quote.Name(sym.Name))
+			return image.Relocation{}, fmt.Errorf("refers to the byte %d of %s, where no map starts: refer to %[2]s in C", a.Off, quote.Name(sym.Name))
 		}
 		return image.Relocation{Kind: image.MapFD, Target: m.index}, nil
 	case to.Name == "maps":
@@ -253,7 +253,7 @@ func (b *builder) resolve(sec *elfobj.Section, r elfobj.Reloc) (image.Relocation
 // resolveExtern returns what a relocation refers to that is not in the file.
 func (b *builder) resolveExtern(sym *elfobj.Symbol, a elfobj.Addend, call bool) (image.Relocation, error) {
 	if a.Off != 0 {
-		return image.Relocation{}, fmt.Errorf("refers to what is %d bytes from the start of %s, which loaders take for the start: refer to %[2]s in C", a.Off, quote.Name(sym.Name))
+		return image.Relocation{}, fmt.Errorf("refers to the byte %d of %s, which loaders take for the start: refer to %[2]s in C", a.Off, quote.Name(sym.Name))
 	}
 	if off, ok := b.kconfig[sym.Name]; ok && !call {
 		return image.Relocation{Kind: image.MapValue, Target: b.kconfigIndex(), Addend: off}, nil

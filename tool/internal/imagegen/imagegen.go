@@ -3,13 +3,13 @@
 //
 // # Model
 //
-// An ELF file says by names and places what an image says by indices. A [builder] takes
+// Where an ELF file refers by name or by address, an image has indices. A [builder] takes
 // these steps:
 //
-//   - Functions and their code. What no function has, such as the body of a weak function
-//     that lost, is left out.
+//   - Functions and their code. Instructions outside of any function, such as the body of a
+//     weak function that lost, are left out.
 //   - Types: DATASECs get sizes, offsets and the order of offsets, hidden variables and
-//     functions become static, what section .ksyms declares becomes what kernels take.
+//     functions become static, DATASEC .ksyms becomes what kernels accept.
 //     Types keep their IDs, and texts their offsets.
 //   - Maps: those that C declares, in the order of section .maps, then those of data
 //     sections, in the order of the file, then .kconfig, then definitions of inner maps.
@@ -21,9 +21,8 @@
 // function that is called may be in any section, and a map may be pinned in a way that
 // only a loader of the user's own knows.
 //
-// An object file that comes from a compiler or a linker is one that bpfobj.Read has looked
-// at, as a rule, and then there is little left to refuse. Build does not rely on it, and
-// takes objects without BTF too.
+// Usually bpfobj.Read has checked the file before, and little is left to refuse. Build does
+// not rely on that, and takes objects without BTF too.
 package imagegen
 
 import (
@@ -80,7 +79,7 @@ func Build(name string, data []byte) (*Image, error) {
 	b := &builder{
 		file:      file,
 		order:     file.Order,
-		functions: make(map[*elfobj.Section][]place),
+		functions: make(map[*elfobj.Section][]span),
 		programs:  make(map[uint32]uint32),
 		declared:  make(map[uint64]declaredMap),
 		sections:  make(map[*elfobj.Section]uint32),
@@ -139,11 +138,11 @@ type builder struct {
 	ext      *rawbtf.Ext
 
 	// functions are where the functions of a section are, in order.
-	functions map[*elfobj.Section][]place
+	functions map[*elfobj.Section][]span
 	// programs are those of functions.
 	programs map[uint32]uint32
 	// declared are the maps by their offsets in section .maps, sections those of data
-	// sections, inner the definitions of inner maps until they get their place.
+	// sections, inner the definitions of inner maps until they are added.
 	declared map[uint64]declaredMap
 	sections map[*elfobj.Section]uint32
 	inner    []innerMap
@@ -151,7 +150,7 @@ type builder struct {
 	// a Kconfig variable.
 	externs map[string]uint32
 	kconfig map[string]uint32
-	// tables are the jump tables by the function and the place of the table.
+	// tables are the jump tables by the function and the offset of the table.
 	tables map[tableKey]uint32
 }
 

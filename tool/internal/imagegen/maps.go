@@ -98,7 +98,7 @@ func (b *builder) sectionMaps() error {
 			return err
 		}
 		if _, ok := b.named(sec.Name); ok {
-			return fmt.Errorf("section %s: stands in the file twice: link the object again", quote.Name(sec.Name))
+			return fmt.Errorf("section %s: is in the file twice: link the object again", quote.Name(sec.Name))
 		}
 		mapKind := map[bpfobj.Kind]image.MapKind{bpfobj.Data: image.DataMap, bpfobj.Rodata: image.RodataMap, bpfobj.Bss: image.BssMap}[kind]
 		m := sectionMap(sec.Name, mapKind, uint32(size(sec)), b.datasecs[sec.Name])
@@ -238,7 +238,7 @@ func (b *builder) addElement(e image.Element, sym *elfobj.Symbol, target int64) 
 	if ebpf.MapType(m.Type) == ebpf.ProgramArray {
 		function, ok := b.functionThat(sym.Section, target)
 		if e.Target, e.IsProgram = b.programs[function], true; !ok || !b.isProgram(function) {
-			return fmt.Errorf("%s: value %d is %s, which is no program: give it a function with SEC() that is not static", quote.Name(m.Name), e.Key, symbolName(sym))
+			return fmt.Errorf("%s: value %d is %s, which is not a program: give it a function with SEC() that is not static", quote.Name(m.Name), e.Key, symbolName(sym))
 		}
 	} else {
 		if ebpf.MapType(m.Type) == ebpf.HashOfMaps && m.KeySize != 4 {
@@ -247,7 +247,7 @@ func (b *builder) addElement(e image.Element, sym *elfobj.Symbol, target int64) 
 		declared, ok := b.declared[uint64(target)]
 		e.Target = declared.index
 		if !ok || sym.Section == nil || sym.Section.Name != ".maps" {
-			return fmt.Errorf("%s: value %d is %s, which is no map: give it one of SEC(\".maps\")", quote.Name(m.Name), e.Key, symbolName(sym))
+			return fmt.Errorf("%s: value %d is %s, which is not a map: give it one of SEC(\".maps\")", quote.Name(m.Name), e.Key, symbolName(sym))
 		}
 	}
 	b.out.Elements = append(b.out.Elements, e)

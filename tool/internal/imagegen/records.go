@@ -143,7 +143,7 @@ func (b *builder) table(sec *elfobj.Section, info rawbtf.Secinfo) error {
 		at := uint32(r.Offset) - info.Offset
 		member, ok := functionMember(t, at)
 		if !ok {
-			return fmt.Errorf("%s: has the address of %s in a member that is no function pointer: the kernel takes no addresses but those of programs: leave the member out", quote.Name(name), symbolName(r.Symbol))
+			return fmt.Errorf("%s: has the address of %s in a member that is not a function pointer: the kernel takes no addresses but those of programs: leave the member out", quote.Name(name), symbolName(r.Symbol))
 		}
 		function, ok := b.functionThat(r.Symbol.Section, a.Target(r.Symbol))
 		if !ok || !b.isProgram(function) {
@@ -180,7 +180,7 @@ func functionMember(t rawbtf.Type, at uint32) (name string, ok bool) {
 	return "", false
 }
 
-// tableKey is a jump table: a function that jumps, and a place in section .jumptables.
+// tableKey is a jump table: the function that jumps, and an offset in section .jumptables.
 type tableKey struct {
 	function uint32
 	at       uint64
@@ -190,7 +190,7 @@ type tableKey struct {
 // entries are offsets in the section of the function that jumps.
 func (b *builder) resolveTable(sec *elfobj.Section, r elfobj.Reloc, target int64) (image.Relocation, error) {
 	const entry = 8
-	damaged := errors.New("refers to a jump table that does not lead to places in its function: the file is damaged: build it again")
+	damaged := errors.New("refers to a jump table with a target outside of its function: the file is damaged: build it again")
 	p, _, ok := b.functionAt(sec, r.Offset)
 	data := r.Symbol.Section.Data
 	n := r.Symbol.Size

@@ -21,8 +21,8 @@ const (
 	kconfigSection = ".kconfig"
 )
 
-// fixTypes gives DATASECs what compilers leave to linkers and loaders, and makes static
-// what is hidden.
+// fixTypes completes the DATASECs (sizes and offsets, which compilers leave to linkers and
+// loaders), and makes hidden variables and functions static.
 func (b *builder) fixTypes() error {
 	if b.btf == nil {
 		return nil
@@ -79,7 +79,7 @@ func (b *builder) fixDatasec(datasec rawbtf.Editable, name string, symbols map[*
 		info := datasec.Secinfo(i)
 		v := b.btf.At(info.Type)
 		if v.Kind() != rawbtf.Var {
-			return fmt.Errorf("section %s: BTF lists something else than a variable: the file is damaged: build it again", quote.Name(name))
+			return fmt.Errorf("section %s: its DATASEC has an entry that is not a variable: the file is damaged: build it again", quote.Name(name))
 		}
 		if v.Linkage() == rawbtf.Global {
 			sym := symbols[sec][v.Name()]
@@ -124,12 +124,12 @@ func (b *builder) undefined() map[string]*elfobj.Symbol {
 	return undefined
 }
 
-// dummyName is what libbpf calls the variable that stands for functions in .ksyms, and
-// their parameters without a name.
+// dummyName is the name that libbpf gives the variable in place of functions in .ksyms, and
+// parameters that have no name.
 const dummyName = "dummy_ksym"
 
-// ksyms finds the externs, and makes of section .ksyms what kernels take: all of its
-// variables are allocated, and ints, and a variable stands for the functions.
+// ksyms finds the externs, and changes DATASEC .ksyms to what kernels accept: its variables
+// are defined and of type int, and a variable takes the place of functions.
 func (b *builder) ksyms() error {
 	id := b.datasecs[ksymsSection]
 	if id == 0 {
@@ -170,7 +170,7 @@ func (b *builder) ksyms() error {
 			nameParams(proto, b.btf.At(dummy).NameOffset())
 			info.Type = dummy
 		default:
-			return fmt.Errorf("section %s: BTF lists what is neither a variable nor a function: the file is damaged: build it again", ksymsSection)
+			return fmt.Errorf("section %s: its DATASEC has an entry that is neither a variable nor a function: the file is damaged: build it again", ksymsSection)
 		}
 		info.Offset, info.Size = uint32(i)*size, size
 		datasec.SetSecinfo(i, info)
@@ -231,7 +231,7 @@ func (b *builder) kconfigMap() error {
 		info := datasec.Secinfo(i)
 		declared := b.btf.At(info.Type)
 		if declared.Kind() != rawbtf.Var {
-			return errors.New("section .kconfig: BTF lists something else than a variable: the file is damaged: build it again")
+			return errors.New("section .kconfig: its DATASEC has an entry that is not a variable: the file is damaged: build it again")
 		}
 		typ := declared.Elem()
 		v := variable{entry: i, align: align(typ)}
@@ -301,7 +301,7 @@ func align(t rawbtf.Type) uint32 {
 	return most
 }
 
-// maxKconfig bounds the values of the kernel's settings: the kernel's own are shorter.
+// maxKconfig bounds the values of Kconfig options: those of kernels are shorter.
 const maxKconfig = 1 << 20
 
 // kconfigIndex returns the index of the map of section .kconfig.

@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// Concern is who has to look at a change.
+// Concern is what a change affects.
 type Concern string
 
 const (
-	// Nobody: what was there is there still, and means the same.
+	// Nobody is affected: what was there is still there, and means the same.
 	Nobody Concern = "nobody"
 	// Code: Go code that uses it has to change, or means something else now; of a function,
 	// C code.
@@ -22,7 +22,7 @@ const (
 	Data Concern = "data"
 	// Behavior: the same Go code does something else.
 	Behavior Concern = "behavior"
-	// Kernel: it needs more of a kernel, or of who loads it.
+	// Kernel: it needs more of a kernel, or other rights to load it.
 	Kernel Concern = "kernel"
 )
 
@@ -96,8 +96,8 @@ func (d *differ) property(what, name, of, old, new string, concern Concern) {
 }
 
 // typed adds a change of a type, and reports whether there is one: types that Go code sees
-// alike are the same. What stands behind a typedef says what changed where the typedefs are
-// the same.
+// alike are the same. Where the typedefs are the same, the change shows the types that they
+// name.
 func (d *differ) typed(what, name, of, old, new, oldLayout, newLayout string) bool {
 	if oldLayout == newLayout {
 		return false
@@ -111,8 +111,8 @@ func (d *differ) typed(what, name, of, old, new, oldLayout, newLayout string) bo
 
 // each compares the things of two lists that have the same name, and adds those that one
 // list lacks. Of several with one name, the first is compared with the first, and so on. say
-// returns the name of a thing and a word about it, gone is the concern of
-// one that was removed, and come that of one that was added, nobody's when it is nil.
+// returns the name of a thing and a note about it, gone is the concern of one that was
+// removed, and come that of one that was added, Nobody when it is nil.
 func each[T any](d *differ, what string, old, new []T, say func(*T) (name, about string), gone Concern, come func(*T) Concern, both func(a, b *T)) {
 	type key struct {
 		name string

@@ -106,7 +106,7 @@ func (n *needs) add(what, since, rule string) {
 	}
 }
 
-// uapi adds what the kernel's headers say of a number, which is called name where they say
+// uapi adds what the kernel's headers say about a number; name is used where they say
 // nothing.
 func (n *needs) uapi(kind kernelversion.Kind, number int, name string) {
 	if fact, ok := kernelversion.Find(kind, number); ok {
@@ -196,8 +196,8 @@ func (r *reader) codeNeeds(n *needs) {
 	})
 }
 
-// jumpNeeds is codeNeeds for a jump or a call. related says that the linker knows what is
-// called.
+// jumpNeeds is codeNeeds for a jump or a call. related says that a relocation gives the
+// target.
 func jumpNeeds(n *needs, op asm.OpCode, src byte, offset int16, imm int32, related bool) {
 	const rule = "instruction set of the kernel's instruction-set document"
 	const mayGoto = 0xe0
@@ -252,8 +252,8 @@ func helperName(number int32) string {
 	return fact.Name
 }
 
-// capabilities are what the kernel asks of who loads programs of these types, by the rules
-// of bpf_prog_load (kernel/bpf/syscall.c) from 5.8 on.
+// capabilities are what the kernel requires to load programs of these types, by the rules of
+// bpf_prog_load (kernel/bpf/syscall.c) from 5.8 on.
 func capabilities(types []ebpf.ProgramType) []string {
 	caps := []string{"CAP_BPF"}
 	add := func(name string) {

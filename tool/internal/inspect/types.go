@@ -75,7 +75,7 @@ func (r *reader) cTypes() {
 	slices.SortStableFunc(r.report.Types, func(a, b Type) int { return cmp.Compare(a.Name, b.Name) })
 }
 
-// place is where a type is that has no name.
+// place is where a type without a name is used.
 type place struct {
 	// in is a key, a value, a variable, or a member of another type.
 	in string
@@ -83,8 +83,8 @@ type place struct {
 	hidden bool
 }
 
-// seenType is a type by one of its names: there may be several typedefs of what has none of
-// its own, and any number of places.
+// seenType is a type by one of its names: one without a name of its own may have several
+// typedefs, and may be used in any number of places.
 type seenType struct {
 	t    btf.Type
 	name string
@@ -241,7 +241,7 @@ func (f *flattener) flatten(members []btf.Member, prefix string, offset uint32, 
 		at := offset + uint32(m.Offset)
 		inner, ok := flattened(&m)
 		if m.Name == "" {
-			// Padding, as a bit-field without a name, is nobody's.
+			// Padding, such as a bit-field without a name.
 			if ok {
 				f.flatten(inner, prefix, at, depth+1)
 			}

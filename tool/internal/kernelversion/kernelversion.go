@@ -86,4 +86,6 @@ func Find(kind Kind, number int) (Fact, bool) {
 }
 
 // Missing says why the table has nothing of a number.
-func Missing() string { return fmt.Sprintf("bpf.h of Linux %s has none of that number", read().newest) }
+func Missing() string {
+	return fmt.Sprintf("bpf.h of Linux %s does not have that number", read().newest)
+}

@@ -21,7 +21,7 @@ import (
 // refer to the same representatives. In a component with cycles types are told apart
 // by hashes that take in one step more of what types refer to in each round, until a
 // round tells no more of them apart. As hashes can be equal by accident, the outcome
-// is held against the definition: if each type says the same as its representative,
+// is checked against the definition: if each type says the same as its representative,
 // and refers to types whose representatives its representative refers to, then they
 // are equal.
 //
@@ -32,9 +32,9 @@ type graph struct {
 	// functions and DATASECs only have an ID.
 	types []node
 	refs  []uint32
-	// names are the strings that types have, numbered.
+	// names are the strings that types have. Their indices are what nodes hold.
 	names   []string
-	numbers map[string]uint32
+	indices map[string]uint32
 	// canon is the representative of each type.
 	canon []uint32
 	// buckets are representatives by their hashes.
@@ -45,7 +45,8 @@ type graph struct {
 
 // node is a type.
 type node struct {
-	// typ has numbers for names and zeros for the types that it refers to, which are refs.
+	// typ has indices of names for offsets of strings, and zeros for the types that it
+	// refers to, which are refs.
 	typ  rawbtf.Type
 	refs []uint32
 	tags []tag
@@ -60,16 +61,16 @@ type tag struct {
 	component int32
 }
 
-// newGraph reads the types of the files, and gives each file its place in the
-// numbering.
+// newGraph reads the types of the files, and gives each file its range of IDs in the
+// graph.
 func newGraph(objects []*object) *graph {
 	count := uint32(1)
 	for _, obj := range objects {
 		count += obj.btf.Len() - 1
 	}
-	g := &graph{types: make([]node, 1, count), refs: make([]uint32, 0, 2*count), numbers: make(map[string]uint32, count), names: []string{""}}
+	g := &graph{types: make([]node, 1, count), refs: make([]uint32, 0, 2*count), indices: make(map[string]uint32, count), names: []string{""}}
 	g.types[0].skip = true
-	g.numbers[""] = 0
+	g.indices[""] = 0
 	for _, obj := range objects {
 		obj.first = uint32(len(g.types)) - 1
 		g.add(obj)
@@ -78,11 +79,11 @@ func newGraph(objects []*object) *graph {
 }
 
 func (g *graph) name(s string) uint32 {
-	n, ok := g.numbers[s]
+	n, ok := g.indices[s]
 	if !ok {
 		n = uint32(len(g.names))
 		g.names = append(g.names, s)
-		g.numbers[s] = n
+		g.indices[s] = n
 	}
 	return n
 }
@@ -95,7 +96,7 @@ func (obj *object) graphID(id uint32) uint32 {
 	return obj.first + id
 }
 
-// text returns the number of a string of a file by its offset.
+// text returns the index in names of a string of a file, by its offset.
 func (g *graph) text(obj *object, off uint32) uint32 {
 	if off == 0 {
 		return 0
@@ -213,7 +214,7 @@ func (g *graph) dedup() {
 		for k, defs := range full {
 			for _, n := range defs[1:] {
 				if g.canon[n] != g.canon[defs[0]] {
-					// Nobody can tell which one is meant.
+					// It is not known which one is meant.
 					delete(full, k)
 					again = true
 					break

@@ -21,8 +21,8 @@ type describer struct {
 	// ids are the type IDs in the result of representatives, and of
 	// variables, functions and declaration tags; 0 for those it does not have.
 	ids []uint32
-	// strings are the offsets in the result of the strings of the graph, by their numbers; 0
-	// for those it does not have yet.
+	// strings are the offsets in the result of the graph's names, by their indices; 0 for
+	// those it does not have yet.
 	strings []uint32
 	// memory is that of the type that is moved.
 	memory []byte
@@ -83,8 +83,8 @@ func (d *describer) addTypes() {
 			types = append(types, n)
 		}
 	}
-	// libbpf takes the first variable or function of a name for the one that is
-	// declared, even when it is a static one that has the name too.
+	// libbpf takes the first variable or function of a name for the extern one, even when
+	// it is a static one of the same name.
 	all := slices.Concat(types, externs, others)
 	for i, n := range all {
 		d.ids[n] = uint32(i + 1)
@@ -94,7 +94,7 @@ func (d *describer) addTypes() {
 	}
 	added := make(map[string]bool)
 	for _, n := range tags {
-		// Equal types of several files have equal tags, and so have declarations.
+		// Equal types of several files have equal tags, and so do declarations.
 		tag := d.moved(n)
 		if key := string(tag.Raw()); !added[key] {
 			added[key] = true
@@ -120,16 +120,16 @@ func (d *describer) moved(n uint32) rawbtf.Type {
 	return t.Type
 }
 
-// intern returns the offset in the result of a string of the graph. Most are asked for
-// often, and compared as numbers.
-func (d *describer) intern(number uint32) uint32 {
-	if int(number) >= len(d.strings) {
+// intern returns the offset in the result of a name of the graph, by its index. Most
+// names are asked for often, and an index saves looking the string up.
+func (d *describer) intern(index uint32) uint32 {
+	if int(index) >= len(d.strings) {
 		d.strings = append(d.strings, make([]uint32, len(d.graph.names)-len(d.strings))...)
 	}
-	if d.strings[number] == 0 {
-		d.strings[number] = d.btf.Intern(d.graph.names[number])
+	if d.strings[index] == 0 {
+		d.strings[index] = d.btf.Intern(d.graph.names[index])
 	}
-	return d.strings[number]
+	return d.strings[index]
 }
 
 // id returns the type ID in the result of a type in the graph.
@@ -205,12 +205,12 @@ func (d *describer) accessed() []uint32 {
 	var types []uint32
 	for _, obj := range d.objects {
 		for _, sec := range obj.ext.Relos {
-			p := obj.part(obj.btf.String(sec.Name))
+			p := obj.inputNamed(obj.btf.String(sec.Name))
 			if p == nil || p.duplicate {
 				continue
 			}
 			for _, r := range sec.Records {
-				// Others are found to be damaged when they are moved.
+				// Other records are refused as damaged when they are moved.
 				if r.Type < obj.btf.Len() && !p.isCut(uint64(r.Offset)) {
 					types = append(types, obj.graphID(r.Type))
 				}
@@ -220,10 +220,10 @@ func (d *describer) accessed() []uint32 {
 	return types
 }
 
-// inheritTags makes the variable or function that the result has stand for those that
-// lost to it, so that their declaration tags become its own: clang writes the tags of
-// a prototype's parameters ("arg:ctx") for those who call it only, and the loader
-// wants them at the function itself.
+// inheritTags makes the variable or function that the result has the representative of
+// those that lost to it, so that it inherits their declaration tags: clang writes the
+// tags of a prototype's parameters ("arg:ctx") in the files that call it, and the loader
+// looks for them at the function itself.
 func (d *describer) inheritTags() {
 	for g := range d.all {
 		winner := g.chosen()
@@ -247,12 +247,12 @@ func (d *describer) inResult(obj *object, id uint32) bool {
 	if !ok || obj.btf.At(id).Linkage() != rawbtf.Static {
 		return true
 	}
-	p := obj.part(in.section)
+	p := obj.inputNamed(in.section)
 	return p != nil && !p.duplicate && !p.isCut(uint64(in.Offset))
 }
 
-// part returns the input section of a name.
-func (obj *object) part(name string) *inputSection {
+// inputNamed returns the input section of the file that has the name, nil when there is none.
+func (obj *object) inputNamed(name string) *inputSection {
 	for _, p := range obj.order {
 		if p.sec.Name == name {
 			return p
@@ -308,17 +308,17 @@ func (d *describer) addDatasecs() error {
 
 // offset returns where in its section a variable is.
 func (d *describer) offset(obj *object, section string, info rawbtf.Secinfo) uint32 {
-	p := obj.part(section)
+	p := obj.inputNamed(section)
 	switch {
 	case p == nil:
 	case obj.btf.At(info.Type).Linkage() == rawbtf.Static:
 		// The compiler and linkers write the offsets of these.
-		return uint32(p.place(int64(info.Offset)))
+		return uint32(p.resultOffset(int64(info.Offset)))
 	default:
 		// The compiler leaves those of others to symbols, which linkers move.
 		for _, u := range d.globals[obj.btf.At(info.Type).Name()].refs {
 			if u.obj == obj && u.id == info.Type && u.defines() {
-				return uint32(p.place(int64(u.sym.Value)))
+				return uint32(p.resultOffset(int64(u.sym.Value)))
 			}
 		}
 	}
@@ -333,8 +333,8 @@ func (d *describer) ext() (*rawbtf.Ext, error) {
 		var funcs []rawbtf.FuncInfo
 		var lines []rawbtf.LineInfo
 		var relos []rawbtf.CoreRelo
-		for _, p := range sec.parts {
-			c.part = p
+		for _, p := range sec.inputs {
+			c.input = p
 			// Each record's offset comes first.
 			f, err1 := collect(c, p.obj.ext.Funcs, func(r *rawbtf.FuncInfo) *uint32 { return &r.Offset }, c.funcInfo)
 			n, err2 := collect(c, p.obj.ext.Lines, func(r *rawbtf.LineInfo) *uint32 { return &r.Offset }, c.lineInfo)
@@ -362,28 +362,28 @@ func (d *describer) ext() (*rawbtf.Ext, error) {
 // collector moves the records of one input section.
 type collector struct {
 	*describer
-	part *inputSection
+	input *inputSection
 }
 
 // collect returns the records of the input section, in order.
 func collect[T any](c *collector, all []rawbtf.ExtSection[T], offset func(*T) *uint32, move func(*T) error) ([]T, error) {
 	var out []T
 	for _, sec := range all {
-		if c.part.obj.btf.String(sec.Name) != c.part.sec.Name {
+		if c.input.obj.btf.String(sec.Name) != c.input.sec.Name {
 			continue
 		}
 		for _, r := range sec.Records {
 			off := offset(&r)
-			if c.part.isCut(uint64(*off)) {
+			if c.input.isCut(uint64(*off)) {
 				continue
 			}
-			if uint64(*off) >= uint64(len(c.part.sec.Data)) || *off%elfobj.InsnSize != 0 {
+			if uint64(*off) >= uint64(len(c.input.sec.Data)) || *off%elfobj.InsnSize != 0 {
 				return nil, rawbtf.ErrDamaged
 			}
 			if err := move(&r); err != nil {
 				return nil, err
 			}
-			*off = uint32(c.part.place(int64(*off)))
+			*off = uint32(c.input.resultOffset(int64(*off)))
 			out = append(out, r)
 		}
 	}
@@ -393,10 +393,10 @@ func collect[T any](c *collector, all []rawbtf.ExtSection[T], offset func(*T) *u
 
 // move returns the type ID in the result of a type.
 func (c *collector) move(id uint32) (uint32, error) {
-	if id >= c.part.obj.btf.Len() {
+	if id >= c.input.obj.btf.Len() {
 		return 0, rawbtf.ErrDamaged
 	}
-	n := c.id(c.part.obj.graphID(id))
+	n := c.id(c.input.obj.graphID(id))
 	if n == 0 && id != 0 {
 		return 0, rawbtf.ErrDamaged
 	}
@@ -404,10 +404,10 @@ func (c *collector) move(id uint32) (uint32, error) {
 }
 
 func (c *collector) intern(off uint32) (uint32, error) {
-	if !c.part.obj.btf.HasString(off) {
+	if !c.input.obj.btf.HasString(off) {
 		return 0, rawbtf.ErrDamaged
 	}
-	return c.describer.intern(c.graph.text(c.part.obj, off)), nil
+	return c.describer.intern(c.graph.text(c.input.obj, off)), nil
 }
 
 func (c *collector) funcInfo(r *rawbtf.FuncInfo) (err error) {
@@ -437,8 +437,8 @@ func (c *collector) coreRelo(r *rawbtf.CoreRelo) (err error) {
 		return err
 	}
 	if r.Kind == coreTypeIDLocal || r.Kind == coreTypeIDTarget {
-		at := c.part.place(int64(r.Offset)) + 4
-		if data := c.part.out.Data; at+4 <= int64(len(data)) && c.order().Uint32(data[at:]) == old {
+		at := c.input.resultOffset(int64(r.Offset)) + 4
+		if data := c.input.out.Data; at+4 <= int64(len(data)) && c.order().Uint32(data[at:]) == old {
 			c.order().PutUint32(data[at:], r.Type)
 		}
 	}

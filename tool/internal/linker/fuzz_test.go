@@ -188,7 +188,7 @@ func jumpTable(t *testing.T, section string, size uint64) []byte {
 }
 
 // What code refers to and loaders do not read is never dropped in silence, neither by
-// a link nor where an object is embedded without one. What is no jump table is refused.
+// a link nor where an object is embedded without one. What is not a jump table is refused.
 func TestJumpTables(t *testing.T) {
 	_, err := linker.Link([]linker.Input{{Name: "a.o", Data: jumpTable(t, ".notes", 16)}}, linker.Options{})
 	want := "section xdp: refers to BPF.JT.0.0 in section .notes, which loaders do not read: put it in .data, .rodata or .bss"
@@ -202,7 +202,7 @@ func TestJumpTables(t *testing.T) {
 		t.Error(err)
 	}
 	_, err = linker.Link([]linker.Input{{Name: "a.o", Data: jumpTable(t, ".jumptables", 12)}}, linker.Options{})
-	if err == nil || !strings.Contains(err.Error(), "a.o: section xdp: refers to BPF.JT.0.0, which is no jump table: the file is damaged") {
+	if err == nil || !strings.Contains(err.Error(), "a.o: section xdp: refers to BPF.JT.0.0, which is not a jump table: the file is damaged") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/tool/internal/elfobj"
 )
 
-// layOut gives every input section its place in a section of the result.
+// layOut gives every input section an offset in a section of the result.
 func (l *linker) layOut() error {
 	for _, obj := range l.objects {
 		l.cutLosers(obj)
@@ -21,7 +21,7 @@ func (l *linker) layOut() error {
 	var errs []error
 	for _, obj := range l.objects {
 		for _, p := range obj.order {
-			if err := l.place(p); err != nil {
+			if err := l.addInput(p); err != nil {
 				errs = append(errs, fmt.Errorf("%s: section %s: %w", obj.name, quote.Name(p.sec.Name), err))
 			}
 		}
@@ -75,8 +75,8 @@ func (p *inputSection) cutAll(lost []*symbolRef) {
 // them in another way than by their names.
 func (obj *object) needed(lost map[*elfobj.Section][]*symbolRef, l *linker) map[*symbolRef]bool {
 	needed := make(map[*symbolRef]bool)
-	// reach marks what lost and has the place off of the section, unless the place
-	// from which it is reached is in it too.
+	// reach marks the definition that lost and covers offset off of the section, unless
+	// the reference, at offset at of from, is in that definition too.
 	reach := func(sec *elfobj.Section, off uint64, from *elfobj.Section, at uint64) {
 		for _, u := range lost[sec] {
 			in := func(off uint64) bool { return u.sym.Value <= off && off-u.sym.Value < u.sym.Size }
@@ -102,7 +102,7 @@ func (obj *object) needed(lost map[*elfobj.Section][]*symbolRef, l *linker) map[
 			reach(p.sec, target, p.sec, at)
 		}
 	}
-	// What is in one place with something that stays, as an alias is.
+	// What overlaps with something that stays, as an alias does.
 	for _, sym := range obj.file.Symbols {
 		u := obj.refs[sym]
 		stays := u != nil && l.globals[sym.Name].def == u || u == nil && (sym.Type == elf.STT_FUNC || sym.Type == elf.STT_OBJECT)
@@ -151,8 +151,8 @@ const (
 	maxSection = math.MaxUint32
 )
 
-// place appends an input section to its section of the result.
-func (l *linker) place(p *inputSection) error {
+// addInput appends an input section to its section of the result.
+func (l *linker) addInput(p *inputSection) error {
 	sec := l.byName[p.sec.Name]
 	if sec == nil {
 		sec = &section{Section: &elfobj.Section{
@@ -166,7 +166,7 @@ func (l *linker) place(p *inputSection) error {
 		l.sections = append(l.sections, sec)
 		l.out.Sections = append(l.out.Sections, sec.Section)
 	} else {
-		first := sec.parts[0]
+		first := sec.inputs[0]
 		if isSingleton(p.sec.Name) {
 			p.duplicate, p.out, p.cuts = true, sec, nil
 			if !slices.Equal(first.sec.Data, p.sec.Data) {
@@ -175,14 +175,14 @@ func (l *linker) place(p *inputSection) error {
 			return nil
 		}
 		if p.sec.Flags != sec.Flags {
-			return fmt.Errorf("has the flags %s here and %s in %s: make all that is in it const in both files, or in none", p.sec.Flags, sec.Flags, first.obj.name)
+			return fmt.Errorf("has the flags %s here and %s in %s: make all that is in it const in both files, or in neither", p.sec.Flags, sec.Flags, first.obj.name)
 		}
 		if p.sec.Entsize != sec.Entsize {
 			return fmt.Errorf("has entries of %d bytes here and of %d in %s: give one of the sections another name", p.sec.Entsize, sec.Entsize, first.obj.name)
 		}
 	}
 	p.out = sec
-	sec.parts = append(sec.parts, p)
+	sec.inputs = append(sec.inputs, p)
 	if p.sec.Type == elf.SHT_PROGBITS {
 		sec.Type = elf.SHT_PROGBITS
 	}
@@ -208,14 +208,14 @@ func contents(sec *elfobj.Section) string {
 	return string(data[:min(len(data), most)])
 }
 
-// contents copies the parts into the sections.
+// contents copies the input sections into the sections of the result.
 func (l *linker) contents() error {
 	filled := uint64(0)
 	for _, sec := range l.sections {
 		if sec.Type == elf.SHT_NOBITS {
 			continue
 		}
-		for _, p := range sec.parts {
+		for _, p := range sec.inputs {
 			if p.sec.Type == elf.SHT_NOBITS {
 				filled += p.sec.Size
 			}
@@ -225,7 +225,7 @@ func (l *linker) contents() error {
 		}
 		sec.Data = make([]byte, sec.Size)
 		sec.Size = 0
-		for _, p := range sec.parts {
+		for _, p := range sec.inputs {
 			from, to := uint64(0), p.base
 			for _, c := range append(p.cuts, cut{from: uint64(len(p.sec.Data)), to: uint64(len(p.sec.Data))}) {
 				if p.sec.Type == elf.SHT_NOBITS {
@@ -270,22 +270,22 @@ func (l *linker) symbols() error {
 		if u := g.def; u != nil {
 			g.sym.Type = u.sym.Type
 			g.sym.Size = u.sym.Size
-			l.define(g.sym, u.part(), u.sym)
+			l.define(g.sym, u.input(), u.sym)
 		}
 		l.out.Symbols = append(l.out.Symbols, g.sym)
 	}
 	return nil
 }
 
-// define places a symbol where the one of the file is.
+// define gives a symbol of the result the address of the file's symbol.
 func (l *linker) define(out *elfobj.Symbol, p *inputSection, sym *elfobj.Symbol) {
 	out.Section = p.out.Section
-	out.Value = uint64(p.place(int64(sym.Value)))
+	out.Value = uint64(p.resultOffset(int64(sym.Value)))
 }
 
 // addLocal adds a symbol that is a file's own, if the result needs it.
 func (l *linker) addLocal(obj *object, sym *elfobj.Symbol, referenced bool) {
-	p := obj.parts[sym.Section]
+	p := obj.inputs[sym.Section]
 	if p == nil {
 		return
 	}
@@ -299,7 +299,7 @@ func (l *linker) addLocal(obj *object, sym *elfobj.Symbol, referenced bool) {
 	case elf.STT_SECTION, elf.STT_FILE:
 		return
 	case elf.STT_NOTYPE:
-		// A place in a function that the compiler gave a name.
+		// A label in a function.
 		if sym.Section.IsCode() && !referenced {
 			return
 		}

@@ -1,6 +1,6 @@
 // Package linker makes one BPF object of several, as ld -r does for other
-// machines. It knows what makes BPF objects different: types are a part of them,
-// maps are variables, and loaders want functions and variables described without
+// machines. It knows what makes BPF objects different: they contain their types,
+// maps are variables, and loaders need functions and variables described without
 // gaps or contradictions.
 //
 // # Model
@@ -13,19 +13,19 @@
 //   - Resolve. A name that is not static is one [globalSymbol] for all files. What a
 //     file has under the name is a [symbolRef] to it, and at most one of them is its
 //     definition: the strong one, else the first weak one.
-//   - Check. All references to a global symbol must have one type, and one place: a
+//   - Check. All references to a global symbol must have one type, and one section: a
 //     kconfig value in one file cannot be a variable in another.
 //   - Lay out. Sections of one name become one [section], in which each file's
-//     section is an [inputSection]. What lost, the body of a weak function for one, is
-//     cut out of it, unless something refers to it without its name.
-//   - Relocate. Places that hold an offset into a section are moved with what they
-//     point to, the entries of jump tables too. Relocations stay relocations: the result is for a loader.
+//     section is an [inputSection]. A definition that lost, such as the body of a weak
+//     function, is cut out of it, unless something refers to it without its name.
+//   - Relocate. Offsets into a section are adjusted to where their targets have moved,
+//     those in jump tables too. Relocations stay relocations: the result is for a loader.
 //   - Describe. Types of all files become one .BTF, in which types with one
 //     structure are one type. Variables and functions are never merged, as two
 //     static ones may be equal in all that BTF says; but the one that the result has
 //     inherits the declaration tags of all that have its name. DATASECs and .BTF.ext are
-//     made anew.
-//   - Finish. What is not linked again is given the form that loaders take, by
+//     rebuilt.
+//   - Finish. The result of a final link is given the form that loaders take, by
 //     [loadform.Final].
 //
 // In all of this order matters only where C programmers expect it: between weak
@@ -54,17 +54,17 @@
 //
 // What is declared and defined in no file is an error, except in a partial link,
 // whose result is to be linked again. Values of the kernel (__kconfig, __ksym) are
-// no part of this: loaders know them. A weak declaration without a definition is
+// exempt: loaders know them. A weak declaration without a definition is
 // the address 0, as in C; a call of it is an instruction that the verifier rejects
 // where it can be reached. Where a function is declared weak and there is one, its
 // address is a number other than 0: the verifier lets no program have the address of
-// a function that is not static, and "if (f) f();" only asks if there is one.
+// a function that is not static, and "if (f) f();" only checks that it exists.
 //
 // Names that the caller lists stay declared in the result of a final link, weak or
 // not: a loader of the user's own fills them in.
 //
 // In a final link weak definitions become global ones: there is no file left that
-// could replace them, and loaders want some to be global.
+// could replace them, and loaders require some to be global.
 //
 // # libbpf
 //
@@ -102,8 +102,8 @@ type Options struct {
 	// and fills them in. libbpf, cilium/ebpf and the loader of generated code do not
 	// take such an object.
 	AllowUndefined []string
-	// Remedy is what errors of undefined names tell users to do, what the command link
-	// takes when it is empty.
+	// Remedy ends the errors of undefined names: it says what to do. Empty, it is what
+	// fits the command bpfgen link.
 	Remedy string
 }
 
@@ -138,7 +138,7 @@ func Link(inputs []Input, opts Options) ([]byte, error) {
 	return data, nil
 }
 
-// finish gives what is not linked again the form that loaders take.
+// finish gives the result of a final link the form that loaders take.
 func (l *linker) finish() error {
 	if l.opts.Partial {
 		return nil
@@ -150,8 +150,8 @@ func (l *linker) finish() error {
 }
 
 // Undefined returns an error that lists the names that a file declares, uses and does
-// not define, for those who make something of the file without a link. It looks at
-// nothing else: what a link would say of the file is no error.
+// not define, for callers that use the file without linking it. It looks at nothing
+// else: what a link would refuse is not an error here.
 func Undefined(in Input) error {
 	l := newLinker(Options{})
 	for _, step := range []func() error{
@@ -218,7 +218,7 @@ func (l *linker) allows(name string) bool {
 // section is a section of the result.
 type section struct {
 	*elfobj.Section
-	parts []*inputSection
+	inputs []*inputSection
 	// symbol stands for the start of the section; nil until something refers to it.
 	symbol *elfobj.Symbol
 }

@@ -10,7 +10,7 @@ import (
 
 // matcher compares types of two files by structure.
 type matcher struct {
-	// strict asks for booleans on both sides or on none, which matters for what a
+	// strict requires booleans on both sides or on neither, which matters for what a
 	// loader fills in.
 	strict bool
 	seen   map[pair]bool

@@ -19,16 +19,16 @@ type object struct {
 	file *elfobj.File
 	btf  *rawbtf.Types
 	ext  *rawbtf.Ext
-	// names are the numbers in the graph of strings of BTF, by their offsets, 0 for those
+	// names are indices in the graph's names, by offsets of strings in BTF; 0 for those
 	// that have none yet.
 	names []uint32
 	// empty says that the file defines and refers to nothing.
 	empty bool
 	// first is the ID in the graph of types of BTF's type 0.
 	first uint32
-	// parts are the sections that become parts of the result.
-	parts map[*elfobj.Section]*inputSection
-	// order are the parts in the order of the file.
+	// inputs are the sections that the result has.
+	inputs map[*elfobj.Section]*inputSection
+	// order are the inputs in the order of the file.
 	order []*inputSection
 	// refs are the symbols that are not static.
 	refs map[*elfobj.Symbol]*symbolRef
@@ -53,8 +53,7 @@ type inputSection struct {
 	out *section
 	// base is where the input section starts in the section of the result.
 	base uint64
-	// duplicate says that the section is a singleton and this is not the one that is
-	// kept.
+	// duplicate is set for a singleton section that is not the one that is kept.
 	duplicate bool
 	// cuts are what is left out, in order.
 	cuts []cut
@@ -80,9 +79,9 @@ func sizeOf(sec *elfobj.Section) uint64 {
 	return uint64(len(sec.Data))
 }
 
-// place returns where in the section of the result a place of the input section is.
-// The place may be outside of it: C lets pointers be calculated from others.
-func (p *inputSection) place(off int64) int64 {
+// resultOffset returns the offset in the section of the result for an offset in the
+// input section. That may lie outside of it: C lets pointers be calculated from others.
+func (p *inputSection) resultOffset(off int64) int64 {
 	moved := int64(p.base) + off
 	for _, c := range p.cuts {
 		if off < int64(c.from) {
@@ -93,7 +92,7 @@ func (p *inputSection) place(off int64) int64 {
 	return moved
 }
 
-// isCut reports whether a place of the input section is left out.
+// isCut reports whether the byte at an offset of the input section is left out.
 func (p *inputSection) isCut(off uint64) bool {
 	for _, c := range p.cuts {
 		if c.from <= off && off < c.to {
@@ -140,7 +139,7 @@ func readObject(in Input) (*object, error) {
 	obj := &object{
 		name:     in.Name,
 		file:     file,
-		parts:    make(map[*elfobj.Section]*inputSection),
+		inputs:   make(map[*elfobj.Section]*inputSection),
 		refs:     make(map[*elfobj.Symbol]*symbolRef),
 		decls:    make(map[string][]uint32),
 		secinfos: make(map[uint32]secinfo),
@@ -180,14 +179,14 @@ func (obj *object) readSections() error {
 		}
 		seen[sec.Name] = true
 		p := &inputSection{obj: obj, sec: sec}
-		obj.parts[sec] = p
+		obj.inputs[sec] = p
 		obj.order = append(obj.order, p)
 	}
 	return nil
 }
 
-// isDropped reports whether the section is none that loaders read, or one that is
-// made anew.
+// isDropped reports whether the result does not take over the section: loaders do not
+// read it, or it is rebuilt.
 func isDropped(sec *elfobj.Section) bool {
 	switch sec.Name {
 	case ".BTF", ".BTF.ext":
@@ -213,9 +212,8 @@ func isDropped(sec *elfobj.Section) bool {
 	return sec.Type >= llvmFirst && sec.Type <= llvmLast
 }
 
-// isEmpty reports whether nothing in the file needs a type: all of it is under an #if
-// that does not hold, say. The compiler writes no BTF for such a file, with -g or
-// without.
+// isEmpty reports whether nothing in the file needs a type, as when all of it is under
+// an #if that is false. The compiler writes no BTF for such a file, even with -g.
 func (obj *object) isEmpty() bool {
 	for _, p := range obj.order {
 		if sizeOf(p.sec) > 0 {
@@ -238,7 +236,7 @@ func (obj *object) readBTF() error {
 		return nil
 	}
 	if sec == nil || sec.Type != elf.SHT_PROGBITS {
-		return errors.New("has no .BTF section, which says the types: compile with clang -g")
+		return errors.New("has no .BTF section, which describes the types: compile with clang -g")
 	}
 	types, err := bpfobj.ParseBTF(sec.Data, obj.file.Order)
 	if err != nil {
@@ -291,12 +289,12 @@ func (obj *object) readBTF() error {
 	return nil
 }
 
-// setLinkages corrects what BTF says of who sees a function or a variable, where the
+// setLinkages corrects the linkages of functions and variables in BTF, where the
 // symbol table says otherwise. GCC before version 14 has all functions as static and
 // all variables that are not static as defined, and final links have hidden functions
 // as static.
 func (obj *object) setLinkages(btf *rawbtf.Builder) {
-	// Functions by their names, and by their places.
+	// Functions by their names, and by section and offset.
 	byName := make(map[string][]uint32)
 	byPlace := make(map[string]uint32)
 	at := func(section string, off uint64) string { return fmt.Sprintf("%s+%d", section, off) }
@@ -345,8 +343,8 @@ func (obj *object) hasGlobal(ids []uint32) bool {
 	return slices.ContainsFunc(ids, func(id uint32) bool { return obj.btf.At(id).Linkage() == rawbtf.Global })
 }
 
-// checkBTF makes sure that all type IDs and offsets of strings are right,
-// so that nobody has to ask again.
+// checkBTF makes sure that all type IDs and offsets of strings are right, so that the
+// rest of the package need not check.
 func checkBTF(types *rawbtf.Types) error {
 	for id := uint32(1); id < types.Len(); id++ {
 		kind := types.At(id).Kind()

@@ -17,12 +17,12 @@ import (
 const pseudoCall = 1
 
 // unresolvedCall is what a call of a weak function that does not exist calls: no
-// helper function has the number, so that the verifier rejects the program if it can
-// get there. libbpf has numbers with meanings of their own.
+// helper function has this ID, so that the verifier rejects the program if it can
+// get there. libbpf has IDs with meanings of their own.
 const unresolvedCall = 0x0bad0000
 
-// srcReg returns the source register of an instruction. The two registers change
-// places with the byte order.
+// srcReg returns the source register of an instruction. Which half of the
+// byte it is depends on the byte order.
 func srcReg(insn []byte, order binary.ByteOrder) byte {
 	if order == binary.BigEndian {
 		return insn[1] & 0xf
@@ -30,7 +30,7 @@ func srcReg(insn []byte, order binary.ByteOrder) byte {
 	return insn[1] >> 4
 }
 
-// findReferences finds out who refers to which name.
+// findReferences finds out which names are referred to.
 func (l *linker) findReferences() {
 	for _, obj := range l.objects {
 		for _, p := range obj.order {
@@ -43,7 +43,7 @@ func (l *linker) findReferences() {
 				if p.isCut(r.Offset) || p.duplicate {
 					g.unreachable = true
 				} else if g.reachable == nil {
-					g.reachable = &place{p, r.Offset}
+					g.reachable = &reference{p, r.Offset}
 				}
 			}
 		}
@@ -66,17 +66,17 @@ func (l *linker) undefined() error {
 	return errors.Join(errs...)
 }
 
-// missing is the error for a name that is defined nowhere, which ends with what to do.
+// missing is the error for a name that is not defined. It ends with what to do.
 func (g *globalSymbol) missing(remedy string) error {
 	at := ""
-	if p := g.reachable.part; p.sec.IsCode() {
+	if p := g.reachable.input; p.sec.IsCode() {
 		if line := p.obj.line(p.sec.Name, g.reachable.off); line != "" {
 			at = " (used at " + line + ")"
 		}
 	}
 	also := ""
 	for _, u := range g.refs {
-		if u.obj == g.reachable.part.obj {
+		if u.obj == g.reachable.input.obj {
 			continue
 		}
 		if also == "" {
@@ -86,14 +86,14 @@ func (g *globalSymbol) missing(remedy string) error {
 		}
 		also += u.obj.name
 	}
-	return fmt.Errorf("%s: %s: is declared here%s%s, and no file defines it: %s", g.reachable.part.obj.name, quote.Name(g.name), at, also, remedy)
+	return fmt.Errorf("%s: %s: is declared here%s%s, and no file defines it: %s", g.reachable.input.obj.name, quote.Name(g.name), at, also, remedy)
 }
 
 // relocate copies the relocations, and moves the offsets that go with them.
 func (l *linker) relocate() error {
 	for _, sec := range l.sections {
-		for _, p := range sec.parts {
-			if err := l.relocatePart(p); err != nil {
+		for _, p := range sec.inputs {
+			if err := l.relocateInput(p); err != nil {
 				return fmt.Errorf("%s: section %s: %w", p.obj.name, quote.Name(sec.Name), err)
 			}
 		}
@@ -101,20 +101,20 @@ func (l *linker) relocate() error {
 	return nil
 }
 
-func (l *linker) relocatePart(p *inputSection) error {
+func (l *linker) relocateInput(p *inputSection) error {
 	relocated := make(map[uint64]bool)
 	for _, r := range p.sec.Relocs {
 		relocated[r.Offset] = true
 		if p.isCut(r.Offset) {
 			continue
 		}
-		// What is wrong is found in the file's own section; the contents are those of
+		// The file's own section is read to find damage; the addend to change is that of
 		// the result.
 		if _, err := elfobj.ReadAddend(p.sec, r, l.order()); err != nil {
 			return err
 		}
 		moved := r
-		moved.Offset = uint64(p.place(int64(r.Offset)))
+		moved.Offset = uint64(p.resultOffset(int64(r.Offset)))
 		a, err := elfobj.ReadAddend(p.out.Section, moved, l.order())
 		if err != nil {
 			return err
@@ -143,7 +143,7 @@ func (l *linker) relocatePart(p *inputSection) error {
 		if p.isCut(at) {
 			continue
 		}
-		from, to := p.place(int64(at)), p.place(int64(target))
+		from, to := p.resultOffset(int64(at)), p.resultOffset(int64(target))
 		if err := elfobj.CallAddend(p.out.Data[from:], l.order()).Set(to-from, l.order()); err != nil {
 			return err
 		}
@@ -151,45 +151,45 @@ func (l *linker) relocatePart(p *inputSection) error {
 	return nil
 }
 
-// moveTable moves the places that a jump table leads to with the code, which refers to it.
+// moveTable adjusts the targets in a jump table to where the code that uses it has moved.
 func (l *linker) moveTable(p *inputSection, sym *elfobj.Symbol) error {
-	in := p.obj.parts[sym.Section]
+	in := p.obj.inputs[sym.Section]
 	if in == nil || in.sec.Name != bpfobj.JumpTables || !p.sec.IsCode() {
 		return nil
 	}
 	const entry = 8
 	if sym.Value > uint64(len(in.sec.Data)) || sym.Size > uint64(len(in.sec.Data))-sym.Value || sym.Size == 0 || sym.Size%entry != 0 {
-		return fmt.Errorf("refers to %s, which is no jump table: the file is damaged: build it again", quote.Name(sym.Name))
+		return fmt.Errorf("refers to %s, which is not a jump table: the file is damaged: build it again", quote.Name(sym.Name))
 	}
 	if l.tables[sym] == p {
 		return nil
 	}
 	if l.tables[sym] != nil {
-		return fmt.Errorf("refers to the jump table %s, as another section does, which is in another place then: compile with -fno-jump-tables", quote.Name(sym.Name))
+		return fmt.Errorf("refers to the jump table %s, as another section does, and one table cannot follow both: compile with -fno-jump-tables", quote.Name(sym.Name))
 	}
 	l.tables[sym] = p
 	for off := sym.Value; off < sym.Value+sym.Size; off += entry {
 		from := l.order().Uint64(in.sec.Data[off:])
 		if from >= uint64(len(p.sec.Data)) {
-			return fmt.Errorf("has the jump table %s, which leads out of the section: the file is damaged: build it again", quote.Name(sym.Name))
+			return fmt.Errorf("has the jump table %s, with a target outside of the section: the file is damaged: build it again", quote.Name(sym.Name))
 		}
 		if !in.isCut(off) {
-			l.order().PutUint64(in.out.Data[in.place(int64(off)):], uint64(p.place(int64(from))))
+			l.order().PutUint64(in.out.Data[in.resultOffset(int64(off)):], uint64(p.resultOffset(int64(from))))
 		}
 	}
 	return nil
 }
 
-// isExistenceCheck reports whether a relocation asks if a function exists, and one does: it is
-// defined, or another file counts on it.
+// isExistenceCheck reports whether a relocation is for "if (f)" on a weak function that
+// exists: it is defined, or another file requires it.
 func (l *linker) isExistenceCheck(g *globalSymbol, u *symbolRef, r elfobj.Reloc) bool {
 	return r.Type == elfobj.R_BPF_64_64 && !u.defines() && u.weak() && u.obj.btf.At(u.id).Kind() == rawbtf.Func &&
 		g.externSection == "" && !g.hidden() && !(g.def == nil && l.allows(g.name)) && (g.def != nil || !g.weak(true))
 }
 
 // target returns the symbol of the result that a relocation refers to, and moves
-// the addend when it counts from a section's start. It returns nil for what is a
-// number now and needs no relocation.
+// the addend when it counts from a section's start. It returns nil where a constant
+// has replaced the relocation.
 func (l *linker) target(p *inputSection, r elfobj.Reloc, a elfobj.Addend) (*elfobj.Symbol, error) {
 	sym := r.Symbol
 	if u := p.obj.refs[sym]; u != nil {
@@ -200,15 +200,15 @@ func (l *linker) target(p *inputSection, r elfobj.Reloc, a elfobj.Addend) (*elfo
 		// Nil for a name that is dropped.
 		return g.sym, nil
 	}
-	to := p.obj.parts[sym.Section]
+	to := p.obj.inputs[sym.Section]
 	if to == nil {
-		return nil, fmt.Errorf("refers to %s, which is in no section that loaders read", quote.Name(sym.Name))
+		return nil, fmt.Errorf("refers to %s, whose section loaders do not read", quote.Name(sym.Name))
 	}
 	if sym.Type != elf.STT_SECTION {
 		if out := p.obj.locals[sym]; out != nil {
 			return out, nil
 		}
-		return nil, fmt.Errorf("refers to %s, which is left out: the file is damaged: build it again", quote.Name(sym.Name))
+		return nil, fmt.Errorf("refers to %s, which the link leaves out: the file is damaged: build it again", quote.Name(sym.Name))
 	}
 	target := a.Target(sym)
 	// Loaders look for the functions in data by symbols alone.
@@ -217,10 +217,10 @@ func (l *linker) target(p *inputSection, r elfobj.Reloc, a elfobj.Addend) (*elfo
 			return p.obj.locals[f], a.Set(0, l.order())
 		}
 	}
-	return l.start(to.out), a.Set(to.place(target), l.order())
+	return l.start(to.out), a.Set(to.resultOffset(target), l.order())
 }
 
-// function returns the static function at a place of a section of code.
+// function returns the static function that starts at an offset of a section of code.
 func (obj *object) function(sec *elfobj.Section, off int64) *elfobj.Symbol {
 	if !sec.IsCode() {
 		return nil

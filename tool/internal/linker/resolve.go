@@ -22,34 +22,34 @@ type globalSymbol struct {
 	externSection string
 	// sym is the symbol in the result.
 	sym *elfobj.Symbol
-	// reachable is a place in the result that refers to the name, unreachable says that
-	// there is one that is not.
-	reachable   *place
+	// reachable is a reference to the name that the result has. unreachable is set when
+	// there is one that was cut out.
+	reachable   *reference
 	unreachable bool
 }
 
-// place is an instruction, or a piece of data, that refers to a name.
-type place struct {
-	part *inputSection
-	off  uint64
+// reference is an instruction, or a piece of data, that refers to a name.
+type reference struct {
+	input *inputSection
+	off   uint64
 }
 
 // symbolRef is what one file has under a name: a definition or a declaration.
 type symbolRef struct {
 	obj *object
 	sym *elfobj.Symbol
-	// id is the variable or function in the file's BTF, 0 in sections kept once.
+	// id is the variable or function in the file's BTF, 0 in singleton sections.
 	id uint32
-	// static says that the definition lost and something refers to it without its
-	// name, so that it stays as what nobody else sees.
+	// static is set for a definition that lost and that something refers to without its
+	// name: it stays, visible in its own file only.
 	static bool
 }
 
 func (u *symbolRef) defines() bool { return u.sym.Section != nil }
 func (u *symbolRef) weak() bool    { return u.sym.Bind == elf.STB_WEAK }
 
-// part is the input section that it defines something in.
-func (u *symbolRef) part() *inputSection { return u.obj.parts[u.sym.Section] }
+// input is the input section of a definition.
+func (u *symbolRef) input() *inputSection { return u.obj.inputs[u.sym.Section] }
 
 // resolve collects the names that are not static, and finds their definitions.
 func (l *linker) resolve() error {
@@ -59,8 +59,8 @@ func (l *linker) resolve() error {
 			if sym.Bind == elf.STB_LOCAL {
 				continue
 			}
-			// A name of what is left behind.
-			if sym.Section != nil && obj.parts[sym.Section] == nil {
+			// A name in a section that is dropped.
+			if sym.Section != nil && obj.inputs[sym.Section] == nil {
 				continue
 			}
 			if err := obj.checkSymbol(sym); err != nil {
@@ -179,8 +179,8 @@ func (l *linker) check() error {
 	return errors.Join(errs...)
 }
 
-// The sections of BTF that say of what is declared in them that it is the kernel's,
-// and the one that says nothing.
+// The DATASECs of declarations: those of what the kernel defines, and the one of all
+// others.
 const (
 	kconfigDatasec = ".kconfig"
 	ksymsDatasec   = ".ksyms"
@@ -229,7 +229,7 @@ func (g *globalSymbol) check() error {
 	return nil
 }
 
-// checkSection makes sure that two references to a name are in the same place.
+// checkSection makes sure that two references to a name are in the same section.
 func (g *globalSymbol) checkSection(model, u *symbolRef) error {
 	in := u.declaredIn()
 	if u.defines() {
@@ -292,13 +292,13 @@ func (g *globalSymbol) weak(partial bool) bool {
 	return true
 }
 
-// dropped reports whether the name is none of the result. It is declared only, and all
-// that refers to it was cut, or it is the address 0.
+// dropped reports whether the result does not have the name: it is declared only, and
+// all that refers to it was cut, or it is the address 0.
 func (l *linker) dropped(g *globalSymbol) bool {
 	switch {
 	case g.def != nil:
 		// The license of another file, under another name.
-		return g.def.part().duplicate && g.reachable == nil
+		return g.def.input().duplicate && g.reachable == nil
 	case g.reachable == nil && g.unreachable:
 		return true
 	}
@@ -323,7 +323,7 @@ func (l *linker) keeps(obj *object, id uint32) (rawbtf.Linkage, bool) {
 		if u.static {
 			return rawbtf.Static, true
 		}
-		return linkage, u == g.chosen() && !l.dropped(g) && !(u.defines() && u.part().duplicate)
+		return linkage, u == g.chosen() && !l.dropped(g) && !(u.defines() && u.input().duplicate)
 	}
 	return linkage, false
 }

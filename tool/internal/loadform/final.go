@@ -1,15 +1,14 @@
 // Package loadform brings a linked BPF object into the form that all loaders take.
 //
-// Compilers and linkers leave an object in forms that libbpf takes and others do not, or
-// that are not enough for any. What a loader rejects can be said in a form that it takes,
-// without a change to what the programs do. [Final] does that, at the end of the last
-// link, for those who load the object file by themselves: with libbpf, bpftool, or the
-// ELF reader of cilium/ebpf. It changes nothing that libbpf knows by its name. Generated
-// code carries an image in place of the file, which package imagegen makes with or
-// without these changes.
+// Compilers and linkers leave an object in forms that some loaders, or all, do not accept.
+// Each of these can be replaced by one that they accept, without a change to what the
+// programs do. [Final] does that, at the end of the last link, for users who load the
+// object file with libbpf, bpftool or the ELF reader of cilium/ebpf. It keeps all names
+// that libbpf uses. Generated code carries an image in place of the file, which package
+// imagegen makes with or without these changes.
 //
-// Final is a function of the object alone, and an object that went through once stays as
-// it is. It does not check the object; package bpfobj does.
+// The result depends on the object alone, and Final leaves its own result as it is. It does
+// not check the object; package bpfobj does.
 package loadform
 
 import (
@@ -23,32 +22,29 @@ import (
 	"github.com/rules-bpf/rules_bpf/tool/internal/elfobj"
 )
 
-// Final makes the last changes to an object that is not linked again. Errors are
-// without the file's name.
+// Final makes the last changes to an object that is not linked again. Errors do not have the
+// file's name.
 //
 // A weak map becomes a global one: weak is for linkers, so that several files can
-// define one map, and cilium's reader wants maps to be global.
+// define one map, and cilium's reader requires maps to be global.
 //
-// Maps are declared in the one spelling that cilium's reader knows.
+// Maps are declared in the one form that cilium's reader supports.
 //
-// A static function whose name another function has gets a suffix: f.1. Files have
-// their own static functions, and a linker puts them together. cilium's reader knows
-// functions by their names. BTF, from which the kernel has the names that it shows,
-// keeps the name. A static variable whose name a global one has gets such a suffix
-// too, in BTF, where the reader looks for the places of global variables.
+// A static function whose name another function has gets a suffix: f.1. A linker puts the
+// static functions of several files together, and cilium's reader finds functions by
+// name. BTF, from which the kernel has the names that it shows, keeps the name. A static
+// variable whose name a global one has gets such a suffix too, in BTF, where the reader
+// looks up the offsets of global variables.
 //
-// A reference to the inside of a variable, which has the variable's symbol and an
-// offset from it, becomes one to a place in the section. Clang writes it so for static
-// variables, and for others the offset into a register; inline assembly and GCC write
-// it with the symbol. libbpf adds the two, cilium's reader takes the symbol only. So
-// does it with the address of a function that is not static, where it looks at the
-// offset only and would take the section's first function.
+// A reference to the inside of a variable by symbol and offset becomes one by section and
+// offset. Clang writes the latter for static variables, and adds the offset in a register
+// for others; inline assembly and GCC write the former. libbpf adds the two, cilium's reader
+// ignores the offset. The address of a function that is not static is changed likewise: of
+// that, the reader ignores the symbol and would take the section's first function.
 //
-// The functions that are hidden become static in BTF, as libbpf makes them when it
-// loads the object: hidden functions are for the object's own files, and the verifier
-// is to look at them together with their callers, of whose arguments it then knows
-// more. For a global function, it looks at the function alone. Those of
-// bpf/usdt.bpf.h, for one, do not pass that way.
+// Hidden functions become static in BTF, as libbpf makes them when it loads the object. The
+// verifier checks a static function with each caller, whose arguments it knows, and a global
+// one by itself: the functions of bpf/usdt.bpf.h would not pass as global ones.
 func Final(file *elfobj.File) error {
 	if err := bpfobj.CheckRelocs(file); err != nil {
 		return err
@@ -104,8 +100,7 @@ func (n *finisher) start(sec *elfobj.Section) *elfobj.Symbol {
 	return sym
 }
 
-// references gives the references of a section of code the form in which they count
-// from the start of a section, where they need it.
+// references changes the references of a section of code to section and offset, where needed.
 func (n *finisher) references(sec *elfobj.Section) error {
 	if !sec.IsCode() || !bpfobj.IsLoaded(sec) {
 		return nil
@@ -127,7 +122,7 @@ func (n *finisher) references(sec *elfobj.Section) error {
 			continue
 		case load && sym.Section != nil && sym.Section.Name != ".maps":
 		default:
-			return fmt.Errorf("refers to what is %d bytes from the start of %s, which loaders take for the start: refer to %[2]s in C", a.Off, quote.Name(sym.Name))
+			return fmt.Errorf("refers to the byte %d of %s, which loaders take for the start: refer to %[2]s in C", a.Off, quote.Name(sym.Name))
 		}
 		if !owned {
 			// The contents may be those that the caller gave.

@@ -2,9 +2,9 @@
 //
 // # Model
 //
-// C declares a map as a variable in SEC(".maps"), and what the map is to be stands in the
-// type of the variable: a struct that no memory is ever used for. Its members say something
-// by their names and their types:
+// C declares a map as a variable in SEC(".maps"), and the type of the variable is the map's
+// definition: a struct that is never instantiated. The names and types of its members are
+// the properties of the map:
 //
 //   - __uint(name, n) is a pointer to an array of n elements: type, max_entries, map_flags,
 //     numa_node, pinning, map_extra, key_size and value_size.
@@ -12,11 +12,10 @@
 //   - __type(name, T) is a pointer to T: key and value.
 //   - __array(values, T) is an array without a length of pointers to T, at the end: a map of
 //     maps has the declaration of its inner maps for T, a program array a function. Initial
-//     values have their places there.
+//     values are given there.
 //
-// The rules are those of libbpf (parse_btf_map_def): names and qualifiers are looked through
-// where it does so, and what it refuses is refused, so that there is one answer to what a
-// declaration means. Maps as they were declared before BTF, by a struct bpf_map_def in
+// The rules are those of libbpf (parse_btf_map_def): typedefs and qualifiers are skipped where
+// it does so, and what it refuses is refused, so that a declaration has one meaning. Maps as they were declared before BTF, by a struct bpf_map_def in
 // SEC("maps"), are not read by any loader since libbpf 1.0.
 package mapdecl
 
@@ -64,8 +63,8 @@ func (m *Map) Inner() *Map {
 	return m.Values.Inner
 }
 
-// ValueBytes is the size of the map's values: that of the declaration, or what it follows
-// from, since the values of a map that has a place for initial ones are maps or programs.
+// ValueBytes is the size of the map's values: that of the declaration, or that of a handle,
+// where the declaration has values of maps or programs.
 func (m *Map) ValueBytes() uint32 {
 	if m.Values != nil {
 		return handleSize
@@ -145,11 +144,11 @@ func (m *Map) read(name string, t rawbtf.Type, inner bool) (err error) {
 	return err
 }
 
-// setSize sets the size of keys or values, which two members can say.
+// setSize sets the size of keys or values, which two members can give.
 func setSize(size *uint32, read func(rawbtf.Type) (uint32, error), t rawbtf.Type) error {
 	n, err := read(t)
 	if err == nil && *size != 0 && *size != n {
-		return fmt.Errorf("says %d bytes, and another one %d: leave one out", n, *size)
+		return fmt.Errorf("says %d bytes, and another member %d: leave one out", n, *size)
 	}
 	*size = n
 	return err

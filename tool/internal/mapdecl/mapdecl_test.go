@@ -123,7 +123,7 @@ func TestReadErrors(t *testing.T) {
 		"a key that is a value": {decl(1, M("key", U32)), "member key of the declaration is not a type: declare it with __type"},
 		"names of a pointer":    {decl(1, M("value", Typedef("p_t", Ptr(U32)))), "member value of the declaration is not a type"},
 		"incomplete":            {decl(1, M("value", Ptr(&btf.Fwd{Name: "later"}))), "member value of the declaration is of a type without a size: declare one that is complete"},
-		"two sizes":             {decl(1, M("key", Ptr(U32)), M("key_size", number(8))), "member key_size of the declaration says 8 bytes, and another one 4: leave one out"},
+		"two sizes":             {decl(1, M("key", Ptr(U32)), M("key_size", number(8))), "member key_size of the declaration says 8 bytes, and another member 4: leave one out"},
 		"misspelt":              {decl(1, M("max_entires", number(8))), "member max_entires of the declaration is not one that loaders know: correct the name, or leave it out"},
 		"values first":          {decl(12, values(inner), M("key", Ptr(U32))), "member values of the declaration is not the last one: move it to the end"},
 		"values of a hash":      {decl(1, values(inner)), "member values of the declaration is for maps of maps and program arrays: leave it out, or declare the type before it"},

@@ -1,5 +1,5 @@
-// Package sections says what is the matter with the names of sections that programs are
-// in: which no loader gives a type by, and which libbpf took until 1.0.
+// Package sections checks the names of the sections that programs are in: for names that give
+// a program no type, and for those that libbpf took until 1.0.
 package sections
 
 import (
@@ -26,9 +26,8 @@ func (p Policy) IsOwn(section string) bool {
 	return glob.MatchAny(p.Own, section) || glob.MatchAny(p.Own, strings.TrimPrefix(section, "?"))
 }
 
-// Check looks at a program of a section. It returns what is wrong with the section's
-// name and what is worth saying of it, each as "program: what, and what to do", and
-// empty when nothing is.
+// Check looks at a program of a section. It returns what is wrong with the section's name,
+// and a warning about it, each as "program: what, and what to do", empty for none.
 func (p Policy) Check(program, section string) (problem, warning string) {
 	if _, _, ok := secdef.Find(section); ok || p.IsOwn(section) {
 		return "", ""
@@ -52,7 +51,7 @@ func (p Policy) Check(program, section string) (problem, warning string) {
 		nearest = optional + "struct_ops"
 	}
 	if nearest == "" {
-		return fmt.Sprintf("%s: SEC(%q) is no form of SEC() that a loader knows, so the program has no type: correct it as docs/attach.md lists them; "+own, name, section, quote.Name(section), section), ""
+		return fmt.Sprintf("%s: SEC(%q) is not a form of SEC() that a loader knows, so the program has no type: correct it as docs/attach.md lists them; "+own, name, section, quote.Name(section), section), ""
 	}
-	return fmt.Sprintf("%s: SEC(%q) is no form of SEC() that a loader knows, so the program has no type: did you mean SEC(%q)? Otherwise, "+own, name, section, nearest, quote.Name(section), section), ""
+	return fmt.Sprintf("%s: SEC(%q) is not a form of SEC() that a loader knows, so the program has no type: did you mean SEC(%q)? Otherwise, "+own, name, section, nearest, quote.Name(section), section), ""
 }

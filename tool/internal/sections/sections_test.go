@@ -7,7 +7,7 @@ import (
 
 func TestCheck(t *testing.T) {
 	const (
-		noForm = " is no form of SEC() that a loader knows, so the program has no type: "
+		noForm = " is not a form of SEC() that a loader knows, so the program has no type: "
 		old    = " is a name that libbpf 1.0 and newer refuse: write "
 	)
 	for _, tt := range []struct {

@@ -272,7 +272,7 @@ func TestKconfigTypes(t *testing.T) {
 	data := file.Build()
 	_, err := bpfobj.Read("kconfig.bpf.o", data)
 	for name := range wrong {
-		want := name + ": is not of a type that a setting of the kernel can have: declare it as bool, enum libbpf_tristate"
+		want := name + ": is not of a type that a Kconfig option can have: declare it as bool, enum libbpf_tristate"
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in the error %v", want, err)
 		}

@@ -15,7 +15,7 @@ import (
 
 // hostile are names that no compiler makes and an object can have: a sequence of a
 // terminal, a line of its own, an end of the comment, letters from right to left, a line
-// separator and a byte that is no UTF-8.
+// separator and a byte that is not UTF-8.
 var hostile = []string{"a\x1b[31mRED", "a\nbpfgen: all is well", "a*/ func init() {", "a\u202eb", "a\u2028b", "a\xffb", "a\x00b"[:1], "a\"b`c"}
 
 // Whatever an object calls things, generated code is Go, and shows nothing that cannot

@@ -62,8 +62,8 @@ func appendMapTypes(b []byte, t mapTypes) []byte {
 // typeMaps gives the fields of the maps that nameHandles has named their types. It
 // comes after the types of variables, which are there first.
 //
-// A map whose types have no Go form is no error: what it holds can be read and
-// written as bytes, and the comment says what the matter is.
+// A map whose types have no Go form is not an error: what it holds can be read and
+// written as bytes, and the comment gives the reason.
 //
 // A declaration that loaders do not read is one: Open would refuse the object.
 func (g *generator) typeMaps(maps []bpfobj.Map) []error {
@@ -93,9 +93,9 @@ func (g *generator) typeMaps(maps []bpfobj.Map) []error {
 	return errs
 }
 
-// recordNote declares the type of the records of a ring buffer or a perf event array whose
-// declaration has it as that of the values, and returns what the map's comment says of it. One
-// without a Go form is not declared: the handle needs none.
+// recordNote declares the type of the records of a ring buffer or a perf event array, which is
+// the type of values in the map's declaration, and returns a note for the map's comment. A
+// type without a Go form is not declared, as the handle does not need it.
 func (g *generator) recordNote(def *bpfobj.MapDef, name named) string {
 	switch def.Type {
 	case ebpf.RingBuf, ebpf.UserRingbuf, ebpf.PerfEventArray:

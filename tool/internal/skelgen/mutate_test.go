@@ -129,7 +129,7 @@ func (m *mutated) readable(err error, files ...string) {
 	}
 }
 
-// unreadable says whether a terminal or an editor shows the character as what it is
+// unreadable reports whether a terminal or an editor shows the character as what it is
 // not.
 func unreadable(r rune) bool {
 	return r < ' ' && r != '\t' || r == '\ufffd' || r == '\u2028' || r == '\u2029' || '\u202a' <= r && r <= '\u202e' || '\u2066' <= r && r <= '\u2069'
@@ -231,7 +231,7 @@ func (m *mutated) link() {
 		m.report("cannot be linked again: %v", err)
 	}
 	if _, err := elf.NewFile(bytes.NewReader(linked)); err != nil {
-		m.report("is no ELF file: %v", err)
+		m.report("is not an ELF file: %v", err)
 	}
 }
 

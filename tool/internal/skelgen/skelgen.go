@@ -102,7 +102,7 @@ func gofmt(src []byte) ([]byte, error) {
 	return out, nil
 }
 
-// CheckPackage says whether a Go package can have the name.
+// CheckPackage reports whether a Go package can have the name.
 func CheckPackage(pkg string) error {
 	if !token.IsIdentifier(pkg) || pkg == "_" {
 		return fmt.Errorf("%q: is not a name for a Go package: use letters, digits and underscores, starting with a letter, and no Go keyword", pkg)

@@ -236,7 +236,7 @@ func (s *skeleton) appendSkeleton(b []byte, object string) []byte {
 		doc := fmt.Sprintf("%s holds the variables of section %s. ", sec.goName, quote.Text(sec.c))
 		switch sec.kind {
 		case bpfobj.Arena:
-			doc = fmt.Sprintf("%s holds the variables that lie in the arena %s. Load moves them there, and makes the field point to them: pointers taken before are to memory that nobody else sees.", sec.goName, quote.Text(s.arena))
+			doc = fmt.Sprintf("%s holds the variables that lie in the arena %s. Load moves them there, and makes the field point to them: pointers taken before point to memory that programs do not see.", sec.goName, quote.Text(s.arena))
 		case bpfobj.Rodata:
 			doc += "Set them before Load: after it the memory is read-only, and a write is a fault that ends the process. "
 			fallthrough

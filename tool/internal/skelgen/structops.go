@@ -55,7 +55,7 @@ func (g *generator) appendStructOps(b []byte, doc string) []byte {
 	return append(b, "}\n"...)
 }
 
-// appendStructOpsDescs appends what the runtime is told of the tables.
+// appendStructOpsDescs appends the descriptions of the tables for the runtime.
 func (s *skeleton) appendStructOpsDescs(b []byte) []byte {
 	if len(s.structOps) == 0 {
 		return b

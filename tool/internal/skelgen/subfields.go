@@ -84,7 +84,7 @@ func checkImportPath(name, path string) error {
 		return !unicode.IsGraphic(r) || unicode.IsSpace(r) || r == unicode.ReplacementChar || strings.ContainsRune("!\"#$%&'()*,:;<=>?[\\]^`{|}", r)
 	}
 	if path == "" || strings.ContainsFunc(path, bad) {
-		return fmt.Errorf("%s: %q is no import path: give that of the library's Go package", strconv.Quote(name), path)
+		return fmt.Errorf("%s: %q is not an import path: give that of the library's Go package", strconv.Quote(name), path)
 	}
 	return nil
 }

@@ -123,7 +123,7 @@ type variable struct {
 }
 
 // addGroups declares a struct for each section that exposes a variable, one for the
-// kernel's settings and one for what the library does not define. All of them have
+// Kconfig options and one for what the library does not define. All of them have
 // their names before any type of C does.
 func (s *subskeleton) addGroups(lib *bpfobj.Object, names *gonames.Scope) []error {
 	var variables [][]variable

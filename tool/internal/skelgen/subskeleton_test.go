@@ -157,7 +157,7 @@ func TestSubskeletonErrors(t *testing.T) {
 		{Section: ".kconfig", Name: "CONFIG_WIDE", Type: S128, Extern: true},
 	}}
 	for i, want := range []string{
-		"CONFIG_WIDE: is not of a type that a setting of the kernel can have: declare it as bool, enum libbpf_tristate",
+		"CONFIG_WIDE: is not of a type that a Kconfig option can have: declare it as bool, enum libbpf_tristate",
 		"a: odd: an integer of 3 bytes is not supported: change its type, or declare the variable static or __hidden\n",
 	} {
 		vars := *file

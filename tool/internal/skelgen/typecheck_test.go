@@ -86,13 +86,13 @@ func (i *importer) Import(path string) (*types.Package, error) {
 		if pkg, err = conf.Check(path, fset, []*ast.File{file}, nil); err != nil {
 			return nil, fmt.Errorf("stub of %s: %w", path, err)
 		}
-	} else if folder, ok := ours[path]; ok {
-		files, err := runtimeFiles(fset, folder)
+	} else if directory, ok := ours[path]; ok {
+		files, err := runtimeFiles(fset, directory)
 		if err != nil {
 			return nil, err
 		}
 		// Generated code touches nothing that has types of the runtime's own imports,
-		// but for what is among the stubs: that these are unknown is no error.
+		// but for what is among the stubs: that these are unknown is not an error.
 		conf := types.Config{Importer: orEmpty{i}, IgnoreFuncBodies: true, Error: func(error) {}}
 		pkg, _ = conf.Check(path, fset, files, nil)
 	} else {
@@ -103,8 +103,8 @@ func (i *importer) Import(path string) (*types.Package, error) {
 }
 
 // runtimeFiles parses the source of a package of the runtime for Linux.
-func runtimeFiles(fset *token.FileSet, folder string) ([]*ast.File, error) {
-	entries, err := os.ReadDir(folder)
+func runtimeFiles(fset *token.FileSet, directory string) ([]*ast.File, error) {
+	entries, err := os.ReadDir(directory)
 	if err != nil {
 		return nil, err
 	}
@@ -114,13 +114,13 @@ func runtimeFiles(fset *token.FileSet, folder string) ([]*ast.File, error) {
 		if !strings.HasSuffix(entry.Name(), ".go") || strings.HasSuffix(entry.Name(), "_test.go") {
 			continue
 		}
-		if match, err := ctx.MatchFile(folder, entry.Name()); err != nil || !match {
+		if match, err := ctx.MatchFile(directory, entry.Name()); err != nil || !match {
 			if err != nil {
 				return nil, err
 			}
 			continue
 		}
-		file, err := parser.ParseFile(fset, filepath.Join(folder, entry.Name()), nil, 0)
+		file, err := parser.ParseFile(fset, filepath.Join(directory, entry.Name()), nil, 0)
 		if err != nil {
 			return nil, err
 		}
@@ -141,7 +141,7 @@ func (o orEmpty) Import(path string) (*types.Package, error) {
 	return pkg, nil
 }
 
-// typeCheck says whether src compiles for the architecture. The assertions of
+// typeCheck reports whether src compiles for the architecture. The assertions of
 // sizes and offsets are constants, so a wrong one is an error here.
 func typeCheck(src []byte, arch string) error {
 	_, err := check(src, arch)

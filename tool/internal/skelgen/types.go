@@ -25,7 +25,7 @@ func (t *TypesFrom) alias() string { return freeAlias(t.Package, fileNames) }
 // namesHead begins the list of names that a package of types comes with.
 const namesHead = "Go types of rules_bpf, form 1, package "
 
-// CheckTypesPackage says whether a package of shared types, which others import, can have the
+// CheckTypesPackage reports whether a package of shared types, which others import, can have the
 // name.
 func CheckTypesPackage(pkg string) error {
 	if pkg == "main" {
@@ -41,10 +41,10 @@ func ParseTypes(importPath string, list []byte) (*TypesFrom, error) {
 	lines := strings.Split(strings.TrimSuffix(string(list), "\n"), "\n")
 	pkg, ok := strings.CutPrefix(lines[0], namesHead)
 	if !ok || CheckTypesPackage(pkg) != nil {
-		return nil, errors.New("is no list of shared types: give the one that this version of bpfgen types has written with -names")
+		return nil, errors.New("is not a list of shared types: give the one that this version of bpfgen types has written with -names")
 	}
 	if checkImportPath("", importPath) != nil {
-		return nil, fmt.Errorf("%q is no import path: give that of the package of types", importPath)
+		return nil, fmt.Errorf("%q is not an import path: give that of the package of types", importPath)
 	}
 	t := &TypesFrom{ImportPath: importPath, Package: pkg, Names: make(map[string]string)}
 	for _, line := range lines[1:] {

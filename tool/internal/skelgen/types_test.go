@@ -230,10 +230,10 @@ func TestTypesErrors(t *testing.T) {
 		digest = "0123456789abcdef0123456789abcdef"
 	)
 	for list, want := range map[string]string{
-		"":     "is no list of shared types",
-		"text": "is no list of shared types: give the one that this version of bpfgen types has written with -names",
-		"Go types of rules_bpf, form 1, package a-b\n":  "is no list of shared types",
-		"Go types of rules_bpf, form 1, package main\n": "is no list of shared types",
+		"":     "is not a list of shared types",
+		"text": "is not a list of shared types: give the one that this version of bpfgen types has written with -names",
+		"Go types of rules_bpf, form 1, package a-b\n":  "is not a list of shared types",
+		"Go types of rules_bpf, form 1, package main\n": "is not a list of shared types",
 		head + "abc\n":                            `line "abc": does not begin with the 32 hex digits of a type: make the list again with bpfgen types -names`,
 		head + "abc x(y\n":                        `line "abc x(y": does not begin with`,
 		head + digest + "0 Event\n":               "does not begin with",
@@ -250,7 +250,7 @@ func TestTypesErrors(t *testing.T) {
 			t.Errorf("%q: got %v, want %s", list, err, want)
 		}
 	}
-	if _, err := skelgen.ParseTypes("a b", []byte("Go types of rules_bpf, form 1, package shared\n")); err == nil || !strings.Contains(err.Error(), `"a b" is no import path`) {
+	if _, err := skelgen.ParseTypes("a b", []byte("Go types of rules_bpf, form 1, package shared\n")); err == nil || !strings.Contains(err.Error(), `"a b" is not an import path`) {
 		t.Error(err)
 	}
 }

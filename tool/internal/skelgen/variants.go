@@ -31,7 +31,7 @@ type Variant struct {
 // Go names are made as of names in C.
 func CheckVariant(name string) error {
 	if !token.IsIdentifier(name) || name == "_" {
-		return fmt.Errorf("variant %q: is no name from which Go names can be made: use letters, digits and underscores, starting with a letter, and no Go keyword", name)
+		return fmt.Errorf("variant %q: is not a name from which Go names can be made: use letters, digits and underscores, starting with a letter, and no Go keyword", name)
 	}
 	return nil
 }
@@ -115,10 +115,10 @@ func inVariant(v Variant, err error) error {
 	return fmt.Errorf("%s: variant %s: %w", v.File, v.Name, err)
 }
 
-// variantSet says of each variant whether it is one of those that have something.
+// variantSet is the set of variants that have something, a bool for each variant.
 type variantSet []bool
 
-// all reports whether it is something that all variants have.
+// all reports whether all variants are in the set.
 func (in variantSet) all() bool { return !slices.Contains(in, false) }
 
 // bits returns the set as the runtime reads it.
@@ -132,8 +132,8 @@ func (in variantSet) bits() []byte {
 	return bits
 }
 
-// only returns the field of a description that says which variants have something, to which
-// the field of s points. It is empty when all have.
+// only returns the field Only of a description: which variants have the thing, and the field
+// of s that points to it. It is empty when all variants have it.
 func (in variantSet) only(field string) string {
 	if in.all() {
 		return ""
@@ -148,7 +148,7 @@ func (in variantSet) only(field string) string {
 	return string(b) + "\"" + field + "}"
 }
 
-// onlyNote is what the comment of a field says of the variants that have it.
+// onlyNote is the note in the comment of a field about the variants that have it.
 func (g *generator) onlyNote(in variantSet) string {
 	if in.all() {
 		return ""
@@ -172,41 +172,41 @@ func (g *generator) onlyNote(in variantSet) string {
 	return fmt.Sprintf(", in %d of %d variants", len(have), len(in))
 }
 
-// part is what makes a field: something with a name in C, and what it is in Go.
-type part struct{ c, typ string }
+// element is what makes a field: a name in C and a Go type.
+type element struct{ c, typ string }
 
-// merged are the fields for a kind of parts, of all variants.
+// merged are the fields for one kind of elements, of all variants.
 type merged struct {
-	parts []part
-	in    []variantSet
-	// first is where the part is in the list of the first variant that has it.
+	elements []element
+	in       []variantSet
+	// first is where the element is in the list of the first variant that has it.
 	first []place
 }
 
 type place struct{ variant, index int }
 
-// merge returns the fields for the parts of the variants, a list for each of them. Names are
+// merge returns the fields for the elements of the variants, a list for each of them. Names are
 // in the order of the first list, and what others add comes after what they have before it.
-// The parts of one name are together, in the order of the variants.
-func merge(lists [][]part) merged {
+// The elements of one name are together, in the order of the variants.
+func merge(lists [][]element) merged {
 	var order []string
-	parts := make(map[string]*merged)
+	byName := make(map[string]*merged)
 	for v, list := range lists {
 		next := 0
 		for i, p := range list {
-			m := parts[p.c]
+			m := byName[p.c]
 			if m == nil {
 				m = new(merged)
-				parts[p.c] = m
+				byName[p.c] = m
 				order = slices.Insert(order, next, p.c)
 				next++
 			} else {
 				next = slices.Index(order, p.c) + 1
 			}
-			at := slices.Index(m.parts, p)
+			at := slices.Index(m.elements, p)
 			if at < 0 {
-				at = len(m.parts)
-				m.parts = append(m.parts, p)
+				at = len(m.elements)
+				m.elements = append(m.elements, p)
 				m.in = append(m.in, make(variantSet, len(lists)))
 				m.first = append(m.first, place{v, i})
 			}
@@ -215,23 +215,23 @@ func merge(lists [][]part) merged {
 	}
 	var all merged
 	for _, c := range order {
-		m := parts[c]
-		all.parts = append(all.parts, m.parts...)
+		m := byName[c]
+		all.elements = append(all.elements, m.elements...)
 		all.in = append(all.in, m.in...)
 		all.first = append(all.first, m.first...)
 	}
 	return all
 }
 
-// fields returns what the fields are named after. Several for one name in C end in the name
-// of a variant.
+// fields returns what the fields are named after. Where a name in C has several fields, each
+// ends in the name of a variant.
 func (m *merged) fields(variants []string) []gonames.Field {
 	count := make(map[string]int)
-	for _, p := range m.parts {
+	for _, p := range m.elements {
 		count[p.c]++
 	}
-	fields := make([]gonames.Field, len(m.parts))
-	for i, p := range m.parts {
+	fields := make([]gonames.Field, len(m.elements))
+	for i, p := range m.elements {
 		fields[i].C = p.c
 		if count[p.c] > 1 {
 			fields[i].Variant = variants[m.first[i].variant]
@@ -383,25 +383,25 @@ func (p *variantParts) convert(v Variant, sectionNames map[string]string, missin
 
 // mergeHandles makes the fields for maps, programs and tables.
 func (s *skeleton) mergeHandles(parts []variantParts, suffixes []string) {
-	maps := make([][]part, len(parts))
-	progs := make([][]part, len(parts))
-	tables := make([][]part, len(parts))
+	maps := make([][]element, len(parts))
+	progs := make([][]element, len(parts))
+	tables := make([][]element, len(parts))
 	for i := range parts {
 		for _, m := range parts[i].maps {
-			maps[i] = append(maps[i], part{m.c, m.handle.name})
+			maps[i] = append(maps[i], element{m.c, m.handle.name})
 		}
 		for _, p := range parts[i].progs {
-			progs[i] = append(progs[i], part{p.c, p.handle})
+			progs[i] = append(progs[i], element{p.c, p.handle})
 		}
 		for _, t := range parts[i].structOps {
-			tables[i] = append(tables[i], part{t.c, t.goType + " " + t.table.Section})
+			tables[i] = append(tables[i], element{t.c, t.goType + " " + t.table.Section})
 		}
 	}
 	mergedMaps, mergedProgs, mergedTables := merge(maps), merge(progs), merge(tables)
 
 	// Programs and tables are in the struct Links, and maps and tables in the struct Maps.
 	// Plain sections have their names always.
-	both := merged{parts: slices.Concat(mergedProgs.parts, mergedTables.parts), first: slices.Concat(mergedProgs.first, mergedTables.first)}
+	both := merged{elements: slices.Concat(mergedProgs.elements, mergedTables.elements), first: slices.Concat(mergedProgs.first, mergedTables.first)}
 	goNames := gonames.AssignFields("", both.fields(suffixes))
 	for i, at := range mergedProgs.first {
 		p := parts[at.variant].progs[at.index]
@@ -412,16 +412,16 @@ func (s *skeleton) mergeHandles(parts []variantParts, suffixes []string) {
 	goNames = goNames[len(s.progs):]
 
 	both = merged{}
-	for i, p := range mergedMaps.parts {
+	for i, p := range mergedMaps.elements {
 		if !slices.Contains(plainSections, p.c) {
-			both.parts, both.first = append(both.parts, p), append(both.first, mergedMaps.first[i])
+			both.elements, both.first = append(both.elements, p), append(both.first, mergedMaps.first[i])
 		}
 	}
-	both.parts, both.first = append(both.parts, mergedTables.parts...), append(both.first, mergedTables.first...)
+	both.elements, both.first = append(both.elements, mergedTables.elements...), append(both.first, mergedTables.first...)
 	mapNames := gonames.AssignFields("", both.fields(suffixes), sectionNames...)
 	for i, at := range mergedMaps.first {
 		m := parts[at.variant].maps[at.index]
-		m.in, m.note = mergedMaps.in[i], notesOf(parts, mergedMaps.parts[i])
+		m.in, m.note = mergedMaps.in[i], notesOf(parts, mergedMaps.elements[i])
 		if !slices.Contains(plainSections, m.c) {
 			m.goName, mapNames = mapNames[0], mapNames[1:]
 		}
@@ -434,7 +434,7 @@ func (s *skeleton) mergeHandles(parts []variantParts, suffixes []string) {
 	}
 }
 
-// otherSections is what the comment of a program says of the sections that it has in
+// otherSections is the note in the comment of a program about the sections that it has in
 // other variants.
 func otherSections(parts []variantParts, p prog) string {
 	note := ""
@@ -450,8 +450,8 @@ func otherSections(parts []variantParts, p prog) string {
 	return note
 }
 
-// notesOf returns what the comment of a map says in all variants.
-func notesOf(parts []variantParts, p part) string {
+// notesOf returns the notes for the comment of a map, of all variants.
+func notesOf(parts []variantParts, p element) string {
 	var notes []string
 	for i := range parts {
 		for _, m := range parts[i].maps {
@@ -465,19 +465,19 @@ func notesOf(parts []variantParts, p part) string {
 
 // mergeSections makes the structs of the data sections.
 func (s *skeleton) mergeSections(parts []variantParts, goNames map[string]string, suffixes []string) []error {
-	lists := make([][]part, len(parts))
+	lists := make([][]element, len(parts))
 	for i := range parts {
 		for _, sec := range parts[i].sections {
-			lists[i] = append(lists[i], part{c: sec.name})
+			lists[i] = append(lists[i], element{c: sec.name})
 		}
 	}
 	m := merge(lists)
 	var errs []error
-	for i, p := range m.parts {
+	for i, p := range m.elements {
 		sec := parts[m.first[i].variant].sections[m.first[i].index]
 		out := section{named: named{goName: goNames[sec.name], c: sec.name, in: m.in[i]}, kind: sec.kind}
 		same := m.in[i].all()
-		vars := make([][]part, len(parts))
+		vars := make([][]element, len(parts))
 		all := make([]*variantSection, len(parts))
 		for v := range parts {
 			j := slices.IndexFunc(parts[v].sections, func(other variantSection) bool { return other.name == p.c })
@@ -488,7 +488,7 @@ func (s *skeleton) mergeSections(parts []variantParts, goNames map[string]string
 			same = same && sec.equal(all[v])
 			for k, variable := range all[v].vars {
 				if typ := all[v].types[k]; typ != nil {
-					vars[v] = append(vars[v], part{variable.Name, typ.String()})
+					vars[v] = append(vars[v], element{variable.Name, typ.String()})
 				}
 			}
 		}
@@ -514,8 +514,8 @@ func (s *skeleton) mergeSections(parts []variantParts, goNames map[string]string
 // sections, nil for one that does not have it.
 func mergeVariables(name string, all []*variantSection, m merged, suffixes []string) []pointer {
 	goNames := gonames.AssignFields(name, m.fields(suffixes))
-	vars := make([]pointer, len(m.parts))
-	for i, p := range m.parts {
+	vars := make([]pointer, len(m.elements))
+	for i, p := range m.elements {
 		sec := all[m.first[i].variant]
 		j := slices.IndexFunc(sec.vars, func(v gotype.Variable) bool { return v.Name == p.c })
 		v, typ := sec.vars[j], sec.types[j]
@@ -594,7 +594,7 @@ func (s *skeleton) appendApart(b []byte) []byte {
 	return b
 }
 
-// appendApartDesc appends what the runtime is told of a section whose variables have a
+// appendApartDesc appends the description for the runtime of a section whose variables have a
 // pointer each.
 func appendApartDesc(b []byte, sec section) []byte {
 	b = fmt.Appendf(b, "\t\t\t{Name: %q, Field: skelimpl.Field{Pointer: unsafe.Pointer(&m.sections.%s)}, Apart: true%s, Vars: []skelimpl.SectionVar{\n", sec.c, sec.goName, sec.in.only(""))

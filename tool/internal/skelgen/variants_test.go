@@ -300,9 +300,9 @@ func TestVariantsErrors(t *testing.T) {
 		want     string
 	}{
 		{"none", nil, skelgen.Options{}, "no variant is given"},
-		{"no identifier", []skelgen.Variant{named("6.1")}, skelgen.Options{}, `variant "6.1": is no name from which Go names can be made: use letters`},
-		{"keyword", []skelgen.Variant{named("type")}, skelgen.Options{}, `variant "type": is no name`},
-		{"blank", []skelgen.Variant{named("_")}, skelgen.Options{}, `variant "_": is no name`},
+		{"no identifier", []skelgen.Variant{named("6.1")}, skelgen.Options{}, `variant "6.1": is not a name from which Go names can be made: use letters`},
+		{"keyword", []skelgen.Variant{named("type")}, skelgen.Options{}, `variant "type": is not a name`},
+		{"blank", []skelgen.Variant{named("_")}, skelgen.Options{}, `variant "_": is not a name`},
 		{"twice", []skelgen.Variant{plain, plain}, skelgen.Options{}, "variant a: is A in Go, which is variant a too: give it another name"},
 		{"one Go name", []skelgen.Variant{named("v6_1"), named("v61")}, skelgen.Options{}, "variant v61: is V61 in Go, which is variant v6_1 too"},
 		{"API", []skelgen.Variant{named("open")}, skelgen.Options{}, "variant open: is Open in Go, which is the name of a part of the package too"},

@@ -624,6 +624,6 @@ func floatName(t *btf.Float) (string, bool) {
 	return "", false
 }
 
-// isVaList tells whether the type is one that clang declares itself, with what
+// isVaList reports whether the type is one that clang declares itself, with what
 // it takes for the arguments of BPF functions.
 func isVaList(t *btf.Typedef) bool { return t.Name == "__builtin_va_list" }

@@ -16,13 +16,13 @@ import (
 const vmlinux = "/sys/kernel/btf/vmlinux"
 
 // clang compiles a C file for BPF.
-func clang(t *testing.T, source []byte, folder, name string) string {
+func clang(t *testing.T, source []byte, directory, name string) string {
 	t.Helper()
 	path, err := exec.LookPath("clang")
 	if err != nil {
 		t.Skip("needs clang on PATH")
 	}
-	file := filepath.Join(folder, name)
+	file := filepath.Join(directory, name)
 	if err := os.WriteFile(file, source, 0o666); err != nil {
 		t.Fatal(err)
 	}

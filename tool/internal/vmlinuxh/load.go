@@ -65,7 +65,7 @@ func fromELF(data []byte) (raw []byte, err error) {
 	}
 	sec := file.Section(".BTF")
 	if sec == nil || sec.Type != elf.SHT_PROGBITS {
-		return nil, errors.New("has no section .BTF, which says the types: build it with debug information and BTF, or give /sys/kernel/btf/vmlinux")
+		return nil, errors.New("has no section .BTF, which describes the types: build it with debug information and BTF, or give /sys/kernel/btf/vmlinux")
 	}
 	return sec.Data()
 }

@@ -164,7 +164,7 @@ func isReserved(name string) bool {
 // intWords are the words that the names of C's integer types consist of.
 var intWords = []string{"_Bool", "__int128", "char", "int", "long", "short", "signed", "unsigned"}
 
-// isIntName tells whether C knows an integer type by the name.
+// isIntName reports whether C knows an integer type by the name.
 func isIntName(name string) bool {
 	// Not Fields, for which a line separator is a space as well.
 	for w := range strings.SplitSeq(name, " ") {

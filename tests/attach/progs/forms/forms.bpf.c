@@ -12,7 +12,7 @@
 
 __u64 hits;
 
-// What the static probe of the victim was given.
+// What the USDT of the victim was given.
 __s64 usdt_args[5];
 __s32 usdt_count;
 __s64 usdt_cookie;

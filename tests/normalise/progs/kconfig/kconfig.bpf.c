@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Every type that a setting of the kernel can have. What the program reads is what
+// Every type that a Kconfig option can have. What the program reads is what
 // it was given, so it copies all of it.
 
 #include <linux/bpf.h>

@@ -264,7 +264,7 @@ func checkCode(file *elfobj.File, raw *rawbtf.Types, fail func(string, ...any)) 
 			}
 			last = int(f.Offset)
 			if raw.At(f.Type).Kind() != rawbtf.Func {
-				fail("section %s: type %d is no function", name, f.Type)
+				fail("section %s: type %d is not a function", name, f.Type)
 				continue
 			}
 			described[fmt.Sprintf("%s+%d", name, f.Offset)] = raw.At(f.Type).Name()
