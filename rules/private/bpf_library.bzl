@@ -4,7 +4,7 @@ load("@rules_cc//cc/common:cc_common.bzl", "cc_common")
 load("@rules_cc//cc/common:cc_info.bzl", "CcInfo")
 load("//rules:providers.bzl", "BpfLibraryInfo")
 load(":include_dirs.bzl", "normalize")
-load(":objects.bzl", "COMPILE_ATTRS", "compile_srcs", "compile_srcs_problem", "link_order")
+load(":objects.bzl", "COMPILE_ATTRS", "compile_srcs", "compile_srcs_problem", "expanded_defines", "link_order")
 
 _TOOLCHAIN_TYPE = Label("//rules:toolchain_type")
 
@@ -21,7 +21,7 @@ def _header_info(ctx):
 
     return cc_common.merge_cc_infos(
         direct_cc_infos = [CcInfo(compilation_context = cc_common.create_compilation_context(
-            defines = depset(ctx.attr.defines),
+            defines = depset(expanded_defines(ctx)),
             headers = depset(ctx.files.hdrs),
             includes = depset([
                 dir
@@ -78,7 +78,7 @@ The target provides CcInfo with its headers and those of its `deps`, so that a
 """,
     attrs = COMPILE_ATTRS | {
         "defines": attr.string_list(
-            doc = "Macros, as `NAME` or `NAME=value`, for this library and for all that depends on it.",
+            doc = "Macros, as `NAME` or `NAME=value`, for this library and for all that depends on it, with variables as in `copts`.",
         ),
         "hdrs": attr.label_list(
             doc = "Headers of the library, which those who depend on it may include.",

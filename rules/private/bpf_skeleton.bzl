@@ -11,7 +11,7 @@ load(":objects.bzl", "COMPILE_ATTRS", "SECTION_ATTRS", "compile_srcs_problem", "
 _TOOLCHAIN_TYPE = Label("//rules:toolchain_type")
 
 # They say how to compile and what to link, which an object has behind it.
-_COMPILED_ATTRS = ["hdrs", "deps", "copts", "defines", "includes", "variants"]
+_COMPILED_ATTRS = ["additional_compiler_inputs", "hdrs", "deps", "copts", "defines", "includes", "variants"]
 
 def _problem(ctx, toolchain):
     """Returns what is wrong with the target, or None."""
@@ -44,7 +44,7 @@ def _problem(ctx, toolchain):
             return "variants: \"{}\" is not a name from which Go names can be made: use letters, digits and underscores, starting with a letter".format(
                 variant,
             )
-    return compile_srcs_problem(ctx, toolchain)
+    return compile_srcs_problem(ctx, toolchain, [flag for flags in ctx.attr.variants.values() for flag in flags])
 
 def _objects(ctx, toolchain):
     """Returns what the skeleton is made of.

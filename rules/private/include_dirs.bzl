@@ -82,14 +82,19 @@ def _root(file):
     return file.root.path
 
 def add_include_dirs(args, flag, dirs):
-    """Adds a flag for each folder.
+    """Adds a flag for each folder, once.
 
     Args:
       args: the Args to add to.
       flag: `-I`, `-iquote` or `-isystem`.
       dirs: list of include_dir.
     """
+    seen = {}
     for dir in dirs:
+        key = (dir.path, dir.witness.root.path if dir.witness else None)
+        if key in seen:
+            continue
+        seen[key] = None
         if not dir.witness:
             args.add(dir.path, format = flag + "%s")
             continue

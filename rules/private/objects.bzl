@@ -1,18 +1,31 @@
 """From C files to objects, for all rules that compile."""
 
+load("@rules_cc//cc/common:cc_common.bzl", "cc_common")
 load("@rules_cc//cc/common:cc_info.bzl", "CcInfo")
 load("//rules:providers.bzl", "BpfLibraryInfo", "BpfObjectInfo")
 load("//rules/private/actions:compile.bzl", "compile", "compile_problem")
 load("//rules/private/actions:link.bzl", "link")
+load(":expand.bzl", "expand_flags")
 load(":target_cpu.bzl", "TargetCpuInfo")
 
 # The attributes that say how to compile.
 COMPILE_ATTRS = {
+    "additional_compiler_inputs": attr.label_list(
+        doc = """
+        Files that `copts` and `defines` name, with `$(location LABEL)`, and that no source includes. A change of
+        one compiles the sources again.
+        """,
+        allow_files = True,
+    ),
     "copts": attr.string_list(
-        doc = "Flags for clang, after those of the rule (`-g -O2 -mcpu=v3 -Wall`) and the toolchain.",
+        doc = """
+        Flags for clang, after those of the rule (`-g -O2 -mcpu=v3 -Wall`) and the toolchain. `$(location LABEL)` is
+        the path of a file in `hdrs` or `additional_compiler_inputs`, or of a source; `$(NAME)` is a make variable,
+        of `--define` or a target in `toolchains`; `$$` is a dollar sign.
+        """,
     ),
     "defines": attr.string_list(
-        doc = "Macros for the compile, as `NAME` or `NAME=value`.",
+        doc = "Macros for the compile, as `NAME` or `NAME=value`, with variables as in `copts`.",
     ),
     "deps": attr.label_list(
         doc = """
@@ -72,16 +85,41 @@ def section_args(ctx):
         args.append("-legacy-sections")
     return args
 
-def compile_srcs_problem(ctx, toolchain):
+def _expand(ctx, values):
+    """Puts paths and make variables into flags: see expand_flags."""
+    return expand_flags(ctx, values, ctx.attr.hdrs + ctx.attr.additional_compiler_inputs + _sources(ctx))
+
+def _sources(ctx):
+    """Returns the targets that are compiled."""
+    return ctx.attr.srcs if hasattr(ctx.attr, "srcs") else [ctx.attr.src]
+
+def expanded_defines(ctx):
+    """Returns the macros of a target, with the values of variables.
+
+    Args:
+      ctx: the context of a rule with COMPILE_ATTRS, of which compile_srcs_problem has said that
+          there is none.
+
+    Returns:
+      A list of strings.
+    """
+    return _expand(ctx, ctx.attr.defines)[0]
+
+def compile_srcs_problem(ctx, toolchain, copts = []):
     """Tells why the sources of a target cannot be compiled.
 
     Args:
       ctx: the context of a rule with COMPILE_ATTRS.
       toolchain: BpfToolchainInfo.
+      copts: flags for clang after those of the target, of all variants.
 
     Returns:
       A message, or None when they can.
     """
+    for attribute, values in {"copts": ctx.attr.copts, "defines": ctx.attr.defines, "variants": copts}.items():
+        _, problem = _expand(ctx, values)
+        if problem:
+            return "{}: {}".format(attribute, problem)
     return compile_problem(
         label = ctx.label,
         toolchain = toolchain,
@@ -116,6 +154,13 @@ def compile_srcs(ctx, toolchain, srcs, variant = None, copts = []):
       A list of File, the objects in the order of srcs.
     """
     objects = []
+    copts, _ = _expand(ctx, ctx.attr.copts + copts)
+    defines = expanded_defines(ctx)
+
+    # Merged, so that what several of them need has one flag.
+    headers = cc_common.merge_cc_infos(
+        cc_infos = [dep[CcInfo] for dep in ctx.attr.deps if CcInfo in dep],
+    ).compilation_context
     for src in srcs:
         object = ctx.actions.declare_file(_object_path(ctx.label, src, variant) + ".o")
         compile(
@@ -125,9 +170,10 @@ def compile_srcs(ctx, toolchain, srcs, variant = None, copts = []):
             cpu = ctx.attr._target_cpu[TargetCpuInfo],
             src = src,
             hdrs = ctx.files.hdrs,
-            deps = [dep[CcInfo].compilation_context for dep in ctx.attr.deps if CcInfo in dep],
-            copts = ctx.attr.copts + copts,
-            defines = ctx.attr.defines,
+            additional_inputs = ctx.files.additional_compiler_inputs,
+            headers = headers,
+            copts = copts,
+            defines = defines,
             includes = ctx.attr.includes,
             output = object,
         )

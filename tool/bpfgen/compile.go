@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -9,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -28,7 +31,11 @@ func compile(flags *flag.FlagSet, args []string, std streams) error {
 	case flags.NArg() == 0:
 		return usageError{errors.New("no compiler given after --")}
 	}
-	clang, clangArgs := flags.Arg(0), flags.Args()[1:]
+	clang := flags.Arg(0)
+	clangArgs, err := expandArgsFile(flags.Args()[1:])
+	if err != nil {
+		return err
+	}
 
 	// Clang writes beside the output, so that a failure later on, or a clang that
 	// is killed, leaves no object that looks finished.
@@ -38,13 +45,21 @@ func compile(flags *flag.FlagSet, args []string, std streams) error {
 	}
 	defer target.discard()
 	object := target.temp
+	defer os.Remove(object + ".args")
 	own := []string{"-o", object}
 	if *unused != "" {
 		own = append(own, "-MD", "-MF", object+".d")
 		defer os.Remove(object + ".d")
 	}
 	// In front: what follows a -- of the caller's are files.
-	if err := runClang(clang, append(own, clangArgs...), std); err != nil {
+	clangArgs = append(own, clangArgs...)
+	if lengthOf(clangArgs) > maxCommandLine {
+		if err := writeResponseFile(object+".args", clangArgs); err != nil {
+			return fmt.Errorf("%s: %w", *out, err)
+		}
+		clangArgs = []string{"@" + object + ".args"}
+	}
+	if err := runClang(clang, clangArgs, std); err != nil {
 		return err
 	}
 	if info, err := os.Stat(object); err != nil || info.Size() == 0 {
@@ -60,6 +75,55 @@ func compile(flags *flag.FlagSet, args []string, std streams) error {
 		}
 	}
 	return target.commit()
+}
+
+// argsFlag, as the first argument of the compiler, names a file with the rest of them, one a
+// line: build systems that write it know nothing of the compiler's way of quoting.
+const argsFlag = "-bpfgen-args="
+
+// expandArgsFile returns the arguments of the compiler, those in a file among them.
+func expandArgsFile(args []string) ([]string, error) {
+	if len(args) == 0 {
+		return args, nil
+	}
+	file, ok := strings.CutPrefix(args[0], argsFlag)
+	if !ok {
+		return args, nil
+	}
+	lines, err := readLines(file)
+	if err != nil {
+		return nil, inFile(file, err)
+	}
+	return append(lines, args[1:]...), nil
+}
+
+// maxCommandLine is how long the arguments of the compiler may be. Windows takes 32,767
+// characters, the others more.
+const maxCommandLine = 30_000
+
+func lengthOf(args []string) int {
+	n := 0
+	for _, arg := range args {
+		n += len(arg) + len(" ")
+	}
+	return n
+}
+
+// writeResponseFile writes arguments in the way that clang and gcc read them in a file: a
+// backslash takes the meaning from each character.
+func writeResponseFile(name string, args []string) error {
+	var b strings.Builder
+	for _, arg := range args {
+		b.WriteByte('"')
+		for i := range len(arg) {
+			if arg[i] == '"' || arg[i] == '\\' {
+				b.WriteByte('\\')
+			}
+			b.WriteByte(arg[i])
+		}
+		b.WriteString("\"\n")
+	}
+	return os.WriteFile(name, []byte(b.String()), 0o666)
 }
 
 // runClang runs the compiler. Its messages are its own, and so is the status.
@@ -93,7 +157,13 @@ func readDeps(file string) ([]string, error) {
 	return depfile.Parse(data)
 }
 
-// writeUnused writes the lines of the file inputs that are not among deps.
+// headerExtensions are those of files that a compile reads when a source includes them, and not
+// in another way that the compiler says nothing of.
+var headerExtensions = []string{".h", ".hh", ".hpp", ".hxx"}
+
+// writeUnused writes the lines of the file inputs that are not among deps. In doubt a file is
+// used: only headers are left out, and none where the assembler reads files too, which no
+// dependency file has.
 func writeUnused(unused, inputs string, deps []string) error {
 	lines, err := readLines(inputs)
 	if err != nil {
@@ -104,9 +174,20 @@ func writeUnused(unused, inputs string, deps []string) error {
 		return err
 	}
 	var b strings.Builder
-	for _, line := range depfile.Unused(lines, deps, dir) {
-		b.WriteString(line)
-		b.WriteByte('\n')
+	if !slices.ContainsFunc(deps, includesBinary) {
+		for _, line := range depfile.Unused(lines, deps, dir) {
+			if slices.Contains(headerExtensions, strings.ToLower(filepath.Ext(line))) {
+				b.WriteString(line)
+				b.WriteByte('\n')
+			}
+		}
 	}
 	return writeFile(unused, []byte(b.String()))
+}
+
+// includesBinary reports whether a file that the compiler has read has a directive by which
+// the assembler reads another one, or cannot be read.
+func includesBinary(file string) bool {
+	data, err := os.ReadFile(file)
+	return err != nil || bytes.Contains(data, []byte("incbin"))
 }

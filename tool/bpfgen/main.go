@@ -112,6 +112,7 @@ for a failure.
 		{"verify", verifyUsage, "load each program of BPF objects by itself, and say what the kernel's verifier makes of it", verifyHelp, verifyObjects, verifyFailed},
 		{"compile", "-o OUT.o [-inputs FILE -unused FILE] -- CLANG ARGUMENT...", "run clang, and list the headers that it did not read", `
 It is for build systems, which declare what an action may read. The exit status is clang's.
+With -bpfgen-args=FILE as the first argument, the lines of FILE stand in its place.
 
 	bpfgen compile -o minimal.o -- clang --target=bpfel -g -O2 -c minimal.bpf.c
 `, compile, 0},

@@ -461,18 +461,21 @@ func TestCompile(t *testing.T) {
 		stderr     string // beside the compiler's own
 		files      string
 	}{
-		{"plain", "ok", []string{"-o", "x.o"}, 0, "", "inputs x.o"},
-		{"with inputs", "ok", []string{"-o", "x.o", "-inputs", "inputs", "-unused", "unused"}, 0, "", "inputs unused x.o"},
-		{"error", "fail", []string{"-o", "x.o", "-inputs", "inputs", "-unused", "unused"}, 7, "", "inputs"},
-		{"no object", "nothing", []string{"-o", "x.o"}, 1, "bpfgen: x.o: CLANG wrote no object: give it -c and a source, and leave -o to bpfgen\n", "inputs"},
-		{"bad depfile", "bad depfile", []string{"-o", "x.o", "-inputs", "inputs", "-unused", "unused"}, 1, "bpfgen: x.o: the dependency file that CLANG wrote: has a line without a target\n", "inputs"},
-		{"no depfile", "no depfile", []string{"-o", "x.o", "-inputs", "inputs", "-unused", "unused"}, 1, "bpfgen: x.o: the dependency file that CLANG wrote: no such file or directory\n", "inputs"},
-		{"no inputs", "ok", []string{"-o", "x.o", "-inputs", "missing", "-unused", "unused"}, 1, "bpfgen: missing: no such file or directory\n", "inputs"},
+		{"plain", "ok", []string{"-o", "x.o"}, 0, "", "inputs lib main.bpf.c x.o"},
+		{"with inputs", "ok", []string{"-o", "x.o", "-inputs", "inputs", "-unused", "unused"}, 0, "", "inputs lib main.bpf.c unused x.o"},
+		{"error", "fail", []string{"-o", "x.o", "-inputs", "inputs", "-unused", "unused"}, 7, "", "inputs lib main.bpf.c"},
+		{"no object", "nothing", []string{"-o", "x.o"}, 1, "bpfgen: x.o: CLANG wrote no object: give it -c and a source, and leave -o to bpfgen\n", "inputs lib main.bpf.c"},
+		{"bad depfile", "bad depfile", []string{"-o", "x.o", "-inputs", "inputs", "-unused", "unused"}, 1, "bpfgen: x.o: the dependency file that CLANG wrote: has a line without a target\n", "inputs lib main.bpf.c"},
+		{"no depfile", "no depfile", []string{"-o", "x.o", "-inputs", "inputs", "-unused", "unused"}, 1, "bpfgen: x.o: the dependency file that CLANG wrote: no such file or directory\n", "inputs lib main.bpf.c"},
+		{"no inputs", "ok", []string{"-o", "x.o", "-inputs", "missing", "-unused", "unused"}, 1, "bpfgen: missing: no such file or directory\n", "inputs lib main.bpf.c"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Chdir(t.TempDir())
 			t.Setenv("FAKE_CLANG", tt.mode)
-			write(t, "inputs", "lib/b.h\nlib/a.h\nlib/with space.h\nc$d.h\n")
+			write(t, "inputs", "lib/b.h\nlib/a.h\nlib/with space.h\nc$d.h\nlib/table.inc\n")
+			for _, read := range []string{"main.bpf.c", "lib/a.h", "lib/with space.h"} {
+				write(t, read, "int of_a_header;\n")
+			}
 			args := append([]string{"compile"}, tt.args...)
 			args = append(args, "--", clang, "-c", "@main.bpf.c")
 			out, errs, status := bpfgen(args...)
@@ -497,6 +500,70 @@ func TestCompile(t *testing.T) {
 				t.Errorf("unused has %q", got)
 			}
 		})
+	}
+}
+
+// What the assembler reads is in no dependency file. A file is left out of those that were used
+// only when it is a header, and when no file that was read reads others in that way.
+func TestCompileOfBinaries(t *testing.T) {
+	clang, err := exec.LookPath("clang")
+	if err != nil {
+		t.Skip("needs clang on PATH")
+	}
+	const incbin = `__asm__(".section .rodata.blob,\"a\"\n.incbin \"blob.h\"\n.text");` + "\n"
+	for _, tt := range []struct{ name, source, header, unused string }{
+		{"none", "", "", "unread.h\n"},
+		{"in the source", incbin, "", ""},
+		{"in a header", "", incbin, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			write(t, "main.bpf.c", "#include \"read.h\"\n"+tt.source)
+			write(t, "read.h", "int counter;\n"+tt.header)
+			write(t, "blob.h", "hello")
+			write(t, "inputs", "read.h\nunread.h\nblob.inc\n")
+			_, errs, status := bpfgen("compile", "-o", "x.o", "-inputs", "inputs", "-unused", "unused", "--", clang, "-target", "bpfel", "-c", "main.bpf.c")
+			if status != 0 {
+				t.Fatal(errs)
+			}
+			if got, err := os.ReadFile("unused"); err != nil || string(got) != tt.unused {
+				t.Errorf("unused has %q, %v, want %q", got, err, tt.unused)
+			}
+		})
+	}
+}
+
+// Arguments come from a file where they are long, and reach the compiler as they are.
+func TestCompileArgs(t *testing.T) {
+	clang, err := exec.LookPath("clang")
+	if err != nil {
+		t.Skip("needs clang on PATH")
+	}
+	t.Chdir(t.TempDir())
+	write(t, "main.bpf.c", "const char text[] = TEXT; int n = N;\n")
+	const odd = `a b\\"c"'d'`
+	args := []string{"-target", "bpfel", "-O2", "-c", "main.bpf.c", `-DTEXT="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(odd) + `"`}
+	for i := range 2000 {
+		args = append(args, fmt.Sprintf("-DUNUSED_%d=with spaces", i))
+	}
+	write(t, "args", strings.Join(args, "\n")+"\n")
+	for _, args := range [][]string{append([]string{clang, "-DN=1"}, args...), {clang, "-bpfgen-args=args", "-DN=1"}} {
+		if _, errs, status := bpfgen(append([]string{"compile", "-o", "x.o", "--"}, args...)...); status != 0 {
+			t.Fatal(errs)
+		}
+		object, err := os.ReadFile("x.o")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Contains(object, []byte(odd+"\x00")) {
+			t.Errorf("the object has no %q", odd)
+		}
+	}
+	if got, want := files(t), "args main.bpf.c x.o"; got != want {
+		t.Errorf("the folder has %s, want %s", got, want)
+	}
+	if _, errs, status := bpfgen("compile", "-o", "x.o", "--", clang, "-bpfgen-args=none"); status != 1 || errs != "bpfgen: none: no such file or directory\n" {
+		t.Errorf("status %d, stderr %q", status, errs)
 	}
 }
 

@@ -31,7 +31,7 @@ def compile(actions, *, output, **kwargs):
         inputs = action.inputs,
         outputs = [output, unused_inputs_list],
         unused_inputs_list = unused_inputs_list,
-        execution_requirements = {"supports-path-mapping": "1"},
+        execution_requirements = action.execution_requirements,
         toolchain = Label("//rules:toolchain_type"),
     )
 
@@ -62,6 +62,10 @@ def compile_problem(*, label, toolchain, cpu, includes):
 def _generated(headers):
     return [header for header in headers if not header.is_source]
 
+def _names_output(flags):
+    """Reports whether flags have the path of a generated file, which Bazel does not map in strings."""
+    return bool([flag for flag in flags if "bazel-out/" in flag])
+
 def _system_includes(context):
     return context.system_includes.to_list() + context.external_includes.to_list()
 
@@ -75,7 +79,8 @@ def prepare_compile(
         output,
         unused_inputs_list,
         hdrs = [],
-        deps = [],
+        headers = None,
+        additional_inputs = [],
         copts = [],
         defines = [],
         includes = []):
@@ -90,7 +95,8 @@ def prepare_compile(
       output: File, the object to write.
       unused_inputs_list: File, the list of headers to write that were not read.
       hdrs: list of File, headers of the target.
-      deps: list of CompilationContext, whose headers can be included.
+      headers: CompilationContext of the dependencies, whose headers can be included, or None.
+      additional_inputs: list of File, what copts and defines name, besides headers.
       copts: flags of the target.
       defines: macros of the target.
       includes: folders of the target, relative to its package.
@@ -98,12 +104,13 @@ def prepare_compile(
     Returns:
       A struct with arguments for actions.run.
     """
-    dep_headers = [dep.headers.to_list() for dep in deps]
+    dep_headers = headers.headers.to_list() if headers else []
     libbpf_headers = toolchain.libbpf.headers.to_list()
     directories = [toolchain.builtin_headers] + toolchain.uapi_headers
-    headers = depset(hdrs, transitive = [
-        dep.headers
-        for dep in deps + [toolchain.libbpf]
+    all_headers = depset(hdrs, transitive = [
+        context.headers
+        for context in [headers, toolchain.libbpf]
+        if context
     ] + [
         directory.transitive_files
         for directory in directories
@@ -117,20 +124,23 @@ def prepare_compile(
     inputs_args = actions.args()
     inputs_args.set_param_file_format("multiline")
     inputs_args.use_param_file("-inputs=%s", use_always = True)
-    inputs_args.add_all(headers)
+    inputs_args.add_all(all_headers)
 
+    tool_args = actions.args()
+    tool_args.add("--")
+    tool_args.add(toolchain.clang)
+
+    # In a file where the line is long. Bpfgen reads it: what quotes are in a file, compilers
+    # understand each in its own way.
     clang_args = actions.args()
-    clang_args.add("--")
-    clang_args.add(toolchain.clang)
+    clang_args.set_param_file_format("multiline")
+    clang_args.use_param_file("-bpfgen-args=%s")
     clang_args.add("-target", cpu.target)
     clang_args.add("-c", src)
 
     # Debug information and __FILE__ hold paths as they are in the source tree.
     clang_args.add("-fdebug-compilation-dir=.")
-    generated = [output]
-    for some_headers in dep_headers + [libbpf_headers]:
-        generated += _generated(some_headers)
-    add_prefix_maps(clang_args, generated)
+    add_prefix_maps(clang_args, [output] + _generated(dep_headers + libbpf_headers + additional_inputs))
 
     clang_args.add_all(_COPTS)
     clang_args.add_all(toolchain.copts)
@@ -139,23 +149,26 @@ def prepare_compile(
     clang_args.add("-nostdinc")
     clang_args.add("__TARGET_ARCH_" + cpu.arch, format = "-D%s")
     clang_args.add_all(cpu.defines, format_each = "-D%s")
-    for dep in deps:
-        clang_args.add_all(dep.defines, format_each = "-D%s")
+    dep_defines = headers.defines.to_list() if headers else []
+    clang_args.add_all(dep_defines, format_each = "-D%s")
     clang_args.add_all(defines, format_each = "-D%s")
 
     root = label.workspace_root or "."
-    add_include_dirs(clang_args, "-iquote", package_dirs(label, ["."], output))
-    add_include_dirs(clang_args, "-iquote", [include_dir(root), include_dir(root, output)])
-    add_include_dirs(clang_args, "-I", package_dirs(label, includes, output))
-    for dep, hdrs_of_dep in zip(deps, dep_headers):
-        add_include_dirs(clang_args, "-iquote", context_dirs(dep.quote_includes.to_list(), hdrs_of_dep))
-        add_include_dirs(clang_args, "-I", context_dirs(dep.includes.to_list(), hdrs_of_dep))
-        add_include_dirs(clang_args, "-isystem", context_dirs(_system_includes(dep), hdrs_of_dep))
+    quote_dirs = package_dirs(label, ["."], output) + [include_dir(root), include_dir(root, output)]
+    dirs = package_dirs(label, includes, output)
+    system_dirs = []
+    if headers:
+        quote_dirs += context_dirs(headers.quote_includes.to_list(), dep_headers)
+        dirs += context_dirs(headers.includes.to_list(), dep_headers)
+        system_dirs += context_dirs(_system_includes(headers), dep_headers)
 
     # As the headers of a system, whose warnings are not for the user.
     libbpf_includes = toolchain.libbpf.includes.to_list() + _system_includes(toolchain.libbpf)
-    add_include_dirs(clang_args, "-isystem", context_dirs(libbpf_includes, libbpf_headers))
-    add_include_dirs(clang_args, "-isystem", [include_dir(directory.path) for directory in directories])
+    system_dirs += context_dirs(libbpf_includes, libbpf_headers)
+    system_dirs += [include_dir(directory.path) for directory in directories]
+    add_include_dirs(clang_args, "-iquote", quote_dirs)
+    add_include_dirs(clang_args, "-I", dirs)
+    add_include_dirs(clang_args, "-isystem", system_dirs)
 
     # Last of all, for files that say bpf_helpers.h without bpf/ before it.
     add_include_dirs(clang_args, "-idirafter", context_dirs(
@@ -165,11 +178,12 @@ def prepare_compile(
     clang_args.add_all(copts)
 
     return struct(
-        arguments = [args, inputs_args, clang_args],
+        arguments = [args, inputs_args, tool_args, clang_args],
         executable = toolchain.bpfgen,
+        execution_requirements = {} if _names_output(copts + defines + dep_defines) else {"supports-path-mapping": "1"},
         inputs = depset(
-            [src, toolchain.clang],
-            transitive = [headers, toolchain.clang_files],
+            [src, toolchain.clang] + additional_inputs,
+            transitive = [all_headers, toolchain.clang_files],
         ),
         progress_message = "Compiling {} for BPF".format(src.short_path),
     )

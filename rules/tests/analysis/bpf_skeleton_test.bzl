@@ -225,6 +225,68 @@ def _variants_test_impl(ctx):
 
 _variants_test = analysistest.make(_variants_test_impl)
 
+# Variables in flags.
+
+def _variables_test_impl(ctx):
+    # Arrange
+    env = analysistest.begin(ctx)
+    package = analysistest.target_under_test(env).label.package
+
+    # Act
+    compile = find_action(env, "BpfCompile")
+
+    # Assert
+    assert_in_order(env, [
+        "-DSOURCE={}/prog.bpf.c".format(package),
+        "-include",
+        package + "/prog.h",
+        "-fprofile-list={}/list.txt".format(package),
+        "-DCOST=$1",
+        "-DKERNEL=601",
+    ], compile.argv)
+    asserts.true(env, package + "/list.txt" in short_paths(compile.inputs), "what flags name is an input")
+    before = compile.argv[:compile.argv.index("--")]
+    asserts.true(env, package + "/prog.h" in before, "a header may turn out to be unused")
+    asserts.false(env, package + "/list.txt" in before, "what flags name is always used")
+    return analysistest.end(env)
+
+_variables_test = analysistest.make(_variables_test_impl)
+
+def _of_generated_test_impl(ctx):
+    # Arrange
+    env = analysistest.begin(ctx)
+    package = analysistest.target_under_test(env).label.package
+    bin = analysistest.target_bin_dir_path(env)
+
+    # Act
+    compile = find_action(env, "BpfCompile")
+
+    # Assert
+    assert_in_order(env, ["-include", "{}/{}/generated.h".format(bin, package)], compile.argv)
+    asserts.true(env, package + "/generated.h" in short_paths(compile.inputs), "what flags name is an input")
+    return analysistest.end(env)
+
+_of_generated_test = analysistest.make(_of_generated_test_impl)
+
+# Headers that are needed in several ways.
+
+def _shared_headers_test_impl(ctx):
+    # Arrange
+    env = analysistest.begin(ctx)
+    package = analysistest.target_under_test(env).label.package
+
+    # Act
+    argv = find_action(env, "BpfCompile").argv
+
+    # Assert: each flag once.
+    for flag in ["-DFROM_DEP=1", "-isystem{}/dep_include".format(package), "-I{}/own_include".format(package), "-iquote."]:
+        asserts.equals(env, [flag], [arg for arg in argv if arg == flag])
+    includes = [arg for arg in argv if arg.startswith("-I") or arg.startswith("-i")]
+    asserts.equals(env, {flag: None for flag in includes}.keys(), includes)
+    return analysistest.end(env)
+
+_shared_headers_test = analysistest.make(_shared_headers_test_impl)
+
 # Types that objects share.
 
 def _types_test_impl(ctx):
@@ -342,14 +404,17 @@ def _sections_test_impl(ctx):
 
 _sections_test = analysistest.make(_sections_test_impl)
 
-def bpf_skeleton_test_suite(name, full, of_object, strict_object, with_variants, types, types_from, errors):
+def bpf_skeleton_test_suite(name, full, of_object, of_generated, shared_headers, strict_object, with_variables, with_variants, types, types_from, errors):
     """Declares the tests.
 
     Args:
       name: the suite's name.
       full: a bpf_skeleton with all attributes set.
       of_object: a bpf_skeleton with `full` as its source.
+      of_generated: a bpf_skeleton whose flags name a generated file.
+      shared_headers: a bpf_skeleton that needs libraries of headers in several ways.
       strict_object: a bpf_object with all attributes about sections set.
+      with_variables: a bpf_skeleton with variables in its flags, and a variant.
       with_variants: a bpf_skeleton with two variants.
       types: a bpf_types of `full` and `with_variants`.
       types_from: a bpf_skeleton that imports `types`.
@@ -363,12 +428,18 @@ def bpf_skeleton_test_suite(name, full, of_object, strict_object, with_variants,
     _variants_test(name = "variants_test", target_under_test = with_variants)
     _types_test(name = "types_test", target_under_test = types)
     _types_from_test(name = "types_from_test", target_under_test = types_from)
+    _variables_test(name = "variables_test", target_under_test = with_variables)
+    _of_generated_test(name = "of_generated_test", target_under_test = of_generated)
+    _shared_headers_test(name = "shared_headers_test", target_under_test = shared_headers)
     tests = [
         ":actions_test",
         ":providers_test",
         ":object_test",
         ":own_toolchain_test",
         ":sections_test",
+        ":variables_test",
+        ":of_generated_test",
+        ":shared_headers_test",
         ":variants_test",
         ":types_test",
         ":types_from_test",

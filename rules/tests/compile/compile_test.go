@@ -2,6 +2,7 @@ package compile_test
 
 import (
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -52,5 +53,16 @@ func TestMessages(t *testing.T) {
 				t.Errorf("%d errors, want %d:\n%s", got, want, stderr)
 			}
 		})
+	}
+}
+
+// Flags are those of the BUILD file with paths and make variables put in, however long the line.
+func TestFlags(t *testing.T) {
+	object, err := os.ReadFile("many_flags.bpf.o")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !regexp.MustCompile(`forced (fastbuild|dbg|opt) \$\x00`).Match(object) {
+		t.Error("the object lacks the text of the flags")
 	}
 }
