@@ -109,8 +109,12 @@ common --noenable_workspace
 # longest ago when the cache outgrows its bound.
 common --disk_cache=$CACHE/disk
 common --experimental_disk_cache_gc_max_size=5G
-# The same files in bazel-bin as without that cache.
-common --remote_download_outputs=all
+# The same files in bazel-bin as without that cache, but for lists of inputs that were not
+# read. Bazel before 9.2 keeps what is in such a list in memory, and with
+# --remote_download_outputs=all takes the file that is not there for one to download: each
+# build would look the action up again.
+common --remote_download_outputs=toplevel
+common '--remote_download_regex=.*(?<!\\.unused)'
 EOF
 }
 
