@@ -28,7 +28,7 @@ func Cgroup(p *Program, path string, attach ebpf.AttachType, o CgroupOptions) (l
 	l, err := cgroupLink(p.Program, dir, attach, o)
 	switch {
 	case errors.Is(err, unix.EBADF):
-		return nil, fmt.Errorf("%s: is not a directory of a cgroup2 file system: %w", path, err)
+		return nil, noCgroup(err, path)
 	case errors.Is(err, unix.EPERM) && o.Mode != CgroupMulti:
 		return nil, fmt.Errorf("%s: it, or one above it, has programs of another mode than option Mode says, or the right to attach is missing: %w", path, err)
 	}
@@ -82,10 +82,10 @@ func cgroupLink(prog *ebpf.Program, dir *os.File, attach ebpf.AttachType, o Cgro
 func cgroupID(dir *os.File) (uint64, error) {
 	handle, _, err := unix.NameToHandleAt(int(dir.Fd()), "", unix.AT_EMPTY_PATH)
 	if err != nil {
-		return 0, fmt.Errorf("number of the cgroup: %w", err)
+		return 0, noCgroup(fmt.Errorf("number of the cgroup: %w", err), dir.Name())
 	}
 	if handle.Size() != 8 {
-		return 0, fmt.Errorf("%s: is not a directory of a cgroup2 file system: %w", dir.Name(), unix.EBADF)
+		return 0, noCgroup(unix.EBADF, dir.Name())
 	}
 	return binary.NativeEndian.Uint64(handle.Bytes()), nil
 }

@@ -69,6 +69,20 @@ func explainNetkit(err error, ifindex int) error {
 	return explainInterface(err, ifindex)
 }
 
+// noCgroup says that a directory is none that programs attach to, and where those are.
+func noCgroup(err error, path string) error {
+	what := "is not a directory of a cgroup2 file system"
+	var st unix.Statfs_t
+	if unix.Statfs(path, &st) == nil && int64(st.Type) == unix.CGROUP_SUPER_MAGIC {
+		what = "is a cgroup of version 1, and programs attach to cgroups of version 2"
+	}
+	where := "no cgroup2 file system is mounted: `mount -t cgroup2 cgroup2 DIRECTORY`, or start the machine with version 2 alone (systemd.unified_cgroup_hierarchy=1)"
+	if place := kernelfs.Cgroups.Place(); place != "" {
+		where = "they are below " + place
+	}
+	return refusal.Advise(fmt.Errorf("%s: %s: %w", path, what, err), where)
+}
+
 // explainTrampoline says why the kernel does not attach a program to the entry or the
 // return of a function, in which it has a call for it.
 func (p *Program) explainTrampoline(err error) error {

@@ -477,7 +477,7 @@ func OnCgroup(path string, typ ebpf.AttachType) Hook {
 		defer dir.Close()
 		id, err := cgroupID(dir)
 		if err != nil {
-			return "", fmt.Errorf("%s: is not a directory of a cgroup2 file system: %w", path, err)
+			return "", err
 		}
 		return cgroupHook(id, typ), nil
 	}}

@@ -43,7 +43,8 @@ func kernelFunctions(pattern string) ([]uintptr, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		addrs, err = intersectedAddrs(matches)
 	}
-	if errors.Is(err, unix.EPERM) {
+	var told *kernelfs.Error
+	if errors.Is(err, unix.EPERM) && !errors.As(err, &told) {
 		err = refusal.Advise(err, privilege.Explain())
 	}
 	if err != nil {

@@ -131,6 +131,9 @@ func Iter(p *Program, o IterOptions) (link.Link, error) {
 		const self = 1 // BPF_CGROUP_ITER_SELF_ONLY
 		// struct { order, cgroup_fd; __u64 cgroup_id; }
 		l, err := iterLink(p.Program, []uint32{cmp.Or(o.Order, self), uint32(dir.Fd()), 0, 0})
+		if errors.Is(err, unix.EBADF) {
+			return nil, noCgroup(err, o.Cgroup)
+		}
 		return l, lacking(err, option{true, "Cgroup", "6.1"})
 	case o.TID != 0 || o.PID != 0:
 		// struct { tid, pid, pid_fd; }

@@ -64,8 +64,16 @@ type hiddenError struct{}
 
 var errHidden error = hiddenError{}
 
+// restriction is the sysctl that says from whom addresses are hidden. At 2 it is everybody; at
+// 1, and at 0 where kernel.perf_event_paranoid is above 1, who lacks CAP_SYSLOG.
+const restriction = "/proc/sys/kernel/kptr_restrict"
+
 func (hiddenError) Error() string {
-	return "the kernel hides addresses: see kernel.kptr_restrict: " + fs.ErrPermission.Error()
+	level, err := os.ReadFile(restriction)
+	if err == nil && len(level) > 0 && level[0] == '2' {
+		return "the kernel hides addresses from all processes, as kernel.kptr_restrict is 2: `sysctl kernel.kptr_restrict=1`: " + fs.ErrPermission.Error()
+	}
+	return "the kernel hides addresses from processes without CAP_SYSLOG (kernel.kptr_restrict): run it as root, or with `setcap cap_syslog+ep` on its file: " + fs.ErrPermission.Error()
 }
 
 func (hiddenError) Unwrap() error { return fs.ErrPermission }

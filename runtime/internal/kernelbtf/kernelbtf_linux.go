@@ -51,7 +51,7 @@ func (k *Kernel) vmlinuxBTF() ([]byte, error) {
 			return data, nil
 		}
 	}
-	return nil, fmt.Errorf("it has none (CONFIG_DEBUG_INFO_BTF), and there is no vmlinux with BTF in the places where distributions put it: %w", err)
+	return nil, fmt.Errorf("it has none (CONFIG_DEBUG_INFO_BTF), and there is no vmlinux with BTF in the places where distributions put it; for CO-RE alone, LoadOptions.KernelArchive and KernelTypes bring types: %w", err)
 }
 
 // imageBTF returns the BTF in an image, or all of a file that is nothing else.

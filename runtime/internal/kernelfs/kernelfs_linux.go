@@ -34,7 +34,9 @@ var (
 	Tracefs    = &FS{fstype: "tracefs", magic: unix.TRACEFS_MAGIC, dirs: []string{"/sys/kernel/tracing", "/sys/kernel/debug/tracing"}, option: "CONFIG_TRACING"}
 	Debugfs    = &FS{fstype: "debugfs", magic: unix.DEBUGFS_MAGIC, dirs: []string{"/sys/kernel/debug"}, option: "CONFIG_DEBUG_FS"}
 	Securityfs = &FS{fstype: "securityfs", magic: unix.SECURITYFS_MAGIC, dirs: []string{"/sys/kernel/security"}, option: "CONFIG_SECURITYFS"}
-	Sysfs      = &FS{fstype: "sysfs", magic: unix.SYSFS_MAGIC, dirs: []string{"/sys"}, option: "CONFIG_SYSFS"}
+	// Cgroups are those of version 2.
+	Cgroups = &FS{fstype: "cgroup2", magic: unix.CGROUP2_SUPER_MAGIC, dirs: []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}, option: "CONFIG_CGROUPS"}
+	Sysfs   = &FS{fstype: "sysfs", magic: unix.SYSFS_MAGIC, dirs: []string{"/sys"}, option: "CONFIG_SYSFS"}
 )
 
 // Open opens a file for reading, by its path in the file system. It fails with
@@ -60,10 +62,54 @@ func (f *FS) Open(name string) (*os.File, error) {
 	if errors.Is(err, unix.EACCES) {
 		return nil, &Error{fmt.Sprintf("this process may not read %s (%v): run it as root, or let a group read: `mount -o remount,gid=GROUP,mode=750 %s`", path.Join(at, name), err, place), err}
 	}
+	if closed := f.closed(dir, at, err); closed != nil {
+		return nil, closed
+	}
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: path.Join(at, name), Err: err}
 	}
 	return os.NewFile(uintptr(fd), path.Join(at, name)), nil
+}
+
+// closed returns an error when the kernel is locked down so that tracefs cannot be used, nil
+// otherwise: it refuses to open the files, or, when it was locked down at its start, there are
+// none.
+func (f *FS) closed(dir *os.File, at string, err error) error {
+	if f != Tracefs || !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if errors.Is(err, unix.ENOENT) {
+		if fd, err := openat(int(dir.Fd()), "events", unix.O_PATH); err == nil {
+			unix.Close(fd)
+			return nil
+		}
+	}
+	mode := Lockdown()
+	if mode == "" {
+		return nil
+	}
+	return &Error{fmt.Sprintf("%s cannot be used, as the kernel is locked down (/sys/kernel/security/lockdown says %s): use forms that need no tracefs (raw_tp, tp_btf, fentry), or boot without lockdown=%[2]s", at, mode), unix.EPERM}
+}
+
+// Lockdown returns how the kernel is locked down, "integrity" or "confidentiality", empty when
+// it is not or nobody can tell.
+func Lockdown() string {
+	data, err := Securityfs.ReadFile("lockdown")
+	if err != nil {
+		return ""
+	}
+	return lockdown(string(data))
+}
+
+// lockdown returns the mode that a list such as "none [integrity] confidentiality" says, empty
+// for none.
+func lockdown(list string) string {
+	_, mode, _ := strings.Cut(list, "[")
+	mode, _, _ = strings.Cut(mode, "]")
+	if mode == "none" {
+		return ""
+	}
+	return mode
 }
 
 // ReadFile returns what is in a file. It fails as [FS.Open] does.
@@ -74,6 +120,16 @@ func (f *FS) ReadFile(name string) ([]byte, error) {
 	}
 	defer file.Close()
 	return io.ReadAll(file)
+}
+
+// Place returns where the file system is mounted, empty when it is nowhere.
+func (f *FS) Place() string {
+	dir, at, err := f.visible()
+	if dir == nil || err != nil {
+		return ""
+	}
+	dir.Close()
+	return at
 }
 
 // visible returns the directory where the file system is mounted, nil if there is none.

@@ -42,10 +42,8 @@ func others() string {
 	if data, err := os.ReadFile("/proc/thread-self/status"); err == nil && isFiltered(string(data)) {
 		suspects = append(suspects, "a seccomp filter is on, as in containers")
 	}
-	if data, err := kernelfs.Securityfs.ReadFile("lockdown"); err == nil {
-		if mode := lockdown(string(data)); mode != "" {
-			suspects = append(suspects, "it is locked down (/sys/kernel/security/lockdown says "+mode+")")
-		}
+	if mode := kernelfs.Lockdown(); mode != "" {
+		suspects = append(suspects, "it is locked down (/sys/kernel/security/lockdown says "+mode+")")
 	}
 	if lsms, err := LSMs(); err == nil && len(lsms) > 0 {
 		suspects = append(suspects, "its security modules are "+strings.Join(lsms, ", "))
@@ -59,17 +57,6 @@ func others() string {
 // isFiltered reports whether the status of a thread (proc_pid_status(5)) says that it has a
 // filter of system calls.
 func isFiltered(status string) bool { return strings.Contains(status, "\nSeccomp:\t2\n") }
-
-// lockdown returns the mode that a list such as "none [integrity] confidentiality" says, empty
-// for none.
-func lockdown(list string) string {
-	_, mode, _ := strings.Cut(list, "[")
-	mode, _, _ = strings.Cut(mode, "]")
-	if mode == "none" {
-		return ""
-	}
-	return mode
-}
 
 // LSMs returns the active security modules, in the order in which they are asked.
 func LSMs() ([]string, error) {

@@ -90,16 +90,6 @@ func TestFiles(t *testing.T) {
 			t.Errorf("uid_map %q: initial: %t", uidMap, got)
 		}
 	}
-	for list, want := range map[string]string{
-		"[none] integrity confidentiality\n": "",
-		"none [integrity] confidentiality\n": "integrity",
-		"none integrity [confidentiality]\n": "confidentiality",
-		"":                                   "",
-	} {
-		if got := lockdown(list); got != want {
-			t.Errorf("lockdown %q: %q, want %q", list, got, want)
-		}
-	}
 	for list, want := range map[string][]string{
 		"":                          nil,
 		"\n":                        nil,

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/runtime/internal/kallsyms"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/kernelfs"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/privilege"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/token"
@@ -65,6 +66,9 @@ func WhyForbidden(needed []privilege.Cap, t token.Token) string {
 	}
 	return privilege.Explain(needed...)
 }
+
+// lockdown returns how the kernel is locked down, empty when it is not.
+func lockdown() string { return kernelfs.Lockdown() }
 
 // lockedMemory returns the limit on locked memory of a kernel that counts it for BPF,
 // when there is one.

@@ -200,3 +200,20 @@ func TestOfVerifier(t *testing.T) {
 		t.Errorf("damaged instructions: %q", got)
 	}
 }
+
+func TestOfLockdown(t *testing.T) {
+	const read, write = "program of this type cannot use helper bpf_probe_read_kernel#113", "unknown func bpf_probe_write_user#36"
+	for _, tc := range []struct{ end, mode, want string }{
+		{read, "", ""},
+		{read, "integrity", ""},
+		{read, "confidentiality", "says confidentiality), and does not allow programs to read its memory by address"},
+		{write, "integrity", "says integrity), and does not allow programs to write to the memory of processes"},
+		{write, "confidentiality", "does not allow programs to write to the memory of processes"},
+		{"R1 type=scalar expected=fp: call bpf_probe_read_kernel#113", "confidentiality", ""},
+	} {
+		got := ofLockdown(tc.end, tc.mode)
+		if (got == "") != (tc.want == "") || !strings.Contains(got, tc.want) {
+			t.Errorf("%q, %q: %q, want %q", tc.end, tc.mode, got, tc.want)
+		}
+	}
+}

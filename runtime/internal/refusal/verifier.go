@@ -73,6 +73,23 @@ func tooNew(insns asm.Instructions, version uint32) string {
 		worst.what, worst.major, worst.minor, version>>16, version>>8&0xff, worst.remedy)
 }
 
+// ofLockdown returns what to do where the kernel, which is locked down as mode says, keeps
+// helpers from programs: the verifier says that it does not know them, or that programs of
+// the type cannot use them.
+func ofLockdown(end, mode string) string {
+	if mode == "" || !strings.Contains(end, "unknown func bpf_probe_") && !strings.Contains(end, "cannot use helper bpf_probe_") {
+		return ""
+	}
+	because := fmt.Sprintf("the kernel is locked down (/sys/kernel/security/lockdown says %s), and ", mode)
+	if strings.Contains(end, "bpf_probe_write_user") {
+		return because + "does not allow programs to write to the memory of processes: boot without lockdown="
+	}
+	if mode != "confidentiality" {
+		return ""
+	}
+	return because + "does not allow programs to read its memory by address (bpf_probe_read_kernel, BPF_CORE_READ): follow the pointers of tp_btf and fentry programs (task->pid), which the verifier checks, or boot with lockdown=integrity"
+}
+
 // complaints are what the verifier says of instructions that it does not know.
 var complaints = []string{"uses reserved fields", "unknown opcode", "unknown insn class", "invalid atomic operand", "invalid BPF_ATOMIC"}
 
@@ -94,6 +111,8 @@ func OfVerifier(log []string, code []byte, order binary.ByteOrder) string {
 	switch {
 	case strings.Contains(end, "in ldimm64 isn't KIND_VAR"):
 		return "the program takes the address of a kfunc, as bpf_ksym_exists does, for which Linux 6.4 is the first: call SetAutoload(false) on this program, or take the question out of it"
+	case strings.Contains(end, "bpf_probe_read"), strings.Contains(end, "bpf_probe_write_user"):
+		return ofLockdown(end, lockdown())
 	case strings.Contains(end, "JIT"):
 		return WhyNoJIT()
 	}
