@@ -89,7 +89,9 @@ func (o *Object) explainProgram(e *loader.ProgramError) error {
 		return missing
 	}
 	if len(e.Log) == 0 {
-		e.Err = refusal.Advise(e.Err, refusal.WhyNoTrampoline(e.Err, e.Program.Type, e.Program.AttachType))
+		if why := refusal.WhyNoTrampoline(e.Err, e.Program.Type, e.Program.AttachType); why != "" {
+			e.Err = refusal.Advise(fmt.Errorf("%w: %w", e.Err, ebpf.ErrNotSupported), why)
+		}
 		e.Err = refusal.Advise(e.Err, o.whyRefused(e.Err, refusal.ProgramCaps(e.Program.Type)))
 		return e
 	}

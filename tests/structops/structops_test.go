@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -29,6 +30,7 @@ import (
 func open(t testing.TB) *tables.Skeleton {
 	t.Helper()
 	bpftest.NeedsBPF(t)
+	kerneltest.NeedsJIT(t)
 	skel, err := tables.Open()
 	if err != nil {
 		t.Fatal(err)
@@ -306,14 +308,22 @@ func wantTable(t *testing.T, m *skeleton.StructOpsMap, name string, progs map[st
 	}
 }
 
-// Maps of one type have their own programs, at each of 200 loads. Where the CPU is
-// emulated, a load takes 0.1 s of a real one.
+// loads is how often what is to be the same at each load is looked at: less often on a machine
+// that QEMU boots, whose CPU may be emulated. A load takes it up to a second.
+func loads(most int) int {
+	if os.Getenv("IN_VM") != "" {
+		return most / 10
+	}
+	return most
+}
+
+// Maps of one type have their own programs, at each of many loads.
 func TestWiring(t *testing.T) {
 	check := checkWiring
 	if !hasLinks(t) {
 		check = checkWiringWithoutLinks
 	}
-	for i := range 200 {
+	for i := range loads(200) {
 		check(t, i)
 	}
 }
@@ -399,7 +409,7 @@ func TestWiringWithoutLinks(t *testing.T) {
 
 // The same seen from outside: connections reach the programs of their table.
 func TestWiringInUse(t *testing.T) {
-	for range 20 {
+	for range loads(20) {
 		skel := open(t)
 		load(t, skel)
 		if err := skel.Attach(); err != nil {
@@ -701,6 +711,7 @@ func TestMissingMember(t *testing.T) {
 // A type that the kernel does not have is an error for a map that is to be created.
 func TestMissingType(t *testing.T) {
 	bpftest.NeedsBPF(t)
+	kerneltest.NeedsJIT(t)
 	skel, err := foreign.Open()
 	if err != nil {
 		t.Fatal(err)
@@ -988,6 +999,7 @@ func TestNoLeaks(t *testing.T) {
 // anything is in the kernel.
 func TestPointerOfTheKernel(t *testing.T) {
 	bpftest.NeedsBPF(t)
+	kerneltest.NeedsJIT(t)
 	skel, err := owned.Open()
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/features"
 
+	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
 	"github.com/rules-bpf/rules_bpf/tests/subskeleton/pool"
@@ -52,6 +53,7 @@ var arenaObjects = map[string]func(testing.TB) arenaObject{
 func needArena(t testing.TB) {
 	t.Helper()
 	bpftest.NeedsBPF(t)
+	kerneltest.NeedsJIT(t)
 	if err := features.HaveMapType(ebpf.Arena); errors.Is(err, ebpf.ErrNotSupported) {
 		t.Skipf("needs a kernel with arenas (6.9): %v", err)
 	}

@@ -21,6 +21,7 @@ import (
 func openTuned(t testing.TB) (*tuned.Skeleton, *steady.Subskeleton) {
 	t.Helper()
 	bpftest.NeedsBPF(t)
+	kerneltest.NeedsJIT(t)
 	skel, err := tuned.Open()
 	if err != nil {
 		t.Fatal(err)
