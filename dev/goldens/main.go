@@ -17,7 +17,7 @@ import (
 )
 
 // targets are the tests that need what Bazel makes.
-var targets = []string{"//docs/reference:reference_test"}
+var targets = []string{"//dev/docs:docs_test"}
 
 func main() {
 	bazel := flag.String("bazel", "./bazelw", "the Bazel for tests that need one; empty to do without")

@@ -63,7 +63,7 @@ def _vm(ctx, kernel):
         pack_modules(
             ctx.actions,
             label = ctx.label,
-            bpfgen = ctx.attr._bpfgen[DefaultInfo].files_to_run,
+            packer = ctx.attr._modules[DefaultInfo].files_to_run,
             kernel = kernel,
             modules = ctx.attr.modules,
             output = modules,
@@ -115,11 +115,6 @@ _bpf_run_test = rule(
             # The configuration of the test's executable.
             cfg = "target",
         ),
-        "_bpfgen": attr.label(
-            default = Label("//rules/private:bpfgen"),
-            executable = True,
-            cfg = "exec",
-        ),
         "_bpfvm": attr.label(
             default = Label("//rules/private:bpfvm"),
             executable = True,
@@ -133,6 +128,11 @@ _bpf_run_test = rule(
         # without.
         "_lcov_merger": attr.label(
             default = configuration_field(fragment = "coverage", name = "output_generator"),
+            cfg = "exec",
+        ),
+        "_modules": attr.label(
+            default = Label("//rules/private:modules"),
+            executable = True,
             cfg = "exec",
         ),
         "_qemu": attr.label(

@@ -52,7 +52,7 @@ func TestCompletionInBash(t *testing.T) {
 	script, _, _ := bpfgen("completion", "bash")
 	for line, want := range map[string]string{
 		"bpfgen li":                   "link",
-		"bpfgen ":                     "generate skeleton subskeleton types check link image inspect diff verify compile vmlinux modules completion help",
+		"bpfgen ":                     "generate skeleton subskeleton types check link image inspect diff verify compile vmlinux completion help",
 		"bpfgen link -s":              "-section -strict-sections",
 		"bpfgen link -o x -a":         "-allow-undefined",
 		"bpfgen link a":               "",

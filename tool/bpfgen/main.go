@@ -13,7 +13,6 @@
 //	bpfgen verify -limit xdp_main=insns=200000 minimal.bpf.o
 //	bpfgen compile -o minimal.bpf.o -- clang -target bpfel -g -O2 -c minimal.bpf.c
 //	bpfgen vmlinux -o vmlinux.h /sys/kernel/btf/vmlinux
-//	bpfgen modules -o modules.cpio -names veth,dummy /lib/modules/6.1/kernel/drivers/net/*.ko
 //	bpfgen completion bash
 //
 // An argument @file stands for the lines of the file, one argument each, as
@@ -128,11 +127,6 @@ For kernels without BTF, with what an object asks of their types:
 	bpfgen vmlinux -btf -object edge.bpf.o -o min.btf vmlinux.btf
 	bpfgen vmlinux -btf -archive -object edge.bpf.o -o edge.btfs btfhub-archive/ubuntu
 `, vmlinux, 0},
-		{"modules", "-o OUT.cpio -names NAME,... FILE...", "pack kernel modules and what they depend on, for bpf_test to load", `
-The files are the modules there are, packed or not, of one kernel.
-
-	bpfgen modules -o modules.cpio -names veth,dummy /lib/modules/6.1/kernel/drivers/net/*.ko
-`, modules, 0},
 		{"completion", "bash|zsh|fish", "write a script by which a shell completes bpfgen's command lines", `
 	bpfgen completion bash > /etc/bash_completion.d/bpfgen
 	bpfgen completion zsh > "${fpath[1]}/_bpfgen"

@@ -9,7 +9,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/internal/differential"
 	"github.com/rules-bpf/rules_bpf/internal/differential/ours"
 	"github.com/rules-bpf/rules_bpf/internal/libbpf"
-	"github.com/rules-bpf/rules_bpf/tool/internal/imagegen"
+	"github.com/rules-bpf/rules_bpf/tool/elfimage"
 )
 
 // loads are the results of loading objects with libbpf and with the runtime.
@@ -116,19 +116,11 @@ func command(object, program string) *exec.Cmd {
 }
 
 func serve(object, program string) error {
-	data, err := os.ReadFile(object)
-	if err != nil {
-		return err
-	}
-	built, err := imagegen.Build(filepath.Base(object), data)
+	img, err := elfimage.ReadFile(object)
 	if err != nil {
 		return ours.Refuse(err)
 	}
-	encoded, err := built.Encode()
-	if err != nil {
-		return ours.Refuse(err)
-	}
-	return ours.Serve(string(encoded), program)
+	return ours.Serve(img, program)
 }
 
 func (c *comparison) object(object string) error {

@@ -44,7 +44,7 @@ func TestOutput(t *testing.T) {
 
 // TestData lists the files that it has, by the name of the repository.
 func TestData(t *testing.T) {
-	first, err := runfiles.Rlocation("rules_bpf/tests/vm/scenarios/data files/a b.txt")
+	first, err := runfiles.Rlocation("rules_bpf/rules/tests/vm/scenarios/data files/a b.txt")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package reference_test
+package docs_test
 
 import (
 	"os"
@@ -8,7 +8,7 @@ import (
 
 	"github.com/bazelbuild/rules_go/go/runfiles"
 
-	"github.com/rules-bpf/rules_bpf/docs/reference"
+	"github.com/rules-bpf/rules_bpf/dev/docs"
 	"github.com/rules-bpf/rules_bpf/internal/goldens"
 )
 
@@ -18,7 +18,7 @@ const notice = "<!-- Made by go run ./dev/goldens -->\n\n"
 func inBazel(t *testing.T, env string) {
 	t.Helper()
 	if os.Getenv(env) == "" {
-		t.Skip("needs what Bazel extracts: ./bazelw test //docs/reference:reference_test")
+		t.Skip("needs what Bazel extracts: ./bazelw test //dev/docs:docs_test")
 	}
 }
 
@@ -57,7 +57,7 @@ func TestRules(t *testing.T) {
 		{"@rules_bpf//rules:defs.bzl", "DEFS"},
 		{"@rules_bpf//rules:extensions.bzl", "EXTENSIONS"},
 	} {
-		text, err := reference.Starlark(file.label, runfile(t, file.env))
+		text, err := docs.Starlark(file.label, runfile(t, file.env))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -68,14 +68,14 @@ func TestRules(t *testing.T) {
 
 func TestAttach(t *testing.T) {
 	// It has parts that people write, so it is read first.
-	const path = "../attach.md"
+	const path = "../../docs/attach.md"
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	page := string(text)
-	for name, text := range map[string]string{"by hand": reference.ByHand(), "forms": reference.Forms()} {
-		if page, err = reference.Insert(page, name, text); err != nil {
+	for name, text := range map[string]string{"by hand": docs.ByHand(), "forms": docs.Forms()} {
+		if page, err = docs.Insert(page, name, text); err != nil {
 			t.Fatalf("%s: %v", path, err)
 		}
 	}

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Tests of bazelw, as far as they are quick once it is set up: about a minute.
-# Usage: .bazelw/test.sh
+# Usage: dev/bazelw/test.sh
 set -euo pipefail
 
-repo=$(cd -P -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+repo=$(cd -P -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd)
 bazelw=$repo/bazelw
 scratch=$(mktemp -d)
 passed=0 failed=0
@@ -217,27 +217,27 @@ test_kernels() {
   local got
   got=$(
     # shellcheck disable=SC2030,SC2034 # for what is read below
-    BAZELW_PARTS=$repo/.bazelw
-    # shellcheck source=.bazelw/common.sh
-    source "$repo/.bazelw/common.sh"
-    # shellcheck source=.bazelw/setup.sh
-    source "$repo/.bazelw/setup.sh"
+    BAZELW_PARTS=$repo/dev/bazelw
+    # shellcheck source=dev/bazelw/common.sh
+    source "$repo/dev/bazelw/common.sh"
+    # shellcheck source=dev/bazelw/setup.sh
+    source "$repo/dev/bazelw/setup.sh"
     needs() { if needs_kernels "$@"; then echo "$*"; fi; }
     needs run //examples/minimal -- test
     needs build //...
     needs --max_idle_secs=5 test //...
-    needs run --config=x //tests/vm:vm_test_6_1
+    needs run --config=x //rules/tests/vm:vm_test_6_1
     needs cquery @bpf_kernels//:6.1
   )
-  check "commands that need kernels" $'--max_idle_secs=5 test //...\nrun --config=x //tests/vm:vm_test_6_1\ncquery @bpf_kernels//:6.1' "$got"
+  check "commands that need kernels" $'--max_idle_secs=5 test //...\nrun --config=x //rules/tests/vm:vm_test_6_1\ncquery @bpf_kernels//:6.1' "$got"
 }
 
 # The reading of module files.
 test_calls() {
   local got
   got=$(
-    # shellcheck source=.bazelw/registry.sh
-    source "$repo/.bazelw/registry.sh"
+    # shellcheck source=dev/bazelw/registry.sh
+    source "$repo/dev/bazelw/registry.sh"
     calls 'bazel_dep|single_version_override' 'name|module_name' version <<'EOF'
 module(name = "a", version = "9")
 bazel_dep(name = "one", version = "1.0")

@@ -49,7 +49,7 @@ for name in "${!known[@]}"; do
   version=$(in_root dpkg-query -f '${Version}' -W "$name")
   version=${version#*:}
   [[ $version == "${known[$name]}" || $version == "${known[$name]}"[.+~-]* ]] ||
-    say "warning: $name is $version by now, and ${known[$name]} is what is known to work: should Bazel misbehave, look there first, and keep .bazelw/packages up to date"
+    say "warning: $name is $version by now, and ${known[$name]} is what is known to work: should Bazel misbehave, look there first, and keep dev/bazelw/packages up to date"
 done
 
 # Of Debian's settings for all users, only where Bazel's own files are. The rest

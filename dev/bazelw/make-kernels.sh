@@ -59,7 +59,7 @@ while read -r name suite known; do
 
   version=$(apt apt-cache show "$image" | sed -n 's/^Version: //p' | head -n 1)
   [[ $version == "$known" || $version == "$known"[.+~-]* ]] ||
-    say "warning: Debian's $suite has the kernel $version by now, and $known is what the tests are known to pass on; it goes by the name of $name: should tests fail in it, look there first, and keep .bazelw/kernels up to date"
+    say "warning: Debian's $suite has the kernel $version by now, and $known is what the tests are known to pass on; it goes by the name of $name: should tests fail in it, look there first, and keep dev/bazelw/kernels up to date"
 done <"$kernels"
 
 umount "$root/var/tmp"

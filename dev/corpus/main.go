@@ -2,7 +2,7 @@
 // for how many that worked: a check of the generator against objects that its
 // authors did not think of, such as the kernel's selftests.
 //
-//	go run ./tool/corpus -dir FOLDER
+//	go run ./dev/corpus -dir FOLDER
 //
 // The generated code is type-checked for each architecture whose Go compiler
 // aligns things in its own way, so all assertions of sizes and offsets are
@@ -42,11 +42,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-
-	"github.com/rules-bpf/rules_bpf/tool/internal/bpfobj"
-	"github.com/rules-bpf/rules_bpf/tool/internal/imagegen"
-	"github.com/rules-bpf/rules_bpf/tool/internal/skelgen"
 )
+
+// own is the path of this repository's module.
+const own = "github.com/rules-bpf/rules_bpf"
 
 var arches = []string{"amd64", "arm64", "386", "arm", "s390x", "riscv64"}
 
@@ -77,25 +76,31 @@ func main() {
 	if *load && *sub {
 		fatal(errors.New("-load and -subskeleton: a subskeleton is not loaded, but opened in an object"))
 	}
-	c := &corpus{fset: token.NewFileSet(), kind: "skeleton", generate: generate}
+	c := &corpus{fset: token.NewFileSet(), kind: "skeleton"}
 	if *sub {
-		c.kind, c.generate = "subskeleton", generateSub
+		c.kind = "subskeleton"
+	}
+	var err error
+	if c.temporary, err = os.MkdirTemp("", "corpus"); err != nil {
+		fatal(err)
+	}
+	if err := c.buildGenerator(); err != nil {
+		fatal(errors.Join(err, os.RemoveAll(c.temporary)))
 	}
 	c.importer = &cache{importer.ForCompiler(c.fset, "source", nil), make(map[string]*types.Package)}
 	if path, err := exec.LookPath(*bpftool); err == nil {
 		c.bpftool = path
 	}
 	if *build {
-		module, err := newModule()
-		if err != nil {
-			fatal(err)
+		c.module = filepath.Join(c.temporary, "module")
+		if err := newModule(c.module); err != nil {
+			fatal(errors.Join(err, os.RemoveAll(c.temporary)))
 		}
-		c.module = module
 	}
 	c.load, c.acceptedFile, c.each = *load, *accepted, *each
-	err := c.run(*dir)
+	err = c.run(*dir)
 	// Not deferred: os.Exit does not run what is.
-	err = errors.Join(err, os.RemoveAll(c.module))
+	err = errors.Join(err, os.RemoveAll(c.temporary))
 	if err != nil {
 		fatal(err)
 	}
@@ -134,9 +139,10 @@ type corpus struct {
 	bpftool  string // path, empty when there is none
 	module   string // directory of the generated packages, empty when they are not kept
 
-	// kind is what is generated, as bpftool calls it.
-	kind     string
-	generate func(pkg, name string, data []byte) ([]byte, error)
+	// kind is what is generated, as bpftool and bpfgen call it.
+	kind string
+	// temporary is a directory for all that is written, bpfgen among it.
+	temporary, bpfgen string
 
 	// load says that the objects are loaded, and each that programs are one by one.
 	load, each   bool
@@ -180,10 +186,6 @@ func (c *corpus) run(dir string) error {
 }
 
 func (c *corpus) object(path string) error {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
 	pkg := fmt.Sprintf("p%d", c.objects)
 	c.objects++
 	c.paths = append(c.paths, path)
@@ -194,7 +196,7 @@ func (c *corpus) object(path string) error {
 	if byBpftool {
 		c.bpftoolMade++
 	}
-	src, err := c.generate(pkg, filepath.Base(path), data)
+	src, err := c.generate(pkg, path)
 	if err != nil {
 		if byBpftool || c.bpftool == "" {
 			c.exceptions = append(c.exceptions, exception{path, err})
@@ -219,24 +221,25 @@ func (c *corpus) object(path string) error {
 	return os.WriteFile(filepath.Join(directory, pkg+".go"), src, 0o644)
 }
 
-func generate(pkg, name string, data []byte) ([]byte, error) {
-	obj, err := bpfobj.Read(name, data)
-	if err != nil {
-		return nil, err
+// buildGenerator builds bpfgen, of whatever this repository has now.
+func (c *corpus) buildGenerator() error {
+	c.bpfgen = filepath.Join(c.temporary, "bpfgen")
+	if out, err := exec.Command("go", "build", "-o", c.bpfgen, own+"/tool/bpfgen").CombinedOutput(); err != nil {
+		return fmt.Errorf("go build %s/tool/bpfgen: %w: run this in the repository\n%s", own, err, out)
 	}
-	loaded, err := imagegen.Build(name, data)
-	if err != nil {
-		return nil, err
-	}
-	return skelgen.Skeleton(obj, loaded, skelgen.Options{Package: pkg})
+	return nil
 }
 
-func generateSub(pkg, name string, data []byte) ([]byte, error) {
-	lib, err := bpfobj.ReadLibrary(name, data)
-	if err != nil {
-		return nil, err
+// generate returns the Go file that bpfgen writes for an object.
+func (c *corpus) generate(pkg, object string) ([]byte, error) {
+	out := filepath.Join(c.temporary, "generated.go")
+	cmd := exec.Command(c.bpfgen, c.kind, "-package", pkg, "-o", out, object)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("%w: %s", err, bytes.TrimSpace(stderr.Bytes()))
 	}
-	return skelgen.Subskeleton(lib, skelgen.Options{Package: pkg})
+	return os.ReadFile(out)
 }
 
 // check type-checks a file for every architecture.
@@ -261,30 +264,26 @@ func (c *corpus) check(src []byte) error {
 	return nil
 }
 
-// newModule makes a module for the generated packages, with the dependencies of
-// the one that this runs in.
-func newModule() (string, error) {
+// newModule makes a module in dir for the generated packages, with the dependencies
+// of the one that this runs in.
+func newModule(dir string) error {
 	gomod, err := exec.Command("go", "env", "GOMOD").Output()
 	if err != nil {
-		return "", fmt.Errorf("go env GOMOD: %w", err)
+		return fmt.Errorf("go env GOMOD: %w", err)
 	}
 	root := filepath.Dir(strings.TrimSpace(string(gomod)))
 	mod, err := os.ReadFile(filepath.Join(root, "go.mod"))
 	if err != nil {
-		return "", err
+		return err
 	}
 	sum, err := os.ReadFile(filepath.Join(root, "go.sum"))
 	if err != nil {
-		return "", err
+		return err
 	}
-	dir, err := os.MkdirTemp("", "corpus")
-	if err != nil {
-		return "", err
-	}
-	const own = "github.com/rules-bpf/rules_bpf"
 	mod = bytes.Replace(mod, []byte("module "+own), []byte("module corpus"), 1)
 	mod = fmt.Appendf(mod, "\nrequire %[1]s v0.0.0\nreplace %[1]s => %[2]s\n", own, root)
-	return dir, errors.Join(
+	return errors.Join(
+		os.Mkdir(dir, 0o755),
 		os.WriteFile(filepath.Join(dir, "go.mod"), mod, 0o644),
 		os.WriteFile(filepath.Join(dir, "go.sum"), sum, 0o644),
 	)

@@ -1,6 +1,6 @@
-// Package reference writes the reference pages under docs/: of the rules, from
-// what Bazel extracts of the .bzl files, and of the runtime, from its Go source.
-package reference
+// Package docs writes the reference pages under docs/: of the rules, from what Bazel
+// extracts of the .bzl files, and of the forms of SEC(), from package secdef.
+package docs
 
 import (
 	"fmt"
