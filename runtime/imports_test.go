@@ -78,6 +78,39 @@ func TestNothingUnwanted(t *testing.T) {
 	})
 }
 
+// Users copy the examples and their tests, and can import of this module what the runtime
+// exports only.
+func TestExamplesAreForUsers(t *testing.T) {
+	files := 0
+	err := filepath.WalkDir("../examples", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".go" {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		files++
+		for _, spec := range file.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			ours, ok := strings.CutPrefix(imported, "github.com/rules-bpf/rules_bpf/")
+			if ok && !strings.HasPrefix(ours, "examples/") && (!strings.HasPrefix(ours, "runtime/") || strings.Contains(ours, "/internal/")) {
+				t.Errorf("%s imports %s: use runtime/skeleton and runtime/bpftest", path, imported)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if files < 15 {
+		t.Errorf("looked at %d files only", files)
+	}
+}
+
 // isForTests reports whether a package or a file is one that only tests have: see
 // TestNothingImportsUpwards.
 func isForTests(path string) bool { return path == "bpftest" || strings.HasPrefix(path, "bpftest/") }

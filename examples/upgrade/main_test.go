@@ -17,7 +17,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/examples/upgrade/guard"
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 )
 
@@ -202,7 +201,7 @@ func TestUpgrade(t *testing.T) {
 // In a container: a user namespace, whose manager has set up a bpffs for it, and a network
 // namespace.
 func TestContainer(t *testing.T) {
-	if !kerneltest.InContainer(t, kerneltest.DelegateAll) {
+	if !bpftest.InContainer(t, bpftest.DelegateAll()) {
 		return
 	}
 	// Never unlocked: the thread ends with the goroutine.

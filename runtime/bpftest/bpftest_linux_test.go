@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -149,4 +150,28 @@ func TestBuffer(t *testing.T) {
 	}
 	cancel()
 	b.WaitFor(ctx, regexp.MustCompile("never"))
+}
+
+// In a container, a test is root of a user namespace of its own, and has the bpffs.
+func TestInContainer(t *testing.T) {
+	if !bpftest.InContainer(t, bpftest.Delegation{"delegate_progs": "xdp"}) {
+		return
+	}
+	if os.Getuid() != 0 {
+		t.Errorf("uid is %d, want 0", os.Getuid())
+	}
+	users, err := os.ReadFile("/proc/self/uid_map")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fields := strings.Fields(string(users)); len(fields) != 3 || fields[2] != "1" {
+		t.Errorf("uid_map is %q, want one user", users)
+	}
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !regexp.MustCompile(`(?m)^\S+ /sys/fs/bpf bpf \S*delegate_progs=xdp`).Match(mounts) {
+		t.Errorf("no such bpffs at /sys/fs/bpf: %s", mounts)
+	}
 }

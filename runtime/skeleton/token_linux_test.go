@@ -8,7 +8,6 @@ import (
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
-	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 )
 
@@ -46,7 +45,7 @@ func wantRefusal(t *testing.T, err error, texts ...string) {
 // A process in a user namespace of its own loads with what it has been delegated, wherever it
 // is told so.
 func TestToken(t *testing.T) {
-	if !kerneltest.InContainer(t, kerneltest.DelegateAll) {
+	if !bpftest.InContainer(t, bpftest.DelegateAll()) {
 		return
 	}
 	if err := loadCounter(t, LoadOptions{}); err != nil {
@@ -74,7 +73,7 @@ func TestToken(t *testing.T) {
 
 // Maps that are made after Load have the token too.
 func TestTokenOfInnerMap(t *testing.T) {
-	if !kerneltest.InContainer(t, kerneltest.DelegateAll) {
+	if !bpftest.InContainer(t, bpftest.DelegateAll()) {
 		return
 	}
 	inner := &ebpf.MapSpec{Name: "inner", Type: ebpf.Hash, KeySize: 4, ValueSize: 4, MaxEntries: 4}
@@ -94,7 +93,7 @@ func TestTokenOfInnerMap(t *testing.T) {
 
 // What is not delegated is named.
 func TestTokenForLess(t *testing.T) {
-	if !kerneltest.InContainer(t, kerneltest.Delegation{"delegate_cmds": "any", "delegate_maps": "any", "delegate_progs": "kprobe"}) {
+	if !bpftest.InContainer(t, bpftest.Delegation{"delegate_cmds": "any", "delegate_maps": "any", "delegate_progs": "kprobe"}) {
 		return
 	}
 	wantRefusal(t, loadCounter(t, LoadOptions{}), "program counter", "does not delegate it", "/sys/fs/bpf", "delegate_progs=kprobe")
@@ -102,7 +101,7 @@ func TestTokenForLess(t *testing.T) {
 
 // Where nothing is delegated, the error says how to get a token.
 func TestNoToken(t *testing.T) {
-	if !kerneltest.InContainer(t, nil) {
+	if !bpftest.InContainer(t, nil) {
 		return
 	}
 	bpftest.NeedsKernel(t, 6, 9, "BPF tokens")

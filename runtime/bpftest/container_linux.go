@@ -1,55 +1,24 @@
-package kerneltest
+package bpftest
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 )
-
-// Delegation is what a bpffs delegates: mount options, such as delegate_cmds, and their
-// values. See bpf_parse_param of kernel/bpf/inode.c.
-type Delegation map[string]string
-
-// DelegateAll delegates everything.
-var DelegateAll = Delegation{"delegate_cmds": "any", "delegate_maps": "any", "delegate_progs": "any", "delegate_attachs": "any"}
 
 // The descriptors by which a container and its manager talk.
 const (
 	toManager   = 3
 	fromManager = 4
 )
-
-// InContainer is bpftest.NeedsBPF for tests of a process in a user namespace of its own: it runs the test t
-// alone, in a new process there, with a bpffs at /sys/fs/bpf that delegates, as managers of
-// services and containers set one up. It reports whether this is the new process, in which t
-// goes on; in the old one, t has the result and ends. It needs root, and Linux 6.9.
-func InContainer(t *testing.T, d Delegation) bool {
-	t.Helper()
-	if os.Getenv(againVariable) == t.Name() {
-		if err := mountDelegated(); err != nil {
-			t.Fatal(err)
-		}
-		return true
-	}
-	bpftest.NeedsBPF(t)
-	bpftest.NeedsKernel(t, 6, 9, "BPF tokens")
-	if err := runInContainer(t, d); errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EPERM) {
-		t.Skipf("needs the right to make user namespaces: %v", err)
-	} else if err != nil {
-		t.Fatal(err)
-	}
-	return false
-}
 
 // runInContainer is the manager.
 func runInContainer(t *testing.T, d Delegation) error {
@@ -65,7 +34,9 @@ func runInContainer(t *testing.T, d Delegation) error {
 	}
 	defer answer.Close()
 	var out strings.Builder
-	cmd := again(t)
+	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run=^"+t.Name()+"$")
+	// Nothing of what this test was started with: it would write where this test does.
+	cmd.Env = []string{containerVariable + "=" + t.Name(), "PATH=" + os.Getenv("PATH"), "TMPDIR=" + t.TempDir()}
 	cmd.ExtraFiles, cmd.Stdout, cmd.Stderr = []*os.File{toManager, fromManager}, &out, &out
 	root := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1}}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS, UidMappings: root, GidMappings: root}
