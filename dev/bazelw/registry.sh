@@ -2,7 +2,7 @@
 # The registry of this machine: a folder that answers for the modules that this
 # repository needs, with what can be had without the central registry.
 
-# Two rulesets are Go modules as well, and go.mod requires them.
+# Two rulesets are Go modules as well.
 readonly RULES_GO=github.com/bazelbuild/rules_go
 readonly GAZELLE=github.com/bazelbuild/bazel-gazelle
 readonly GAZELLE_V2=github.com/bazel-contrib/bazel-gazelle/v2
@@ -22,20 +22,27 @@ declare -A MODULE_PATH=(
   [rules_shell]=/usr/share/bazel/rules/shell
 )
 
-# required MODULE: the version of a Go module that go.mod requires.
-required() {
-  awk -v module="$1" '$1 == "require" { $0 = substr($0, 9) } $1 == module { print $2; exit }' "$BAZELW_REPO/go.mod"
+# asked_version MODULE: the version of a Bazel module that MODULE.bazel asks for.
+asked_version() {
+  calls bazel_dep name version <"$BAZELW_REPO/MODULE.bazel" |
+    awk -v module="$1" '$1 == module { print $2; exit }'
+}
+
+# required_version MODULE: the version of a Go module that gazelle/go.mod requires.
+required_version() {
+  awk -v module="$1" '$1 == "require" { $0 = substr($0, 9) } $1 == module { print $2; exit }' "$BAZELW_REPO/gazelle/go.mod"
 }
 
 set_up_modules() {
-  local module version stub
-  local -a wanted=()
-  for module in "$RULES_GO" "$GAZELLE" "$GAZELLE_V2"; do
-    version=$(required "$module")
-    [[ -n $version ]] ||
-      die "$BAZELW_REPO/go.mod does not require $module, whose copy stands in for the registry's: bring it back with 'go get'"
-    wanted+=("$module@$version")
-  done
+  local rules_go gazelle v2 stub
+  rules_go=$(asked_version rules_go)
+  gazelle=$(asked_version gazelle)
+  v2=$(required_version "$GAZELLE_V2")
+  [[ -n $rules_go && -n $gazelle ]] ||
+    die "$BAZELW_REPO/MODULE.bazel asks for no version of rules_go or of gazelle, whose copies stand in for the registry's: bring the bazel_dep back"
+  [[ -n $v2 ]] ||
+    die "$BAZELW_REPO/gazelle/go.mod does not require $GAZELLE_V2, whose copy is a part of gazelle: bring it back with 'go get'"
+  local -a wanted=("$RULES_GO@v$rules_go" "$GAZELLE@v$gazelle" "$GAZELLE_V2@$v2")
   # Named for all that is in it, the stubs and this file too.
   MODULES=$CACHE/modules-$(hash_of "${wanted[@]}" "$ROOT" \
     "$(cd -- "$BAZELW_PARTS" && find modules registry.sh -type f -print0 | sort -z | xargs -0 sha256sum)")
@@ -215,11 +222,9 @@ add_to_registry() {
 warn_if_newer() {
   local name=$1 version=$2 have
   case $name in
-    rules_go) have=$(required "$RULES_GO") ;;
-    gazelle) have=$(required "$GAZELLE") ;;
+    rules_go | gazelle) have=$(asked_version "$name") ;;
     *) return 0 ;;
   esac
-  have=${have#v}
   [[ $(printf '%s\n' "$have" "$version" | sort -V | tail -n 1) == "$have" ]] ||
     say "warning: a module asks for $name $version, and gets $have as long as no registry is reached"
 }

@@ -16,6 +16,9 @@ import (
 	"github.com/rules-bpf/rules_bpf/internal/goldens"
 )
 
+// modules are the directories of the Go modules that have such tests.
+var modules = []string{".", "gazelle", "dev/docs"}
+
 // targets are the tests that need what Bazel makes.
 var targets = []string{"//dev/docs:docs_test"}
 
@@ -43,22 +46,10 @@ func run(bazel string) error {
 	if err := os.Setenv(goldens.Env, "1"); err != nil {
 		return err
 	}
-	list, err := exec.Command("go", "list", "-f", `{{.ImportPath}}{{range .TestImports}} {{.}}{{end}}{{range .XTestImports}} {{.}}{{end}}`, "./...").Output()
-	if err != nil {
-		return fmt.Errorf("go list: %w", err)
-	}
-	args := []string{"test", "-count=1"}
-	for line := range strings.Lines(string(list)) {
-		fields := strings.Fields(line)
-		for _, imported := range fields[1:] {
-			if strings.HasSuffix(imported, "/internal/goldens") {
-				args = append(args, fields[0])
-				break
-			}
+	for _, module := range modules {
+		if err := update(module); err != nil {
+			return err
 		}
-	}
-	if err := command("go", args...); err != nil {
-		return err
 	}
 	if bazel == "" {
 		return nil
@@ -69,6 +60,25 @@ func run(bazel string) error {
 		}
 	}
 	return nil
+}
+
+// update runs the tests of a Go module that compare with files.
+func update(module string) error {
+	list, err := exec.Command("go", "list", "-C", module, "-f", `{{.ImportPath}}{{range .TestImports}} {{.}}{{end}}{{range .XTestImports}} {{.}}{{end}}`, "./...").Output()
+	if err != nil {
+		return fmt.Errorf("go list: %w", err)
+	}
+	args := []string{"test", "-C", module, "-count=1"}
+	for line := range strings.Lines(string(list)) {
+		fields := strings.Fields(line)
+		for _, imported := range fields[1:] {
+			if strings.HasSuffix(imported, "/internal/goldens") {
+				args = append(args, fields[0])
+				break
+			}
+		}
+	}
+	return command("go", args...)
 }
 
 func command(name string, args ...string) error {

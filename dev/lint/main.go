@@ -13,6 +13,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -194,7 +195,7 @@ func (l *linter) isShell(file string) bool {
 }
 
 // vet runs go vet and staticcheck in a copy of the repository that has the
-// generated packages in their places, so that all Go code is one module.
+// generated packages in their places, and where all Go code is one module.
 func (l *linter) vet() error {
 	copied, err := os.MkdirTemp("", "lint")
 	if err != nil {
@@ -203,11 +204,15 @@ func (l *linter) vet() error {
 	defer os.RemoveAll(copied)
 
 	fences := l.fences()
+	var mods []string
 	for _, file := range l.files {
 		switch {
 		case slices.ContainsFunc(fences, func(fence string) bool { return within(file, fence) }):
 			continue
-		case path.Base(file) == "go.mod" && file != "go.mod":
+		case path.Base(file) == "go.mod":
+			mods = append(mods, file)
+			continue
+		case path.Base(file) == "go.sum":
 			continue
 		}
 		if err := copyFile(filepath.Join(copied, file), filepath.Join(l.root, file)); err != nil {
@@ -218,6 +223,9 @@ func (l *linter) vet() error {
 		if err := l.generate(copied); err != nil {
 			return err
 		}
+	}
+	if err := l.merge(copied, mods); err != nil {
+		return err
 	}
 	if err := removeC(copied); err != nil {
 		return err
@@ -238,6 +246,48 @@ func (l *linter) vet() error {
 	return errors.Join(failed...)
 }
 
+// merge writes the go.mod of the copy, in which all is one module: with all that the modules
+// of the repository require.
+func (l *linter) merge(copied string, mods []string) error {
+	var requirements, sums bytes.Buffer
+	for _, mod := range mods {
+		out, err := output(l.root, "go", "mod", "edit", "-json", mod)
+		if err != nil {
+			return err
+		}
+		var file struct {
+			Require []struct{ Path, Version string }
+		}
+		if err := json.Unmarshal([]byte(out), &file); err != nil {
+			return fmt.Errorf("%s: %w", mod, err)
+		}
+		for _, r := range file.Require {
+			if r.Path != module {
+				fmt.Fprintf(&requirements, "require %s %s\n", r.Path, r.Version)
+			}
+		}
+		sum, err := os.ReadFile(filepath.Join(l.root, strings.TrimSuffix(mod, "mod")+"sum"))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		sums.Write(sum)
+	}
+	version, err := output(l.root, "go", "list", "-m", "-f", "{{.GoVersion}}", module)
+	if err != nil {
+		return err
+	}
+	text := fmt.Sprintf("module %s\n\ngo %s\n%s", module, version, requirements.Bytes())
+	if err := errors.Join(
+		os.WriteFile(filepath.Join(copied, "go.mod"), []byte(text), 0o666),
+		os.WriteFile(filepath.Join(copied, "go.sum"), sums.Bytes(), 0o666),
+	); err != nil {
+		return err
+	}
+	// This keeps the newer of two versions that are required.
+	_, err = output(copied, "go", "list", "-mod=mod", "-e", "-deps", "-test", "./...")
+	return err
+}
+
 // removeC removes the files in C from folders with Go files, where the go command takes
 // them for cgo's. What a package embeds is in a folder without.
 func removeC(root string) error {
@@ -252,17 +302,12 @@ func removeC(root string) error {
 	})
 }
 
-// fences are the folders with a go.mod of their own whose packages are not this
-// module's: repositories of users. Without Bazel, those too that import what it
-// generates.
+// fences are the directories whose packages are left out: repositories of users, and
+// those in tests of Gazelle. Without Bazel, those too that import what it generates.
 func (l *linter) fences() []string {
-	fences := []string{"e2e", "dev/tools"}
+	fences := []string{"e2e", "dev/tools", "gazelle/testdata"}
 	if l.bazel == "" {
-		for _, file := range l.files {
-			if path.Base(file) == "go.mod" && file != "go.mod" {
-				fences = append(fences, path.Dir(file))
-			}
-		}
+		fences = append(fences, "examples", "rules/tests", "tests")
 	}
 	return fences
 }

@@ -7,9 +7,7 @@ require (
 	github.com/rules-bpf/rules_bpf v0.0.0
 )
 
-require github.com/ulikunitz/xz v0.5.15 // indirect
-
-require golang.org/x/sys v0.43.0 // indirect
+require golang.org/x/sys v0.47.0 // indirect
 
 replace github.com/rules-bpf/rules_bpf => ../..
 

@@ -20,7 +20,6 @@ import (
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/internal/image"
@@ -345,18 +344,14 @@ func tcMode(t *testing.T) (tcx bool) {
 // filtersOf returns the names of the filters of an interface.
 func filtersOf(t *testing.T, ifindex int) []string {
 	t.Helper()
-	l, err := netlink.LinkByIndex(ifindex)
-	if err != nil {
-		t.Fatal(err)
-	}
-	filters, err := netlink.FilterList(l, netlink.HANDLE_MIN_INGRESS)
+	filters, err := kerneltest.Filters(ifindex, kerneltest.Ingress)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var names []string
 	for _, f := range filters {
-		if bpf, ok := f.(*netlink.BpfFilter); ok {
-			names = append(names, bpf.Name)
+		if f.Kind == "bpf" {
+			names = append(names, f.Name)
 		}
 	}
 	return names
@@ -449,8 +444,8 @@ func TestAdoptLinks(t *testing.T) {
 		t.Fatal(err)
 	}
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		lo, err := netlink.LinkByIndex(1)
-		if err == nil && !lo.Attrs().Xdp.Attached {
+		attached, err := kerneltest.HasXDP(1)
+		if err == nil && !attached {
 			break
 		}
 		if err != nil || time.Now().After(end) {
@@ -476,8 +471,7 @@ func TestAdoptDeadLink(t *testing.T) {
 	dir := filepath.Join(bpftest.PinDir(t), "dead")
 	add := func() int {
 		t.Helper()
-		v := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "one", Index: 77}, PeerName: "two"}
-		if err := netlink.LinkAdd(v); err != nil {
+		if err := kerneltest.AddVeth("one", "two", 77); err != nil {
 			t.Skipf("needs a kernel with veth: %v", err)
 		}
 		return 77
@@ -495,17 +489,13 @@ func TestAdoptDeadLink(t *testing.T) {
 		} else {
 			before = id
 		}
-		one, err := netlink.LinkByIndex(ifindex)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !one.Attrs().Xdp.Attached {
-			t.Errorf("interface %d has no program", i)
+		if attached, err := kerneltest.HasXDP(ifindex); err != nil || !attached {
+			t.Errorf("interface %d has no program: %v", i, err)
 		}
 		if err := o.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if err := netlink.LinkDel(one); err != nil {
+		if err := kerneltest.DeleteLink(ifindex); err != nil {
 			t.Fatal(err)
 		}
 		wantPins(t, dir, "links/on_xdp-xdp-77"+inNetNS(t), "maps/packets")
@@ -670,11 +660,7 @@ func TestAdoptMovedInterface(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(fd)
-	l, err := netlink.LinkByIndex(end.Index)
-	if err == nil {
-		err = netlink.LinkSetNsFd(l, fd)
-	}
-	if err != nil {
+	if err := kerneltest.MoveLink(end.Index, fd); err != nil {
 		t.Fatal(err)
 	}
 	_, err = attach()

@@ -16,7 +16,6 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
@@ -65,7 +64,7 @@ func pairs(t *testing.T, n int) (receivers, senders []int) {
 	t.Helper()
 	for i := range n {
 		names := []string{fmt.Sprintf("rx%d", i), fmt.Sprintf("tx%d", i)}
-		err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: names[0]}, PeerName: names[1]})
+		err := kerneltest.AddVeth(names[0], names[1], 0)
 		if errors.Is(err, unix.EOPNOTSUPP) {
 			t.Skipf("needs a kernel with veth: %v", err)
 		}
@@ -73,17 +72,14 @@ func pairs(t *testing.T, n int) (receivers, senders []int) {
 			t.Fatal(err)
 		}
 		for j, name := range names {
-			l, err := netlink.LinkByName(name)
+			ifindex, err := kerneltest.SetUp(name)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := netlink.LinkSetUp(l); err != nil {
-				t.Fatal(err)
-			}
 			if j == 0 {
-				receivers = append(receivers, l.Attrs().Index)
+				receivers = append(receivers, ifindex)
 			} else {
-				senders = append(senders, l.Attrs().Index)
+				senders = append(senders, ifindex)
 			}
 		}
 	}
@@ -412,19 +408,17 @@ func TestTCOnNetkit(t *testing.T) {
 	bpftest.NeedsKernel(t, 6, 7, "netkit")
 	ns := bpftest.NewNetNS(t)
 	ns.Enter(t)
-	pair := &netlink.Netkit{LinkAttrs: netlink.LinkAttrs{Name: "primary"}, Mode: netlink.NETKIT_MODE_L3, Policy: netlink.NETKIT_POLICY_FORWARD}
-	pair.SetPeerAttrs(&netlink.LinkAttrs{Name: "peer"})
-	if err := netlink.LinkAdd(pair); errors.Is(err, unix.EOPNOTSUPP) {
+	if err := kerneltest.AddNetkit("primary", "peer"); errors.Is(err, unix.EOPNOTSUPP) {
 		t.Skipf("needs a kernel with netkit: %v", err)
 	} else if err != nil {
 		t.Fatal(err)
 	}
-	primary, err := netlink.LinkByName("primary")
+	primary, err := net.InterfaceByName("primary")
 	if err != nil {
 		t.Fatal(err)
 	}
 	o := loadTestObject(t, nil, newTestProgramOf(ebpf.SchedCLS, "tc", "p0", -1), newTestProgramOf(ebpf.SchedCLS, "netkit/peer", "p1", -1))
-	index := primary.Attrs().Index
+	index := primary.Index
 	p0, p1 := TCProgram{o.progs[0]}, TCProgram{o.progs[1]}
 	_, err = p0.AttachNetkit(index, NetkitBySection, nil)
 	kerneltest.WantError(t, err, "SEC() names no end")

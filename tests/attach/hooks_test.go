@@ -10,7 +10,6 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/features"
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
@@ -177,29 +176,22 @@ func TestSessionInModule(t *testing.T) {
 		t.Skip("needs a kernel with sessions (7.0)")
 	}
 	// The kernel loads the module now, if that is not done.
-	pair := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "vebpf0"}, PeerName: "vebpf1"}
-	if err := netlink.LinkAdd(pair); errors.Is(err, unix.EOPNOTSUPP) {
+	if err := kerneltest.AddVeth("vebpf0", "vebpf1", 0); errors.Is(err, unix.EOPNOTSUPP) {
 		t.Skipf("needs a kernel with the module veth: %v", err)
 	} else if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = netlink.LinkDel(pair) })
+	t.Cleanup(func() { _ = kerneltest.DeleteLinkNamed("vebpf0") })
 	skel := openHooks(t, func(p *hooks.Progs) *skeleton.BaseProgram { return p.OnModule.Handle() })
 	mustLoadHooks(t, skel, "7.0")
 	if err := skel.Attach(); err != nil {
 		t.Fatal(err)
 	}
 	// Interfaces say who they are when they are set up.
-	for _, name := range []string{"vebpf0", "vebpf1"} {
-		l, err := netlink.LinkByName(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := netlink.LinkSetUp(l); err != nil {
-			t.Fatal(err)
-		}
+	if _, err := kerneltest.SetUp("vebpf1"); err != nil {
+		t.Fatal(err)
 	}
-	l, err := netlink.LinkByName("vebpf0")
+	ifindex, err := kerneltest.SetUp("vebpf0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,7 +200,7 @@ func TestSessionInModule(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(fd)
-	if err := unix.Sendto(fd, make([]byte, 28), 0, &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_IP), Ifindex: l.Attrs().Index, Halen: 6}); err != nil {
+	if err := unix.Sendto(fd, make([]byte, 28), 0, &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_IP), Ifindex: ifindex, Halen: 6}); err != nil {
 		t.Fatal(err)
 	}
 	if skel.Bss.InModule == 0 {

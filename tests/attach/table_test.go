@@ -23,7 +23,6 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
@@ -497,28 +496,20 @@ var errNoNetkit = errors.New("no interfaces of kind netkit")
 // netkit makes a pair of interfaces of kind netkit.
 func netkit(attach func(*forms.Skeleton, int) error) func(*testing.T, *forms.Skeleton) error {
 	return func(t *testing.T, s *forms.Skeleton) error {
-		pair := &netlink.Netkit{LinkAttrs: netlink.LinkAttrs{Name: "nkbpf0"}, Mode: netlink.NETKIT_MODE_L3, Policy: netlink.NETKIT_POLICY_FORWARD}
-		pair.SetPeerAttrs(&netlink.LinkAttrs{Name: "nkbpf1"})
-		if err := netlink.LinkAdd(pair); errors.Is(err, unix.EOPNOTSUPP) {
+		if err := kerneltest.AddNetkit("nkbpf0", "nkbpf1"); errors.Is(err, unix.EOPNOTSUPP) {
 			return errNoNetkit
 		} else if err != nil {
 			return err
 		}
-		t.Cleanup(func() { _ = netlink.LinkDel(pair) })
-		for _, name := range []string{"nkbpf0", "nkbpf1"} {
-			l, err := netlink.LinkByName(name)
-			if err != nil {
-				return err
-			}
-			if err := netlink.LinkSetUp(l); err != nil {
-				return err
-			}
+		t.Cleanup(func() { _ = kerneltest.DeleteLinkNamed("nkbpf0") })
+		if _, err := kerneltest.SetUp("nkbpf1"); err != nil {
+			return err
 		}
-		l, err := netlink.LinkByName("nkbpf0")
+		ifindex, err := kerneltest.SetUp("nkbpf0")
 		if err != nil {
 			return err
 		}
-		return attach(s, l.Attrs().Index)
+		return attach(s, ifindex)
 	}
 }
 
@@ -530,7 +521,7 @@ func htons(n uint16) uint16 {
 // overNetkit sends a packet out of each end.
 func overNetkit(t *testing.T, _ *forms.Skeleton) {
 	for _, name := range []string{"nkbpf0", "nkbpf1"} {
-		l, err := netlink.LinkByName(name)
+		l, err := net.InterfaceByName(name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -540,7 +531,7 @@ func overNetkit(t *testing.T, _ *forms.Skeleton) {
 		}
 		packet := make([]byte, 28)
 		packet[0], packet[3], packet[8], packet[9] = 0x45, 28, 64, 17
-		_ = unix.Sendto(fd, packet, 0, &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_IP), Ifindex: l.Attrs().Index})
+		_ = unix.Sendto(fd, packet, 0, &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_IP), Ifindex: l.Index})
 		unix.Close(fd)
 	}
 }

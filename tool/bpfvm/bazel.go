@@ -12,10 +12,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bazelbuild/rules_go/go/runfiles"
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
+	"github.com/rules-bpf/rules_bpf/tool/internal/runfiles"
 	"github.com/rules-bpf/rules_bpf/tool/internal/vmproto"
 )
 
@@ -72,11 +72,11 @@ func runConfig(file string, started time.Time) (int, error) {
 }
 
 // runNative becomes the test.
-func runNative(c *config, files *runfiles.Runfiles) error {
+func runNative(c *config, files *runfiles.Files) error {
 	if err := mayUseBPF(); err != nil {
 		return err
 	}
-	test, err := files.Rlocation(c.Test)
+	test, err := files.Path(c.Test)
 	if err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ var dirVars = []string{
 }
 
 // runInVM runs the test in a kernel of its own and returns its exit status.
-func runInVM(c *config, files *runfiles.Runfiles, started time.Time) (int, error) {
+func runInVM(c *config, files *runfiles.Files, started time.Time) (int, error) {
 	if c.Kernel.Problem != "" {
 		return 0, errSkip{fmt.Sprintf("needs kernel %s: %s", c.Kernel.Name, c.Kernel.Problem)}
 	}
@@ -140,7 +140,7 @@ func runInVM(c *config, files *runfiles.Runfiles, started time.Time) (int, error
 		if file == "" {
 			continue
 		}
-		path, err := files.Rlocation(file)
+		path, err := files.Path(file)
 		if err != nil {
 			return 0, err
 		}
@@ -185,7 +185,7 @@ func runInVM(c *config, files *runfiles.Runfiles, started time.Time) (int, error
 		}
 	}
 	for _, file := range list {
-		path, err := files.Rlocation(file)
+		path, err := files.Path(file)
 		if err != nil {
 			return 0, err
 		}
@@ -193,7 +193,7 @@ func runInVM(c *config, files *runfiles.Runfiles, started time.Time) (int, error
 	}
 	// Bazel puts it among the runfiles when all of them are known, so it is in no
 	// list. It has what the names of repositories mean that look-ups begin with.
-	if path, err := files.Rlocation(repoMapping); err == nil {
+	if path, err := files.Path(repoMapping); err == nil {
 		if _, err := os.Stat(path); err == nil {
 			j.files.add(filepath.Join(sourceDir(), repoMapping), path)
 		}

@@ -13,7 +13,6 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
@@ -292,8 +291,8 @@ func TestClsact(t *testing.T) {
 	if have := filters(t, false); len(have) > 0 {
 		t.Errorf("after it is detached, filters are %q", have)
 	}
-	if q, err := netlink.QdiscList(&netlink.GenericLink{LinkAttrs: netlink.LinkAttrs{Index: 1}}); err != nil || slices.ContainsFunc(q, func(q netlink.Qdisc) bool { return q.Type() == "clsact" }) {
-		t.Errorf("after it is detached, qdiscs are %v, %v", q, err)
+	if kind, err := kerneltest.QdiscKind(1); err != nil || kind != "" {
+		t.Errorf("after it is detached, there is a qdisc %q, %v", kind, err)
 	}
 }
 
@@ -304,14 +303,11 @@ func TestClsactLeft(t *testing.T) {
 	attachTC(t, o, 0, ingress, TCOptions{Mode: TCClsact}).Close() // skips where it must
 	leave := func(name string) {
 		t.Helper()
-		lo := 1
-		if err := netlink.QdiscReplace(&netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: lo, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT}}); err != nil {
+		if err := kerneltest.AddQdisc(1, "clsact"); err != nil && !errors.Is(err, unix.EEXIST) {
 			t.Fatal(err)
 		}
-		if err := netlink.FilterReplace(&netlink.BpfFilter{
-			FilterAttrs: netlink.FilterAttrs{LinkIndex: lo, Parent: netlink.HANDLE_MIN_INGRESS, Priority: tc.DefaultPriority, Handle: tc.DefaultHandle("rules_bpf/test/first"), Protocol: unix.ETH_P_ALL},
-			Fd:          o.progs[1].FD(), Name: name, DirectAction: true,
-		}); err != nil {
+		left := kerneltest.Filter{Kind: "bpf", Priority: tc.DefaultPriority, Handle: tc.DefaultHandle("rules_bpf/test/first"), Name: name}
+		if err := kerneltest.ReplaceFilter(1, kerneltest.Ingress, left, o.progs[1].FD()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -350,7 +346,7 @@ func TestClsactInterfaceGone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := netlink.LinkDel(&netlink.GenericLink{LinkAttrs: netlink.LinkAttrs{Index: a.Index}}); err != nil {
+	if err := kerneltest.DeleteLink(a.Index); err != nil {
 		t.Fatal(err)
 	}
 	o.detach(t)

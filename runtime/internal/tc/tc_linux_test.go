@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"slices"
@@ -13,9 +14,9 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 )
 
@@ -72,15 +73,11 @@ func closeFilter(t *testing.T, f *Filter) {
 	}
 }
 
-// wantFilters compares the filters that the netlink library sees, and that we see, with
-// those that there should be, "name program", in their order.
+// wantFilters compares the filters that the interface has, and that we see, with those that
+// there should be, "name program", in their order.
 func wantFilters(t *testing.T, egress bool, want ...string) {
 	t.Helper()
-	lo, err := netlink.LinkByIndex(loopback)
-	if err != nil {
-		t.Fatal(err)
-	}
-	filters, err := netlink.FilterList(lo, parentOf(egress))
+	filters, err := kerneltest.Filters(loopback, parentOf(egress))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,16 +88,15 @@ func wantFilters(t *testing.T, egress bool, want ...string) {
 	entries = slices.DeleteFunc(entries, func(e Entry) bool { return e.Handle == 0 })
 	var have, own []string
 	for i, f := range filters {
-		bpf, ok := f.(*netlink.BpfFilter)
-		if !ok {
-			t.Fatalf("filter %d is a %T", i, f)
+		if f.Kind != "bpf" {
+			t.Fatalf("filter %d is of kind %s", i, f.Kind)
 		}
-		if !bpf.DirectAction || bpf.Protocol != unix.ETH_P_ALL {
-			t.Errorf("filter %+v: want direct action and all protocols", bpf)
+		if !f.DirectAction || f.Protocol != unix.ETH_P_ALL {
+			t.Errorf("filter %+v: want direct action and all protocols", f)
 		}
-		have = append(have, fmt.Sprintf("%s %d", bpf.Name, bpf.Id))
-		if i < len(entries) && (bpf.Priority != entries[i].Priority || bpf.Handle != entries[i].Handle) {
-			t.Errorf("filter %d: priority %d, handle %#x, and we see %v", i, bpf.Priority, bpf.Handle, entries[i])
+		have = append(have, fmt.Sprintf("%s %d", f.Name, f.Program))
+		if i < len(entries) && (f.Priority != entries[i].Priority || f.Handle != entries[i].Handle) {
+			t.Errorf("filter %d: priority %d, handle %#x, and we see %v", i, f.Priority, f.Handle, entries[i])
 		}
 	}
 	for _, e := range entries {
@@ -117,20 +113,11 @@ func wantFilters(t *testing.T, egress bool, want ...string) {
 // qdiscKind returns the kind of the qdisc that holds filters, empty when there is none.
 func qdiscKind(t *testing.T) string {
 	t.Helper()
-	lo, err := netlink.LinkByIndex(loopback)
+	kind, err := kerneltest.QdiscKind(loopback)
 	if err != nil {
 		t.Fatal(err)
 	}
-	list, err := netlink.QdiscList(lo)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, q := range list {
-		if q.Attrs().Parent == clsact {
-			return q.Type()
-		}
-	}
-	return ""
+	return kind
 }
 
 func wantQdisc(t *testing.T, want string) {
@@ -142,8 +129,7 @@ func wantQdisc(t *testing.T, want string) {
 
 func addQdisc(t *testing.T, kind string) {
 	t.Helper()
-	q := &netlink.GenericQdisc{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: loopback, Handle: clsactHandle, Parent: clsact}, QdiscType: kind}
-	if err := netlink.QdiscAdd(q); err != nil {
+	if err := kerneltest.AddQdisc(loopback, kind); err != nil {
 		t.Skipf("needs a kernel with %s: %v", kind, err)
 	}
 }
@@ -194,25 +180,18 @@ func TestOthersQdisc(t *testing.T) {
 	addQdisc(t, "clsact")
 	closeFilter(t, attach(t, place(1, 1), "f", p))
 	wantQdisc(t, "clsact")
-	lo, err := netlink.LinkByIndex(loopback)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := netlink.QdiscDel(&netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: loopback, Handle: clsactHandle, Parent: clsact}}); err != nil {
+	if err := kerneltest.DeleteQdisc(loopback); err != nil {
 		t.Fatal(err)
 	}
 	f := attach(t, place(1, 1), "f", p)
-	other := &netlink.BpfFilter{
-		FilterAttrs: netlink.FilterAttrs{LinkIndex: loopback, Parent: egressParent, Handle: 1, Protocol: unix.ETH_P_ALL, Priority: 5},
-		Fd:          p.FD, Name: "other", DirectAction: true,
-	}
-	if err := netlink.FilterAdd(other); err != nil {
+	other := kerneltest.Filter{Kind: "bpf", Handle: 1, Priority: 5, Name: "other"}
+	if err := kerneltest.AddFilter(loopback, egressParent, other, p.FD); err != nil {
 		t.Fatal(err)
 	}
 	closeFilter(t, f)
 	wantQdisc(t, "clsact")
 	wantFilters(t, true, fmt.Sprintf("other %d", p.ID))
-	filters, err := netlink.FilterList(lo, egressParent)
+	filters, err := kerneltest.Filters(loopback, egressParent)
 	if err != nil || len(filters) != 1 {
 		t.Errorf("%d filters, %v", len(filters), err)
 	}
@@ -272,11 +251,8 @@ func TestOthersFilter(t *testing.T) {
 	inNetNS(t)
 	p := newProgram(t)
 	addQdisc(t, "clsact")
-	other := &netlink.BpfFilter{
-		FilterAttrs: netlink.FilterAttrs{LinkIndex: loopback, Parent: ingressParent, Handle: 1, Protocol: unix.ETH_P_ALL, Priority: 5},
-		Fd:          p.FD, Name: "other", DirectAction: true,
-	}
-	if err := netlink.FilterAdd(other); err != nil {
+	other := kerneltest.Filter{Kind: "bpf", Handle: 1, Priority: 5, Name: "other"}
+	if err := kerneltest.AddFilter(loopback, ingressParent, other, p.FD); err != nil {
 		t.Fatal(err)
 	}
 	_, err := Attach(place(5, 1), "f", newProgram(t))
@@ -289,7 +265,7 @@ func TestOthersFilter(t *testing.T) {
 	// Nor is one that has come into the place of ours.
 	f := attach(t, place(6, 1), "f", p)
 	other.Priority = 6
-	if err := netlink.FilterReplace(other); err != nil {
+	if err := kerneltest.ReplaceFilter(loopback, ingressParent, other, p.FD); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Update(newProgram(t)); !errors.Is(err, unix.ENOENT) {
@@ -303,9 +279,7 @@ func TestOthersFilter(t *testing.T) {
 func TestOtherKind(t *testing.T) {
 	inNetNS(t)
 	addQdisc(t, "clsact")
-	if err := netlink.FilterAdd(&netlink.MatchAll{
-		FilterAttrs: netlink.FilterAttrs{LinkIndex: loopback, Parent: ingressParent, Handle: 1, Protocol: unix.ETH_P_ALL, Priority: 5},
-	}); err != nil {
+	if err := kerneltest.AddFilter(loopback, ingressParent, kerneltest.Filter{Kind: "matchall", Handle: 1, Priority: 5}, -1); err != nil {
 		t.Skipf("needs a kernel with cls_matchall: %v", err)
 	}
 	_, err := Attach(place(5, 2), "f", newProgram(t))
@@ -340,21 +314,18 @@ func TestNoInterface(t *testing.T) {
 // An interface that is gone, with its filters.
 func TestInterfaceGone(t *testing.T) {
 	inNetNS(t)
-	kind := &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Name: "gone"}}
-	var pair netlink.Link = &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "gone"}, PeerName: "peer"}
-	if err := netlink.LinkAdd(pair); err != nil {
-		pair = kind
-		if err := netlink.LinkAdd(pair); err != nil {
+	if kerneltest.AddVeth("gone", "peer", 0) != nil {
+		if err := kerneltest.AddDummy("gone"); err != nil {
 			t.Skipf("needs a kernel with veth or dummy interfaces: %v", err)
 		}
 	}
-	l, err := netlink.LinkByName("gone")
+	l, err := net.InterfaceByName("gone")
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := newProgram(t)
-	f := attach(t, Place{int32(l.Attrs().Index), false, 1, 1}, "f", p)
-	if err := netlink.LinkDel(l); err != nil {
+	f := attach(t, Place{int32(l.Index), false, 1, 1}, "f", p)
+	if err := kerneltest.DeleteLink(l.Index); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Update(p); !errors.Is(err, unix.ENOENT) {
