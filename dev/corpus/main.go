@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command corpus generates a skeleton for every BPF object in a directory, and says
 // for how many that worked: a check of the generator against objects that its
 // authors did not think of, such as the kernel's selftests.

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package differential compares two loaders by what the kernel has of an object that each
 // has loaded: the instructions that the verifier has left of the programs, their records of
 // functions and lines, and the definitions and contents of the maps. One is libbpf

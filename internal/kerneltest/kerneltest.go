@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package kerneltest has what tests of this repository need besides package bpftest, which is
 // for users' tests too, and skips tests as that does.
 package kerneltest

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package ours is the loader of this repository in the protocol of package differential: it
 // loads images as generated code does.
 package ours
