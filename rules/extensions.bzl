@@ -8,11 +8,39 @@ types of the kernel that builds, `@bpf_kernel_btf//:vmlinux`, and nothing else.
 """
 
 load("//rules/private:clang_repo.bzl", "bpf_clang_repo", "bpf_toolchains_repo")
+load("//rules/private:headers_repo.bzl", "archive_uapi_repo", "libbpf_repo", "local_libbpf_repo", "local_uapi_repo")
 load("//rules/private:kernel_btf_repo.bzl", "kernel_btf_repo")
 load("//rules/private:kernel_repo.bzl", "archive_kernel_repo", "environ_kernel_repo", "kernels_repo", "local_kernel_repo")
 load("//rules/private:qemu_repo.bzl", "qemu_repo")
 
+def _root_tags(mctx, name):
+    """Returns tags of the root module, which decides for all what the machine has."""
+    return [tag for module in mctx.modules if module.is_root for tag in getattr(module.tags, name)]
+
+def _declare_libbpf(tags):
+    if len(tags) > 1:
+        fail("bpf.libbpf: there are {} tags, of which one can count".format(len(tags)))
+    if tags:
+        local_libbpf_repo(name = "bpf_libbpf", path = tags[0].path)
+    else:
+        libbpf_repo(name = "bpf_libbpf")
+
+def _declare_uapi(tags):
+    for tag in tags:
+        if not tag.urls:
+            fail("bpf.uapi_headers: has no urls")
+    if tags:
+        archive_uapi_repo(
+            name = "bpf_uapi",
+            sha256s = [tag.sha256 for tag in tags],
+            urls = [" ".join(tag.urls) for tag in tags],
+        )
+    else:
+        local_uapi_repo(name = "bpf_uapi")
+
 def _bpf_impl(mctx):
+    _declare_libbpf(_root_tags(mctx, "libbpf"))
+    _declare_uapi(_root_tags(mctx, "uapi_headers"))
     bpf_clang_repo(name = "bpf_clang")
     bpf_toolchains_repo(name = "bpf_toolchains", clang_repo = "bpf_clang")
     kernel_btf_repo(name = "bpf_kernel_btf")
@@ -24,7 +52,37 @@ def _bpf_impl(mctx):
 
 bpf = module_extension(
     implementation = _bpf_impl,
-    doc = "Declares the repositories of the default toolchain, `bpf_kernel_btf`, and QEMU for `bpf_test`.",
+    doc = """Declares the repositories of the default toolchain, `bpf_kernel_btf`, and QEMU for `bpf_test`.
+
+The headers of toolchains can be others than the machine's and the module libbpf's. Tags of the root
+module count:
+
+```starlark
+bpf = use_extension("@rules_bpf//rules:extensions.bzl", "bpf")
+bpf.uapi_headers(
+    sha256 = "...",
+    urls = ["https://mirror.example.com/linux-libc-dev_6.12.107-1_all.deb"],
+)
+bpf.libbpf(path = "/usr/include")
+```
+""",
+    tag_classes = {
+        "libbpf": tag_class(
+            doc = "libbpf's headers of this machine, as of libbpf-dev, in the place of those of the module libbpf.",
+            attrs = {
+                "path": attr.string(mandatory = True, doc = "Absolute path of the directory with `bpf/bpf_helpers.h`, as `/usr/include`."),
+            },
+        ),
+        "uapi_headers": tag_class(
+            doc = """An archive with the kernel's UAPI headers, in the place of those of this machine: the same for all who build. It is
+            Debian's or Ubuntu's linux-libc-dev (since 2024 with the headers of all cpus), or laid out like it: `usr/include/linux`,
+            `usr/include/asm-generic`, `usr/lib/linux/uapi/<arch>/asm`. Several tags are several archives, as linux-libc-dev-arm64-cross is one.""",
+            attrs = {
+                "sha256": attr.string(mandatory = True, doc = "The archive's SHA-256."),
+                "urls": attr.string_list(mandatory = True, doc = "Where the archive is; each is tried."),
+            },
+        ),
+    },
 )
 
 def _repo_name(kernel):

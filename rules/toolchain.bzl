@@ -23,7 +23,6 @@ toolchain(
 """
 
 load("@bazel_skylib//rules/directory:providers.bzl", "DirectoryInfo")
-load("@rules_cc//cc/common:cc_info.bzl", "CcInfo")
 
 BpfToolchainInfo = provider(
     doc = "Field `bpf` of the ToolchainInfo of a `bpf_toolchain`.",
@@ -34,7 +33,7 @@ BpfToolchainInfo = provider(
         "clang_files": "depset of File: what clang needs beside its executable.",
         "copts": "list of str: flags for every compile, after those of the rules and before those of a target.",
         "error": "str: why there is no compiler, in words for the user. Empty when there is one.",
-        "libbpf": "CompilationContext: libbpf's headers (`bpf/bpf_helpers.h`, ...).",
+        "libbpf": "DirectoryInfo: libbpf's headers for programs (`bpf/bpf_helpers.h`, ...).",
         "uapi_headers": "list of DirectoryInfo: the kernel's UAPI headers (`linux/`, `asm-generic/`, `asm/` of the target's cpu), in search order.",
     },
 )
@@ -52,7 +51,7 @@ def _bpf_toolchain_impl(ctx):
             clang_files = depset(transitive = [t[DefaultInfo].files for t in ctx.attr.clang_files]),
             copts = ctx.attr.copts,
             error = ctx.attr.error,
-            libbpf = ctx.attr.libbpf[CcInfo].compilation_context,
+            libbpf = ctx.attr.libbpf[DirectoryInfo],
             uapi_headers = [t[DirectoryInfo] for t in ctx.attr.uapi_headers],
         ),
     )]
@@ -94,22 +93,26 @@ bpf_toolchain = rule(
             Targets without BPF are not affected.
             """,
         ),
-        # In the exec configuration because a cc_library needs a C++ toolchain
-        # for the configuration that it is in. There is one for the machine that
-        # builds, rarely one for the machine that a program is for, and headers
-        # are the same in both.
         "libbpf": attr.label(
-            doc = "libbpf, of which only the headers are used.",
-            default = Label("@libbpf//:bpf"),
-            providers = [CcInfo],
-            cfg = "exec",
+            doc = """
+            The directory that has `bpf/bpf_helpers.h` and the rest of libbpf's headers for programs, as a
+            `directory` or `subdirectory` of bazel_skylib. That of the module libbpf unless set, or the one that
+            the tag `libbpf` of the extension `bpf` names.
+            """,
+            default = Label("@bpf_libbpf//:headers"),
+            providers = [DirectoryInfo],
         ),
         "uapi_headers": attr.label_list(
             doc = """
-            Folders that hold the kernel's UAPI headers, as bazel_skylib `directory` or
+            Directories that hold the kernel's UAPI headers, as bazel_skylib `directory` or
             `subdirectory`: `linux/` and `asm-generic/`, and `asm/` of the target platform's
-            cpu (use `select`).
+            cpu (use `select`). Those of the machine unless set, or of the archive that the tag
+            `uapi_headers` of the extension `bpf` names.
             """,
+            default = [
+                Label("@bpf_uapi//uapi"),
+                Label("@bpf_uapi//:asm"),
+            ],
             providers = [DirectoryInfo],
         ),
     },

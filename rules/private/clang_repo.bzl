@@ -6,8 +6,7 @@ target is built and not before.
 """
 
 load(":clang.bzl", "clang_names", "clang_problem", "no_clang_message")
-load(":cpus.bzl", "CPUS")
-load(":uapi.bzl", "ARCHES", "ASM_HEADERS", "LIBC_HEADERS", "LINUX_HEADERS", "asm_candidates", "asm_stub", "linux_stub")
+load(":headers_repo.bzl", "headers_build")
 
 _TOOLCHAINS_BUILD = """\
 load("{host_constraints}", "HOST_CONSTRAINTS")
@@ -45,7 +44,6 @@ bpf_toolchain(
     clang = "bin/clang",
     clang_files = ["version.txt"],
     copts = {copts},
-    uapi_headers = ["//uapi"] + select({asm}),
     visibility = ["//visibility:public"],
 )
 """
@@ -59,23 +57,6 @@ bpf_toolchain(
     visibility = ["//visibility:public"],
 )
 """
-
-# directory measures paths from the folder of its BUILD file.
-_HEADERS_BUILD = """\
-load("{directory_bzl}", "directory")
-
-directory(
-    name = "{name}",
-    srcs = glob(["**/*.h"]),
-    visibility = ["//:__pkg__"],
-)
-"""
-
-def _headers_build(rctx, folder):
-    rctx.file(folder + "/BUILD.bazel", _HEADERS_BUILD.format(
-        directory_bzl = Label("@bazel_skylib//rules/directory:directory.bzl"),
-        name = folder.split("/")[-1],
-    ))
 
 def _output(rctx, command):
     result = rctx.execute(command)
@@ -113,34 +94,7 @@ def _link_builtin_headers(rctx, clang):
     for header in _builtin_dir(rctx, clang).readdir():
         if header.basename.startswith(_BUILTIN_HEADERS) and header.basename.endswith(".h"):
             rctx.symlink(header, "builtin/" + header.basename)
-    _headers_build(rctx, "builtin")
-
-def _link_uapi_headers(rctx):
-    is_linux = rctx.os.name == "linux"
-    include = rctx.path("/usr/include")
-    if is_linux and include.get_child("linux", "types.h").exists:
-        for folder in ["asm-generic", "linux"]:
-            rctx.symlink(include.get_child(folder), "uapi/" + folder)
-    else:
-        for header in LINUX_HEADERS:
-            rctx.file("uapi/linux/" + header, linux_stub(rctx.os.name, header))
-    for header, kernels in LIBC_HEADERS.items():
-        rctx.file("uapi/" + header, "#include <{}>\n".format(kernels))
-    _headers_build(rctx, "uapi")
-
-    for arch in ARCHES:
-        found = [
-            path
-            for path in (asm_candidates(arch, rctx.os.arch) if is_linux else [])
-            if rctx.path(path).get_child("types.h").exists
-        ]
-        folder = "asm_" + arch
-        if found:
-            rctx.symlink(found[0], folder + "/asm")
-        else:
-            for header in ASM_HEADERS:
-                rctx.file("{}/asm/{}".format(folder, header), asm_stub(arch, header))
-        _headers_build(rctx, folder)
+    rctx.file("builtin/BUILD.bazel", headers_build("builtin"))
 
 def _clang_repo_impl(rctx):
     # which() alone would not make Bazel look again when PATH changes.
@@ -162,24 +116,20 @@ def _clang_repo_impl(rctx):
     # this input stands for them in the keys of shared caches.
     rctx.file("version.txt", _output(rctx, [clang, "--version"]))
     _link_builtin_headers(rctx, clang)
-    _link_uapi_headers(rctx)
 
     copts = []
 
     # Since clang 16: no flags from files in /etc and in the user's home.
     if rctx.execute([clang, "--no-default-config", "--version"]).return_code == 0:
         copts.append("--no-default-config")
-    asm = {str(label): ["//asm_" + cpu.arch] for label, cpu in CPUS.items()}
-    asm["//conditions:default"] = []
     rctx.file("BUILD.bazel", _TOOLCHAIN_BUILD.format(
-        asm = repr(asm),
         copts = repr(copts),
         toolchain_bzl = toolchain_bzl,
     ))
 
 bpf_clang_repo = repository_rule(
     implementation = _clang_repo_impl,
-    doc = "Finds clang, its headers and the kernel's on this machine, and declares a `bpf_toolchain` of them.",
+    doc = "Finds clang and its headers on this machine, and declares a `bpf_toolchain` of them.",
     # Another clang can be at the same path when a server starts the next time.
     local = True,
     configure = True,

@@ -1,5 +1,7 @@
 """Repositories with kernels."""
 
+load(":archives.bzl", "unpack_archives")
+
 _ROOT = "root"
 
 # Folders with a kernel's files, as distributions lay them out: files are beside
@@ -117,19 +119,7 @@ def _build_of_package(rctx, root, described):
     return ""
 
 def _archive_kernel_repo_impl(rctx):
-    for i, (url, sha256) in enumerate(zip(rctx.attr.urls, rctx.attr.sha256s)):
-        archive = "archives/{}/{}".format(i, url.split("?")[0].split("/")[-1])
-        rctx.download(url.split(" "), archive, sha256 = sha256)
-        if not archive.endswith(".deb"):
-            rctx.extract(archive, _ROOT)
-            continue
-        unpacked = "archives/{}/unpacked".format(i)
-        rctx.extract(archive, unpacked)
-        data = [path for path in rctx.path(unpacked).readdir() if path.basename.startswith("data.tar")]
-        if len(data) != 1:
-            fail("{} is not a Debian package: it has no data.tar".format(url))
-        rctx.extract(data[0], _ROOT)
-    rctx.delete("archives")
+    unpack_archives(rctx, urls = rctx.attr.urls, sha256s = rctx.attr.sha256s, output = _ROOT)
     problem = _build_of_package(rctx, rctx.path(_ROOT), "the archive {}".format(", ".join(rctx.attr.urls)))
     if problem:
         fail("kernel {}: {}".format(rctx.attr.kernel, problem))

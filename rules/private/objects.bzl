@@ -12,14 +12,14 @@ load(":target_cpu.bzl", "TargetCpuInfo")
 COMPILE_ATTRS = {
     "additional_compiler_inputs": attr.label_list(
         doc = """
-        Files that `copts` and `defines` name, with `$(location LABEL)`, and that no source includes. A change of
+        Files that `copts` and `defines` name, with `$(execpath LABEL)`, and that no source includes. A change of
         one compiles the sources again.
         """,
         allow_files = True,
     ),
     "copts": attr.string_list(
         doc = """
-        Flags for clang, after those of the rule (`-g -O2 -mcpu=v3 -Wall`) and the toolchain. `$(location LABEL)` is
+        Flags for clang, after those of the rule (`-g -O2 -mcpu=v3 -Wall`) and the toolchain. `$(execpath LABEL)`, or `$(location LABEL)`, is
         the path of a file in `hdrs` or `additional_compiler_inputs`, or of a source; `$(NAME)` is a make variable,
         of `--define` or a target in `toolchains`; `$$` is a dollar sign.
         """,

@@ -1,5 +1,5 @@
-"""The kernel's UAPI headers: where distributions put them, and what stands in
-for those that a machine lacks.
+"""The headers of libbpf and of the kernel's UAPI: which there are, where distributions
+put them, and what stands in for those that a machine lacks.
 
 Headers in linux/ and asm-generic/ are the same for all cpus. Those in asm/ are
 not, and the ones of another cpu are worse than none: they compile.
@@ -74,22 +74,22 @@ def asm_candidates(arch, host_cpu):
       host_cpu: the cpu of the machine, as repository_ctx.os.arch calls it.
 
     Returns:
-      Paths of folders, the best first.
+      Paths of directories below the root, the best first.
     """
     triples = _ARCHES[arch].triples
 
     # Debian's linux-libc-dev since 2024, which is the same for all cpus.
-    candidates = ["/usr/lib/linux/uapi/{}/asm".format(arch)]
+    candidates = ["usr/lib/linux/uapi/{}/asm".format(arch)]
 
     # The same package before, and the package of another cpu.
-    candidates += ["/usr/include/{}/asm".format(triple) for triple in triples]
+    candidates += ["usr/include/{}/asm".format(triple) for triple in triples]
 
     # Packages for cross compilers.
-    candidates += ["/usr/{}/include/asm".format(triple) for triple in triples]
+    candidates += ["usr/{}/include/asm".format(triple) for triple in triples]
 
     # Where everybody else has the headers of the machine's own cpu.
     if _HOSTS.get(host_cpu) == arch:
-        candidates.append("/usr/include/asm")
+        candidates.append("usr/include/asm")
     return candidates
 
 # The headers in asm/ that all architectures have and that headers in linux/
@@ -185,22 +185,24 @@ def _stub(header, error):
 #include "{header}: see the error above"
 """.format(error = error, header = header)
 
-def asm_stub(arch, header):
-    """Makes a header in asm/ that the machine does not have.
+def asm_stub(arch, header, archive = None):
+    """Makes a header in asm/ that there is not.
 
     Args:
       arch: the kernel's name of the architecture.
       header: the header's name, without asm/.
+      archive: the archive that lacks it, None when the machine does.
 
     Returns:
       The text of the header.
     """
     return _stub("asm/" + header, (
-        "asm/{header}: this machine has no kernel headers for {arch} cpus, which the target platform has. " +
-        "Install a recent linux-libc-dev or {packages} (Debian, Ubuntu), " +
+        ("asm/{header}: {archive} has no kernel headers for {arch} cpus, which the target platform has. " +
+         "Add {packages} (Debian, Ubuntu) with another bpf.uapi_headers, " if archive else "asm/{header}: this machine has no kernel headers for {arch} cpus, which the target platform has. " +
+                                                                                           "Install a recent linux-libc-dev or {packages} (Debian, Ubuntu), or name one of them with bpf.uapi_headers in MODULE.bazel, ") +
         "use a vmlinux.h of an {arch} kernel instead, " +
         "or register a bpf_toolchain with uapi_headers"
-    ).format(arch = arch, header = header, packages = _ARCHES[arch].packages))
+    ).format(arch = arch, archive = archive, header = header, packages = _ARCHES[arch].packages))
 
 def linux_stub(os, header):
     """Makes a header in linux/ that the machine does not have.
@@ -218,5 +220,39 @@ def linux_stub(os, header):
         advice = "A machine that runs {} has none: use a vmlinux.h".format(os)
     return _stub("linux/" + header, (
         "linux/{header}: found no kernel headers in /usr/include/linux. {advice}, " +
-        "or register a bpf_toolchain with uapi_headers"
+        "name an archive of them with bpf.uapi_headers in MODULE.bazel, or register a bpf_toolchain with uapi_headers"
     ).format(advice = advice, header = header))
+
+# The headers of libbpf that BPF programs begin with.
+LIBBPF_HEADERS = [
+    "bpf_core_read.h",
+    "bpf_endian.h",
+    "bpf_helpers.h",
+    "bpf_tracing.h",
+    "usdt.bpf.h",
+]
+
+def is_bpf_side(header):
+    """Reports whether a header of libbpf is for BPF programs, and not for those that load them.
+
+    Args:
+      header: the header's name.
+    """
+    return header.endswith(".bpf.h") or (
+        header.startswith("bpf_") and header.endswith(".h") and not header.endswith("_internal.h")
+    )
+
+def libbpf_stub(path, header):
+    """Makes a header of libbpf that is not where it was said to be.
+
+    Args:
+      path: the directory that should have it.
+      header: the header's name, without bpf/.
+
+    Returns:
+      The text of the header.
+    """
+    return _stub("bpf/" + header, (
+        "bpf/{header}: {path}, which the tag libbpf of MODULE.bazel names, has no bpf/bpf_helpers.h. " +
+        "Install libbpf-dev (Debian, Ubuntu) or libbpf-devel (Fedora), or leave the tag out for the module libbpf"
+    ).format(header = header, path = path))

@@ -105,16 +105,12 @@ def prepare_compile(
       A struct with arguments for actions.run.
     """
     dep_headers = headers.headers.to_list() if headers else []
-    libbpf_headers = toolchain.libbpf.headers.to_list()
-    directories = [toolchain.builtin_headers] + toolchain.uapi_headers
-    all_headers = depset(hdrs, transitive = [
-        context.headers
-        for context in [headers, toolchain.libbpf]
-        if context
-    ] + [
-        directory.transitive_files
-        for directory in directories
-    ])
+
+    # In the order in which they are searched.
+    directories = [toolchain.libbpf, toolchain.builtin_headers] + toolchain.uapi_headers
+    all_headers = depset(hdrs, transitive = [directory.transitive_files for directory in directories] + (
+        [headers.headers] if headers else []
+    ))
 
     args = actions.args()
     args.add("compile")
@@ -140,7 +136,7 @@ def prepare_compile(
 
     # Debug information and __FILE__ hold paths as they are in the source tree.
     clang_args.add("-fdebug-compilation-dir=.")
-    add_prefix_maps(clang_args, [output] + _generated(dep_headers + libbpf_headers + additional_inputs))
+    add_prefix_maps(clang_args, [output] + _generated(dep_headers + additional_inputs))
 
     clang_args.add_all(_COPTS)
     clang_args.add_all(toolchain.copts)
@@ -163,18 +159,13 @@ def prepare_compile(
         system_dirs += context_dirs(_system_includes(headers), dep_headers)
 
     # As the headers of a system, whose warnings are not for the user.
-    libbpf_includes = toolchain.libbpf.includes.to_list() + _system_includes(toolchain.libbpf)
-    system_dirs += context_dirs(libbpf_includes, libbpf_headers)
     system_dirs += [include_dir(directory.path) for directory in directories]
     add_include_dirs(clang_args, "-iquote", quote_dirs)
     add_include_dirs(clang_args, "-I", dirs)
     add_include_dirs(clang_args, "-isystem", system_dirs)
 
     # Last of all, for files that say bpf_helpers.h without bpf/ before it.
-    add_include_dirs(clang_args, "-idirafter", context_dirs(
-        [path + "/bpf" for path in libbpf_includes],
-        libbpf_headers,
-    ))
+    add_include_dirs(clang_args, "-idirafter", [include_dir(toolchain.libbpf.path + "/bpf")])
     clang_args.add_all(copts)
 
     return struct(
