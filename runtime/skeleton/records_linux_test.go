@@ -3,6 +3,7 @@ package skeleton
 import (
 	"context"
 	"errors"
+	"iter"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -164,8 +165,19 @@ func (c *channel) counted(t testing.TB) (tried, refused uint64) {
 	return counts[0], counts[1]
 }
 
+// recordReader is what readers of both kinds have in common.
+type recordReader interface {
+	InPlace() iter.Seq2[*sent, error]
+	All() iter.Seq2[sent, error]
+	Read() (sent, error)
+	Tail() []byte
+	SetDeadline(time.Time)
+	SetDebug(bool) error
+	Close() error
+}
+
 // eachChannel runs a test with readers of both kinds.
-func eachChannel(t *testing.T, size uint32, test func(*testing.T, channel, *RecordReader[sent])) {
+func eachChannel(t *testing.T, size uint32, test func(*testing.T, channel, recordReader)) {
 	t.Run("ring", func(t *testing.T) {
 		c := newChannel(t, ebpf.RingBuf, size, 0)
 		r, err := NewRingReader[sent](c.ring())
@@ -173,7 +185,7 @@ func eachChannel(t *testing.T, size uint32, test func(*testing.T, channel, *Reco
 			t.Fatal(err)
 		}
 		defer r.Close()
-		test(t, c, &r.RecordReader)
+		test(t, c, r)
 	})
 	t.Run("perf", func(t *testing.T) {
 		c := newChannel(t, ebpf.PerfEventArray, size, 0)
@@ -182,7 +194,7 @@ func eachChannel(t *testing.T, size uint32, test func(*testing.T, channel, *Reco
 			t.Fatal(err)
 		}
 		defer r.Close()
-		test(t, c, &r.RecordReader)
+		test(t, c, r)
 	})
 }
 
@@ -200,7 +212,7 @@ func (s *sent) check(t *testing.T, seq uint64, tail []byte) {
 
 // All ways of reading give the same records, many times around.
 func TestWaysOfReading(t *testing.T) {
-	eachChannel(t, uint32(os.Getpagesize()), func(t *testing.T, c channel, r *RecordReader[sent]) {
+	eachChannel(t, uint32(os.Getpagesize()), func(t *testing.T, c channel, r recordReader) {
 		r.SetDeadline(past)
 		var seq uint64
 		for round := range 400 {
@@ -267,7 +279,7 @@ func TestWaysOfReading(t *testing.T) {
 
 // No way of reading allocates memory for a record.
 func TestRecordsDoNotAllocate(t *testing.T) {
-	eachChannel(t, 1<<16, func(t *testing.T, c channel, r *RecordReader[sent]) {
+	eachChannel(t, 1<<16, func(t *testing.T, c channel, r recordReader) {
 		r.SetDeadline(past)
 		var sum uint64
 		for name, read := range map[string]func(){
@@ -303,7 +315,7 @@ func TestRecordsDoNotAllocate(t *testing.T) {
 
 // Records of programs at full speed come, or are counted as lost.
 func TestNothingLostInSilence(t *testing.T) {
-	eachChannel(t, 1<<16, func(t *testing.T, c channel, r *RecordReader[sent]) {
+	eachChannel(t, 1<<16, func(t *testing.T, c channel, r recordReader) {
 		const bursts, burst = 30, 10_000
 		done := make(chan struct{})
 		go func() {
@@ -351,7 +363,7 @@ func TestNothingLostInSilence(t *testing.T) {
 
 // A reader that waits is woken for every record, whenever it begins to wait.
 func TestWakeUps(t *testing.T) {
-	eachChannel(t, uint32(os.Getpagesize()), func(t *testing.T, c channel, r *RecordReader[sent]) {
+	eachChannel(t, uint32(os.Getpagesize()), func(t *testing.T, c channel, r recordReader) {
 		const rounds = 300
 		got := make(chan uint64)
 		go func() {
@@ -431,7 +443,7 @@ func TestNoWakeUp(t *testing.T) {
 }
 
 func TestRecordDeadlines(t *testing.T) {
-	eachChannel(t, uint32(os.Getpagesize()), func(t *testing.T, c channel, r *RecordReader[sent]) {
+	eachChannel(t, uint32(os.Getpagesize()), func(t *testing.T, c channel, r recordReader) {
 		wait := func(set func()) {
 			t.Helper()
 			r.SetDeadline(time.Time{})
@@ -477,7 +489,7 @@ func TestRecordDeadlines(t *testing.T) {
 
 // Close in the body, and while another goroutine's body has a record: what it has stays.
 func TestCloseKeepsRecord(t *testing.T) {
-	eachChannel(t, uint32(os.Getpagesize()), func(t *testing.T, c channel, r *RecordReader[sent]) {
+	eachChannel(t, uint32(os.Getpagesize()), func(t *testing.T, c channel, r recordReader) {
 		c.run(t, 3)
 		n := 0
 		for s, err := range r.InPlace() {
@@ -512,7 +524,7 @@ func TestCloseKeepsRecord(t *testing.T) {
 
 // Reading in the body of a range over the same reader is an error, not two readers of a place.
 func TestReadInsideRecord(t *testing.T) {
-	eachChannel(t, uint32(os.Getpagesize()), func(t *testing.T, c channel, r *RecordReader[sent]) {
+	eachChannel(t, uint32(os.Getpagesize()), func(t *testing.T, c channel, r recordReader) {
 		c.run(t, 1)
 		r.SetDeadline(past)
 		for s, err := range r.InPlace() {
@@ -558,7 +570,7 @@ func TestShortRecords(t *testing.T) {
 
 // In debug mode a pointer that stays faults.
 func TestKeptRecordFaults(t *testing.T) {
-	eachChannel(t, uint32(os.Getpagesize()), func(t *testing.T, c channel, r *RecordReader[sent]) {
+	eachChannel(t, uint32(os.Getpagesize()), func(t *testing.T, c channel, r recordReader) {
 		if err := r.SetDebug(true); err != nil {
 			t.Fatal(err)
 		}

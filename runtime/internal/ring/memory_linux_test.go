@@ -801,3 +801,83 @@ func TestCloseLosesNothing(t *testing.T) {
 		}
 	}
 }
+
+// samplesInPlace hands out the samples that are there, as a range over them does, until f says no.
+func samplesInPlace(r *Reader, f func(p unsafe.Pointer, n uint32) bool) error {
+	if err := r.Begin(true); err != nil {
+		return err
+	}
+	defer r.End()
+	for span := r.Samples(); ; {
+		p, n, next := span.Sample()
+		if p == nil || !r.LendSample(span) {
+			var err error
+			if span, p, n, next, err = r.MoreSamples(span); err != nil {
+				return err
+			}
+		}
+		if !f(p, n) {
+			return nil
+		}
+		span = span.After(next)
+		r.Pass(span)
+	}
+}
+
+// A span of samples is read without the reader, which knows the record of the body all the same.
+// The memory of those that are done with is given back in parts of the buffer, and all of it at
+// the end: after a break, with the record that the body had.
+func TestSamplesInPlace(t *testing.T) {
+	const size = 1024
+	past := time.Unix(1, 0)
+	for _, broken := range []bool{false, true} {
+		r, err := NewReader()
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, records, _, producer := testBuffer(size)
+		ring := &perfRing{records, producer}
+		r.perf = true
+		r.add(b)
+		r.SetDeadline(past)
+		seen := uint32(0)
+		for lap := range uint32(100) {
+			const inLap = 30 // of 24 bytes each
+			for i := range uint32(inLap) {
+				ring.sample(lap*inLap+i, 7, 8)
+			}
+			for done := false; !done; {
+				bodies := 0
+				err := samplesInPlace(r, func(p unsafe.Pointer, n uint32) bool {
+					if got := wordsOf(p, n); !slices.Equal(got, []uint32{seen, 7, 8}) {
+						t.Fatalf("sample %d is %v", seen, got)
+					}
+					if again, m := r.Record(); again != p || m != n {
+						t.Fatalf("sample %d: the record is %v of %d bytes, want %v of %d", seen, again, m, p, n)
+					}
+					if start := uint64(seen) * 24; b.consumer.first() > start || start-b.consumer.first() > size/passedParts+24 {
+						t.Fatalf("sample %d begins at %d, and memory is given back up to %d", seen, start, b.consumer.first())
+					}
+					seen++
+					bodies++
+					return !broken || bodies < 5
+				})
+				if done = err != nil; done && !errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Fatal(err)
+				}
+				if want := uint64(seen) * 24; b.consumer.first() != want {
+					t.Fatalf("after %d samples, memory is given back up to %d, want %d", seen, b.consumer.first(), want)
+				}
+				if p, _ := r.Record(); p != nil {
+					t.Fatal("a record after the end of the range")
+				}
+			}
+			if seen != (lap+1)*inLap {
+				t.Fatalf("read %d samples of %d", seen, (lap+1)*inLap)
+			}
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -29,6 +29,73 @@ const (
 // sampleHeader is what is before the data of a sample: the header and PERF_SAMPLE_RAW's size.
 const sampleHeader = 12
 
+// Sample returns the first record of a perf buffer's span and the position behind it. It is nil
+// when there is none, or one that is not plain: [Reader.Next] knows.
+func (s Span) Sample() (sample unsafe.Pointer, length uint32, next uint64) {
+	start := s.pos & s.mask
+	p := unsafe.Add(s.data, start)
+	size := uint64((*perfHeader)(p).size)
+	next = s.pos + size
+	if start+size > s.mask+1 || next > s.end || (*perfHeader)(p).kind != recordSample {
+		return nil, 0, 0
+	}
+	if length = *(*uint32)(unsafe.Add(p, unsafe.Sizeof(perfHeader{}))); uint64(length)+sampleHeader > size {
+		return nil, 0, 0
+	}
+	return unsafe.Add(p, sampleHeader), length, next
+}
+
+// Samples is Span for a perf buffer, whose records [Span.Sample] reads.
+func (r *Reader) Samples() Span {
+	b := r.cur
+	s := Span{b.data, b.mask, b.pos, b.end}
+	if !r.direct.Load() {
+		s.end = 0
+	}
+	return s
+}
+
+// LendSample is [Reader.Lend] for the first record of a perf buffer's span. [Reader.Pass] or End
+// comes when it is done with.
+func (r *Reader) LendSample(s Span) bool {
+	if !r.direct.Load() {
+		return false
+	}
+	r.cur.lent = s.pos + 1
+	return true
+}
+
+// Pass notes that the samples before a span are done with. It gives their memory back once they
+// are a part of the buffer: each time costs as much as reading a record.
+func (r *Reader) Pass(s Span) {
+	if b := r.cur; s.pos-b.pos > b.mask/passedParts {
+		r.passAll(s)
+	}
+}
+
+// passedParts is which part of a perf buffer may be done with and not given back.
+const passedParts = 16
+
+// passAll gives back the memory of all samples before a span.
+func (r *Reader) passAll(s Span) {
+	r.cur.lent = 0
+	r.cur.skip(s.pos)
+}
+
+// MoreSamples is [Reader.More] for a reader of perf buffers. Those before the old span are done
+// with.
+func (r *Reader) MoreSamples(old Span) (s Span, record unsafe.Pointer, length uint32, next uint64, err error) {
+	r.passAll(old)
+	_, record, length, next, err = r.More()
+	return r.Samples(), record, length, next, err
+}
+
+// sample returns the length of the plain sample at a position, and the position behind it.
+func (b *buffer) sample(pos uint64) (length uint32, next uint64) {
+	p := unsafe.Add(b.data, pos&b.mask)
+	return *(*uint32)(unsafe.Add(p, unsafe.Sizeof(perfHeader{}))), pos + uint64((*perfHeader)(p).size)
+}
+
 // nextSample returns the next record of a perf buffer, nil when the record says something else.
 func (r *Reader) nextSample(b *buffer) (unsafe.Pointer, uint32) {
 	p := b.header()

@@ -22,8 +22,8 @@ type Reader struct {
 	own int32
 
 	perf bool
-	// direct says that a span may be read: it is so unless the reader is of perf buffers, has a
-	// guard, or is closed.
+	// direct says that a span may be read: it is so unless the reader has a guard, its records must
+	// be copied for their alignment, or it is closed.
 	direct atomic.Bool
 	// failed is what Next has met in place of a record.
 	failed error
@@ -145,8 +145,14 @@ func (r *Reader) Begin(ranging bool) error {
 
 // End ends reading, with Release if that has not come.
 func (r *Reader) End() {
-	if b := r.cur; b != nil && b.next != b.pos {
-		r.Release()
+	if b := r.cur; b != nil {
+		if b.lent != 0 {
+			_, b.next = b.sample(b.lent - 1)
+			b.lent = 0
+		}
+		if b.next != b.pos {
+			r.Release()
+		}
 	}
 	if r.guard != nil {
 		r.guard.takeBack()
@@ -158,6 +164,9 @@ func (r *Reader) End() {
 func (r *Reader) Record() (record unsafe.Pointer, length uint32) {
 	b := r.cur
 	switch {
+	case b.lent != 0:
+		length, _ = b.sample(b.lent - 1)
+		return unsafe.Add(b.data, (b.lent-1)&b.mask+sampleHeader), length
 	case b.next == b.pos:
 		return nil, 0
 	case r.perf || r.guard != nil:
@@ -167,12 +176,12 @@ func (r *Reader) Record() (record unsafe.Pointer, length uint32) {
 	return unsafe.Add(p, headerSize), atomic.LoadUint32((*uint32)(p)) & lengthMask
 }
 
-// Span returns what is known to be in the ring that is read, which [Span.Record] reads without
+// Span returns what is known to be in the BPF ring buffer that is read, nothing for a perf buffer, which [Span.Record] reads without
 // the reader, and the position behind the record which is lent.
 func (r *Reader) Span() (s Span, next uint64) {
 	b := r.cur
 	s = Span{b.data, b.mask, b.pos, b.end}
-	if !r.direct.Load() {
+	if r.perf || !r.direct.Load() {
 		s.end = 0
 	}
 	return s, b.next
@@ -384,10 +393,11 @@ func (r *Reader) lend(p unsafe.Pointer, length uint32) unsafe.Pointer {
 
 // setDirect sets whether a span may be read.
 func (r *Reader) setDirect() {
-	direct := !r.perf && r.guard == nil
+	direct := !r.realign && r.guard == nil
 	for _, b := range r.rings {
-		// With a bit of the header, a length must be more than there can be.
-		direct = direct && b.mask < discardBit
+		// With a bit of the header, the length of a ring buffer's record must be more than there
+		// can be.
+		direct = direct && (r.perf || b.mask < discardBit)
 	}
 	r.direct.Store(direct)
 }

@@ -89,6 +89,8 @@ type buffer struct {
 	// pos is the consumer's position, and next that behind the record which is lent, or pos. end
 	// is the producer's position when it was looked at last.
 	pos, next, end uint64
+	// lent is 1 more than where the sample begins that is lent by LendSample, 0 when none is.
+	lent uint64
 	// mark is the producer's position at Mark.
 	mark uint64
 	// id is what the reader's user knows the ring by.
@@ -97,7 +99,7 @@ type buffer struct {
 	maps [][]byte
 }
 
-// Span is a part of a BPF ring buffer that holds records. It is a value of four words, which the
+// Span is a part of a ring that holds records. It is a value of four words, which the
 // compiler keeps in registers: a position that is stored for one record and loaded for the next
 // costs as much as all else.
 type Span struct {

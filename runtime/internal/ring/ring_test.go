@@ -80,7 +80,8 @@ func TestDirectIsForSmallRings(t *testing.T) {
 		{&Reader{rings: []*buffer{small}}, true},
 		{&Reader{rings: []*buffer{small, small}}, true},
 		{&Reader{rings: []*buffer{small, large}}, false},
-		{&Reader{rings: []*buffer{small}, perf: true}, false},
+		{&Reader{rings: []*buffer{large}, perf: true}, true},
+		{&Reader{rings: []*buffer{small}, perf: true, realign: true}, false},
 		{&Reader{rings: []*buffer{small}, guard: new(guard)}, false},
 	} {
 		if tc.r.setDirect(); tc.r.direct.Load() != tc.want {
