@@ -1,6 +1,7 @@
 package skeleton
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -77,7 +78,7 @@ func inNetNS(t *testing.T) string {
 }
 
 // frameType is the EtherType of the frames of send, in the order of the network.
-const frameType = 0xb588
+var frameType = int32(binary.NativeEndian.Uint16([]byte{0x88, 0xb5}))
 
 // countFrames counts the frames of send in element index of the map "packets".
 func countFrames(name string, xdp bool, index, result int32) *ebpf.ProgramSpec {

@@ -30,6 +30,9 @@ func (o *Object) explainLoad(err error) error {
 			}
 			errs = append(errs, o.explainRest(err))
 		case *loader.MapError:
+			if e.Map.Type == ebpf.Arena {
+				e.Err = refusal.Advise(e.Err, refusal.WhyNoArena(e.Err))
+			}
 			errs = append(errs, fmt.Errorf("map %s: %w", e.Map.Name, refusal.Advise(e.Err, o.whyRefused(e.Err, refusal.MapCaps(e.Map.Type)))))
 		default:
 			errs = append(errs, o.explainRest(err))

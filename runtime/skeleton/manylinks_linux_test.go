@@ -643,6 +643,9 @@ func TestCookies(t *testing.T) {
 			if tc.typ == ebpf.Kprobe && strings.HasPrefix(tc.section, "kprobe") {
 				bpftest.NeedsKprobes(t)
 			}
+			if tc.attachType == ebpf.AttachTraceFEntry {
+				kerneltest.NeedsJIT(t)
+			}
 			spec := newCookieReader(tc.typ, tc.section)
 			spec.AttachType = tc.attachType
 			if sys.OlderThan(tc.version) {

@@ -67,7 +67,7 @@ func TestOpenObject(t *testing.T) {
 		t.Fatal("does not find number")
 	}
 	number := variable.Bytes()
-	if len(number) != 4 || number[0] != 5 {
+	if len(number) != 4 || binary.NativeEndian.Uint32(number) != 5 {
 		t.Fatalf("number is %v", number)
 	}
 	binary.NativeEndian.PutUint32(number, 30)

@@ -17,6 +17,7 @@ import (
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
+	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
 	"github.com/rules-bpf/rules_bpf/tests/maps/progs/cgroups"
@@ -256,6 +257,9 @@ func TestInodeStorage(t *testing.T) {
 		skel.Progs.FileOpen.SetAutoload(autoload)
 		if err := skel.Load(); err != nil {
 			bpftest.SkipIfRefused(t, "LSM programs", err)
+			if !kerneltest.Config(t, "CONFIG_BPF_LSM") {
+				t.Skipf("needs a kernel with CONFIG_BPF_LSM: %v", err)
+			}
 			if errors.Is(err, unix.EINVAL) && !autoload {
 				t.Skipf("needs a kernel with CONFIG_BPF_LSM: %v", err)
 			}
@@ -288,6 +292,9 @@ func TestInodeStorage(t *testing.T) {
 		skel := start(t, true)
 		if err := skel.Attach(); err != nil {
 			bpftest.SkipIfRefused(t, "LSM programs", err)
+			if !kerneltest.Config(t, "CONFIG_BPF_LSM") {
+				t.Skipf("needs a kernel with CONFIG_BPF_LSM: %v", err)
+			}
 			t.Fatal(err)
 		}
 		if err := skel.Maps.Opened.Put(fd, 5); err != nil {
@@ -350,6 +357,7 @@ func TestProgArray(t *testing.T) {
 
 func TestUserRingBuffer(t *testing.T) {
 	bpftest.NeedsKernel(t, 6, 1, "ring buffers that user space writes to")
+	kerneltest.NeedsJIT(t) // for callbacks
 	skel := bpftest.Load(t, commands.Open)
 	w, err := skeleton.NewUserRingWriter[commands.Command](skel.Maps.Commands)
 	if err != nil {
@@ -406,6 +414,7 @@ func TestUserRingBuffer(t *testing.T) {
 // Records are written in place, of any size, and sent in the order in which they were reserved.
 func TestUserRingReserve(t *testing.T) {
 	bpftest.NeedsKernel(t, 6, 1, "ring buffers that user space writes to")
+	kerneltest.NeedsJIT(t) // for callbacks
 	skel := bpftest.Load(t, commands.Open)
 	w, err := skeleton.NewUserRingWriter[commands.Command](skel.Maps.Commands)
 	if err != nil {
@@ -485,6 +494,7 @@ func TestUserRingReserve(t *testing.T) {
 // Reserving waits for programs to drain, until the deadline or Close.
 func TestUserRingBlocking(t *testing.T) {
 	bpftest.NeedsKernel(t, 6, 1, "ring buffers that user space writes to")
+	kerneltest.NeedsJIT(t) // for callbacks
 	skel := bpftest.Load(t, commands.Open)
 	w, err := skeleton.NewUserRingWriter[commands.Command](skel.Maps.Commands)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/features"
 
+	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
 	"github.com/rules-bpf/rules_bpf/tests/normalise/progs/arena"
@@ -28,15 +29,25 @@ func call(t *testing.T, p *skeleton.BaseProgram) {
 	}
 }
 
+// needsArena skips t on a kernel without arenas, when that says what it lacks.
+func needsArena(t *testing.T, skel *arena.Skeleton) {
+	t.Helper()
+	bpftest.NeedsBPF(t)
+	if err := features.HaveMapType(ebpf.Arena); errors.Is(err, ebpf.ErrNotSupported) {
+		t.Skipf("needs a kernel with arenas (6.9): %v", err)
+	}
+	if !kerneltest.Config(t, "CONFIG_BPF_JIT") {
+		kerneltest.WantError(t, skel.Load(), "map memory: create it: operation not supported: the kernel has no compiler of BPF (CONFIG_BPF_JIT), which arenas need")
+	}
+	kerneltest.NeedsJIT(t)
+}
+
 func TestArena(t *testing.T) {
 	skel, err := arena.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
-	bpftest.NeedsBPF(t)
-	if err := features.HaveMapType(ebpf.Arena); errors.Is(err, ebpf.ErrNotSupported) {
-		t.Skipf("needs a kernel with arenas (6.9): %v", err)
-	}
+	needsArena(t, skel)
 	before := skel.Arena
 	if before.Counter != 5 || before.Pair != (arena.Pair{First: 1, Second: 2}) || before.Zero != 0 {
 		t.Errorf("before Load the variables are %+v", *before)
@@ -73,10 +84,7 @@ func TestArenaAccess(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer skel.Close()
-	bpftest.NeedsBPF(t)
-	if err := features.HaveMapType(ebpf.Arena); errors.Is(err, ebpf.ErrNotSupported) {
-		t.Skipf("needs a kernel with arenas (6.9): %v", err)
-	}
+	needsArena(t, skel)
 	if err := skel.Load(); err != nil {
 		t.Fatal(err)
 	}

@@ -91,6 +91,17 @@ func WhyNoTrampoline(err error, typ ebpf.ProgramType, attach ebpf.AttachType) st
 	return noJIT
 }
 
+// WhyNoArena says why the kernel has no arenas, where it answers so: they are its compiler's.
+func WhyNoArena(err error) string {
+	switch {
+	case !errors.Is(err, unix.EOPNOTSUPP):
+		return ""
+	case !HasJIT():
+		return "the kernel has no compiler of BPF (CONFIG_BPF_JIT), which arenas need"
+	}
+	return "the kernel's compiler of BPF for this CPU has no arenas: use a newer kernel, or another kind of map"
+}
+
 // onTrampoline reports whether programs are called from a trampoline.
 func onTrampoline(typ ebpf.ProgramType, attach ebpf.AttachType) bool {
 	switch typ {

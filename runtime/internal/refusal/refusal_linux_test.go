@@ -150,6 +150,15 @@ func TestWhyNoTrampoline(t *testing.T) {
 	}
 }
 
+func TestWhyNoArena(t *testing.T) {
+	if got := WhyNoArena(unix.EINVAL); got != "" {
+		t.Errorf("%q", got)
+	}
+	if got := WhyNoArena(fmt.Errorf("create it: %w", unix.EOPNOTSUPP)); !strings.Contains(got, "compiler of BPF") {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestTooNew(t *testing.T) {
 	atomic := asm.FetchAdd.Mem(asm.R10, asm.R2, asm.DWord, -8)
 	plain := asm.AddAtomic.Mem(asm.R10, asm.R2, asm.DWord, -8)

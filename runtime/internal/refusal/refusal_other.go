@@ -21,6 +21,9 @@ func WhyForbidden([]privilege.Cap, token.Token) string { return "" }
 // WhyNoTrampoline returns nothing.
 func WhyNoTrampoline(error, ebpf.ProgramType, ebpf.AttachType) string { return "" }
 
+// WhyNoArena returns nothing.
+func WhyNoArena(error) string { return "" }
+
 // WhyNoJIT returns nothing.
 func WhyNoJIT() string { return "" }
 
