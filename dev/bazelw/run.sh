@@ -22,7 +22,7 @@ run_bazel() {
   path=$GO_ROOT/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
   local -a bazel=(env -C "$CWD" "PATH=$path" bazel "--bazelrc=$MODULES/bazelrc")
   # The kernels of this repository's tests, once a test has asked for them.
-  if [[ -n $KERNELS && -d $KERNELS ]]; then
+  if [[ -d $KERNELS ]]; then
     echo "common --repo_env=RULES_BPF_KERNELS=$KERNELS" >"$KERNELS.bazelrc.$$"
     mv -- "$KERNELS.bazelrc.$$" "$KERNELS.bazelrc"
     bazel+=("--bazelrc=$KERNELS.bazelrc")

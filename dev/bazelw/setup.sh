@@ -7,8 +7,8 @@ readonly SUITE=forky
 # The finished root takes 2 GB and the packages on the way 0.5 GB; Bazel's own
 # outputs want room as well.
 readonly ROOT_MB=4096
-# Unpacked they take 270 MB, and with indexes and packages for a moment more.
-readonly KERNELS_MB=1024
+# Unpacked they take 550 MB, and with indexes and packages for a moment more.
+readonly KERNELS_MB=1536
 # What is left of an older checkout is dropped when nobody used it for so long.
 readonly UNUSED_DAYS=30
 
@@ -16,11 +16,8 @@ readonly UNUSED_DAYS=30
 # cache folder.
 ROOT=$CACHE/root-$(hash_of "$SUITE" "$(<"$BAZELW_PARTS/packages")" "$(<"$BAZELW_PARTS/make-root.sh")")
 
-# The folder that the tests' MODULE.bazel takes the kernels from, or nothing on a
-# machine that they do not run on.
-KERNELS=
-[[ $(uname -m) != x86_64 ]] ||
-  KERNELS=$CACHE/kernels-$(hash_of "$(<"$BAZELW_PARTS/kernels")" "$(<"$BAZELW_PARTS/make-kernels.sh")")
+# The folder that the tests' MODULE.bazel takes the kernels from.
+KERNELS=$CACHE/kernels-$(hash_of "$(<"$BAZELW_PARTS/kernels")" "$(<"$BAZELW_PARTS/make-kernels.sh")")
 
 # What must be there before anything is tried, each with what to do about it.
 need_host() {
@@ -93,7 +90,7 @@ needs_kernels() {
 }
 
 set_up_kernels() {
-  if [[ -z $KERNELS || -d $KERNELS ]]; then return; fi
+  if [[ -d $KERNELS ]]; then return; fi
   need_namespaces
   take_lock "$CACHE/setup.lock"
   if [[ ! -d $KERNELS ]]; then make_kernels; fi
@@ -103,7 +100,7 @@ set_up_kernels() {
 make_kernels() {
   local log=$CACHE/kernels.log
   need_room "$KERNELS_MB"
-  say "fetching the kernels that tests boot into $CACHE, once (10 to 60 s, 270 MB on disk)"
+  say "fetching the kernels that tests boot into $CACHE, once (20 to 90 s, 550 MB on disk)"
   : >"$log"
   rm -rf -- "$KERNELS.new"
   if ! guarded "$log" "$KERNELS.new" "$BAZELW_PARTS/make-kernels.sh" "$ROOT" "$KERNELS.new" "$BAZELW_PARTS/kernels"; then
