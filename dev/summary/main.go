@@ -12,13 +12,17 @@
 //
 // No line is needed where a case says that it needs a newer kernel than its own:
 // "needs a kernel with netkit (6.7)" is expected on 6.1 and not on 6.12. The kernel
-// of a test whose folder ends in two numbers, as kernels_test_6_1 does, or in these and the
-// name of a CPU, as kernels_test_6_12_arm64, is that one; of every other, it is the kernel of
-// this machine.
+// of a test whose folder ends in two numbers, and the name of a cpu after them unless
+// that is x86_64, as kernels_test_6_1 and kernels_test_6_12_arm64 do, is that one; of
+// every other, it is the kernel of this machine.
+//
+// A table says what ran in which kernel: a line for each suite, which is a test or
+// one of those that a test runs in the machine, and a column for each kernel.
 package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/xml"
 	"flag"
 	"fmt"
@@ -76,6 +80,7 @@ func run(w io.Writer, skipFile string, folders []string) (bool, error) {
 		return false, err
 	}
 	var passed, failed, skipped, unexpected int
+	ran := matrix{}
 	count := func(path string) error {
 		data, err := os.ReadFile(path)
 		if err != nil {
@@ -86,24 +91,29 @@ func run(w io.Writer, skipFile string, folders []string) (bool, error) {
 			return fmt.Errorf("%s: %w", path, err)
 		}
 		cases := 0
+		target, in := testOf(path)
 		for _, s := range r.Suites {
 			for _, c := range s.Cases {
 				cases++
+				cell := ran.cell(target, c.Name, in)
 				switch {
 				case strings.HasPrefix(c.Name, "Benchmark"):
 					// rules_go reports them without a result. Bazel's exit status
 					// has it.
 				case c.Failure != nil || c.Error != nil:
 					failed++
+					cell.failed++
 					fmt.Fprintf(w, "failed: %s %s\n", path, c.Name)
 				case c.Skipped != nil:
 					skipped++
-					if !isExpected(expected, c.Name, c.Skipped.Text) && !needsNewer(c.Skipped.Text, kernelOf(path, machine)) {
+					cell.skip(c.Skipped.Text)
+					if !isExpected(expected, c.Name, c.Skipped.Text) && !needsNewer(c.Skipped.Text, in.version(machine)) {
 						unexpected++
 						fmt.Fprintf(w, "skipped, and should not be: %s %s\n%s\n", path, c.Name, c.Skipped.Text)
 					}
 				default:
 					passed++
+					cell.passed++
 				}
 			}
 		}
@@ -128,6 +138,7 @@ func run(w io.Writer, skipFile string, folders []string) (bool, error) {
 			return false, err
 		}
 	}
+	ran.print(w)
 	if unexpected > 0 {
 		fmt.Fprintf(w, "%d tests were skipped that %s does not list\n", unexpected, skipFile)
 	}
@@ -160,7 +171,7 @@ func parseVersion(major, minor string) version {
 
 var (
 	release      = regexp.MustCompile(`^(\d+)\.(\d+)`)
-	kernelOfTest = regexp.MustCompile(`_(\d+)_(\d+)(?:_[a-z]+\d+x?)?$`)
+	kernelOfTest = regexp.MustCompile(`_(\d+)_(\d+)(?:_(arm64|riscv64|s390x))?$`)
 	since        = regexp.MustCompile(`needs [^\n]*\((?:Linux )?(\d+)\.(\d+)\)`)
 )
 
@@ -176,18 +187,37 @@ func machineKernel() (version, error) {
 	return parseVersion(m[1], m[2]), nil
 }
 
-// kernelOf says in which kernel the test ran whose report is at path. The report
-// of a shard is in a folder below the test's own.
-func kernelOf(path string, machine version) version {
-	for dir := filepath.Dir(path); dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-		if m := kernelOfTest.FindStringSubmatch(filepath.Base(dir)); m != nil && !strings.HasPrefix(filepath.Base(dir), "shard_") {
-			return parseVersion(m[1], m[2])
-		}
-		if filepath.Base(dir) == "testlogs" {
-			break
-		}
+// kernel is what a test ran in: nothing for the machine's own.
+type kernel struct {
+	number version
+	cpu    string
+}
+
+// version returns its version, given the machine's.
+func (k kernel) version(machine version) version {
+	if k == (kernel{}) {
+		return machine
 	}
-	return machine
+	return k.number
+}
+
+// testOf says which test the report at path is of, without the name of its kernel,
+// and in which kernel it ran. The report of a shard is in a folder below the test's
+// own.
+func testOf(path string) (string, kernel) {
+	dir := filepath.Dir(path)
+	for strings.HasPrefix(filepath.Base(dir), "shard_") {
+		dir = filepath.Dir(dir)
+	}
+	_, label, ok := strings.Cut(dir, "testlogs/")
+	if !ok {
+		label = dir
+	}
+	m := kernelOfTest.FindStringSubmatch(label)
+	if m == nil {
+		return label, kernel{}
+	}
+	return strings.TrimSuffix(label, m[0]), kernel{parseVersion(m[1], m[2]), cmp.Or(m[3], "x86_64")}
 }
 
 // needsNewer says whether the reason of a skip names a version after kernel.

@@ -84,17 +84,65 @@ func TestNeedsNewer(t *testing.T) {
 		{"testlogs/tests/kernels/kernels_test_6_1_arm64/test.xml", "needs a kernel with netkit (6.7)", true},
 		{"testlogs/tests/kernels/kernels_test_7_2_s390x/test.xml", "needs a kernel with netkit (6.7)", false},
 		{"testlogs/tests/kernels/kernels_test_5_10/test.xml", "x_test.go:3: needs links of struct_ops maps (Linux 6.4): no\n", true},
+		{"testlogs/tests/kernels/kernels_test_6_1_arm64/test.xml", "needs a kernel with netkit (6.7)", true},
+		{"testlogs/tests/kernels/kernels_test_6_12_s390x/test.xml", "needs a kernel with netkit (6.7)", false},
 		{"testlogs/tests/kernels/kernels_test_5_10/test.xml", "needs a kernel with netkit", false},
 		{"testlogs/tests/kernels/kernels_test_5_10/test.xml", "version (6.7)", false},
 		{"testlogs/tests/load/load_test/test.xml", "needs a kernel with instruction arrays (6.19)", true},
 		{"testlogs/tests/load/load_test/test.xml", "needs a kernel with netkit (6.7)", false},
 	} {
-		if got := needsNewer(tc.reason, kernelOf(filepath.FromSlash(tc.path), machine)); got != tc.want {
+		_, in := testOf(filepath.FromSlash(tc.path))
+		if got := needsNewer(tc.reason, in.version(machine)); got != tc.want {
 			t.Errorf("needsNewer(%q, kernel of %s) = %v, want %v", tc.reason, tc.path, got, tc.want)
 		}
 	}
 	if _, err := machineKernel(); err != nil {
 		t.Error(err)
+	}
+}
+
+// The table has a line for each suite, also of those that one test runs.
+func TestMatrix(t *testing.T) {
+	dir := t.TempDir()
+	for test, cases := range map[string]string{
+		"tests/kernels/kernels_test_6_12": `
+			<testcase name="TestKernel"/><testcase name="TestKernel/maps_test"/><testcase name="TestKernel/maps_test/TestA"/>
+			<testcase name="TestKernel/maps_test/TestB/x"><skipped>needs the moon</skipped></testcase>`,
+		"tests/kernels/kernels_test_7_2_arm64": `
+			<testcase name="TestKernel/maps_test/TestA"/><testcase name="TestKernel/maps_test/TestB/x"/>
+			<testcase name="TestKernel/core_test/TestC"><failure/></testcase>`,
+		"tests/load/load_test_7_2_arm64/shard_1_of_2": `
+			<testcase name="TestL"/><testcase name="TestM"><skipped>x_test.go:3: needs the moon
+more</skipped></testcase>`,
+		// In this machine's kernel.
+		"tests/maps/maps_test": `<testcase name="TestA"/>`,
+	} {
+		sub := filepath.Join(dir, "testlogs", test)
+		if err := os.MkdirAll(sub, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(sub, "test.xml"), []byte("<testsuites><testsuite>"+cases+"</testsuite></testsuites>"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	skips := filepath.Join(dir, "skips")
+	if err := os.WriteFile(skips, []byte(".*\tneeds the moon\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if _, err := run(&out, skips, []string{filepath.Join(dir, "testlogs")}); err != nil {
+		t.Fatal(err)
+	}
+	const want = `
+           6.12  7.2 arm64
+core_test  -     0 1 FAILED
+load_test  -     1+1
+maps_test  1+1   2
+What was skipped in them:
+  needs the moon (6.12: 1, 7.2 arm64: 1)
+`
+	if !strings.Contains(out.String(), want) {
+		t.Errorf("printed\n%s", out.String())
 	}
 }
 

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"text/tabwriter"
+)
+
+// matrix has what ran in kernels of QEMU's machines, by suite.
+type matrix map[string]map[kernel]*cell
+
+// cell counts the cases of a suite in a kernel.
+type cell struct {
+	passed, failed int
+	// skipped are the cases by their reason.
+	skipped map[string]int
+}
+
+// aggregate is the test whose cases are those of others: TestKernel/NAME/CASE. It has
+// a suite for each.
+const aggregate = "TestKernel"
+
+// cell returns the place of a test's case. The kernel of this machine has none.
+func (m matrix) cell(test, name string, in kernel) *cell {
+	if in == (kernel{}) {
+		return &cell{}
+	}
+	suite := path.Base(test)
+	if parts := strings.Split(name, "/"); parts[0] == aggregate {
+		if len(parts) < 3 {
+			// The case that has the others.
+			return &cell{}
+		}
+		suite = parts[1]
+	}
+	if m[suite] == nil {
+		m[suite] = map[kernel]*cell{}
+	}
+	if m[suite][in] == nil {
+		m[suite][in] = &cell{}
+	}
+	return m[suite][in]
+}
+
+func (c *cell) skip(reason string) {
+	if c.skipped == nil {
+		c.skipped = map[string]int{}
+	}
+	// A Go test says the file and line first.
+	reason, _, _ = strings.Cut(strings.TrimSpace(reason), "\n")
+	if i := strings.Index(reason, "needs "); i >= 0 {
+		reason = reason[i:]
+	}
+	c.skipped[reason]++
+}
+
+func (c *cell) String() string {
+	if c == nil {
+		return "-"
+	}
+	text := fmt.Sprint(c.passed)
+	if c.failed > 0 {
+		text += fmt.Sprintf(" %d FAILED", c.failed)
+	}
+	skipped := 0
+	for _, n := range c.skipped {
+		skipped += n
+	}
+	if skipped > 0 {
+		text += fmt.Sprintf("+%d", skipped)
+	}
+	return text
+}
+
+// label is the name of the kernel.
+func (k kernel) label() string {
+	name := fmt.Sprintf("%d.%d", k.number.major, k.number.minor)
+	if k.cpu != "x86_64" {
+		name += " " + k.cpu
+	}
+	return name
+}
+
+// print prints the table, and what was skipped in it.
+func (m matrix) print(w io.Writer) {
+	if len(m) == 0 {
+		return
+	}
+	seen := map[kernel]bool{}
+	reasons := map[string]map[kernel]int{}
+	for _, row := range m {
+		for in, c := range row {
+			seen[in] = true
+			for reason, n := range c.skipped {
+				if reasons[reason] == nil {
+					reasons[reason] = map[kernel]int{}
+				}
+				reasons[reason][in] += n
+			}
+		}
+	}
+	kernels := slices.SortedFunc(maps.Keys(seen), func(a, b kernel) int {
+		// x86_64, which has most of them, comes first.
+		return cmp.Or(-cmp.Compare(a.cpu, b.cpu), cmp.Compare(a.number.major, b.number.major), cmp.Compare(a.number.minor, b.number.minor))
+	})
+	fmt.Fprintln(w, "What ran in which kernel: cases passed, and after the + skipped")
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, in := range kernels {
+		fmt.Fprintf(table, "\t%s", in.label())
+	}
+	fmt.Fprintln(table)
+	for _, suite := range slices.Sorted(maps.Keys(m)) {
+		fmt.Fprint(table, suite)
+		for _, in := range kernels {
+			fmt.Fprintf(table, "\t%v", m[suite][in])
+		}
+		fmt.Fprintln(table)
+	}
+	_ = table.Flush()
+	if len(reasons) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "What was skipped in them:")
+	for _, reason := range slices.Sorted(maps.Keys(reasons)) {
+		var counts []string
+		for _, in := range kernels {
+			if n := reasons[reason][in]; n > 0 {
+				counts = append(counts, fmt.Sprintf("%s: %d", in.label(), n))
+			}
+		}
+		fmt.Fprintf(w, "  %s (%s)\n", reason, strings.Join(counts, ", "))
+	}
+}
