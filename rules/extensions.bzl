@@ -10,6 +10,7 @@ types of the kernel that builds, `@bpf_kernel_btf//:vmlinux`, and nothing else.
 load("//rules/private:clang_repo.bzl", "bpf_clang_repo", "bpf_toolchains_repo")
 load("//rules/private:headers_repo.bzl", "archive_uapi_repo", "libbpf_repo", "local_libbpf_repo", "local_uapi_repo")
 load("//rules/private:kernel_btf_repo.bzl", "kernel_btf_repo")
+load("//rules/private:kernel_cpus.bzl", "KERNEL_CPUS", "kernel_cpu")
 load("//rules/private:kernel_repo.bzl", "archive_kernel_repo", "environ_kernel_repo", "kernels_repo", "local_kernel_repo")
 load("//rules/private:qemu_repo.bzl", "qemu_repo")
 
@@ -105,8 +106,12 @@ def _declare_archives(kernels, tags):
             fail("bpf_kernels.archive: the kernel {} has no urls".format(repr(tag.name)))
         archives.setdefault(tag.name, []).append(tag)
     for kernel, parts in archives.items():
+        cpus = {tag.cpu: None for tag in parts}
+        if len(cpus) > 1:
+            fail("bpf_kernels.archive: the tags of the kernel {} have different cpus".format(repr(kernel)))
         archive_kernel_repo(
             name = _add(kernels, kernel),
+            cpu = kernel_cpu(kernel, parts[0].cpu),
             kernel = kernel,
             sha256s = [tag.sha256 for tag in parts],
             urls = [" ".join(tag.urls) for tag in parts],
@@ -123,16 +128,26 @@ def _bpf_kernels_impl(mctx):
             local_kernel_repo(
                 name = _add(kernels, tag.name),
                 config = tag.config,
+                cpu = kernel_cpu(tag.name, tag.cpu),
                 image = tag.image,
                 kernel = tag.name,
                 modules = tag.modules,
             )
         for tag in module.tags.environ:
             for kernel in tag.names:
-                environ_kernel_repo(name = _add(kernels, kernel), kernel = kernel, variable = tag.variable)
+                environ_kernel_repo(
+                    name = _add(kernels, kernel),
+                    cpu = kernel_cpu(kernel, tag.cpu),
+                    kernel = kernel,
+                    variable = tag.variable,
+                )
     kernels_repo(name = "bpf_kernels", kernels = kernels)
     return mctx.extension_metadata(reproducible = True)
 
+_CPU = attr.string(
+    doc = "The cpu that the kernel is for. By default the one that its name ends in, as `_arm64` or `_s390x`, and `x86_64` without.",
+    values = [""] + KERNEL_CPUS.keys(),
+)
 _NAME = attr.string(mandatory = True, doc = "Name of the kernel's target in `@bpf_kernels`.")
 
 bpf_kernels = module_extension(
@@ -158,6 +173,7 @@ A kernel is fetched when a test in it is built. `@bpf_kernels//:6.12` has BpfKer
             doc = """An archive with a kernel: a Debian package, or another one that Bazel unpacks, with a kernel in `boot/vmlinuz-*` or
             `lib/modules/*/vmlinuz`. When a kernel is in several packages, each has a tag, with the same name.""",
             attrs = {
+                "cpu": _CPU,
                 "name": _NAME,
                 "sha256": attr.string(mandatory = True, doc = "The archive's SHA-256."),
                 "urls": attr.string_list(mandatory = True, doc = "Where the archive is; each is tried."),
@@ -167,6 +183,7 @@ A kernel is fetched when a test in it is built. `@bpf_kernels//:6.12` has BpfKer
             doc = """Kernels in a folder that an environment variable names (`--repo_env`), each in a folder of its name, laid out as in
             an unpacked package. Where they are missing, their tests are skipped, and say so.""",
             attrs = {
+                "cpu": _CPU,
                 "names": attr.string_list(mandatory = True, doc = "Names of the kernels' targets and folders."),
                 "variable": attr.string(mandatory = True, doc = "Name of the variable."),
             },
@@ -175,6 +192,7 @@ A kernel is fetched when a test in it is built. `@bpf_kernels//:6.12` has BpfKer
             doc = "A kernel of this machine. Where a file of it is missing, its tests are skipped, and say so.",
             attrs = {
                 "config": attr.string(doc = "Absolute path of the kernel's configuration."),
+                "cpu": _CPU,
                 "image": attr.string(mandatory = True, doc = "Absolute path of the kernel, as `/boot/vmlinuz-6.1`."),
                 "modules": attr.string(doc = "Absolute path of the folder of modules, as `/lib/modules/6.1`."),
                 "name": _NAME,

@@ -40,6 +40,7 @@ BpfKernelInfo = provider(
     doc = "A kernel that tests run in.",
     fields = {
         "config": "File: the kernel's configuration, or None.",
+        "cpu": "str: the cpu that the kernel is for: `arm64`, `riscv64`, `s390x` or `x86_64`.",
         "image": "File: the kernel as a boot loader loads it. None when `problem` is set.",
         "modules": "depset of File: modules, and `modules.builtin`.",
         "name": "str: what people call the kernel, as `6.1`.",

@@ -1,8 +1,8 @@
 """bpf_test: a Go test that uses the kernel."""
 
+load("@bazel_skylib//rules:common_settings.bzl", "BuildSettingInfo")
 load("@rules_go//go:def.bzl", "go_test")
-load("//rules:providers.bzl", "BpfKernelInfo")
-load("//rules/private/actions:modules.bzl", "pack_modules")
+load("//rules/private:vm.bzl", "VM_ATTRS", "bpfvm_executable", "rlocation_path", "vm_config", "vm_kernels", "vm_transition")
 
 # What a test needs that loads programs into this machine's kernel: the sandbox's
 # user namespace has no right to, and a result says something of the kernel of
@@ -16,128 +16,55 @@ _native = native
 # built, and are go_test's.
 _RUN_ATTRS = ["args", "flaky", "local", "shard_count", "size", "timeout"]
 
-def _rlocation_path(workspace, file):
-    """Returns the path of a file among the runfiles."""
-    if file.short_path.startswith("../"):
-        return file.short_path[len("../"):]
-    return workspace + "/" + file.short_path
-
-def _runfiles_list(ctx, test):
-    """Returns a file with the paths of all runfiles of the test itself."""
-    runfiles = test[DefaultInfo].default_runfiles
-
-    # The functions below run when ctx cannot be asked any more.
-    workspace = ctx.workspace_name
-    list = ctx.actions.declare_file(ctx.label.name + ".runfiles_list")
-    args = ctx.actions.args()
-    args.set_param_file_format("multiline")
-    args.add_all(
-        depset([test[DefaultInfo].files_to_run.executable], transitive = [runfiles.files]),
-        map_each = lambda file: _rlocation_path(workspace, file),
-        allow_closure = True,
-        expand_directories = False,
-    )
-    args.add_all(runfiles.symlinks, map_each = lambda link: workspace + "/" + link.path, allow_closure = True)
-    args.add_all(runfiles.root_symlinks, map_each = lambda link: link.path, allow_closure = True)
-    args.add_all(runfiles.empty_filenames, map_each = lambda path: workspace + "/" + path, allow_closure = True)
-    ctx.actions.write(list, args)
-    return list
-
-def _vm(ctx, kernel):
-    """Returns (the part of the configuration that is about the kernel, runfiles)."""
-    config = {"kernel": {"name": kernel.name, "problem": kernel.problem}}
-    if kernel.problem:
-        return config, []
-    list = _runfiles_list(ctx, ctx.attr.test)
-    config["files"] = _rlocation_path(ctx.workspace_name, list)
-    config["guest"] = _rlocation_path(ctx.workspace_name, ctx.file._guest)
-    config["qemu"] = _rlocation_path(ctx.workspace_name, ctx.file._qemu)
-    config["kernel"]["image"] = _rlocation_path(ctx.workspace_name, kernel.image)
-    config["kernel_args"] = ctx.attr.kernel_args
-    runfiles = [list, ctx.file._guest, ctx.file._qemu, kernel.image]
-    if kernel.config:
-        config["kernel"]["config"] = _rlocation_path(ctx.workspace_name, kernel.config)
-        runfiles.append(kernel.config)
-    if ctx.attr.modules:
-        modules = ctx.actions.declare_file(ctx.label.name + ".modules.cpio")
-        pack_modules(
-            ctx.actions,
-            label = ctx.label,
-            packer = ctx.attr._modules[DefaultInfo].files_to_run,
-            kernel = kernel,
-            modules = ctx.attr.modules,
-            output = modules,
-        )
-        config["modules"] = _rlocation_path(ctx.workspace_name, modules)
-        runfiles.append(modules)
-    return config, runfiles
-
 def _bpf_run_test_impl(ctx):
-    config, files = {}, []
+    # With a transition there is a list.
+    test = ctx.attr.test[0]
+    program = test[DefaultInfo].files_to_run.executable
+    runfiles = test[DefaultInfo].default_runfiles
+    bpfvm = ctx.attr._bpfvm
     if ctx.attr.kernel:
-        config, files = _vm(ctx, ctx.attr.kernel[BpfKernelInfo])
-    config["test"] = _rlocation_path(ctx.workspace_name, ctx.executable.test)
+        config, files = vm_config(ctx, program = program, runfiles = runfiles)
+    else:
+        config, files = {"test": rlocation_path(ctx, program)}, []
 
-    executable = ctx.actions.declare_file(ctx.label.name)
-    ctx.actions.symlink(output = executable, target_file = ctx.executable._bpfvm, is_executable = True)
-
-    # Beside the executable, which finds it by its own name.
-    config_file = ctx.actions.declare_file(ctx.label.name + ".json")
-    ctx.actions.write(config_file, json.encode_indent(config))
-
-    runfiles = ctx.runfiles([config_file, ctx.executable.test] + files).merge_all([
-        ctx.attr.test[DefaultInfo].default_runfiles,
-        ctx.attr._bpfvm[DefaultInfo].default_runfiles,
-    ])
+        # The data of a test in a foreign machine, which runs it in there.
+        if ctx.attr._foreign_vm[BuildSettingInfo].value:
+            bpfvm = ctx.attr._bpfvm_in_vm
     return [
-        DefaultInfo(executable = executable, runfiles = runfiles),
-        ctx.attr.test[RunEnvironmentInfo],
+        bpfvm_executable(
+            ctx,
+            bpfvm = bpfvm,
+            config = config,
+            runfiles = ctx.runfiles([program] + files).merge(runfiles),
+        ),
+        test[RunEnvironmentInfo],
         coverage_common.instrumented_files_info(ctx, dependency_attributes = ["test"]),
     ]
 
 _bpf_run_test = rule(
     implementation = _bpf_run_test_impl,
-    doc = "Runs a go_test in a kernel.",
-    attrs = {
+    doc = "Runs a go_test in a kernel: the one of VM_ATTRS, or the machine's.",
+    attrs = VM_ATTRS | {
         "data": attr.label_list(
             doc = "For the expansion of $(location) in args. The go_test has the files.",
             allow_files = True,
+            cfg = vm_transition,
         ),
-        "kernel": attr.label(
-            doc = "The kernel to boot. Without it, the test runs in the machine's.",
-            providers = [BpfKernelInfo],
-        ),
-        "kernel_args": attr.string_list(),
-        "modules": attr.string_list(),
         "test": attr.label(
             mandatory = True,
             executable = True,
-            # The configuration of the test's executable.
-            cfg = "target",
+            cfg = vm_transition,
         ),
-        "_bpfvm": attr.label(
+        "_bpfvm_in_vm": attr.label(
             default = Label("//rules/private:bpfvm"),
             executable = True,
             cfg = "target",
-        ),
-        "_guest": attr.label(
-            default = Label("//tool/bpfvm/guest"),
-            allow_single_file = True,
         ),
         # `bazel coverage` gives a test's coverage to it, and drops that of tests
         # without.
         "_lcov_merger": attr.label(
             default = configuration_field(fragment = "coverage", name = "output_generator"),
             cfg = "exec",
-        ),
-        "_modules": attr.label(
-            default = Label("//rules/private:modules"),
-            executable = True,
-            cfg = "exec",
-        ),
-        "_qemu": attr.label(
-            default = Label("@bpf_qemu//:qemu.json"),
-            allow_single_file = True,
         ),
     },
     test = True,
@@ -149,18 +76,22 @@ def bpf_test(
         native = None,
         kernel_args = [],
         modules = [],
+        memory_mb = 0,
+        cpu_count = 0,
+        platforms = {},
         tags = [],
         visibility = None,
         **kwargs):
     """A `go_test` that uses the kernel: this machine's, or others in QEMU.
 
     Without `kernels` it is a test like `go_test`, which runs in the kernel of the
-    machine. Where it may not use BPF, it is skipped, and says why. The tags that
-    such a test needs are set.
+    machine. Where it may not use BPF, or is built for another cpu (`--platforms`), it
+    is skipped, and says why. The tags that such a test needs are set.
 
     With `kernels`, there is a test per kernel, named `<name>_<kernel>` with `_`
     for what is neither a letter nor a digit, and `name` is a test suite of them:
     each runs, is cached and is chosen by itself. These need no rights, and no tags.
+    Each is built for the cpu of its kernel, its BPF objects included.
 
     ```starlark
     bpf_test(
@@ -169,14 +100,14 @@ def bpf_test(
         embed = [":filter"],
         kernels = [
             "@bpf_kernels//:5.10",
-            "@bpf_kernels//:6.12",
+            "@bpf_kernels//:6.12_arm64",
         ],
         modules = ["veth"],
         native = True,
     )
     ```
 
-    makes the tests `filter_test_5_10`, `filter_test_6_12` and
+    makes the tests `filter_test_5_10`, `filter_test_6_12_arm64` and
     `filter_test_native`, and the suite `filter_test`.
 
     The attributes of `go_test` mean what they mean there, so that Gazelle writes
@@ -189,15 +120,24 @@ def bpf_test(
     Args:
       name: name of the test, or of the suite.
       kernels: list of targets with BpfKernelInfo (`bpf_kernel`, or of the module
-        extension `bpf_kernels`). They boot on Linux machines with an x86_64 cpu
-        and QEMU.
+        extension `bpf_kernels`). They boot on Linux machines with a QEMU for their
+        cpu. The names of those that are not for x86_64 end in `_arm64`, `_riscv64` or
+        `_s390x`; for kernels with other names, a dict of cpus by kernels:
+        `{"//kernels:board": "arm64"}`.
       native: whether to run in the machine's kernel as well as in `kernels`. By
         default a test does when it has no `kernels`.
       kernel_args: arguments for the command line of the kernels.
       modules: names of kernel modules to load before the test, with those that
         they depend on. What a kernel has built in is left out.
-      tags: tags of the tests. In addition, the test in the kernel 6.1 has the tag
-        `kernel-6.1`.
+      memory_mb: memory of the machines in MB, which holds the test's files as well.
+        The default is 1024.
+      cpu_count: number of cpus of the machines. The default is 2.
+      platforms: dict of platforms by cpus, to build the tests for:
+        `{"arm64": "//platforms:linux_arm64"}`. By default the target platform, where
+        that has the cpu of the kernel, and rules_go's platform `linux_<goarch>`
+        elsewhere, without cgo.
+      tags: tags of the tests. In addition, the test in the kernel 6.12_arm64 has the
+        tags `kernel-6.12_arm64` and `cpu-arm64`.
       visibility: visibility of the tests and the suite.
       **kwargs: attributes of `go_test`.
     """
@@ -205,8 +145,10 @@ def bpf_test(
         native = not kernels
     if not kernels and not native:
         fail("{}: has no kernels and native = False: nothing would run it".format(name))
-    if not kernels and (kernel_args or modules):
-        fail("{}: kernel_args and modules are for kernels that QEMU boots: set kernels, too".format(name))
+    if not kernels and (kernel_args or modules or memory_mb or cpu_count or platforms):
+        fail("{}: kernel_args, modules, memory_mb, cpu_count and platforms are for kernels that QEMU boots: set kernels, too".format(name))
+    if memory_mb < 0 or cpu_count < 0:
+        fail("{}: memory_mb and cpu_count are not negative".format(name))
 
     go_test(
         name = name + "_go_test",
@@ -222,33 +164,32 @@ def bpf_test(
         for key in _RUN_ATTRS + ["compatible_with", "data", "deprecation", "exec_compatible_with", "exec_properties", "features", "restricted_to", "toolchains"]
         if key in kwargs
     }
-    compatible_with = kwargs.get("target_compatible_with", []) + [Label("@platforms//os:linux")]
+    linux = [Label("@platforms//os:linux")]
     if native:
         _bpf_run_test(
             name = name + "_native" if kernels else name,
             tags = tags + _NATIVE_TAGS,
-            target_compatible_with = compatible_with,
+            target_compatible_with = kwargs.get("target_compatible_with", []) + linux,
             test = ":" + name + "_go_test",
             visibility = visibility,
             **common
         )
     tests = []
-    for kernel in kernels:
-        kernel_name = _native.package_relative_label(kernel).name
-        test = name + "_" + "".join([c if c.isalnum() else "_" for c in kernel_name.elems()])
-        if test in tests:
-            fail("{}: two of the kernels have the name {}".format(name, kernel_name))
-        tests.append(test)
+    for kernel in vm_kernels(name, kernels, platforms):
+        tests.append(kernel.test)
         _bpf_run_test(
-            name = test,
-            kernel = kernel,
+            name = kernel.test,
+            cpu_count = cpu_count,
             kernel_args = kernel_args,
+            memory_mb = memory_mb,
             modules = modules,
-            tags = tags + ["kernel-" + kernel_name],
-            target_compatible_with = compatible_with + [Label("@platforms//cpu:x86_64")],
+            tags = tags + kernel.tags,
+            # What the test itself is compatible with holds for the platform that it
+            # is built for.
+            target_compatible_with = linux,
             test = ":" + name + "_go_test",
             visibility = visibility,
-            **common
+            **(common | kernel.attrs)
         )
     if kernels:
         _native.test_suite(

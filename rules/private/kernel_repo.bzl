@@ -19,11 +19,11 @@ def find_in_package(files):
       A struct with the paths `image`, `config` (None when there is none), the list
       of folders `modules`, and `problem`, which is empty when there is an image.
     """
-    images = ["boot/" + name for name in files.get("boot", []) if name.startswith("vmlinuz-")]
+    images = ["boot/" + name for name in files.get("boot", []) if name.startswith("vmlinuz-") or name.startswith("vmlinux-")]
     configs = ["boot/" + name for name in files.get("boot", []) if name.startswith("config-")]
     folders = [folder for folder in files if folder != "boot"]
     for folder in folders:
-        images += [folder + "/" + name for name in files[folder] if name == "vmlinuz"]
+        images += [folder + "/" + name for name in files[folder] if name in ["vmlinuz", "vmlinux"]]
         configs += [folder + "/" + name for name in files[folder] if name == "config"]
     problem = ""
     if not images:
@@ -43,6 +43,7 @@ load("{bpf_kernel_bzl}", "bpf_kernel")
 bpf_kernel(
     name = {name},
     config = {config},
+    cpu = {cpu},
     image = {image},
     modules = glob(
         {modules},
@@ -57,6 +58,7 @@ load("{bpf_kernel_bzl}", "bpf_kernel")
 
 bpf_kernel(
     name = {name},
+    cpu = {cpu},
     error = {error},
     visibility = ["//visibility:public"],
 )
@@ -75,6 +77,7 @@ def _write_build(rctx, *, image, config, module_folders):
     rctx.file("BUILD.bazel", _BUILD.format(
         bpf_kernel_bzl = _BPF_KERNEL_BZL,
         config = repr(config),
+        cpu = repr(rctx.attr.cpu),
         image = repr(image),
         modules = repr(patterns),
         name = repr(rctx.attr.kernel),
@@ -85,6 +88,7 @@ def _write_problem(rctx, problem):
     # across the repository.
     rctx.file("BUILD.bazel", _NO_KERNEL_BUILD.format(
         bpf_kernel_bzl = _BPF_KERNEL_BZL,
+        cpu = repr(rctx.attr.cpu),
         error = repr(problem),
         name = repr(rctx.attr.kernel),
     ))
@@ -128,6 +132,7 @@ archive_kernel_repo = repository_rule(
     implementation = _archive_kernel_repo_impl,
     doc = "Has a bpf_kernel of what one or more archives contain.",
     attrs = {
+        "cpu": attr.string(mandatory = True),
         "kernel": attr.string(mandatory = True, doc = "Name of the target."),
         "sha256s": attr.string_list(mandatory = True, doc = "The checksum of each archive."),
         "urls": attr.string_list(mandatory = True, doc = "Of each archive its mirrors, with spaces between."),
@@ -153,6 +158,7 @@ local_kernel_repo = repository_rule(
     doc = "Has a bpf_kernel of files of this machine.",
     attrs = {
         "config": attr.string(),
+        "cpu": attr.string(mandatory = True),
         "image": attr.string(mandatory = True),
         "kernel": attr.string(mandatory = True, doc = "Name of the target."),
         "modules": attr.string(),
@@ -187,6 +193,7 @@ environ_kernel_repo = repository_rule(
     implementation = _environ_kernel_repo_impl,
     doc = "Has a bpf_kernel of the unpacked packages in a folder that an environment variable names.",
     attrs = {
+        "cpu": attr.string(mandatory = True),
         "kernel": attr.string(mandatory = True, doc = "Name of the target, and of the folder in the one of the variable."),
         "variable": attr.string(mandatory = True),
     },

@@ -1,6 +1,6 @@
 """The repository that describes the QEMU of this machine."""
 
-QEMU = "qemu-system-x86_64"
+load("//rules/private:kernel_cpus.bzl", "KERNEL_CPUS")
 
 def parse_qemu_version(output):
     """Finds QEMU's version, so that tests run again with another one.
@@ -16,29 +16,40 @@ def parse_qemu_version(output):
         return ""
     return words[words.index("version") + 1]
 
+def _describe(rctx, cpu, emulator):
+    """Describes the emulator of a cpu, for bpfvm."""
+    name = emulator["qemu"]
+    found = rctx.which(name)
+    if not found:
+        return {"problem": "{} is not on Bazel's PATH ({}): install QEMU for {} ({})".format(
+            name,
+            rctx.getenv("PATH", ""),
+            cpu,
+            emulator["packages"],
+        )}
+    result = rctx.execute([found, "--version"])
+    version = parse_qemu_version(result.stdout) if result.return_code == 0 else ""
+    if not version:
+        return {"problem": "{} --version does not say its version: reinstall it".format(found)}
+    return {"path": str(found), "version": version}
+
 def _qemu_repo_impl(rctx):
     # which() alone would not make Bazel look again when PATH changes.
-    path = rctx.getenv("PATH", "")
-    found = rctx.which(QEMU)
-    version = ""
-    if found:
-        result = rctx.execute([found, "--version"])
-        version = parse_qemu_version(result.stdout) if result.return_code == 0 else ""
-    if version:
-        description = {"path": str(found), "version": version}
-    elif found:
-        description = {"problem": "{} --version does not say its version: reinstall it".format(found)}
-    else:
-        description = {"problem": "{} is not on Bazel's PATH ({}): install QEMU for x86_64 (Debian: qemu-system-x86)".format(QEMU, path)}
-    rctx.file("qemu.json", json.encode_indent(description))
-    rctx.file("BUILD.bazel", "exports_files([\"qemu.json\"])\n")
+    rctx.getenv("PATH", "")
+    emulators = json.decode(rctx.read(rctx.attr._emulators))
+    for cpu in KERNEL_CPUS:
+        rctx.file(cpu + ".json", json.encode_indent(_describe(rctx, cpu, emulators[cpu])))
+    rctx.file("BUILD.bazel", "exports_files(glob([\"*.json\"]))\n")
 
 qemu_repo = repository_rule(
     implementation = _qemu_repo_impl,
-    doc = """Has the target `qemu.json`: where QEMU is, and its version.
+    doc = """Has a file for each cpu, such as `x86_64.json`: where QEMU for it is, and its version.
 
-    A file, and not a search by the test: so that a test that was skipped, which
+    Files, and not a search by the test: so that a test that was skipped, which
     Bazel caches, runs again when there is QEMU.""",
+    attrs = {
+        "_emulators": attr.label(default = Label("//tool/bpfvm:emulators.json")),
+    },
     # Another QEMU can be at the same path when a server starts the next time.
     local = True,
     configure = True,

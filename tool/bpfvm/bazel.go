@@ -3,6 +3,8 @@
 package main
 
 import (
+	"cmp"
+	"debug/elf"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,6 +33,9 @@ type config struct {
 	Kernel *kernel `json:"kernel"`
 	// KernelArgs come last on the kernel's command line.
 	KernelArgs []string `json:"kernel_args"`
+	// MemoryMB and CPUCount are the machine's, or 0 for the default.
+	MemoryMB int `json:"memory_mb"`
+	CPUCount int `json:"cpu_count"`
 	// Modules is an archive with kernel modules, or empty.
 	Modules string `json:"modules"`
 	// Guest is the first program that the kernel runs.
@@ -73,9 +78,6 @@ func runConfig(file string, started time.Time) (int, error) {
 
 // runNative becomes the test.
 func runNative(c *config, files *runfiles.Files) error {
-	if err := mayUseBPF(); err != nil {
-		return err
-	}
 	test, err := files.Path(c.Test)
 	if err != nil {
 		return err
@@ -83,8 +85,33 @@ func runNative(c *config, files *runfiles.Files) error {
 	if test, err = filepath.Abs(test); err != nil {
 		return err
 	}
+	if err := mayRun(test); err != nil {
+		return err
+	}
+	if err := mayUseBPF(); err != nil {
+		return err
+	}
 	if err := unix.Exec(test, append([]string{test}, os.Args[1:]...), os.Environ()); err != nil {
 		return fmt.Errorf("%s: %w", test, err)
+	}
+	return nil
+}
+
+// mayRun returns an errSkip when the executable is for another CPU than this
+// machine's, as tests are under --platforms.
+func mayRun(test string) error {
+	f, err := elf.Open(test)
+	if err != nil {
+		return fmt.Errorf("%s: %w", test, err)
+	}
+	defer f.Close()
+	self, err := elf.Open("/proc/self/exe")
+	if err != nil {
+		return fmt.Errorf("/proc/self/exe: %w", err)
+	}
+	defer self.Close()
+	if f.Machine != self.Machine {
+		return errSkip{fmt.Sprintf("needs a machine of the cpu that it is built for, %v, and this one's is %v: give it kernels, which run in QEMU", f.Machine, self.Machine)}
 	}
 	return nil
 }
@@ -170,8 +197,8 @@ func runInVM(c *config, files *runfiles.Files, started time.Time) (int, error) {
 		config:     paths[c.Kernel.Config],
 		guest:      paths[c.Guest],
 		kernelArgs: c.KernelArgs,
-		memoryMB:   defaultMemoryMB,
-		cpus:       defaultCPUs,
+		memoryMB:   cmp.Or(c.MemoryMB, defaultMemoryMB),
+		cpus:       cmp.Or(c.CPUCount, defaultCPUs),
 		run:        run,
 		deadline:   deadline,
 		grace:      bazelGrace,

@@ -5,6 +5,8 @@ package main
 import (
 	"bytes"
 	"debug/elf"
+	_ "embed"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,8 +22,6 @@ type cpu struct {
 	name    string
 	goarch  string
 	machine elf.Machine
-	// qemu is the name of the executable, and packages says what has it.
-	qemu, packages string
 	// board and model are QEMU's machine and CPU.
 	board, model string
 	// kvmBoard and kvmModel are those with KVM, where they differ.
@@ -44,7 +44,6 @@ var serialPorts = []string{"-serial", "chardev:console", "-serial", "chardev:fra
 var cpus = []*cpu{
 	{
 		name: "x86_64", goarch: "amd64", machine: elf.EM_X86_64,
-		qemu: "qemu-system-x86_64", packages: "Debian: qemu-system-x86, Fedora: qemu-system-x86-core",
 		// microvm, the board that boots fastest, has no clock by which a kernel
 		// can measure the speed of the CPU's own: on a host that is busy it then
 		// stops at that. Of this one, what no test needs is off.
@@ -58,7 +57,6 @@ var cpus = []*cpu{
 	},
 	{
 		name: "arm64", goarch: "arm64", machine: elf.EM_AARCH64,
-		qemu: "qemu-system-aarch64", packages: "Debian: qemu-system-arm, Fedora: qemu-system-aarch64-core",
 		// Pointers are signed by a hash that is cheap to emulate.
 		board: "virt", model: "max,pauth-impdef=on",
 		kvmBoard: "virt,gic-version=host", kvmModel: "host",
@@ -68,7 +66,6 @@ var cpus = []*cpu{
 	},
 	{
 		name: "riscv64", goarch: "riscv64", machine: elf.EM_RISCV,
-		qemu: "qemu-system-riscv64", packages: "Debian: qemu-system-riscv and opensbi, Fedora: qemu-system-riscv-core",
 		// Older QEMUs have no max.
 		board: "virt", model: "rv64", kvmModel: "host",
 		devices: []string{"-serial", "chardev:console", "-device", "pci-serial,chardev=frames"},
@@ -76,13 +73,33 @@ var cpus = []*cpu{
 	},
 	{
 		name: "s390x", goarch: "s390x", machine: elf.EM_S390,
-		qemu: "qemu-system-s390x", packages: "Debian: qemu-system-s390x, Fedora: qemu-system-s390x-core",
 		board: "s390-ccw-virtio", model: "max",
 		// The line-mode console is ttyS0. The other one takes all bytes as they are.
 		devices: []string{"-device", "sclplmconsole,chardev=console", "-device", "sclpconsole,chardev=frames"},
 		console: "ttyS0", port: "/dev/ttysclp0",
 		flags: "features", virtual: []string{"sie"},
 	},
+}
+
+// An emulator is what somebody has to install for a CPU.
+type emulator struct {
+	// QEMU is the name of the executable, and Packages says what has it.
+	QEMU     string `json:"qemu"`
+	Packages string `json:"packages"`
+}
+
+//go:embed emulators.json
+var emulatorsJSON []byte
+
+// emulator returns the CPU's. The file is for the rules as well, which look for
+// them when a build begins.
+func (c *cpu) emulator() emulator {
+	var all map[string]emulator
+	if err := json.Unmarshal(emulatorsJSON, &all); err != nil {
+		// It is part of the executable, and a test reads it.
+		panic(err)
+	}
+	return all[c.name]
 }
 
 func cpuNames() string {

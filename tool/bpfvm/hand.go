@@ -116,8 +116,9 @@ func (f *handFlags) job(command []string, started time.Time) (*job, error) {
 		}
 	}
 	if j.qemu = f.qemu; j.qemu == "" {
-		if j.qemu, err = exec.LookPath(j.cpu.qemu); err != nil {
-			return nil, fmt.Errorf("needs QEMU for %s: %w: install it (%s), or name it with -qemu", j.cpu.name, err, j.cpu.packages)
+		e := j.cpu.emulator()
+		if j.qemu, err = exec.LookPath(e.QEMU); err != nil {
+			return nil, fmt.Errorf("needs QEMU for %s: %w: install it (%s), or name it with -qemu", j.cpu.name, err, e.Packages)
 		}
 	}
 	if j.guest, err = builtGuest(j.cpu); err != nil {
@@ -144,8 +145,12 @@ func (f *handFlags) job(command []string, started time.Time) (*job, error) {
 // findKernel sets what the job needs of the kernel, and returns the folder of its
 // modules, or "".
 func (f *handFlags) findKernel(j *job) (modules string, err error) {
+	info, err := os.Stat(f.kernel)
+	if err != nil {
+		return "", fmt.Errorf("-kernel: %w", err)
+	}
 	j.image = f.kernel
-	if isDir(f.kernel) {
+	if info.IsDir() {
 		if j.image, err = imageIn(f.kernel); err != nil {
 			return "", err
 		}
