@@ -55,10 +55,10 @@ import (
 // A program array is shared by the two: from Load on, tail calls of the earlier version's
 // programs go to this one's. The kernel empties one that is not pinned when its process ends.
 func (o *Object) AdoptPinned(dir string) error {
-	if !o.isOpen() {
+	if !isOpen(o) {
 		return fmt.Errorf("adopt what is pinned: %w", ErrNotOpen)
 	}
-	return o.set("directory of pins", func() error {
+	return (*object)(o).set("directory of pins", func() error {
 		pins, err := attach.NewPins(dir)
 		if err == nil {
 			o.pins = pins
@@ -94,18 +94,18 @@ func (m *StructOpsMap) SetPinLinks(pin bool) error {
 // returns what it has removed. A program whose link is removed is detached as soon as no process
 // has the link open.
 func (o *Object) RemoveStale() (removed []string, err error) {
-	if !o.isOpen() {
+	if !isOpen(o) {
 		return nil, fmt.Errorf("remove what is stale: %w", ErrNotOpen)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if removed, err = o.removeStale(); err != nil {
+	if removed, err = (*object)(o).removeStale(); err != nil {
 		return removed, fmt.Errorf("remove what is stale of %s: %w", o.name, err)
 	}
 	return removed, nil
 }
 
-func (o *Object) removeStale() ([]string, error) {
+func (o *object) removeStale() ([]string, error) {
 	switch {
 	case o.state == closed:
 		return nil, ErrClosed
@@ -131,7 +131,7 @@ func RemovePinned(dir string) error {
 }
 
 // adoptMaps gives the maps that last their pins.
-func (o *Object) adoptMaps(LoadOptions) error {
+func (o *object) adoptMaps(LoadOptions) error {
 	if o.pins == nil {
 		return nil
 	}
@@ -154,7 +154,7 @@ func (o *Object) adoptMaps(LoadOptions) error {
 }
 
 // pinsOf returns where links are pinned, nil when they are not.
-func (o *Object) pinsOf(unpinned bool) *attach.Pins {
+func (o *object) pinsOf(unpinned bool) *attach.Pins {
 	if unpinned {
 		return nil
 	}

@@ -61,7 +61,7 @@ func (a Attachment) String() string {
 // It may be called in any state, and says before Attach of what that will leave alone what
 // to do instead. A skeleton that Open has not made has none.
 func (o *Object) Attachments() []Attachment {
-	if !o.isOpen() {
+	if !isOpen(o) {
 		return nil
 	}
 	o.mu.Lock()
@@ -69,7 +69,7 @@ func (o *Object) Attachments() []Attachment {
 	list := make([]Attachment, 0, len(o.progs)+len(o.structOps))
 	for _, p := range o.progs {
 		if p.def.Type == ebpf.StructOps {
-			list = append(list, o.memberAttachment(p))
+			list = append(list, (*object)(o).memberAttachment(p))
 			continue
 		}
 		missing, reason := "", p.unattached
@@ -86,7 +86,7 @@ func (o *Object) Attachments() []Attachment {
 		if further := p.further.Open(); len(further) > 0 && !p.slotInUse() {
 			l = further[0]
 		}
-		list = append(list, o.attachment(p.name, p.section, missing, reason, l))
+		list = append(list, (*object)(o).attachment(p.name, p.section, missing, reason, l))
 	}
 	for _, m := range o.structOps {
 		list = append(list, m.attachment())
@@ -105,7 +105,7 @@ func (m *StructOpsMap) attachment() Attachment {
 
 // memberAttachment tells how far a struct_ops program has come, which is as far as the best
 // of the maps that have it.
-func (o *Object) memberAttachment(p *BaseProgram) Attachment {
+func (o *object) memberAttachment(p *BaseProgram) Attachment {
 	if p.Program() == nil {
 		return o.attachment(p.name, p.section, structOpsUnused, "", nil)
 	}
@@ -126,7 +126,7 @@ func (o *Object) memberAttachment(p *BaseProgram) Attachment {
 // attachment tells how far something has come whose link slot holds l. Of a loaded
 // object, missing is why it is not in the kernel, empty when it is, and unattached
 // why its slot is empty.
-func (o *Object) attachment(name, section, missing, unattached string, l link.Link) Attachment {
+func (o *object) attachment(name, section, missing, unattached string, l link.Link) Attachment {
 	a := Attachment{Name: name, Section: section}
 	switch {
 	case o.state == closed:

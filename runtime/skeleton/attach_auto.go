@@ -108,7 +108,7 @@ func (p *BaseProgram) usdt(prog *attach.Program, path, provider, name string, o 
 
 // usdts returns what the programs on USDTs have in common, nil when the object has no maps for
 // them.
-func (o *Object) usdts() *attach.USDTs {
+func (o *object) usdts() *attach.USDTs {
 	specs, ips := o.mapNamed(usdt.SpecMap), o.mapNamed(usdt.IPMap)
 	if specs == nil || ips == nil {
 		return nil
@@ -143,7 +143,7 @@ func (o *Object) usdts() *attach.USDTs {
 }
 
 // mapNamed returns the object's map, nil if there is none.
-func (o *Object) mapNamed(name string) *UntypedMap {
+func (o *object) mapNamed(name string) *UntypedMap {
 	for _, m := range o.maps {
 		if m.name == name {
 			return m

@@ -16,7 +16,7 @@ import (
 // struct_ops. What a call changes is what the typed handle of the map has changed.
 func (o *Object) AllMaps() iter.Seq[*UntypedMap] {
 	return func(yield func(*UntypedMap) bool) {
-		if !o.isOpen() {
+		if !isOpen(o) {
 			return
 		}
 		for _, m := range o.maps {
@@ -47,7 +47,7 @@ func (o *Object) FindMap(name string) *UntypedMap {
 // table has that other maps do not, such as [StructOpsMap.Attach].
 func (o *Object) AllStructOps() iter.Seq[*StructOpsMap] {
 	return func(yield func(*StructOpsMap) bool) {
-		if !o.isOpen() {
+		if !isOpen(o) {
 			return
 		}
 		for _, m := range o.structOps {
@@ -61,17 +61,17 @@ func (o *Object) AllStructOps() iter.Seq[*StructOpsMap] {
 // FindStructOps returns the struct_ops map with the name, that of its variable in C, and nil
 // when there is none.
 func (o *Object) FindStructOps(name string) *StructOpsMap {
-	if !o.isOpen() {
+	if !isOpen(o) {
 		return nil
 	}
-	return o.structOpsMap(name)
+	return (*object)(o).structOpsMap(name)
 }
 
 // AllPrograms ranges over the programs of the object in its order, as
 // bpf_object__for_each_program does.
 func (o *Object) AllPrograms() iter.Seq[*BaseProgram] {
 	return func(yield func(*BaseProgram) bool) {
-		if !o.isOpen() {
+		if !isOpen(o) {
 			return
 		}
 		for _, p := range o.progs {
@@ -85,21 +85,21 @@ func (o *Object) AllPrograms() iter.Seq[*BaseProgram] {
 // FindProgram returns the program with the name, that of its C function, and nil when there
 // is none (bpf_object__find_program_by_name).
 func (o *Object) FindProgram(name string) *BaseProgram {
-	if !o.isOpen() {
+	if !isOpen(o) {
 		return nil
 	}
-	return o.prog(name)
+	return (*object)(o).prog(name)
 }
 
 // AllSections ranges over the data sections that have a struct in the skeleton, in the
 // order of the object.
 func (o *Object) AllSections() iter.Seq[DataSection] {
 	return func(yield func(DataSection) bool) {
-		if !o.isOpen() {
+		if !isOpen(o) {
 			return
 		}
 		for i := range o.sections {
-			if !yield(DataSection{o, &o.sections[i]}) {
+			if !yield(DataSection{(*object)(o), &o.sections[i]}) {
 				return
 			}
 		}
@@ -109,14 +109,14 @@ func (o *Object) AllSections() iter.Seq[DataSection] {
 // FindSection returns the data section with the name, such as ".data", and reports whether
 // there is one with a struct in the skeleton.
 func (o *Object) FindSection(name string) (DataSection, bool) {
-	if !o.isOpen() {
+	if !isOpen(o) {
 		return DataSection{}, false
 	}
-	s := o.section(name)
+	s := (*object)(o).section(name)
 	if s == nil {
 		return DataSection{}, false
 	}
-	return DataSection{o, s}, true
+	return DataSection{(*object)(o), s}, true
 }
 
 // AllVariables ranges over the variables of all data sections, static ones included.
@@ -156,7 +156,7 @@ func (o *Object) FindVariable(name string) (Variable, bool) {
 // DataSection is a data section of an object: .data, .bss, .rodata, .kconfig and their like,
 // and the variables in an arena. The zero value has nothing.
 type DataSection struct {
-	o *Object
+	o *object
 	s *section
 }
 
@@ -316,7 +316,7 @@ func (v Variable) ResizeArray(n int) error {
 	return nil
 }
 
-func (o *Object) resizeArray(s *section, offset uint32, n int) error {
+func (o *object) resizeArray(s *section, offset uint32, n int) error {
 	switch o.state {
 	case prepared, loaded:
 		return ErrLoaded

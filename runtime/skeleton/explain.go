@@ -15,7 +15,7 @@ import (
 
 // explainLoad turns the loader's error into one that says what the user needs to
 // know of it.
-func (o *Object) explainLoad(err error) error {
+func (o *object) explainLoad(err error) error {
 	var failed loader.ProgramErrors
 	var errs []error
 	eachError(err, func(err error) {
@@ -70,7 +70,7 @@ func (e *programErrors) Unwrap() []error { return e.errs }
 
 // explainPrograms says why programs were not loaded. Of several, it says a cause that they
 // have in common once.
-func (o *Object) explainPrograms(failed loader.ProgramErrors) error {
+func (o *object) explainPrograms(failed loader.ProgramErrors) error {
 	errs := make([]error, len(failed))
 	for i, e := range failed {
 		errs[i] = o.explainProgram(e)
@@ -83,7 +83,7 @@ func (o *Object) explainPrograms(failed loader.ProgramErrors) error {
 
 // explainProgram completes why a program was not loaded, and returns it: as a
 // [*VerifierError] when the verifier has rejected it.
-func (o *Object) explainProgram(e *loader.ProgramError) error {
+func (o *object) explainProgram(e *loader.ProgramError) error {
 	if features.IsLack(e.Err) {
 		// It is not the last instruction that is wrong.
 		e.Log, e.Source, e.Hint = nil, "", ""
@@ -112,7 +112,7 @@ func (o *Object) explainProgram(e *loader.ProgramError) error {
 
 // explainRest says why a load failed that was refused something which is neither a map
 // nor a program, such as BTF.
-func (o *Object) explainRest(err error) error {
+func (o *object) explainRest(err error) error {
 	var btf *loader.BTFError
 	if errors.As(err, &btf) && features.IsForbidden(btf.Err) {
 		return refusal.Advise(err, refusal.WhyForbidden(o.caps(), o.loader.Token))
@@ -124,7 +124,7 @@ func (o *Object) explainRest(err error) error {
 }
 
 // caps returns the capabilities that all maps and programs of the object need.
-func (o *Object) caps() []privilege.Cap {
+func (o *object) caps() []privilege.Cap {
 	needed := [][]privilege.Cap{{privilege.BPF}}
 	for _, m := range o.loader.Maps {
 		needed = append(needed, refusal.MapCaps(m.Type))
@@ -139,6 +139,6 @@ func (o *Object) caps() []privilege.Cap {
 
 // whyRefused returns why the kernel refuses a map or a program of the object that needs
 // these capabilities, empty when its answer says enough.
-func (o *Object) whyRefused(err error, needed []privilege.Cap) string {
+func (o *object) whyRefused(err error, needed []privilege.Cap) string {
 	return refusal.WhyLoad(err, needed, o.caps(), o.loader.Token)
 }

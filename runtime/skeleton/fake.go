@@ -42,7 +42,7 @@ func (m *UntypedMap) isFake() bool { return m.fake != nil || m.owner != nil && m
 // Go's memory, and maps of types that have no fakes fail in all calls.
 func loadFakes(obj Any, newFake func(fakemap.Spec) (fakemap.Map, error)) error {
 	o := obj.object()
-	if !o.isOpen() {
+	if !isOpen(o) {
 		return ErrNotOpen
 	}
 	o.mu.Lock()
@@ -53,7 +53,7 @@ func loadFakes(obj Any, newFake func(fakemap.Spec) (fakemap.Map, error)) error {
 	case closed:
 		return ErrClosed
 	}
-	if err := o.refusals(); err != nil {
+	if err := (*object)(o).refusals(); err != nil {
 		return err
 	}
 	made := make([]fakemap.Map, len(o.maps))

@@ -361,10 +361,10 @@ func (f *foreign) open() (*Object, error) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if err := o.loader.Take(f.maps, f.programs, o.mapSections); err != nil {
+	if err := o.loader.Take(f.maps, f.programs, (*object)(o).mapSections); err != nil {
 		return nil, err
 	}
-	o.commitMaps()
-	o.commitPrograms()
+	(*object)(o).commitMaps()
+	(*object)(o).commitPrograms()
 	return o, nil
 }

@@ -104,7 +104,7 @@ func (m *UntypedMap) valueSize() (int, bool) {
 
 // sectionOf returns the section whose variables a map holds, nil when the skeleton has no
 // struct of it.
-func (o *Object) sectionOf(m *UntypedMap) *section {
+func (o *object) sectionOf(m *UntypedMap) *section {
 	for i := range o.sections {
 		if o.sections[i].m == m.def {
 			return &o.sections[i]

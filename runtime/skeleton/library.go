@@ -27,18 +27,18 @@ func openLibrary(obj Any, desc libraryDesc) error {
 		return fmt.Errorf("open library %s: no skeleton given: open that of the object first", desc.Name)
 	}
 	o := obj.object()
-	if !o.isOpen() {
+	if !isOpen(o) {
 		return fmt.Errorf("open library %s: %w", desc.Name, ErrNotOpen)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if err := o.openLibrary(desc); err != nil {
+	if err := (*object)(o).openLibrary(desc); err != nil {
 		return fmt.Errorf("open library %s: %w", desc.Name, err)
 	}
 	return nil
 }
 
-func (o *Object) openLibrary(desc libraryDesc) error {
+func (o *object) openLibrary(desc libraryDesc) error {
 	if o.state == closed {
 		return ErrClosed
 	}
@@ -94,7 +94,7 @@ func (o *Object) openLibrary(desc libraryDesc) error {
 	return nil
 }
 
-func (o *Object) bindVariable(d binding.Var[*Variable]) error {
+func (o *object) bindVariable(d binding.Var[*Variable]) error {
 	v, ok := o.vars[d.Name]
 	if !ok {
 		return nil
@@ -114,7 +114,7 @@ func (o *Object) bindVariable(d binding.Var[*Variable]) error {
 
 // sectionMap returns the handle on the map of a data section, nil when the object does not
 // have the section.
-func (o *Object) sectionMap(name string) *UntypedMap {
+func (o *object) sectionMap(name string) *UntypedMap {
 	for _, m := range o.maps {
 		if m.name == name && m.def.Kind.IsSection() {
 			return m
@@ -123,7 +123,7 @@ func (o *Object) sectionMap(name string) *UntypedMap {
 	return nil
 }
 
-func (o *Object) bindMap(d mapDesc) error {
+func (o *object) bindMap(d mapDesc) error {
 	for _, m := range o.maps {
 		if m.name != d.Name {
 			continue
@@ -140,7 +140,7 @@ func (o *Object) bindMap(d mapDesc) error {
 	return nil
 }
 
-func (o *Object) prog(name string) *BaseProgram {
+func (o *object) prog(name string) *BaseProgram {
 	for _, p := range o.progs {
 		if p.name == name {
 			return p
@@ -149,7 +149,7 @@ func (o *Object) prog(name string) *BaseProgram {
 	return nil
 }
 
-func (o *Object) structOpsMap(name string) *StructOpsMap {
+func (o *object) structOpsMap(name string) *StructOpsMap {
 	for _, m := range o.structOps {
 		if m.name == name {
 			return m
@@ -158,7 +158,7 @@ func (o *Object) structOpsMap(name string) *StructOpsMap {
 	return nil
 }
 
-func (o *Object) section(name string) *section {
+func (o *object) section(name string) *section {
 	for i := range o.sections {
 		if o.sections[i].name == name {
 			return &o.sections[i]
@@ -168,7 +168,7 @@ func (o *Object) section(name string) *section {
 }
 
 // indexVariables collects the variables that libraries may find.
-func (o *Object) indexVariables(types *btf.Spec) error {
+func (o *object) indexVariables(types *btf.Spec) error {
 	if o.vars != nil {
 		return nil
 	}
@@ -202,7 +202,7 @@ func typeOf(types *btf.Spec, id uint32) (btf.Type, error) {
 
 // libraryView is an object as package subskel sees it.
 type libraryView struct {
-	o     *Object
+	o     *object
 	types *btf.Spec
 	// sections are those that programs have in the library, by their names.
 	sections map[string]string

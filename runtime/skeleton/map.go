@@ -17,7 +17,7 @@ import (
 type UntypedMap struct {
 	name string
 	// owner is the object that the map is of, nil for a map that is not of a skeleton.
-	owner *Object
+	owner *object
 	// def is the definition that Load makes the map of, and decl that of the object,
 	// whatever was made of def. A struct_ops map has no decl.
 	def  *loader.Map

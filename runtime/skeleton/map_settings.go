@@ -389,7 +389,7 @@ func (m *UntypedMap) makeInner(h *UntypedMap) error {
 // checkPinning refuses maps whose declaration asks for a way of pinning that is neither
 // none nor by name, which libbpf does not take either: it is that of a loader which the
 // object was written for. A map that is not created is not pinned.
-func (o *Object) checkPinning(opts LoadOptions) error {
+func (o *object) checkPinning(opts LoadOptions) error {
 	var errs []error
 	for i, def := range o.loader.Maps {
 		pinning := o.loader.Image.Maps[i].Pinning

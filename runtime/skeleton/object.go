@@ -100,30 +100,35 @@ type Object struct {
 	pins *attach.Pins
 }
 
+// object is Object as this package sees it. What is not exported has methods here: those of
+// Object are compiled twice more in each generated package, whose Skeleton embeds it, and those
+// that are not exported too.
+type object Object
+
 // held are the objects that are loaded. Without it, the collector would close the file
 // descriptors of one to which only pointers into its sections are left.
 var held struct {
 	sync.Mutex
-	objects map[*Object]struct{}
+	objects map[*object]struct{}
 }
 
-func (o *Object) hold() {
+func (o *object) hold() {
 	held.Lock()
 	defer held.Unlock()
 	if held.objects == nil {
-		held.objects = make(map[*Object]struct{})
+		held.objects = make(map[*object]struct{})
 	}
 	held.objects[o] = struct{}{}
 }
 
-func (o *Object) letGo() {
+func (o *object) letGo() {
 	held.Lock()
 	defer held.Unlock()
 	delete(held.objects, o)
 }
 
 // isOpen reports whether Open has made the object. That of a zero skeleton is nil.
-func (o *Object) isOpen() bool { return o != nil && o.loader != nil }
+func isOpen(o *Object) bool { return o != nil && o.loader != nil }
 
 // open reads the object and fills the fields that d names: see skelimpl.Open.
 func open(d desc) (*Object, error) {
@@ -139,8 +144,9 @@ func open(d desc) (*Object, error) {
 
 func openImage(img *image.Object, d desc) (*Object, error) {
 	o := &Object{name: d.Name, loader: loader.Open(img)}
-	o.decodeTypes()
-	for _, step := range []func(desc) error{o.openMaps, o.openPrograms, o.openStructOps, o.openSections} {
+	in := (*object)(o)
+	in.decodeTypes()
+	for _, step := range []func(desc) error{in.openMaps, in.openPrograms, in.openStructOps, in.openSections} {
 		if err := step(d); err != nil {
 			return nil, err
 		}
@@ -149,7 +155,7 @@ func openImage(img *image.Object, d desc) (*Object, error) {
 }
 
 // decodeTypes makes o.types what decodes the object's BTF as it is now.
-func (o *Object) decodeTypes() {
+func (o *object) decodeTypes() {
 	o.types = sync.OnceValues(func() (*btf.Spec, error) {
 		return btf.LoadSpecFromReader(bytes.NewReader(o.loader.Image.BTF))
 	})
@@ -194,7 +200,7 @@ func mapName(m *loader.Map) string             { return m.Name }
 func programName(p *loader.Program) string     { return p.Name }
 func structOpsName(s *loader.StructOps) string { return s.Name }
 
-func (o *Object) openMaps(desc desc) error {
+func (o *object) openMaps(desc desc) error {
 	o.maps = make([]*UntypedMap, 0, len(desc.Maps))
 	next := 0
 	for _, d := range desc.Maps {
@@ -213,7 +219,7 @@ func (o *Object) openMaps(desc desc) error {
 	return nil
 }
 
-func (o *Object) openPrograms(desc desc) error {
+func (o *object) openPrograms(desc desc) error {
 	o.progs = make([]*BaseProgram, 0, len(desc.Progs))
 	next := 0
 	for _, d := range desc.Progs {
@@ -231,7 +237,7 @@ func (o *Object) openPrograms(desc desc) error {
 	return nil
 }
 
-func (o *Object) openSections(desc desc) error {
+func (o *object) openSections(desc desc) error {
 	if len(desc.Sections) == 0 {
 		return nil
 	}
@@ -274,7 +280,7 @@ func (o *Object) openSections(desc desc) error {
 }
 
 // bindSectionVars points the fields of a section's variables at them.
-func (o *Object) bindSectionVars(s *section, vars []binding.SectionVar) error {
+func (o *object) bindSectionVars(s *section, vars []binding.SectionVar) error {
 	if len(vars) == 0 {
 		return nil
 	}
@@ -299,7 +305,7 @@ func (o *Object) bindSectionVars(s *section, vars []binding.SectionVar) error {
 }
 
 // sectionWith returns the section that has a variable, nil where user space has none of it.
-func (o *Object) sectionWith(v image.Variable) *section {
+func (o *object) sectionWith(v image.Variable) *section {
 	if v.Map == image.NoIndex {
 		return o.section(subskel.Arena)
 	}
@@ -313,7 +319,7 @@ func doesNotFit(variable string) error {
 
 // datasec returns the types of the variables of a section, nil when the object does not
 // have them.
-func (o *Object) datasec(section string) *btf.Datasec {
+func (o *object) datasec(section string) *btf.Datasec {
 	types, err := o.types()
 	if err != nil {
 		return nil
@@ -328,7 +334,7 @@ func (o *Object) datasec(section string) *btf.Datasec {
 // ELF returns the object file, empty unless the code was generated with it (-elf of
 // bpfgen): it is for those who read it with cilium/ebpf. Load does not need it.
 func (o *Object) ELF() string {
-	if !o.isOpen() {
+	if !isOpen(o) {
 		return ""
 	}
 	return o.loader.Image.ELF
@@ -406,18 +412,18 @@ func (o *Object) Load() error {
 
 // LoadWithOptions is Load with options.
 func (o *Object) LoadWithOptions(opts LoadOptions) error {
-	if !o.isOpen() {
+	if !isOpen(o) {
 		return fmt.Errorf("load: %w", ErrNotOpen)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if err := o.load(opts); err != nil {
+	if err := (*object)(o).load(opts); err != nil {
 		return fmt.Errorf("load %s: %w", o.name, err)
 	}
 	return nil
 }
 
-func (o *Object) load(opts LoadOptions) error {
+func (o *object) load(opts LoadOptions) error {
 	switch o.state {
 	case prepared:
 		return o.loadPrograms(opts)
@@ -448,18 +454,18 @@ func (o *Object) Prepare() error { return o.PrepareWithOptions(LoadOptions{}) }
 
 // PrepareWithOptions is Prepare with the options for Load, which is called without then.
 func (o *Object) PrepareWithOptions(opts LoadOptions) error {
-	if !o.isOpen() {
+	if !isOpen(o) {
 		return fmt.Errorf("prepare: %w", ErrNotOpen)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if err := o.prepare(opts); err != nil {
+	if err := (*object)(o).prepare(opts); err != nil {
 		return fmt.Errorf("prepare %s: %w", o.name, err)
 	}
 	return nil
 }
 
-func (o *Object) prepare(opts LoadOptions) error {
+func (o *object) prepare(opts LoadOptions) error {
 	switch o.state {
 	case prepared, loaded:
 		return ErrLoaded
@@ -475,7 +481,7 @@ func (o *Object) prepare(opts LoadOptions) error {
 }
 
 // make has the loader make what it is to make of what the user has set.
-func (o *Object) make(opts LoadOptions, load func(loader.Options) error) error {
+func (o *object) make(opts LoadOptions, load func(loader.Options) error) error {
 	if err := o.refusals(); err != nil {
 		return err
 	}
@@ -492,7 +498,7 @@ func (o *Object) make(opts LoadOptions, load func(loader.Options) error) error {
 }
 
 // loadPrograms is load after Prepare.
-func (o *Object) loadPrograms(opts LoadOptions) error {
+func (o *object) loadPrograms(opts LoadOptions) error {
 	if !reflect.ValueOf(opts).IsZero() {
 		return fmt.Errorf("%w by Prepare, in part: give the options to PrepareWithOptions", ErrLoaded)
 	}
@@ -510,7 +516,7 @@ func (o *Object) loadPrograms(opts LoadOptions) error {
 }
 
 // loadImage makes what the object defines in the kernel, and maps the sections.
-func (o *Object) loadImage(opts LoadOptions, load func(loader.Options) error) error {
+func (o *object) loadImage(opts LoadOptions, load func(loader.Options) error) error {
 	err := load(loader.Options{
 		KernelTypes:   opts.KernelTypes,
 		KernelArchive: opts.KernelArchive,
@@ -530,7 +536,7 @@ func (o *Object) loadImage(opts LoadOptions, load func(loader.Options) error) er
 }
 
 // takeOver takes the values that the user has given by replacing the structs.
-func (o *Object) takeOver(LoadOptions) error {
+func (o *object) takeOver(LoadOptions) error {
 	for i := range o.sections {
 		if err := o.sections[i].takeOver(); err != nil {
 			return err
@@ -540,7 +546,7 @@ func (o *Object) takeOver(LoadOptions) error {
 }
 
 // takeOverTables is takeOver for struct_ops tables.
-func (o *Object) takeOverTables() error {
+func (o *object) takeOverTables() error {
 	for _, m := range o.structOps {
 		if !m.ops.Autocreate {
 			continue
@@ -553,7 +559,7 @@ func (o *Object) takeOverTables() error {
 }
 
 // setKconfig sets the variables of .kconfig to the values of their Kconfig options.
-func (o *Object) setKconfig(opts LoadOptions) error {
+func (o *object) setKconfig(opts LoadOptions) error {
 	for _, m := range o.loader.Maps {
 		if m.Kind != image.KconfigMap || !m.Autocreate {
 			continue
@@ -572,7 +578,7 @@ func (o *Object) setKconfig(opts LoadOptions) error {
 
 // setContents gives the loader what the sections hold now. Others may write to them
 // meanwhile, so these are copies.
-func (o *Object) setContents(LoadOptions) error {
+func (o *object) setContents(LoadOptions) error {
 	for i := range o.sections {
 		s := &o.sections[i]
 		s.before = s.region.Snapshot()
@@ -582,7 +588,7 @@ func (o *Object) setContents(LoadOptions) error {
 }
 
 // dropContents gives up what setContents has made.
-func (o *Object) dropContents() {
+func (o *object) dropContents() {
 	for i := range o.sections {
 		s := &o.sections[i]
 		s.before, s.m.Contents = nil, nil
@@ -591,7 +597,7 @@ func (o *Object) dropContents() {
 
 // mapSections makes the sections the memory of their maps, which hold what setContents
 // has given. Each is mapped then or has no struct; on error neither.
-func (o *Object) mapSections() error {
+func (o *object) mapSections() error {
 	// Those that become read-only come last, so that nothing that may fail is left to
 	// do: the user may write to them again after an error.
 	order := make([]*section, 0, len(o.sections))
@@ -620,7 +626,7 @@ func (o *Object) mapSections() error {
 }
 
 // commitMaps makes the handles of maps those of what is in the kernel.
-func (o *Object) commitMaps() {
+func (o *object) commitMaps() {
 	for i := range o.sections {
 		s := &o.sections[i]
 		if a := s.m.Arena; a != nil {
@@ -639,7 +645,7 @@ func (o *Object) commitMaps() {
 
 // commitPrograms makes the handles of programs and struct_ops tables those of what is in the
 // kernel.
-func (o *Object) commitPrograms() {
+func (o *object) commitPrograms() {
 	for _, p := range o.progs {
 		p.loaded.Store(p.def.Program)
 	}
@@ -661,18 +667,18 @@ func (o *Object) commitPrograms() {
 // program or map at fault. Links that were there before stay, those of an earlier process too
 // that [Object.AdoptPinned] takes over.
 func (o *Object) Attach() error {
-	if !o.isOpen() {
+	if !isOpen(o) {
 		return fmt.Errorf("attach: %w", ErrNotOpen)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if err := o.attach(); err != nil {
+	if err := (*object)(o).attach(); err != nil {
 		return fmt.Errorf("attach %s: %w", o.name, err)
 	}
 	return nil
 }
 
-func (o *Object) attach() error {
+func (o *object) attach() error {
 	switch o.state {
 	case opened, prepared:
 		return ErrNotLoaded
@@ -730,18 +736,18 @@ func (o *Object) attach() error {
 // the user put into a slot too, and empties the slots. The programs stay loaded, and Attach may be
 // called again. Closing a link that is pinned does not detach its program.
 func (o *Object) Detach() error {
-	if !o.isOpen() {
+	if !isOpen(o) {
 		return fmt.Errorf("detach: %w", ErrNotOpen)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if err := o.detach(); err != nil {
+	if err := (*object)(o).detach(); err != nil {
 		return fmt.Errorf("detach %s: %w", o.name, err)
 	}
 	return nil
 }
 
-func (o *Object) detach() error {
+func (o *object) detach() error {
 	var links []link.Link
 	for _, p := range o.progs {
 		if *p.link != nil {
@@ -778,7 +784,7 @@ func undoSlot(slot *link.Link) error {
 // over a map goes on after it with an error, and its body may call Close. From then on
 // all that needs the kernel fails with [ErrClosed].
 func (o *Object) Close() error {
-	if !o.isOpen() {
+	if !isOpen(o) {
 		return fmt.Errorf("close: %w", ErrNotOpen)
 	}
 	o.mu.Lock()
@@ -787,8 +793,8 @@ func (o *Object) Close() error {
 		return nil
 	}
 	o.state = closed
-	defer o.letGo()
-	errs := append(o.readers.close(), o.detach())
+	defer (*object)(o).letGo()
+	errs := append(o.readers.close(), (*object)(o).detach())
 	for _, m := range o.maps {
 		m.calls.end()
 	}

@@ -42,7 +42,7 @@ func TestPrepare(t *testing.T) {
 		"autoload":       counter.SetAutoload(false),
 		"Prepare":        o.Prepare(),
 		"Load's options": o.LoadWithOptions(LoadOptions{LogLevel: 1}),
-		"resizing":       o.resizeArray(nil, 0, 1),
+		"resizing":       (*object)(o).resizeArray(nil, 0, 1),
 	} {
 		if !errors.Is(err, ErrLoaded) {
 			t.Errorf("%s: %v", name, err)

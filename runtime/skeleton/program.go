@@ -17,7 +17,7 @@ import (
 // that the program fits, and its own handle has no method for, one of another kind can be
 // made of its BaseProgram.
 type BaseProgram struct {
-	owner *Object
+	owner *object
 	name  string
 	// section is the argument of SEC() in the object.
 	section string
@@ -42,7 +42,7 @@ type BaseProgram struct {
 	further attach.Links
 }
 
-func newProgram(owner *Object, desc progDesc, def *loader.Program) *BaseProgram {
+func newProgram(owner *object, desc progDesc, def *loader.Program) *BaseProgram {
 	return &BaseProgram{
 		owner:      owner,
 		name:       desc.Name,

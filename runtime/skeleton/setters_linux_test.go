@@ -61,7 +61,7 @@ func openSettable(t *testing.T) *settable {
 	})
 	s := &settable{
 		Object: o, m: o.FindMap("m"), ring: o.FindMap("ring"), tails: o.FindMap("tails"), outer: o.FindMap("outer"), data: o.FindMap(".data"),
-		p: o.prog("p"), traced: o.prog("traced"), table: o.structOps[0],
+		p: (*object)(o).prog("p"), traced: (*object)(o).prog("traced"), table: o.structOps[0],
 	}
 	// It has no inner map, and older kernels have no ring buffers.
 	if err := errors.Join(s.outer.SetAutocreate(false), s.ring.SetAutocreate(false)); err != nil {
@@ -150,7 +150,7 @@ var setters = map[string]setter{
 	"UntypedMap.SetInitialValue": of(func(s *settable, v []byte) error { return s.data.SetInitialValue(v) }, make([]byte, 4), nil, make([]byte, 5)),
 	"ProgArray.SetContents": of(func(s *settable, v map[uint32]*BaseProgram) error {
 		return (&ProgArray{UntypedMap{of: s.tails}}).SetContents(v)
-	}, nil, map[uint32]*BaseProgram{0: nil}, map[uint32]*BaseProgram{0: {owner: new(Object)}}),
+	}, nil, map[uint32]*BaseProgram{0: nil}, map[uint32]*BaseProgram{0: {owner: (*object)(new(Object))}}),
 	"StructOpsMap.SetAutoattach": of(func(s *settable, v bool) error { return s.table.SetAutoattach(v) }, true).untilClose(),
 	"StructOpsMap.SetPinLinks":   of(func(s *settable, v bool) error { return s.table.SetPinLinks(v) }, true).untilClose(),
 
@@ -172,7 +172,9 @@ var setters = map[string]setter{
 		alsoWrong(
 			func(s *settable) error { return s.traced.SetTargetProgram(nil, "p") },
 			func(s *settable) error { return s.traced.SetTargetProgram(s.traced, "p") },
-			func(s *settable) error { return s.traced.SetTargetProgram(&BaseProgram{owner: new(Object)}, "p") },
+			func(s *settable) error {
+				return s.traced.SetTargetProgram(&BaseProgram{owner: (*object)(new(Object))}, "p")
+			},
 			func(s *settable) error { return s.p.SetTargetProgram(s.traced, "p") },
 		),
 	"BaseProgram.SetFlags": of(func(s *settable, v uint32) error { return s.p.SetFlags(v) }, 0).

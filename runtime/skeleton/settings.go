@@ -19,12 +19,12 @@ type refusedSetting struct {
 // It fails with [ErrLoaded] after Prepare or Load and with [ErrClosed] after Close. Before, the
 // object keeps the error until the same setting is made: one that the caller ignores is
 // returned by Load.
-func (o *Object) set(setting string, change func() error) error {
+func (o *object) set(setting string, change func() error) error {
 	return o.setUntil(prepared, setting, change)
 }
 
 // setUntil is set for a setting that counts until the object is in the state end.
-func (o *Object) setUntil(end state, setting string, change func() error) error {
+func (o *object) setUntil(end state, setting string, change func() error) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	fail := func(err error) error { return fmt.Errorf("set %s: %w", setting, err) }
@@ -46,7 +46,7 @@ func (o *Object) setUntil(end state, setting string, change func() error) error 
 }
 
 // refusals returns the settings that could not be made.
-func (o *Object) refusals() error {
+func (o *object) refusals() error {
 	var errs []error
 	for _, r := range o.refused {
 		errs = append(errs, r.err)

@@ -60,7 +60,7 @@ type MapStats struct {
 // and a few for each map, so that it can be called for every request of a monitoring system.
 // It fails with [ErrNotLoaded] before Load, and with [ErrClosed] after Close.
 func (o *Object) Stats() (Stats, error) {
-	if !o.isOpen() {
+	if !isOpen(o) {
 		return Stats{}, fmt.Errorf("stats: %w", ErrNotOpen)
 	}
 	o.mu.Lock()

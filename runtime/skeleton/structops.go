@@ -27,7 +27,7 @@ import (
 // fits every kernel. A type foo___v2 is the kernel's type foo.
 type StructOpsMap struct {
 	UntypedMap
-	object *Object
+	object *object
 	ops    *loader.StructOps
 	// table is the user's struct, of size bytes.
 	table unsafe.Pointer
@@ -175,7 +175,7 @@ func (m *StructOpsMap) associate(p *BaseProgram) error {
 }
 
 // openStructOps makes the handles and tables of the struct_ops maps.
-func (o *Object) openStructOps(desc desc) error {
+func (o *object) openStructOps(desc desc) error {
 	next := 0
 	for _, d := range desc.StructOps {
 		ops, i := find(o.loader.StructOps, next, d.Name, structOpsName)
@@ -193,7 +193,7 @@ func (o *Object) openStructOps(desc desc) error {
 	return nil
 }
 
-func (o *Object) openStructOpsMap(d structOpsDesc, ops *loader.StructOps) (*StructOpsMap, error) {
+func (o *object) openStructOpsMap(d structOpsDesc, ops *loader.StructOps) (*StructOpsMap, error) {
 	if uintptr(len(ops.Table)) != d.Size {
 		return nil, fmt.Errorf("has %d bytes in the object and %d in the generated code", len(ops.Table), d.Size)
 	}
@@ -314,7 +314,7 @@ func (m *StructOpsMap) has(p *BaseProgram) bool {
 }
 
 // tablesWith returns the struct_ops maps that have the program.
-func (o *Object) tablesWith(p *BaseProgram) []*StructOpsMap {
+func (o *object) tablesWith(p *BaseProgram) []*StructOpsMap {
 	var tables []*StructOpsMap
 	for _, m := range o.structOps {
 		if m.has(p) {
@@ -325,7 +325,7 @@ func (o *Object) tablesWith(p *BaseProgram) []*StructOpsMap {
 }
 
 // setTables gives the loader what the tables hold now.
-func (o *Object) setTables(LoadOptions) error {
+func (o *object) setTables(LoadOptions) error {
 	for _, m := range o.structOps {
 		if !m.ops.Autocreate {
 			continue

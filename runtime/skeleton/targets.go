@@ -54,19 +54,19 @@ func (e *MissingTargetError) Unwrap() error { return e.Err }
 // else is wrong with programs before they are loaded; what is missing apart from that is
 // returned all the same. It fails with [ErrClosed] after Close.
 func (o *Object) MissingTargets() ([]*MissingTargetError, error) {
-	if !o.isOpen() {
+	if !isOpen(o) {
 		return nil, fmt.Errorf("missing targets: %w", ErrNotOpen)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	missing, err := o.missingTargets()
+	missing, err := (*object)(o).missingTargets()
 	if err != nil {
 		return missing, fmt.Errorf("missing targets of %s: %w", o.name, err)
 	}
 	return missing, nil
 }
 
-func (o *Object) missingTargets() (missing []*MissingTargetError, err error) {
+func (o *object) missingTargets() (missing []*MissingTargetError, err error) {
 	var errs []error
 	switch o.state {
 	case closed:

@@ -109,11 +109,11 @@ func TestMissingTargets(t *testing.T) {
 		t.Errorf("Load: %v has no %T", err, missing)
 	}
 	// A kernel that is locked down refuses it.
-	if err := o.prog("entry_there").SetAutoload(false); err != nil {
+	if err := (*object)(o).prog("entry_there").SetAutoload(false); err != nil {
 		t.Fatal(err)
 	}
 	for name := range atLoad {
-		if err := o.prog(name).SetAutoload(false); err != nil {
+		if err := (*object)(o).prog(name).SetAutoload(false); err != nil {
 			t.Fatal(err)
 		}
 		delete(want, name)
@@ -147,7 +147,7 @@ func TestMissingTargets(t *testing.T) {
 	}
 	// Nothing is missing that is not to be attached.
 	for name := range atAttach {
-		if err := o.prog(name).SetAutoattach(false); err != nil {
+		if err := (*object)(o).prog(name).SetAutoattach(false); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -425,7 +425,7 @@ func TestChangedType(t *testing.T) {
 		t.Fatal(err)
 	}
 	library := new(UntypedMap)
-	if err := o.bindMap(mapDesc{Name: "wider", Handle: library, Types: typed}); err != nil {
+	if err := (*object)(o).bindMap(mapDesc{Name: "wider", Handle: library, Types: typed}); err != nil {
 		t.Fatal(err)
 	}
 	if err := o.Load(); err != nil {

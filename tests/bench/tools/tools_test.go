@@ -7,6 +7,7 @@
 package tools_test
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,8 +16,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/bazelbuild/rules_go/go/runfiles"
 
 	"github.com/rules-bpf/rules_bpf/internal/bpftool"
 )
@@ -125,11 +124,9 @@ const root = "../../.."
 func bpfgen(b *testing.B) string {
 	b.Helper()
 	if name := os.Getenv("BPFGEN"); name != "" {
-		path, err := runfiles.Rlocation(name)
-		if err != nil {
-			b.Fatal(err)
-		}
-		return path
+		// By hand: go test compiles this in the module of users, which does not have rules_go's
+		// package for it.
+		return filepath.Join(cmp.Or(os.Getenv("RUNFILES_DIR"), os.Getenv("TEST_SRCDIR")), name)
 	}
 	path := filepath.Join(b.TempDir(), "bpfgen")
 	build := exec.Command("go", "build", "-o", path, "./tool/bpfgen")
