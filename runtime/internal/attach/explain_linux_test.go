@@ -95,7 +95,7 @@ func TestUniqueMatch(t *testing.T) {
 	spec.AttachType = ebpf.AttachTraceKprobeMulti
 	p := &Program{AttachType: spec.AttachType}
 	_, err := KprobeMulti(p, "vfs_re*", KprobeMultiOptions{UniqueMatch: true})
-	kerneltest.WantError(t, err, `"vfs_re*" is the name of `, "option UniqueMatch wants one")
+	kerneltest.WantError(t, err, `"vfs_re*" is the name of `, "option UniqueMatch allows one")
 	if !errors.Is(err, unix.EINVAL) {
 		t.Errorf("%v is not %v", err, unix.EINVAL)
 	}
