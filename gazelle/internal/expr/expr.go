@@ -217,7 +217,7 @@ func (f Flags) Merge(other build.Expr) build.Expr {
 	if !ok {
 		return other
 	}
-	var byHand, has []string
+	var verbatim, has []string
 	there := make(map[string]build.Expr)
 	first := -1
 	var rest []build.Expr
@@ -232,11 +232,11 @@ func (f Flags) Merge(other build.Expr) build.Expr {
 			continue
 		}
 		if ok {
-			byHand = append(byHand, s.Value)
+			verbatim = append(verbatim, s.Value)
 		}
 		rest = append(rest, e)
 	}
-	want := f.without(byHand)
+	want := f.without(verbatim)
 	if slices.Equal(has, want) {
 		return other
 	}

@@ -230,7 +230,7 @@ func (p *Plan) Scans() []*bpfc.File {
 // Finish decides what targets the directory has that the plan was begun for.
 func (p *Plan) Finish(d *Directory) *Plan {
 	p.findIncluded(d)
-	p.leave(d)
+	p.keep(d)
 	for i, name := range d.Sources {
 		if !p.Broken[name] && !p.parts[name] {
 			p.addSource(d, name, p.scans[i])
@@ -469,9 +469,9 @@ func (p *Plan) add(d *Directory, name, kind string, scan *bpfc.File, all []*Rule
 	}
 }
 
-// leave finds the rules that stay as they are because of a source that does not
+// keep finds the rules that stay as they are because of a source that does not
 // parse, and their other sources, which stay with them. It takes their names.
-func (p *Plan) leave(d *Directory) {
+func (p *Plan) keep(d *Directory) {
 	if len(p.Broken) == 0 {
 		return
 	}
