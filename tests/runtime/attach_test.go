@@ -12,6 +12,7 @@ import (
 	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
 
+	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
 	"github.com/rules-bpf/rules_bpf/tests/runtime/progs/attach"
@@ -63,8 +64,8 @@ func TestAttachKinds(t *testing.T) {
 		{"kprobe", func(p *attach.Progs) *skeleton.BaseProgram { return p.Kprobe.Handle() }, bpftest.NeedsKprobes},
 		{"kprobe+offset", func(p *attach.Progs) *skeleton.BaseProgram { return p.KprobeOffset.Handle() }, bpftest.NeedsKprobes},
 		{"kretprobe", func(p *attach.Progs) *skeleton.BaseProgram { return p.Kretprobe.Handle() }, bpftest.NeedsKprobes},
-		{"fentry", func(p *attach.Progs) *skeleton.BaseProgram { return p.Fentry.Handle() }, nil},
-		{"fexit", func(p *attach.Progs) *skeleton.BaseProgram { return p.Fexit.Handle() }, nil},
+		{"fentry", func(p *attach.Progs) *skeleton.BaseProgram { return p.Fentry.Handle() }, trampolines},
+		{"fexit", func(p *attach.Progs) *skeleton.BaseProgram { return p.Fexit.Handle() }, trampolines},
 		{"uprobe", func(p *attach.Progs) *skeleton.BaseProgram { return p.Uprobe.Handle() }, libc},
 		{"uprobe.s", func(p *attach.Progs) *skeleton.BaseProgram { return p.UprobeS.Handle() }, sleepableUprobes},
 		{"uretprobe", func(p *attach.Progs) *skeleton.BaseProgram { return p.Uretprobe.Handle() }, libc},
@@ -92,6 +93,15 @@ func TestAttachKinds(t *testing.T) {
 				t.Errorf("fires %d times after Detach", n)
 			}
 		})
+	}
+}
+
+// trampolines skips t on a kernel that is built without what fentry programs run through.
+func trampolines(t testing.TB) {
+	t.Helper()
+	kerneltest.NeedsJIT(t)
+	if !kerneltest.Config(t, "CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS") {
+		t.Skip("needs a kernel with CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS")
 	}
 }
 

@@ -3,6 +3,7 @@
 package runtime_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"maps"
 	"os"
@@ -133,7 +134,7 @@ func TestLoadKeepsAddresses(t *testing.T) {
 	if err := skel.Maps.Seen.Map().Lookup(uint32(0), &seen); err != nil || seen == 0 {
 		t.Errorf("map seen holds %d: %v", seen, err)
 	}
-	if hidden, err := skel.Maps.DataHidden.Map().LookupBytes(uint32(0)); err != nil || hidden[0] <= 5 {
+	if hidden, err := skel.Maps.DataHidden.Map().LookupBytes(uint32(0)); err != nil || binary.NativeEndian.Uint64(hidden) <= 5 {
 		t.Errorf("section .data.hidden holds %v: %v", hidden, err)
 	}
 	if err := skel.Maps.Rodata.Map().Put(uint32(0), make([]byte, skel.Maps.Rodata.Map().ValueSize())); !errors.Is(err, os.ErrPermission) {

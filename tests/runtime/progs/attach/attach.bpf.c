@@ -85,7 +85,7 @@ int kretprobe_offset(void *ctx) { return hit(); }
 SEC("?uprobe//no/such/file:main")
 int uprobe_nowhere(void *ctx) { return hit(); }
 
-SEC("?uprobe/libc.so.6:no_such_function_in_any_library")
+SEC("?uprobe//proc/self/exe:no_such_function_in_any_library")
 int uprobe_no_symbol(void *ctx) { return hit(); }
 
 SEC("?raw_tp/no_such_tracepoint")
