@@ -1,5 +1,3 @@
-//go:build linux
-
 // Bpfvm runs a test in a kernel that QEMU boots, of this machine's CPU or another:
 //
 //	bpfvm -kernel IMAGE -- ./my.test -test.v
@@ -21,7 +19,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"time"
 )
 
@@ -32,10 +29,6 @@ const exitFailed = 1
 type errSkip struct{ reason string }
 
 func (e errSkip) Error() string { return e.reason }
-
-// QEMU ends when the thread does that started it, so that must not be one that
-// the Go runtime drops.
-func init() { runtime.LockOSThread() }
 
 func main() {
 	started := time.Now()

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,6 +24,10 @@ import (
 // kvmStart is how long a kernel may take to start under KVM before that counts as
 // not working: it takes less than a second where it works.
 const kvmStart = 2 * time.Second
+
+// QEMU ends when the thread does that started it, so that must not be one that
+// the Go runtime drops.
+func init() { runtime.LockOSThread() }
 
 // A machine is a virtual machine with the test in it.
 type machine struct {
