@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -109,19 +110,32 @@ func (w *watcher) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// checkNothingRuns looks for a QEMU that has the environment of a run.
+// checkNothingRuns looks for a QEMU that has the environment of a run. One whose
+// runner was killed may take a moment to end.
 func checkNothingRuns(t *testing.T, tmp string) {
+	t.Helper()
+	left := running(t, tmp)
+	for range 50 {
+		if len(left) == 0 {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+		left = running(t, tmp)
+	}
+	t.Errorf("still run: %q", left)
+}
+
+// running returns the files of the processes that have the environment of a run.
+func running(t *testing.T, tmp string) []string {
 	t.Helper()
 	files, err := filepath.Glob("/proc/[0-9]*/environ")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range files {
+	return slices.DeleteFunc(files, func(file string) bool {
 		data, err := os.ReadFile(file)
-		if err == nil && bytes.Contains(data, []byte("TEST_TMPDIR="+tmp+"\x00")) {
-			t.Errorf("the process of %s still runs", file)
-		}
-	}
+		return err != nil || !bytes.Contains(data, []byte("TEST_TMPDIR="+tmp+"\x00"))
+	})
 }
 
 // contains fails t unless the output has all of the texts.
@@ -242,6 +256,13 @@ func TestInterrupt(t *testing.T) {
 			t.Errorf("status %d, want 1", r.status)
 		}
 	})
+}
+
+// So is whoever ends the runner without asking it.
+func TestKill(t *testing.T) {
+	if r := run(t, x86, nil, syscall.SIGKILL, "-test.run=^TestHang$"); r.status != -1 {
+		t.Errorf("status %d, and it was killed", r.status)
+	}
 }
 
 func TestPanic(t *testing.T) {
