@@ -20,6 +20,7 @@ load("//rules/private:bpf_skeleton.bzl", _bpf_skeleton = "bpf_skeleton")
 load("//rules/private:bpf_subskeleton.bzl", _bpf_subskeleton = "bpf_subskeleton")
 load("//rules/private:bpf_test.bzl", _bpf_test = "bpf_test")
 load("//rules/private:bpf_types.bzl", _bpf_types = "bpf_types")
+load("//rules/private:bpf_verifier_test.bzl", _bpf_verifier_test = "bpf_verifier_test")
 load("//rules/private:bpf_vmlinux_header.bzl", _bpf_vmlinux_header = "bpf_vmlinux_header")
 
 # The Go package of a BPF object.
@@ -42,6 +43,9 @@ bpf2go = _bpf2go
 
 # A Go test that uses the kernel: this machine's, or others in QEMU.
 bpf_test = _bpf_test
+
+# What the verifier of kernels makes of BPF objects.
+bpf_verifier_test = _bpf_verifier_test
 
 # A kernel that tests run in.
 bpf_kernel = _bpf_kernel

@@ -70,6 +70,85 @@ _bpf_run_test = rule(
     test = True,
 )
 
+# The attributes of what runs a test that users may set.
+KERNEL_TEST_ATTRS = _RUN_ATTRS + ["compatible_with", "deprecation", "exec_compatible_with", "exec_properties", "features", "restricted_to", "target_compatible_with", "toolchains"]
+
+def kernel_tests(
+        name,
+        executable,
+        kernels,
+        native,
+        kernel_args,
+        modules,
+        memory_mb,
+        cpu_count,
+        platforms,
+        tags,
+        visibility,
+        target_compatible_with = [],
+        **common):
+    """Makes the tests of an executable in kernels, and the suite of them.
+
+    Args:
+      name: name of the test, or of the suite.
+      executable: label of what runs in each kernel, with RunEnvironmentInfo.
+      kernels: as of bpf_test, as all that follow.
+      native: as of bpf_test.
+      kernel_args: as of bpf_test.
+      modules: as of bpf_test.
+      memory_mb: as of bpf_test.
+      cpu_count: as of bpf_test.
+      platforms: as of bpf_test.
+      tags: as of bpf_test.
+      visibility: as of bpf_test.
+      target_compatible_with: of the test in the machine's kernel.
+      **common: attributes of all of the tests.
+    """
+    if native == None:
+        native = not kernels
+    if not kernels and not native:
+        fail("{}: has no kernels and native = False: nothing would run it".format(name))
+    if not kernels and (kernel_args or modules or memory_mb or cpu_count or platforms):
+        fail("{}: kernel_args, modules, memory_mb, cpu_count and platforms are for kernels that QEMU boots: set kernels, too".format(name))
+    if memory_mb < 0 or cpu_count < 0:
+        fail("{}: memory_mb and cpu_count are not negative".format(name))
+
+    linux = [Label("@platforms//os:linux")]
+    if native:
+        _bpf_run_test(
+            name = name + "_native" if kernels else name,
+            tags = tags + _NATIVE_TAGS,
+            target_compatible_with = target_compatible_with + linux,
+            test = executable,
+            visibility = visibility,
+            **common
+        )
+    tests = []
+    for kernel in vm_kernels(name, kernels, platforms):
+        tests.append(kernel.test)
+        _bpf_run_test(
+            name = kernel.test,
+            cpu_count = cpu_count,
+            kernel_args = kernel_args,
+            memory_mb = memory_mb,
+            modules = modules,
+            tags = tags + kernel.tags,
+            # What the test itself is compatible with holds for the platform that it
+            # is built for.
+            target_compatible_with = linux,
+            test = executable,
+            visibility = visibility,
+            **(common | kernel.attrs)
+        )
+    if kernels:
+        _native.test_suite(
+            name = name,
+            # Those of the suite choose among its tests.
+            tags = [tag for tag in tags if tag == "manual"],
+            tests = tests + ([name + "_native"] if native else []),
+            visibility = visibility,
+        )
+
 def bpf_test(
         name,
         kernels = [],
@@ -141,15 +220,6 @@ def bpf_test(
       visibility: visibility of the tests and the suite.
       **kwargs: attributes of `go_test`.
     """
-    if native == None:
-        native = not kernels
-    if not kernels and not native:
-        fail("{}: has no kernels and native = False: nothing would run it".format(name))
-    if not kernels and (kernel_args or modules or memory_mb or cpu_count or platforms):
-        fail("{}: kernel_args, modules, memory_mb, cpu_count and platforms are for kernels that QEMU boots: set kernels, too".format(name))
-    if memory_mb < 0 or cpu_count < 0:
-        fail("{}: memory_mb and cpu_count are not negative".format(name))
-
     go_test(
         name = name + "_go_test",
         # What runs it is below.
@@ -159,43 +229,17 @@ def bpf_test(
     )
 
     # These hold for go_test and for what runs it.
-    common = {
-        key: kwargs[key]
-        for key in _RUN_ATTRS + ["compatible_with", "data", "deprecation", "exec_compatible_with", "exec_properties", "features", "restricted_to", "toolchains"]
-        if key in kwargs
-    }
-    linux = [Label("@platforms//os:linux")]
-    if native:
-        _bpf_run_test(
-            name = name + "_native" if kernels else name,
-            tags = tags + _NATIVE_TAGS,
-            target_compatible_with = kwargs.get("target_compatible_with", []) + linux,
-            test = ":" + name + "_go_test",
-            visibility = visibility,
-            **common
-        )
-    tests = []
-    for kernel in vm_kernels(name, kernels, platforms):
-        tests.append(kernel.test)
-        _bpf_run_test(
-            name = kernel.test,
-            cpu_count = cpu_count,
-            kernel_args = kernel_args,
-            memory_mb = memory_mb,
-            modules = modules,
-            tags = tags + kernel.tags,
-            # What the test itself is compatible with holds for the platform that it
-            # is built for.
-            target_compatible_with = linux,
-            test = ":" + name + "_go_test",
-            visibility = visibility,
-            **(common | kernel.attrs)
-        )
-    if kernels:
-        _native.test_suite(
-            name = name,
-            # Those of the suite choose among its tests.
-            tags = [tag for tag in tags if tag == "manual"],
-            tests = tests + ([name + "_native"] if native else []),
-            visibility = visibility,
-        )
+    kernel_tests(
+        name = name,
+        cpu_count = cpu_count,
+        executable = ":" + name + "_go_test",
+        kernel_args = kernel_args,
+        kernels = kernels,
+        memory_mb = memory_mb,
+        modules = modules,
+        native = native,
+        platforms = platforms,
+        tags = tags,
+        visibility = visibility,
+        **{key: kwargs[key] for key in KERNEL_TEST_ATTRS + ["data"] if key in kwargs}
+    )

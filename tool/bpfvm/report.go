@@ -31,7 +31,7 @@ program that loads no more counts as heavier, and the time does not count.
 
 `
 
-const mergeUsage = `usage: bpfvm merge [-json FILE] [-html FILE] REPORT...
+const mergeUsage = `usage: bpfvm merge [-json FILE] [-html FILE] [-md FILE] REPORT...
 
 It makes one report of those of several kernels: files of bpfgen verify -json or of a
 bpf_verifier_test, or folders with such files, as of bazel-testlogs. It prints tables
@@ -91,6 +91,7 @@ func mergeReports(args []string, stdout io.Writer) (int, error) {
 	set := flag.NewFlagSet("merge", flag.ContinueOnError)
 	jsonFile := set.String("json", "", "`file` to write the report to")
 	page := set.String("html", "", "`file` to write the page for browsers to")
+	table := set.String("md", "", "`file` to write the matrix to, as a table of Markdown")
 	done, err := parseReport(set, mergeUsage, args, stdout)
 	switch {
 	case err != nil:
@@ -98,13 +99,13 @@ func mergeReports(args []string, stdout io.Writer) (int, error) {
 	case done:
 		return 0, nil
 	case set.NArg() == 0:
-		return reportFailed, errors.New("merge: no report given: bpfvm merge -html all.html REPORT...")
+		return reportFailed, errors.New("merge: no report given: bpfvm merge -html all.html REPORT")
 	}
 	report, err := readReports(set.Args()...)
 	if err != nil {
 		return reportFailed, err
 	}
-	if *jsonFile == "" && *page == "" {
+	if *jsonFile == "" && *page == "" && *table == "" {
 		_, err := stdout.Write(report.Text())
 		return 0, err
 	}
@@ -115,7 +116,7 @@ func mergeReports(args []string, stdout io.Writer) (int, error) {
 	for _, out := range []struct {
 		file string
 		data []byte
-	}{{*jsonFile, data}, {*page, verify.Page(report)}} {
+	}{{*jsonFile, data}, {*page, verify.Page(report)}, {*table, report.Markdown()}} {
 		if out.file == "" {
 			continue
 		}

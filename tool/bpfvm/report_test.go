@@ -75,7 +75,7 @@ func TestReport(t *testing.T) {
 		{"report -x", 2, "", "flag provided but not defined: -x"},
 		{"merge", 2, "", "no report given"},
 		{"merge old.json new.json", 2, "", "two of the reports have it in kernel 6.1 (x86_64)"},
-		{"merge -json all.json -html all.html bazel-testlogs", 0, "", ""},
+		{"merge -json all.json -html all.html -md all.md bazel-testlogs", 0, "", ""},
 		{"report all.json bazel-testlogs", 0, "", ""},
 	} {
 		args := strings.Fields(tt.command)
@@ -88,6 +88,9 @@ func TestReport(t *testing.T) {
 	page, err := os.ReadFile("all.html")
 	if err != nil || !bytes.Contains(page, []byte("7.2")) {
 		t.Errorf("%v: %s", err, page)
+	}
+	if table, err := os.ReadFile("all.md"); err != nil || !bytes.HasPrefix(table, []byte("| program | 6.1 | 7.2 |\n")) {
+		t.Errorf("%v: %s", err, table)
 	}
 	for name, run := range subcommands {
 		var out bytes.Buffer

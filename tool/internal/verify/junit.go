@@ -39,20 +39,23 @@ func (r *Report) JUnit() ([]byte, error) {
 				continue
 			}
 			c := testCase{Name: res.Case(), Class: s.Name, Time: fmt.Sprintf("%.6f", float64(res.NS)/1e9)}
-			text := strings.Join(append(res.Over, res.Log...), "\n")
+			// Some readers show the one of the two, and some the other.
+			say := func(text string) *message {
+				return &message{text, strings.Join(append([]string{text}, res.Log...), "\n")}
+			}
+			reason := res.Reason
+			if len(res.Over) > 0 {
+				reason = strings.Join(res.Over, ", ")
+			}
 			switch {
 			case res.Bad():
-				reason := res.Reason
-				if res.Verdict == Loaded {
-					reason = strings.Join(res.Over, ", ")
-				}
-				c.Failure = &message{reason, text}
+				c.Failure = say(reason)
 				s.Failures++
 			case res.MayFail != "":
-				c.Skipped = &message{"may fail: " + res.MayFail, text}
+				c.Skipped = say("may fail: " + res.MayFail + ": " + reason)
 				s.Skipped++
 			case res.Verdict == NotApplicable:
-				c.Skipped = &message{"not applicable: " + res.Reason, text}
+				c.Skipped = say("not applicable: " + reason)
 				s.Skipped++
 			}
 			s.Cases = append(s.Cases, c)

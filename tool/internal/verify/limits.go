@@ -131,9 +131,10 @@ func (o *Options) apply(report *Report) error {
 	return nil
 }
 
-// limit sets the lowest of the limits for each figure. A program that the kernel has not
-// looked at has no figures.
+// limit compares the figures with the limits. That of a name counts, and not those of
+// patterns; of several, the lowest. A program that the kernel has not looked at has no figures.
 func (r *Result) limit(limits []Limit) {
+	named := make(map[string]bool)
 	for _, l := range limits {
 		if !matches(l.Program, r.Object, r.Program) {
 			continue
@@ -141,8 +142,10 @@ func (r *Result) limit(limits []Limit) {
 		if r.Limits == nil {
 			r.Limits = make(map[string]uint64)
 		}
-		if old, ok := r.Limits[l.Figure]; !ok || l.Max < old {
-			r.Limits[l.Figure] = l.Max
+		byName := !strings.ContainsAny(l.Program, "*?[")
+		old, ok := r.Limits[l.Figure]
+		if !ok || byName && !named[l.Figure] || byName == named[l.Figure] && l.Max < old {
+			r.Limits[l.Figure], named[l.Figure] = l.Max, byName
 		}
 	}
 	for _, name := range limited {

@@ -108,7 +108,7 @@ func TestApply(t *testing.T) {
 	}
 	o := Options{
 		Kernel:   "6.1",
-		Limits:   []Limit{{"main", "insns", 99}, {"*", "insns", 1000}, {"main", "stack", 48}},
+		Limits:   []Limit{{"*", "insns", 9}, {"main", "insns", 200}, {"edge.bpf.o/main", "insns", 99}, {"*", "insns", 1000}, {"main", "stack", 48}},
 		MayFail:  []Exception{{"other", "is being mended"}, {"main", "is large"}, {"old", "is old"}},
 		programs: named{{"edge.bpf.o", "main"}, {"edge.bpf.o", "other"}, {"edge.bpf.o", "old"}},
 	}
@@ -193,7 +193,7 @@ func TestGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, data := range map[string][]byte{"report.txt": merged.Text(), "report.html": page, "report.xml": cases, "report.json": data} {
+	for name, data := range map[string][]byte{"report.txt": merged.Text(), "report.html": page, "report.xml": cases, "report.json": data, "report.md": merged.Markdown()} {
 		goldens.Check(t, filepath.Join("testdata", name), data)
 	}
 	again, err := Decode(data)
