@@ -1,7 +1,8 @@
 """The toolchain that compiles C for BPF.
 
 A clang found on PATH is registered by default. To use another one, declare it
-and register it in MODULE.bazel; a root module's registrations come first:
+and register it in MODULE.bazel; a root module's registrations come first.
+docs/toolchains.md has whole examples.
 
 ```starlark
 load("@rules_bpf//rules:defs.bzl", "bpf_toolchain")
@@ -28,7 +29,7 @@ BpfToolchainInfo = provider(
     doc = "Field `bpf` of the ToolchainInfo of a `bpf_toolchain`.",
     fields = {
         "bpfgen": "FilesToRunProvider: the tool whose subcommands are the actions of the rules.",
-        "builtin_headers": "DirectoryInfo: clang's own headers (`stddef.h`, `stdarg.h`, ...), None without clang.",
+        "builtin_headers": "DirectoryInfo, or a struct with `path` and `transitive_files` as it has: clang's own headers (`stddef.h`, `stdarg.h`, ...), None without clang.",
         "clang": "File: the compiler, None when `error` is set.",
         "clang_files": "depset of File: what clang needs beside its executable.",
         "copts": "list of str: flags for every compile, after those of the rules and before those of a target.",
@@ -38,6 +39,27 @@ BpfToolchainInfo = provider(
     },
 )
 
+def _builtin_headers(ctx):
+    """Returns the directory of clang's own headers, None without any."""
+    target = ctx.attr.builtin_headers
+    if not target or DirectoryInfo in target:
+        return target and target[DirectoryInfo]
+
+    # Files of a repository that knows nothing of directories, as toolchains_llvm's. Among
+    # them may be the headers of libc++, which wrap others, but not this one.
+    files = target[DefaultInfo].files.to_list()
+    paths = [f.dirname for f in files if f.basename == "stdarg.h"]
+    if len(paths) != 1:
+        fail("{}: builtin_headers: {} has {} files stdarg.h, and one says which directory has clang's own headers: give the files of lib/clang/VERSION/include alone".format(
+            ctx.label,
+            target.label,
+            len(paths) or "no",
+        ))
+    return struct(
+        path = paths[0],
+        transitive_files = depset([f for f in files if f.path.startswith(paths[0] + "/")]),
+    )
+
 def _bpf_toolchain_impl(ctx):
     if bool(ctx.attr.error) == bool(ctx.file.clang):
         fail("{}: set either clang, or error to say why there is none".format(ctx.label))
@@ -46,7 +68,7 @@ def _bpf_toolchain_impl(ctx):
     return [platform_common.ToolchainInfo(
         bpf = BpfToolchainInfo(
             bpfgen = ctx.attr.bpfgen[DefaultInfo].files_to_run,
-            builtin_headers = ctx.attr.builtin_headers[DirectoryInfo] if ctx.attr.builtin_headers else None,
+            builtin_headers = _builtin_headers(ctx),
             clang = ctx.file.clang,
             clang_files = depset(transitive = [t[DefaultInfo].files for t in ctx.attr.clang_files]),
             copts = ctx.attr.copts,
@@ -68,10 +90,11 @@ bpf_toolchain = rule(
         ),
         "builtin_headers": attr.label(
             doc = """
-            The folder `include` of clang's resource directory (`clang -print-resource-dir`),
-            as a `directory` or `subdirectory` of bazel_skylib. Compiles get `-nostdinc` and this.
+            The directory `include` of clang's resource directory (`clang -print-resource-dir`),
+            as a `directory` or `subdirectory` of bazel_skylib; or its files, of which the one called
+            `stdarg.h` says where it is. Compiles get `-nostdinc` and this.
             """,
-            providers = [DirectoryInfo],
+            allow_files = True,
             cfg = "exec",
         ),
         "clang": attr.label(

@@ -89,8 +89,8 @@ def generated_package(ctx, *, source, generate, embedsrcs = [], deps = []):
       deps: list of Target, packages that the file imports besides those of all.
 
     Returns:
-      A struct with `providers`, GoInfo, GoArchive and DefaultInfo; and `groups`,
-      the output groups of a Go package.
+      A struct with `providers`, GoInfo, GoArchive, DefaultInfo and InstrumentedFilesInfo;
+      and `groups`, the output groups of a Go package.
     """
     go = go_context(ctx, importpath = ctx.attr.importpath, maybe_needs_cc_toolchain = False)
     generate(source)
@@ -113,6 +113,10 @@ def generated_package(ctx, *, source, generate, embedsrcs = [], deps = []):
             go_info,
             archive,
             DefaultInfo(files = depset([archive.data.export_file])),
+            # Nothing: the generated file is not for coverage, and of what is compiled for
+            # BPF there is none. Without it, Bazel would ask all dependencies, which
+            # may have headers of C.
+            coverage_common.instrumented_files_info(ctx),
         ],
     )
 
