@@ -1,1 +1,0 @@
-// Forced too.

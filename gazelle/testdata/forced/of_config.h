@@ -1,1 +1,0 @@
-// Read where CONFIG is defined.
