@@ -89,7 +89,7 @@ type use struct {
 func (u *use) key(file string) scanKey {
 	return scanKey{
 		file: file, rel: u.rel,
-		defines: strings.Join(u.flags.Defines, "\n"), search: strings.Join(u.flags.Search, "\n") + "\n\n" + strings.Join(u.flags.Forced, "\n"),
+		defines: strings.Join(u.flags.Defines, "\n"), search: strings.Join(u.flags.Search, "\n") + "\n\n" + strings.Join(u.flags.Forced, "\n") + "\n\n" + strings.Join(u.flags.Named, "\n"),
 	}
 }
 
@@ -101,10 +101,21 @@ func (s *sources) scan(file string, u use) (*bpfc.File, error) {
 	}
 	f, err := s.scanWith(s.scanner, file, u)
 	if err == nil {
+		leaveNamed(f, u.flags.Named)
 		s.addArches(f, u.flags.Search)
 		s.scans[key] = f
 	}
 	return f, err
+}
+
+// leaveNamed removes the files that a rule's flags name by their labels from what a source
+// includes: the rule has them already, whoever makes them.
+func leaveNamed(f *bpfc.File, named []string) {
+	if len(named) > 0 {
+		f.Includes = slices.DeleteFunc(f.Includes, func(inc bpfc.Include) bool {
+			return !inc.Angled && inc.Pos == (bpfc.Pos{File: f.Name, Line: 1}) && slices.Contains(named, inc.Path)
+		})
+	}
 }
 
 // addArches adds what a file includes on other architectures, where a search directory

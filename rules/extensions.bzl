@@ -76,8 +76,9 @@ bpf.libbpf(path = "/usr/include")
         ),
         "uapi_headers": tag_class(
             doc = """An archive with the kernel's UAPI headers, in the place of those of this machine: the same for all who build. It is
-            Debian's or Ubuntu's linux-libc-dev (since 2024 with the headers of all cpus), or laid out like it: `usr/include/linux`,
-            `usr/include/asm-generic`, `usr/lib/linux/uapi/<arch>/asm`. Several tags are several archives, as linux-libc-dev-arm64-cross is one.""",
+            Debian's linux-libc-dev, which has the headers of all cpus since Debian 13, or laid out like it: `usr/include/linux`,
+            `usr/include/asm-generic`, `usr/lib/linux/uapi/<arch>/asm`. Ubuntu's has those of one cpu: several tags are several
+            archives, of which linux-libc-dev-arm64-cross can be one.""",
             attrs = {
                 "sha256": attr.string(mandatory = True, doc = "The archive's SHA-256."),
                 "urls": attr.string_list(mandatory = True, doc = "Where the archive is; each is tried."),

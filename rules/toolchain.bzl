@@ -129,8 +129,9 @@ bpf_toolchain = rule(
             doc = """
             Directories that hold the kernel's UAPI headers, as bazel_skylib `directory` or
             `subdirectory`: `linux/` and `asm-generic/`, and `asm/` of the target platform's
-            cpu (use `select`). Those of the machine unless set, or of the archive that the tag
-            `uapi_headers` of the extension `bpf` names.
+            cpu (use `select`). Unless set, of the archive that the tag `uapi_headers` of the extension
+            `bpf` names; without that tag those of the machine, in `/usr/include`, which differ from
+            machine to machine: a hermetic toolchain sets this, or its user the tag.
             """,
             default = [
                 Label("@bpf_uapi//uapi"),

@@ -107,9 +107,7 @@ test_signal() {
   local pid status=0 tries=0
   rm -f /tmp/bazelw_test_slow
   # A background process of a script ignores SIGINT, unless told otherwise.
-  python3 -c 'import os, signal, sys
-signal.signal(signal.SIGINT, signal.SIG_DFL)
-os.execv(sys.argv[1], sys.argv[1:])' "$bazelw" build :slow >"$scratch/output" 2>&1 &
+  env --default-signal=INT "$bazelw" build :slow >"$scratch/output" 2>&1 &
   pid=$!
   while [[ ! -e /tmp/bazelw_test_slow ]] && ((tries++ < 300)); do sleep 0.1; done
   kill "-$1" "$pid"

@@ -17,7 +17,8 @@
 // every other, it is the kernel of this machine.
 //
 // A table says what ran in which kernel: a line for each suite, which is a test or
-// one of those that a test runs in the machine, and a column for each kernel.
+// one of those that a test runs in the machine, and a column for each kernel. Where
+// several suites have one name, their lines have the labels.
 package main
 
 import (

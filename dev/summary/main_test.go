@@ -114,6 +114,11 @@ func TestMatrix(t *testing.T) {
 		"tests/load/load_test_7_2_arm64/shard_1_of_2": `
 			<testcase name="TestL"/><testcase name="TestM"><skipped>x_test.go:3: needs the moon
 more</skipped></testcase>`,
+		// Of one name, in two packages and in a test of many.
+		"tests/one/same_test_6_12":      `<testcase name="TestS"/>`,
+		"tests/two/same_test_6_12":      `<testcase name="TestS"/><testcase name="TestT"/>`,
+		"tests/two/same_test_7_2_arm64": `<testcase name="TestS"/>`,
+		"tests/three/kernels_test_6_12": `<testcase name="TestKernel/same_test/TestS"><failure/></testcase>`,
 		// In this machine's kernel.
 		"tests/maps/maps_test": `<testcase name="TestA"/>`,
 	} {
@@ -134,10 +139,13 @@ more</skipped></testcase>`,
 		t.Fatal(err)
 	}
 	const want = `
-           6.12  7.2 arm64
-core_test  -     0 1 FAILED
-load_test  -     1+1
-maps_test  1+1   2
+                                                 6.12        7.2 arm64
+core_test                                        -           0 1 FAILED
+load_test                                        -           1+1
+maps_test                                        1+1         2
+//tests/one:same_test                            1           -
+//tests/three:kernels_test TestKernel/same_test  0 1 FAILED  -
+//tests/two:same_test                            2           1
 What was skipped in them:
   needs the moon (6.12: 1, 7.2 arm64: 1)
 `

@@ -12,7 +12,11 @@ import (
 )
 
 // matrix has what ran in kernels of QEMU's machines, by suite.
-type matrix map[string]map[kernel]*cell
+type matrix map[suite]map[kernel]*cell
+
+// suite is a test, or one of those that an aggregate runs. Tests of several packages may
+// have one name, and labels are different.
+type suite struct{ name, label string }
 
 // cell counts the cases of a suite in a kernel.
 type cell struct {
@@ -30,21 +34,21 @@ func (m matrix) cell(test, name string, in kernel) *cell {
 	if in == (kernel{}) {
 		return &cell{}
 	}
-	suite := path.Base(test)
+	s := suite{path.Base(test), "//" + path.Dir(test) + ":" + path.Base(test)}
 	if parts := strings.Split(name, "/"); parts[0] == aggregate {
 		if len(parts) < 3 {
 			// The case that has the others.
 			return &cell{}
 		}
-		suite = parts[1]
+		s = suite{parts[1], s.label + " " + parts[0] + "/" + parts[1]}
 	}
-	if m[suite] == nil {
-		m[suite] = map[kernel]*cell{}
+	if m[s] == nil {
+		m[s] = map[kernel]*cell{}
 	}
-	if m[suite][in] == nil {
-		m[suite][in] = &cell{}
+	if m[s][in] == nil {
+		m[s][in] = &cell{}
 	}
-	return m[suite][in]
+	return m[s][in]
 }
 
 func (c *cell) skip(reason string) {
@@ -114,10 +118,21 @@ func (m matrix) print(w io.Writer) {
 		fmt.Fprintf(table, "\t%s", in.label())
 	}
 	fmt.Fprintln(table)
-	for _, suite := range slices.Sorted(maps.Keys(m)) {
-		fmt.Fprint(table, suite)
+	suites := slices.SortedFunc(maps.Keys(m), func(a, b suite) int {
+		return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.label, b.label))
+	})
+	named := map[string]int{}
+	for _, s := range suites {
+		named[s.name]++
+	}
+	for _, s := range suites {
+		if named[s.name] > 1 {
+			fmt.Fprint(table, s.label)
+		} else {
+			fmt.Fprint(table, s.name)
+		}
 		for _, in := range kernels {
-			fmt.Fprintf(table, "\t%v", m[suite][in])
+			fmt.Fprintf(table, "\t%v", m[s][in])
 		}
 		fmt.Fprintln(table)
 	}

@@ -78,7 +78,7 @@ def asm_candidates(arch, host_cpu):
     """
     triples = _ARCHES[arch].triples
 
-    # Debian's linux-libc-dev since 2024, which is the same for all cpus.
+    # Debian's linux-libc-dev since 2024 (Debian 13), which is the same for all cpus. Ubuntu's is not.
     candidates = ["usr/lib/linux/uapi/{}/asm".format(arch)]
 
     # The same package before, and the package of another cpu.
@@ -199,7 +199,7 @@ def asm_stub(arch, header, archive = None):
     return _stub("asm/" + header, (
         ("asm/{header}: {archive} has no kernel headers for {arch} cpus, which the target platform has. " +
          "Add {packages} (Debian, Ubuntu) with another bpf.uapi_headers, " if archive else "asm/{header}: this machine has no kernel headers for {arch} cpus, which the target platform has. " +
-                                                                                           "Install a recent linux-libc-dev or {packages} (Debian, Ubuntu), or name one of them with bpf.uapi_headers in MODULE.bazel, ") +
+                                                                                           "Install linux-libc-dev of Debian 13 or newer, or {packages} (Debian, Ubuntu), or name one of them with bpf.uapi_headers in MODULE.bazel, ") +
         "use a vmlinux.h of an {arch} kernel instead, " +
         "or register a bpf_toolchain with uapi_headers"
     ).format(arch = arch, archive = archive, header = header, packages = _ARCHES[arch].packages))

@@ -1,0 +1,1 @@
+// Read where CONFIG is defined.
