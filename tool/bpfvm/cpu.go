@@ -31,6 +31,8 @@ type cpu struct {
 	// console is what the kernel calls the console, and port what the guest calls
 	// the port of the frames.
 	console, port string
+	// panicsOnPort says that a kernel which panics writes why on all ports.
+	panicsOnPort bool
 	// flags is the line of /proc/cpuinfo that has one of virtual where the CPU has
 	// instructions for virtual machines. Without it, /dev/kvm is there only where
 	// it works.
@@ -76,7 +78,7 @@ var cpus = []*cpu{
 		board: "s390-ccw-virtio", model: "max",
 		// The line-mode console is ttyS0. The other one takes all bytes as they are.
 		devices: []string{"-device", "sclplmconsole,chardev=console", "-device", "sclpconsole,chardev=frames"},
-		console: "ttyS0", port: "/dev/ttysclp0",
+		console: "ttyS0", port: "/dev/ttysclp0", panicsOnPort: true,
 		flags: "features", virtual: []string{"sie"},
 	},
 }

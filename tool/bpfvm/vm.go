@@ -114,6 +114,11 @@ func (m *machine) boot(accel string, signals <-chan os.Signal) (int, error) {
 	go func() {
 		for {
 			kind, data, err := vmproto.Receive(framesR)
+			if m.cpu.panicsOnPort && errors.Is(err, vmproto.ErrNoFrame) {
+				// The console has it as well, all of it when the kernel has ended.
+				_, _ = io.Copy(io.Discard, framesR)
+				err = io.EOF
+			}
 			select {
 			case frames <- frame{kind, data, err}:
 			case <-quit:

@@ -82,6 +82,20 @@ func TestFailsInKVM(t *testing.T) {
 	}
 }
 
+// Where a kernel that panics says so on all ports, that is its end.
+func TestPanicsOnPort(t *testing.T) {
+	const script = started + "echo '[ 1.0 ] Kernel panic' >&3; echo Kernel panic >&4\n"
+	m, _ := fakeMachine(t, script)
+	if _, err := m.run(); err == nil || !strings.Contains(err.Error(), "the serial port of the test has something else on it") {
+		t.Error(err)
+	}
+	m, _ = fakeMachine(t, script)
+	m.cpu = cpuNamed(t, "s390x")
+	if _, err := m.run(); err == nil || !strings.Contains(err.Error(), "the kernel ended before the test did") || !strings.Contains(err.Error(), "Kernel panic") {
+		t.Error(err)
+	}
+}
+
 // What the kernel had to say is shown when the test failed, and then only.
 func TestConsole(t *testing.T) {
 	m, stderr := fakeMachine(t, started+"echo Out of memory: killed >&4\n"+exited)

@@ -25,23 +25,13 @@ type result struct {
 	outputs string
 }
 
-// The kernels. What does not depend on the CPU is tried in the first.
-const x86 = "6.1"
+// kernel is the name of the one that the scenarios run in.
+var kernel = os.Getenv("KERNEL")
 
-var kernels = []string{x86, "6.12_arm64", "7.2_s390x"}
-
-// inEach runs a test for each kernel.
-func inEach(t *testing.T, test func(t *testing.T, kernel string)) {
-	for _, kernel := range kernels {
-		t.Run(kernel, func(t *testing.T) { test(t, kernel) })
-	}
-}
-
-// run runs scenarios in the kernel, and sends the signal, if any, once "=== RUN" is
-// there.
-func run(t *testing.T, kernel string, env []string, signal syscall.Signal, args ...string) result {
+// run runs scenarios, and sends the signal, if any, once "=== RUN" is there.
+func run(t *testing.T, env []string, signal syscall.Signal, args ...string) result {
 	t.Helper()
-	path, err := runfiles.Rlocation(os.Getenv("SCENARIOS_" + strings.ReplaceAll(kernel, ".", "_")))
+	path, err := runfiles.Rlocation(os.Getenv("SCENARIOS"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,20 +139,18 @@ func contains(t *testing.T, output string, wants ...string) {
 }
 
 func TestPass(t *testing.T) {
-	inEach(t, func(t *testing.T, kernel string) {
-		r := run(t, kernel, nil, 0, "-test.run=^TestPass$")
-		contains(t, r.output, "passing inside\n", "--- PASS: TestPass", "\nPASS\n")
-		if r.status != 0 {
-			t.Errorf("status %d", r.status)
-		}
-		if strings.Contains(r.output, "TestFail") || strings.Contains(r.output, "bpfvm") {
-			t.Error("the output has more than the test's")
-		}
-	})
+	r := run(t, nil, 0, "-test.run=^TestPass$")
+	contains(t, r.output, "passing inside\n", "--- PASS: TestPass", "\nPASS\n")
+	if r.status != 0 {
+		t.Errorf("status %d", r.status)
+	}
+	if strings.Contains(r.output, "TestFail") || strings.Contains(r.output, "bpfvm") {
+		t.Error("the output has more than the test's")
+	}
 }
 
 func TestFilter(t *testing.T) {
-	r := run(t, x86, []string{"TESTBRIDGE_TEST_ONLY=^TestPass$"}, 0)
+	r := run(t, []string{"TESTBRIDGE_TEST_ONLY=^TestPass$"}, 0)
 	contains(t, r.output, "--- PASS: TestPass")
 	if r.status != 0 || strings.Contains(r.output, "TestFail") {
 		t.Error("runs more than the filter says")
@@ -170,7 +158,7 @@ func TestFilter(t *testing.T) {
 }
 
 func TestFailure(t *testing.T) {
-	r := run(t, x86, nil, 0, "-test.run=^TestFail$")
+	r := run(t, nil, 0, "-test.run=^TestFail$")
 	contains(t, r.output, "fails on purpose", "--- FAIL: TestFail")
 	if r.status != 1 {
 		t.Errorf("status %d, want 1", r.status)
@@ -178,46 +166,40 @@ func TestFailure(t *testing.T) {
 }
 
 func TestExitStatus(t *testing.T) {
-	inEach(t, func(t *testing.T, kernel string) {
-		if r := run(t, kernel, nil, 0, "-test.run=^TestExit$"); r.status != 77 {
-			t.Errorf("status %d, want 77", r.status)
-		}
-	})
+	if r := run(t, nil, 0, "-test.run=^TestExit$"); r.status != 77 {
+		t.Errorf("status %d, want 77", r.status)
+	}
 }
 
 func TestOutputs(t *testing.T) {
-	inEach(t, func(t *testing.T, kernel string) {
-		r := run(t, kernel, nil, 0, "-test.run=^TestOutputs$")
-		if info, err := os.Stat(filepath.Join(r.outputs, "large")); err != nil || info.Size() != 300_000 {
-			t.Errorf("the test's output: %v, %v", info, err)
-		}
-	})
+	r := run(t, nil, 0, "-test.run=^TestOutputs$")
+	if info, err := os.Stat(filepath.Join(r.outputs, "large")); err != nil || info.Size() != 300_000 {
+		t.Errorf("the test's output: %v, %v", info, err)
+	}
 }
 
 // Every byte comes through, and many of them.
 func TestOutput(t *testing.T) {
-	inEach(t, func(t *testing.T, kernel string) {
-		r := run(t, kernel, nil, 0, "-test.v=false", "-test.run=^TestOutput$")
-		piece := make([]byte, 1<<16)
-		for i := range piece {
-			piece[i] = byte(i ^ i>>8)
-		}
-		if want := strings.Repeat(string(piece), 160) + "PASS\n"; r.output != want {
-			t.Errorf("%d bytes, want %d: they differ", len(r.output), len(want))
-		}
-	})
+	r := run(t, nil, 0, "-test.v=false", "-test.run=^TestOutput$")
+	piece := make([]byte, 1<<16)
+	for i := range piece {
+		piece[i] = byte(i ^ i>>8)
+	}
+	if want := strings.Repeat(string(piece), 160) + "PASS\n"; r.output != want {
+		t.Errorf("%d bytes, want %d: they differ", len(r.output), len(want))
+	}
 }
 
 // Data files have the names, links and paths that they have outside.
 func TestData(t *testing.T) {
-	r := run(t, x86, nil, 0, "-test.run=^TestData$")
+	r := run(t, nil, 0, "-test.run=^TestData$")
 	contains(t, r.output, "a b.txt: with spaces\n", "folder/link.txt: with spaces\n", "--- PASS: TestData")
 }
 
 // When memory runs out, the kernel's words for it are the explanation.
 func TestMemory(t *testing.T) {
-	r := run(t, x86, nil, 0, "-test.run=^TestMemory$")
-	contains(t, r.output, "=== RUN   TestMemory", "bpfvm: kernel 6.1: the test ended with status 137", "Out of memory: Killed process")
+	r := run(t, nil, 0, "-test.run=^TestMemory$")
+	contains(t, r.output, "=== RUN   TestMemory", "bpfvm: kernel "+kernel+": the test ended with status 137", "Out of memory: Killed process")
 	if r.status != 137 {
 		t.Errorf("status %d, want 137", r.status)
 	}
@@ -227,9 +209,9 @@ func TestMemory(t *testing.T) {
 func TestTimeout(t *testing.T) {
 	// On a busy machine, a kernel may take long to start.
 	start := time.Now()
-	run(t, x86, nil, 0, "-test.run=^TestPass$")
+	run(t, nil, 0, "-test.run=^TestPass$")
 	timeout := 10*time.Second + 4*time.Since(start)
-	r := run(t, x86, []string{fmt.Sprintf("TEST_TIMEOUT=%d", timeout/time.Second)}, 0, "-test.run=^TestHang$")
+	r := run(t, []string{fmt.Sprintf("TEST_TIMEOUT=%d", timeout/time.Second)}, 0, "-test.run=^TestHang$")
 	contains(t, r.output, "panic: test timed out", ".TestHang(")
 	if r.status == 0 {
 		t.Error("passes")
@@ -239,8 +221,8 @@ func TestTimeout(t *testing.T) {
 // A test that does not end, whatever it is told, is ended.
 func TestHang(t *testing.T) {
 	start := time.Now()
-	r := run(t, x86, nil, syscall.SIGTERM, "-test.run=^TestHang$")
-	contains(t, r.output, "bpfvm: kernel 6.1: the test hangs, or the kernel", "console")
+	r := run(t, nil, syscall.SIGTERM, "-test.run=^TestHang$")
+	contains(t, r.output, "bpfvm: kernel "+kernel+": the test hangs, or the kernel", "console")
 	if r.status != 1 {
 		t.Errorf("status %d, want 1", r.status)
 	}
@@ -249,31 +231,27 @@ func TestHang(t *testing.T) {
 
 // Whoever interrupts a test is rid of QEMU.
 func TestInterrupt(t *testing.T) {
-	inEach(t, func(t *testing.T, kernel string) {
-		r := run(t, kernel, nil, syscall.SIGINT, "-test.run=^TestHang$")
-		contains(t, r.output, "bpfvm: kernel "+kernel+": ended by the signal interrupt")
-		if r.status != 1 {
-			t.Errorf("status %d, want 1", r.status)
-		}
-	})
+	r := run(t, nil, syscall.SIGINT, "-test.run=^TestHang$")
+	contains(t, r.output, "bpfvm: kernel "+kernel+": ended by the signal interrupt")
+	if r.status != 1 {
+		t.Errorf("status %d, want 1", r.status)
+	}
 }
 
 // So is whoever ends the runner without asking it.
 func TestKill(t *testing.T) {
-	if r := run(t, x86, nil, syscall.SIGKILL, "-test.run=^TestHang$"); r.status != -1 {
+	if r := run(t, nil, syscall.SIGKILL, "-test.run=^TestHang$"); r.status != -1 {
 		t.Errorf("status %d, and it was killed", r.status)
 	}
 }
 
 func TestPanic(t *testing.T) {
-	inEach(t, func(t *testing.T, kernel string) {
-		r := run(t, kernel, nil, 0, "-test.run=^TestPanic$")
-		contains(t, r.output, "bpfvm: kernel "+kernel+": the kernel ended before the test did", "sysrq triggered crash", "Kernel panic")
-		if r.status != 1 {
-			t.Errorf("status %d, want 1", r.status)
-		}
-		if data, err := os.ReadFile(filepath.Join(r.outputs, "console.txt")); err != nil || !bytes.Contains(data, []byte("Kernel panic")) {
-			t.Errorf("the console among the test's outputs: %v", err)
-		}
-	})
+	r := run(t, nil, 0, "-test.run=^TestPanic$")
+	contains(t, r.output, "bpfvm: kernel "+kernel+": the kernel ended before the test did", "sysrq triggered crash", "Kernel panic")
+	if r.status != 1 {
+		t.Errorf("status %d, want 1", r.status)
+	}
+	if data, err := os.ReadFile(filepath.Join(r.outputs, "console.txt")); err != nil || !bytes.Contains(data, []byte("Kernel panic")) {
+		t.Errorf("the console among the test's outputs: %v", err)
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -118,6 +119,9 @@ func (s sender) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// ErrNoFrame is what Receive finds that is no frame.
+var ErrNoFrame = errors.New("the serial port of the test has something else on it")
+
 // Receive reads one frame. It returns io.EOF at the end of r, and
 // io.ErrUnexpectedEOF when that is inside of a frame.
 func Receive(r io.Reader) (Kind, []byte, error) {
@@ -127,7 +131,7 @@ func Receive(r io.Reader) (Kind, []byte, error) {
 	}
 	size := binary.BigEndian.Uint32(head[2:])
 	if head[0] != magic || size > maxFrame || !bytes.ContainsRune([]byte("soefaxz"), rune(head[1])) {
-		return 0, nil, fmt.Errorf("the serial port of the test has something else on it: % x", head)
+		return 0, nil, fmt.Errorf("%w: % x", ErrNoFrame, head)
 	}
 	data := make([]byte, size)
 	if _, err := io.ReadFull(r, data); err != nil {
