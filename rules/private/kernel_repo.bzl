@@ -19,12 +19,17 @@ def find_in_package(files):
       A struct with the paths `image`, `config` (None when there is none), the list
       of folders `modules`, and `problem`, which is empty when there is an image.
     """
-    images = ["boot/" + name for name in files.get("boot", []) if name.startswith("vmlinuz-") or name.startswith("vmlinux-")]
+    images = ["boot/" + name for name in files.get("boot", []) if name.startswith("vmlinuz-")]
+    plain = ["boot/" + name for name in files.get("boot", []) if name.startswith("vmlinux-")]
     configs = ["boot/" + name for name in files.get("boot", []) if name.startswith("config-")]
     folders = [folder for folder in files if folder != "boot"]
     for folder in folders:
-        images += [folder + "/" + name for name in files[folder] if name in ["vmlinuz", "vmlinux"]]
+        images += [folder + "/" + name for name in files[folder] if name == "vmlinuz"]
+        plain += [folder + "/" + name for name in files[folder] if name == "vmlinux"]
         configs += [folder + "/" + name for name in files[folder] if name == "config"]
+
+    # Beside a kernel for a boot loader, this is one for debuggers. Those of riscv64 are like this.
+    images = images or plain
     problem = ""
     if not images:
         problem = "has no boot/vmlinuz-* and no lib/modules/*/vmlinuz: is it an unpacked package of a kernel?"

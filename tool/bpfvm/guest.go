@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
@@ -12,8 +13,13 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path"
 	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/tool/internal/vmguest"
 	"github.com/rules-bpf/rules_bpf/tool/internal/vmproto"
@@ -74,11 +80,17 @@ func builtGuest(c *cpu) (string, error) {
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return "", err
 	}
+	if err := dropStale(cache); err != nil {
+		return "", err
+	}
 	work, err := os.MkdirTemp(cache, "build")
 	if err != nil {
 		return "", err
 	}
 	defer os.RemoveAll(work)
+	// Whoever interrupts this has neither the folder left nor a compiler.
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	defer stop()
 	for name, data := range sources {
 		file := filepath.Join(work, name)
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
@@ -89,10 +101,16 @@ func builtGuest(c *cpu) (string, error) {
 		}
 	}
 	built := filepath.Join(work, "guest")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", built, "./tool/guest")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", built, "./tool/guest")
 	cmd.Dir = work
 	cmd.Env = append(os.Environ(), "PWD="+work, "GOOS=linux", "GOARCH="+c.goarch, "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off", "GO111MODULE=on")
+	// The command starts compilers.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
 	if out, err := cmd.CombinedOutput(); err != nil {
+		if ctx.Err() != nil {
+			return "", errors.New("interrupted while it built the program that the kernel begins with")
+		}
 		if errors.Is(err, exec.ErrNotFound) {
 			return "", fmt.Errorf("builds, once for each cpu, the program that the kernel begins with, and needs the command go on PATH for that: %w", err)
 		}
@@ -100,4 +118,20 @@ func builtGuest(c *cpu) (string, error) {
 	}
 	// Others may build it at the same time; each file is whole.
 	return guest, os.Rename(built, guest)
+}
+
+// dropStale removes what builds have left that were killed.
+func dropStale(cache string) error {
+	folders, err := filepath.Glob(filepath.Join(escapeGlob(cache), "build*"))
+	if err != nil {
+		return err
+	}
+	for _, folder := range folders {
+		if info, err := os.Stat(folder); err == nil && time.Since(info.ModTime()) > time.Hour {
+			if err := os.RemoveAll(folder); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

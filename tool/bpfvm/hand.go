@@ -172,12 +172,18 @@ func (f *handFlags) findKernel(j *job) (modules string, err error) {
 // imageIn returns the kernel in the folder of an unpacked package.
 func imageIn(folder string) (string, error) {
 	var images []string
-	for _, pattern := range []string{"boot/vmlinu[xz]-*", "usr/lib/modules/*/vmlinu[xz]", "lib/modules/*/vmlinu[xz]"} {
-		found, err := filepath.Glob(filepath.Join(escapeGlob(folder), pattern))
-		if err != nil {
-			return "", err
+	// Beside a vmlinuz, a vmlinux is for debuggers. The kernels of riscv64 are called so.
+	for _, name := range []string{"vmlinuz", "vmlinux"} {
+		for _, pattern := range []string{"boot/" + name + "-*", "usr/lib/modules/*/" + name, "lib/modules/*/" + name} {
+			found, err := filepath.Glob(filepath.Join(escapeGlob(folder), pattern))
+			if err != nil {
+				return "", err
+			}
+			images = append(images, found...)
 		}
-		images = append(images, found...)
+		if len(images) > 0 {
+			break
+		}
 	}
 	// lib may be a link to usr/lib.
 	slices.SortFunc(images, strings.Compare)

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // unpack makes empty files.
@@ -47,6 +49,7 @@ func TestFindKernel(t *testing.T) {
 			modules: "usr/lib/modules/7.2",
 		},
 		{files: "boot/vmlinux-6.12", image: "boot/vmlinux-6.12"},
+		{files: "boot/vmlinuz-6.1 boot/vmlinux-6.1 boot/vmlinux-6.1.gz usr/lib/modules/6.1/vmlinux", image: "boot/vmlinuz-6.1", modules: "usr/lib/modules/6.1"},
 		{files: "boot/vmlinuz-6.1 boot/vmlinuz-6.2", err: "more than one kernel"},
 		{files: "README", err: "has no boot/vmlinuz-*"},
 	} {
@@ -169,5 +172,47 @@ func TestNoGo(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	if _, err := builtGuest(cpus[0]); err == nil || !strings.Contains(err.Error(), "needs the command go") {
 		t.Error(err)
+	}
+}
+
+// Whoever interrupts the build of the guest has no folder of it left, and no process.
+func TestInterruptedGuest(t *testing.T) {
+	bin, cache := t.TempDir(), t.TempDir()
+	started := filepath.Join(bin, "started")
+	if err := os.WriteFile(filepath.Join(bin, "go"), []byte("#!/bin/sh\necho $$ >"+started+"\nsleep 60\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	t.Setenv("XDG_CACHE_HOME", cache)
+	folder := filepath.Join(cache, "rules_bpf", "bpfvm")
+	stale := filepath.Join(folder, "build1")
+	if err := os.MkdirAll(stale, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	old := time.Now().Add(-2 * time.Hour)
+	if err := os.Chtimes(stale, old, old); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for {
+			if data, err := os.ReadFile(started); err == nil && len(data) > 0 {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		_ = unix.Kill(os.Getpid(), unix.SIGTERM)
+	}()
+	if _, err := builtGuest(cpus[0]); err == nil || !strings.Contains(err.Error(), "interrupted") {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(folder); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+	pid, err := os.ReadFile(started)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat("/proc/" + strings.TrimSpace(string(pid))); err == nil {
+		t.Error("the build still runs")
 	}
 }

@@ -16,9 +16,9 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -45,12 +45,16 @@ func main() {
 }
 
 func run(started time.Time) (int, error) {
-	self, err := filepath.Abs(os.Args[0])
-	if err != nil {
-		return 0, err
-	}
-	if _, err := os.Stat(self + ".json"); !errors.Is(err, fs.ErrNotExist) {
-		return runConfig(self+".json", started)
+	// Bazel runs it by a path. A name alone was found on PATH, and the file of that name in
+	// the current folder is not its own.
+	if strings.Contains(os.Args[0], "/") {
+		self, err := filepath.Abs(os.Args[0])
+		if err != nil {
+			return 0, err
+		}
+		if _, err := os.Stat(self + ".json"); err == nil {
+			return runConfig(self+".json", started)
+		}
 	}
 	if len(os.Args) > 1 {
 		if subcommand := subcommands[os.Args[1]]; subcommand != nil {

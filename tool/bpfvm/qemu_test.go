@@ -9,6 +9,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestKernelCommandLine(t *testing.T) {
@@ -91,6 +94,34 @@ func TestOpenFile(t *testing.T) {
 	} {
 		if err := s.openFile(dir + "/" + path); (err == nil) != ok {
 			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+// What ends a machine is named as what it is.
+func TestEndOfSession(t *testing.T) {
+	for _, tc := range []struct {
+		started bool
+		grace   time.Duration
+		signal  os.Signal
+		want    string
+	}{
+		{true, 0, unix.SIGTERM, "ended by the signal terminated"},
+		{true, time.Millisecond, unix.SIGTERM, "still running when its time was up"},
+		{true, 0, unix.SIGINT, "ended by the signal interrupt"},
+		{true, 0, nil, "still running when its time was up"},
+		{false, 0, nil, "had not started when the time was up"},
+	} {
+		m := &machine{grace: tc.grace}
+		signals := make(chan os.Signal, 1)
+		if tc.signal != nil {
+			signals <- tc.signal
+		} else {
+			m.deadline = time.Now()
+		}
+		s := session{machine: m, started: tc.started}
+		if _, err := s.follow(make(chan frame), signals); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%+v: %v", tc, err)
 		}
 	}
 }

@@ -192,6 +192,7 @@ type session struct {
 // follow does what the guest asks for until it has ended.
 func (s *session) follow(frames <-chan frame, signals <-chan os.Signal) (int, error) {
 	var timeUp, noStart, giveUp <-chan time.Time
+	end := errors.New("the test hangs, or the kernel: it was still running when its time was up")
 	if !s.deadline.IsZero() {
 		timeUp = time.After(time.Until(s.deadline))
 	}
@@ -209,20 +210,23 @@ func (s *session) follow(frames <-chan frame, signals <-chan os.Signal) (int, er
 				return status, err
 			}
 		case sig := <-signals:
-			if sig != unix.SIGTERM {
+			if sig != unix.SIGTERM || s.grace == 0 {
 				return 0, fmt.Errorf("ended by the signal %v", sig)
 			}
 			// Bazel sends it when the time is up, and when somebody has cancelled
 			// the build.
 			giveUp = time.After(s.grace)
 		case <-timeUp:
+			if !s.started {
+				end = errors.New("the kernel had not started when the time was up: give it more, it takes longer where the machine is busy or emulates another cpu")
+			}
 			giveUp = time.After(s.grace)
 		case <-noStart:
 			if !s.started {
 				return 0, errNotStarted
 			}
 		case <-giveUp:
-			return 0, errors.New("the test hangs, or the kernel: it was still running when its time was up")
+			return 0, end
 		}
 	}
 }
