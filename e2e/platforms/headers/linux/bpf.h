@@ -1,0 +1,1 @@
+/* For an analysis, in which nobody reads it. */
