@@ -98,6 +98,8 @@ func TestNoAbsolutePaths(t *testing.T) {
 	absolute := regexp.MustCompile(`(^|[^A-Za-z0-9_.~+-])/[A-Za-z0-9_.-]+/[A-Za-z0-9_./-]+`)
 	for _, platform := range []string{"linux_amd64", "linux_s390x"} {
 		object, source := outputs(t, platform)
+		// A line of the image may end within a path.
+		source = bytes.ReplaceAll(source, []byte("\" +\n\t\""), nil)
 		for name, data := range map[string][]byte{"object": object, "Go file": source} {
 			for _, line := range bytes.FieldsFunc(pieces.ReplaceAll(data, nil), func(r rune) bool { return r == 0 || r == '\n' }) {
 				// A comment's "// text" and the like have no directory in them.
