@@ -38,12 +38,16 @@ def expand_flags(ctx, values, targets):
     Args:
       ctx: the context of the rule.
       values: list of string, with `$(location LABEL)` and `$(NAME)`.
-      targets: list of Target, whose labels the flags may name.
+      targets: list of Target, whose labels the flags may name. One may be there several times.
 
     Returns:
       A list of string, and None; or None, and what is wrong with the flags.
     """
     expanded = []
+
+    # Bazel's server does not survive a target that it gets twice (bazelbuild/bazel#14681). An
+    # alias is another target than what it stands for, with the same label but its own name here.
+    targets = {target: None for target in targets}.keys()
     for value in values:
         if "$" not in value:
             expanded.append(value)

@@ -268,6 +268,26 @@ def _of_generated_test_impl(ctx):
 
 _of_generated_test = analysistest.make(_of_generated_test_impl)
 
+def _overlaps_test_impl(ctx):
+    # Arrange
+    env = analysistest.begin(ctx)
+    package = analysistest.target_under_test(env).label.package
+
+    # Act
+    compile = find_action(env, "BpfCompile")
+
+    # Assert: what several attributes have, and what has two names, by each of them.
+    assert_in_order(env, [
+        "-DSOURCE={}/prog.bpf.c".format(package),
+        "-include",
+        package + "/prog.h",
+        "-include",
+        package + "/prog.h",
+    ], compile.argv)
+    return analysistest.end(env)
+
+_overlaps_test = analysistest.make(_overlaps_test_impl)
+
 # Headers that are needed in several ways.
 
 def _shared_headers_test_impl(ctx):
@@ -404,7 +424,7 @@ def _sections_test_impl(ctx):
 
 _sections_test = analysistest.make(_sections_test_impl)
 
-def bpf_skeleton_test_suite(name, full, of_object, of_generated, shared_headers, strict_object, with_variables, with_variants, types, types_from, errors):
+def bpf_skeleton_test_suite(name, full, of_object, of_generated, shared_headers, strict_object, with_overlaps, with_variables, with_variants, types, types_from, errors):
     """Declares the tests.
 
     Args:
@@ -414,6 +434,7 @@ def bpf_skeleton_test_suite(name, full, of_object, of_generated, shared_headers,
       of_generated: a bpf_skeleton whose flags name a generated file.
       shared_headers: a bpf_skeleton that needs libraries of headers in several ways.
       strict_object: a bpf_object with all attributes about sections set.
+      with_overlaps: a bpf_skeleton with files in several of its attributes, and variables in its flags.
       with_variables: a bpf_skeleton with variables in its flags, and a variant.
       with_variants: a bpf_skeleton with two variants.
       types: a bpf_types of `full` and `with_variants`.
@@ -430,6 +451,7 @@ def bpf_skeleton_test_suite(name, full, of_object, of_generated, shared_headers,
     _types_from_test(name = "types_from_test", target_under_test = types_from)
     _variables_test(name = "variables_test", target_under_test = with_variables)
     _of_generated_test(name = "of_generated_test", target_under_test = of_generated)
+    _overlaps_test(name = "overlaps_test", target_under_test = with_overlaps)
     _shared_headers_test(name = "shared_headers_test", target_under_test = shared_headers)
     tests = [
         ":actions_test",
@@ -439,6 +461,7 @@ def bpf_skeleton_test_suite(name, full, of_object, of_generated, shared_headers,
         ":sections_test",
         ":variables_test",
         ":of_generated_test",
+        ":overlaps_test",
         ":shared_headers_test",
         ":variants_test",
         ":types_test",
