@@ -101,6 +101,9 @@ func (o *object) explainProgram(e *loader.ProgramError) error {
 	if e.Hint == "" {
 		e.Hint = refusal.OfVerifier(e.Log, e.Code, nativeOrder)
 	}
+	if refusal.LacksJIT(e.Log) {
+		e.Err = fmt.Errorf("%w: %w", e.Err, ebpf.ErrNotSupported)
+	}
 	return &VerifierError{
 		Program: e.Program.Name,
 		Section: e.Program.Section,

@@ -403,11 +403,15 @@ func (w *progLoader) createTable(table *image.JumpTableContents) (int, error) {
 // tooNew returns an error that wraps [ebpf.ErrNotSupported] when a kernel of a version, as in
 // LINUX_VERSION_CODE, is older than the form of the program's section.
 func (p *Program) tooNew(version uint32) error {
-	form, ok := secdef.FindType(p.Type, p.AttachType)
-	var major, minor uint32
-	if !ok {
-		return nil
+	// Flags make a form of their own of some sections, such as xdp.frags. They are not told by
+	// types, and a program may have others than its section says.
+	form, _, ok := secdef.Find(p.Section)
+	if !ok || ebpf.ProgramType(form.Type) != p.Type || ebpf.AttachType(form.AttachType) != p.AttachType || p.Flags&form.Flags != form.Flags {
+		if form, ok = secdef.FindType(p.Type, p.AttachType); !ok {
+			return nil
+		}
 	}
+	var major, minor uint32
 	if _, err := fmt.Sscanf(form.Since, "%d.%d", &major, &minor); err != nil || version>>8 >= major<<8|minor {
 		return nil
 	}

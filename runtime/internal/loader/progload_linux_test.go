@@ -347,6 +347,15 @@ func TestTooNew(t *testing.T) {
 	if err := p.tooNew(5<<16 | 14<<8); err != nil {
 		t.Errorf("%v", err)
 	}
+	// Flags make the form, as far as the program has them still.
+	p = &Program{Section: "xdp.frags", Type: ebpf.XDP, AttachType: ebpf.AttachXDP, Flags: 1 << 5}
+	if err := p.tooNew(5<<16 | 10<<8); err == nil || !strings.Contains(err.Error(), "of version 5.18 or later") {
+		t.Errorf("%v", err)
+	}
+	p.Flags = 0
+	if err := p.tooNew(5<<16 | 10<<8); err != nil {
+		t.Errorf("%v", err)
+	}
 }
 
 // A program that replaces a function of another one of the same object is loaded after it.

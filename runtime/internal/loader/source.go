@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/rules-bpf/rules_bpf/internal/image"
+	"github.com/rules-bpf/rules_bpf/runtime/internal/refusal"
 )
 
 // text returns the text at an offset in the strings of the object's BTF, empty when there
@@ -101,7 +102,7 @@ func logLines(log []byte) []string {
 // silent reports whether the log has nothing but statistics: the verifier has not refused
 // the program.
 func silent(log []string) bool {
-	return len(log) == 0 || len(log) == 1 && strings.HasPrefix(log[0], "processed ")
+	return refusal.Ending(log) == ""
 }
 
 // poisonLines is in how many lines at the end of the verifier's log a poisoned instruction

@@ -195,6 +195,8 @@ func TestOfVerifier(t *testing.T) {
 		want string
 	}{
 		{[]string{"pseudo btf_id 95502 in ldimm64 isn't KIND_VAR.", "processed 0 insns (limit 1000000)"}, "takes the address of a kfunc, as bpf_ksym_exists does, for which Linux 6.4 is the first"},
+		// Newer kernels write more figures at the end.
+		{[]string{"pseudo btf_id 95502 in ldimm64 isn't KIND_VAR.", "verification time 3 usec", "stack depth 0", "insns processed 0", "processed 0 insns (limit 1000000)"}, "takes the address of a kfunc"},
 		{[]string{"unknown opcode db", "0: R1=ctx()", "1: R1=ctx()", "2: R1=ctx()", "R0 !read_ok"}, ""},
 		{[]string{"R0 !read_ok"}, ""},
 		{nil, ""},
@@ -224,5 +226,28 @@ func TestOfLockdown(t *testing.T) {
 		if (got == "") != (tc.want == "") || !strings.Contains(got, tc.want) {
 			t.Errorf("%q, %q: %q, want %q", tc.end, tc.mode, got, tc.want)
 		}
+	}
+}
+
+// Without a compiler, a log says so in two ways.
+func TestLacksJIT(t *testing.T) {
+	for line, want := range map[string]bool{
+		"JIT is required for calling kernel function":     true,
+		"callbacks are not allowed in non-JITed programs": true,
+		"R0 !read_ok": false,
+	} {
+		log := []string{line, "verification time 3 usec", "stack depth 0", "insns processed 0", "processed 0 insns (limit 1000000)"}
+		if got := LacksJIT(log); got != (want && !HasJIT()) {
+			t.Errorf("%s: %t", line, got)
+		}
+	}
+}
+
+func TestEnding(t *testing.T) {
+	if got := Ending([]string{"verification time 3 usec", "stack depth 0", "processed 0 insns"}); got != "" {
+		t.Errorf("%q", got)
+	}
+	if got := Ending([]string{"1", "2", "3", "4", "processed 5", "5", "processed 6", ""}); got != "3\n4\nprocessed 5\n5" {
+		t.Errorf("%q", got)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf/asm"
@@ -93,11 +94,32 @@ func ofLockdown(end, mode string) string {
 // complaints are what the verifier says of instructions that it does not know.
 var complaints = []string{"uses reserved fields", "unknown opcode", "unknown insn class", "invalid atomic operand", "invalid BPF_ATOMIC"}
 
+// figures are what the lines begin with that the verifier writes at the end of its log.
+var figures = []string{"processed ", "verification time ", "stack depth ", "insns processed "}
+
+// Ending returns the last lines of a log, without figures. It is empty when the verifier has
+// no more to say, as of a program that the kernel refuses before it looks at instructions.
+func Ending(log []string) string {
+	isFigure := func(line string) bool {
+		return line == "" || slices.ContainsFunc(figures, func(prefix string) bool { return strings.HasPrefix(line, prefix) })
+	}
+	for len(log) > 0 && isFigure(log[len(log)-1]) {
+		log = log[:len(log)-1]
+	}
+	return strings.Join(log[max(0, len(log)-4):], "\n")
+}
+
+// LacksJIT reports whether the verifier rejects a program for want of the compiler of BPF,
+// in a kernel that was built without one: those that call kfuncs, or have callbacks.
+func LacksJIT(log []string) bool {
+	return strings.Contains(Ending(log), "JIT") && !HasJIT()
+}
+
 // OfVerifier returns what to do about a rejection of the verifier, where its log tells, and
 // the instructions as the kernel got them, in the machine's byte order. It is empty when
 // these do not.
 func OfVerifier(log []string, code []byte, order binary.ByteOrder) string {
-	end := strings.Join(log[max(0, len(log)-4):], "\n")
+	end := Ending(log)
 	for _, c := range complaints {
 		if !strings.Contains(end, c) {
 			continue
