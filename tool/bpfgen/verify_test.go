@@ -102,7 +102,7 @@ func TestVerify(t *testing.T) {
 		{[]string{"-preset", "bad=bad.json", "x.o"}, "bpfgen: bad.json: variable round: none of the objects has it: did you mean rounds?\n"},
 		{[]string{"-section", "filter", "x.o"}, `bpfgen: verify: invalid value "filter" for flag -section: filter: want PROGRAM=VALUE`},
 		{[]string{"-max-entries", "4294967296", "x.o"}, "bpfgen: verify: -max-entries 4294967296: no map has as many"},
-		{[]string{"-btf", "x.o", "x.o"}, "bpfgen: x.o: is no raw BTF, and is no archive of kernel types, or is damaged"},
+		{[]string{"-btf", "x.o", "x.o"}, "bpfgen: x.o: want raw BTF, as that of /sys/kernel/btf/vmlinux, or an archive of several: it is not an archive of kernel types"},
 		{[]string{"-btf", "none", "x.o"}, "bpfgen: none: no such file or directory\n"},
 		{[]string{"-program", "flter", "x.o"}, "bpfgen: program: no program of the objects is called flter: did you mean filter?\n"},
 	} {

@@ -11,6 +11,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/features"
 
+	"github.com/rules-bpf/rules_bpf/internal/secdef"
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
 	"github.com/rules-bpf/rules_bpf/tool/internal/kernelversion"
 )
@@ -34,25 +35,38 @@ func (v version) before(other version) bool {
 func (r *runner) judge(result *Result, err error) {
 	var rejected *skeleton.VerifierError
 	var missing *skeleton.MissingTargetError
-	var target errTarget
+	var setting errSetting
+	var lacks errLacks
 	switch {
 	case err == nil:
 		result.Verdict = Loaded
 		return
-	case errors.As(err, &target), isLack(err), errors.Is(err, syscall.EPERM):
+	case errors.As(err, &lacks):
+		result.Verdict, result.Reason = NotApplicable, reason(err)
+		return
+	case errors.As(err, &setting):
 		result.Verdict, result.Reason = Failed, reason(err)
+		return
+	// What the kernel says of a trampoline that it cannot make, without a compiler, is that it
+	// has no memory.
+	case (isLack(err) || errors.Is(err, syscall.EPERM)) && !errors.Is(err, ebpf.ErrNotSupported):
+		result.Verdict, result.Reason = Failed, reason(err)
+		return
 	case errors.As(err, &rejected):
 		result.Verdict, result.Source = Rejected, rejected.Source
 		result.Reason = complaint(rejected.Err.Log)
 		if rejected.Hint != "" {
 			result.Reason += ": " + rejected.Hint
 		}
-		lacks := r.lackingHelper(rejected.Err.Log)
-		if lacks == "" {
-			lacks = r.lackingCallbacks(rejected.Err.Log)
+		lack := r.lackingHelper(rejected.Err.Log)
+		if lack == "" {
+			lack = r.lackingCallbacks(rejected.Err.Log)
 		}
-		if lacks != "" {
-			result.Verdict, result.Reason = NotApplicable, lacks
+		switch {
+		case lack != "":
+			result.Verdict, result.Reason = NotApplicable, lack
+		case errors.Is(err, ebpf.ErrNotSupported):
+			result.Verdict = NotApplicable
 		}
 	case errors.As(err, &missing):
 		result.Verdict, result.Reason = NotApplicable, reason(missing.Err)
@@ -65,6 +79,19 @@ func (r *runner) judge(result *Result, err error) {
 			result.Reason = fmt.Sprintf("this kernel has no programs of type %v: it is too old, or was built without them", r.typ)
 		}
 	}
+	if lack := r.lackingForm(result.Section); lack != "" && result.Verdict == Rejected {
+		result.Verdict, result.Reason = NotApplicable, lack
+	}
+}
+
+// lackingForm says which version of Linux has programs of a section, empty when this kernel is
+// as new.
+func (r *runner) lackingForm(section string) string {
+	form, _, ok := secdef.Find(section)
+	if !ok || !r.version.before(parseVersion(form.Since)) {
+		return ""
+	}
+	return fmt.Sprintf("Linux %s is the first with programs of SEC(%q), and this is %s", form.Since, form.Name(), r.version)
 }
 
 // isLack reports whether the kernel had not enough of something.

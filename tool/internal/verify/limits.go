@@ -166,7 +166,7 @@ func (n named) check(what, pattern string) error {
 		if matches(pattern, p.object, p.program) {
 			return nil
 		}
-		names = append(names, p.program)
+		names = append(names, quote.Name(p.program))
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)

@@ -78,7 +78,7 @@ func (o *loadable) prepare(most uint32) []string {
 		if most == 0 || m.MaxEntries <= most || o.sized[m.Name] || !capped(m) {
 			continue
 		}
-		notes = append(notes, fmt.Sprintf("%s: map %s: is made for %d elements in place of %d", o.name, m.Name, most, m.MaxEntries))
+		notes = append(notes, fmt.Sprintf("%s: map %s: is made for %d elements in place of %d", quote.Text(o.name), quote.Name(m.Name), most, m.MaxEntries))
 		m.MaxEntries = most
 	}
 	return notes
@@ -119,16 +119,16 @@ func (o *loadable) program(index int, section, target string) (*loadable, error)
 	}
 	switch {
 	case !ok:
-		return nil, errTarget{fmt.Errorf("SEC(%q) says nothing of its type: name a section for it, with -section %s=SECTION or sections of the test", p.Section, p.Name)}
+		return nil, errSetting{fmt.Errorf("SEC(%q) says nothing of its type: name a section for it, with -section %s=SECTION or sections of the test", p.Section, p.Name)}
 	case ebpf.ProgramType(form.Type) == ebpf.StructOps:
 		return with, with.useTable(tables, uint32(index), target)
 	case target == "" && ebpf.ProgramType(form.Type) == ebpf.Extension:
 		return nil, noTarget("it replaces a function of another program", p.Name, "OBJECT:PROGRAM")
 	case target == "" && form.Is(secdef.AttachBTF) && function == "":
-		return nil, errTarget{fmt.Errorf("SEC(%q) names no target: name one with -section %s=%s/FUNCTION, or with -target %s=OBJECT:PROGRAM, or with sections and targets of the test",
+		return nil, errSetting{fmt.Errorf("SEC(%q) names no target: name one with -section %s=%s/FUNCTION, or with -target %s=OBJECT:PROGRAM, or with sections and targets of the test",
 			p.Section, p.Name, form.Name(), p.Name)}
 	case target != "" && !strings.Contains(target, ":"):
-		return nil, errTarget{fmt.Errorf("target %s: want OBJECT:PROGRAM or OBJECT:PROGRAM:FUNCTION", quote.Text(target))}
+		return nil, errSetting{fmt.Errorf("target %s: want OBJECT:PROGRAM or OBJECT:PROGRAM:FUNCTION", quote.Text(target))}
 	}
 	return with, nil
 }
@@ -138,7 +138,7 @@ func (o *loadable) useTable(tables []image.StructOps, program uint32, target str
 	if target != "" {
 		table, err := o.table(target, program)
 		if err != nil {
-			return errTarget{err}
+			return errSetting{err}
 		}
 		o.img.StructOps = []image.StructOps{*table}
 		return nil
@@ -185,28 +185,58 @@ func (o *loadable) table(target string, program uint32) (*image.StructOps, error
 	return nil, fmt.Errorf("target %s: struct %s has no function %s", quote.Text(target), quote.Name(name), quote.Name(member))
 }
 
-// errTarget is that of a program which names no target.
-type errTarget struct{ error }
+// errSetting is that of settings with which the kernel cannot be asked: a program that names
+// no target, or one of another kind than it has.
+type errSetting struct{ error }
+
+// errLacks is that of a program for a target that the kernel has not what it takes for.
+type errLacks struct{ error }
 
 func noTarget(why, program, form string) error {
-	return errTarget{fmt.Errorf("%s: name a target for it, with -target %s=%s or targets of the test", why, program, form)}
+	return errSetting{fmt.Errorf("%s: name a target for it, with -target %s=%s or targets of the test", why, program, form)}
 }
 
-// takesAddress reports whether a function, or one that it calls, takes the address of a
-// function. seen are those that were looked at.
-func takesAddress(img *image.Object, function uint32, seen []bool) bool {
-	if seen[function] {
-		return false
+// needs is what a program takes of its object.
+type needs struct {
+	// maps are those that its code refers to, by their indices.
+	maps []bool
+	// callbacks says that it takes the address of a function.
+	callbacks bool
+}
+
+// needsOf returns what a function, and those that it calls or names, take of the object.
+func needsOf(img *image.Object, function uint32) needs {
+	n := needs{maps: make([]bool, len(img.Maps))}
+	// The loader binds these to every program.
+	for i := range img.Maps {
+		n.maps[i] = img.Maps[i].Metadata
 	}
-	seen[function] = true
-	f := &img.Functions[function]
-	for _, r := range image.All(img.Relocations) {
-		if r.Instruction < f.First || r.Instruction-f.First >= f.Count {
+	seen := make([]bool, len(img.Functions))
+	for left := []uint32{function}; len(left) > 0; {
+		f := left[0]
+		left = left[1:]
+		if f == image.NoIndex || seen[f] {
 			continue
 		}
-		if r.Kind == image.FuncAddress || r.Kind == image.Call && takesAddress(img, r.Target, seen) {
-			return true
+		seen[f] = true
+		code := &img.Functions[f]
+		left = append(left, code.ExceptionCallback)
+		for _, r := range image.All(img.Relocations) {
+			if r.Instruction < code.First || r.Instruction-code.First >= code.Count {
+				continue
+			}
+			switch r.Kind {
+			case image.MapFD, image.MapValue:
+				n.maps[r.Target] = true
+			case image.ArenaValue:
+				n.maps[img.Arena.Map] = true
+			case image.Call:
+				left = append(left, r.Target)
+			case image.FuncAddress:
+				n.callbacks = true
+				left = append(left, r.Target)
+			}
 		}
 	}
-	return false
+	return n
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -84,7 +85,10 @@ func (o *Options) jobs() ([]job, []string, error) {
 		return nil, nil, errors.New("no object is given")
 	}
 	var objects []*loadable
-	for _, file := range o.Objects {
+	for i, file := range o.Objects {
+		if slices.ContainsFunc(o.Objects[:i], func(other string) bool { return filepath.Clean(other) == filepath.Clean(file) }) {
+			return nil, nil, fmt.Errorf("%s: is given twice: give each object once", quote.Text(file))
+		}
 		object, err := readObject(file)
 		if err != nil {
 			return nil, nil, err
@@ -109,6 +113,9 @@ func (o *Options) jobs() ([]job, []string, error) {
 	var all []job
 	used := make([]use, len(o.Presets))
 	for i, p := range o.Presets {
+		if slices.ContainsFunc(o.Presets[:i], func(other *Preset) bool { return other.Name == p.Name }) {
+			return nil, nil, fmt.Errorf("preset %s: two have the name: give each one of its own", quote.Name(p.Name))
+		}
 		used[i] = p.newUse()
 	}
 	for _, object := range objects {
@@ -117,6 +124,10 @@ func (o *Options) jobs() ([]job, []string, error) {
 			with, u, err := p.apply(object)
 			if err != nil {
 				return nil, nil, err
+			}
+			if with.chooses && len(with.chosen) == 0 {
+				// It is for other objects.
+				continue
 			}
 			used[i].or(u)
 			if u.any() || p.isEmpty() {
@@ -138,6 +149,25 @@ func (o *Options) jobs() ([]job, []string, error) {
 		notes = append(notes, j.object.prepare(o.MaxEntries)...)
 	}
 	return all, notes, nil
+}
+
+// leftOut says why no program is loaded of an object with a preset, empty when one is, or when
+// it was asked for programs of other objects.
+func (o *Options) leftOut(j job) string {
+	asked := false
+	for _, p := range j.object.img.Programs {
+		if o.wants(j.object, p.Name) {
+			return ""
+		}
+		asked = asked || o.asksFor(j.object, p.Name)
+	}
+	switch {
+	case len(j.object.img.Programs) == 0:
+		return fmt.Sprintf("%s: has no programs", quote.Text(j.object.name))
+	case asked:
+		return fmt.Sprintf("%s: preset %s chooses none of the programs that are asked for", quote.Text(j.object.name), quote.Text(j.preset))
+	}
+	return ""
 }
 
 // settingOf returns what a program has of Options.Sections or Options.Targets, empty for
@@ -164,16 +194,18 @@ func (o *Options) kernelTypes() (raw, archive []byte, err error) {
 		return data, nil, nil
 	}
 	if _, err := btfarchive.Read(data); err != nil {
-		return nil, nil, fmt.Errorf("%s: is no raw BTF, and %w", quote.Text(o.KernelTypes), err)
+		return nil, nil, fmt.Errorf("%s: want raw BTF, as that of /sys/kernel/btf/vmlinux, or an archive of several: it %w", quote.Text(o.KernelTypes), err)
 	}
 	return nil, data, nil
 }
 
 // wants reports whether a program is to be loaded.
 func (o *Options) wants(object *loadable, program string) bool {
-	if object.chooses && !object.chosen[program] {
-		return false
-	}
+	return o.asksFor(object, program) && (!object.chooses || object.chosen[program])
+}
+
+// asksFor reports whether a program is one of Options.Programs.
+func (o *Options) asksFor(object *loadable, program string) bool {
 	for _, pattern := range o.Programs {
 		if matches(pattern, object.name, program) {
 			return true

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"math/big"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,6 +40,8 @@ type Preset struct {
 type setting struct {
 	name  string
 	value json.RawMessage
+	// section is that of a dump.
+	section string
 }
 
 // ReadPreset reads a preset from a file: one in the form that [ParsePreset] takes.
@@ -55,7 +58,9 @@ func ReadPreset(name, file string) (*Preset, error) {
 //	{"variables": {"max_flows": 1024, "config": {"mode": 1}, "config.ports[0]": 80},
 //	 "maps": {"flows": 1024}, "programs": ["xdp_main"]}
 //
-// and what `bpftool -j map dump` prints of a section .rodata with types. file is for
+// and what `bpftool -j map dump` prints of a section .rodata with types. In this one, static
+// variables of several linked files that have one name are told apart by their order in the
+// section; the first form cannot name them, and it is an error when it does. file is for
 // messages.
 func ParsePreset(name, file string, data []byte) (*Preset, error) {
 	p := &Preset{Name: name, file: file}
@@ -72,7 +77,7 @@ func (p *Preset) parse(data []byte) error {
 	}
 	top, err := object(data)
 	if err != nil {
-		return fmt.Errorf("is no preset: %w", err)
+		return fmt.Errorf("want a preset, an object of JSON with variables, maps or programs, or a dump of bpftool -j map dump: %w", err)
 	}
 	for _, part := range top {
 		switch part.name {
@@ -108,7 +113,10 @@ func (p *Preset) parseDump(data []byte) error {
 	}
 	var entries []entry
 	if err := json.Unmarshal(data, &entries); err != nil {
-		return fmt.Errorf("is no dump of a map: %w", err)
+		if bytes.Contains(data, []byte(":(unsupported-kind")) {
+			return errors.New("is no JSON, as bpftool cannot print variables of floating point (it writes \"unsupported-kind\"): give the values in a preset, {\"variables\": {...}}")
+		}
+		return fmt.Errorf("want what bpftool -j map dump prints of the map .rodata: %w", err)
 	}
 	if len(entries) != 1 {
 		return fmt.Errorf("is a dump of a map with %d elements, and a section has 1: dump the map of .rodata", len(entries))
@@ -131,7 +139,10 @@ func (p *Preset) parseDump(data []byte) error {
 			if err != nil {
 				return fmt.Errorf("section %s: %w", quote.Name(s.name), err)
 			}
-			p.variables = append(p.variables, variables...)
+			for _, v := range variables {
+				v.section = s.name
+				p.variables = append(p.variables, v)
+			}
 		}
 	}
 	return nil
@@ -176,7 +187,27 @@ func object(data []byte) ([]setting, error) {
 type constants struct {
 	img   *image.Object
 	types *btf.Spec
-	vars  map[string]constant
+	// vars are in the order of the sections and of the variables in them: static ones of
+	// linked files can have one name.
+	vars map[string][]constant
+}
+
+// find returns the variable that a setting is for: the nth of its name in the section that a
+// dump says. It fails when a name that comes without a section is one of several.
+func (c *constants) find(name, section string, n int) (constant, bool, error) {
+	all := c.vars[name]
+	if section == "" {
+		if len(all) > 1 {
+			return constant{}, false, fmt.Errorf("%d variables of linked files are called so: give each a name of its own, or load a dump of bpftool, which has all of them in their order", len(all))
+		}
+		n = 0
+	} else if in := slices.DeleteFunc(slices.Clone(all), func(v constant) bool { return v.m.Name != section }); len(in) > 0 {
+		all = in
+	}
+	if n >= len(all) {
+		return constant{}, false, nil
+	}
+	return all[n], true, nil
 }
 
 // constant is where a variable is, and of which type.
@@ -187,7 +218,7 @@ type constant struct {
 }
 
 func (o *loadable) constants() (*constants, error) {
-	c := &constants{img: o.img, vars: make(map[string]constant)}
+	c := &constants{img: o.img, vars: make(map[string][]constant)}
 	if len(o.img.BTF) == 0 {
 		return c, nil
 	}
@@ -207,7 +238,7 @@ func (o *loadable) constants() (*constants, error) {
 		}
 		for _, info := range section.Vars {
 			if v, ok := info.Type.(*btf.Var); ok && uint64(info.Offset)+uint64(info.Size) <= uint64(m.ValueSize) {
-				c.vars[v.Name] = constant{m, info, v.Type}
+				c.vars[v.Name] = append(c.vars[v.Name], constant{m, info, v.Type})
 			}
 		}
 	}
@@ -254,21 +285,27 @@ func (p *Preset) apply(o *loadable) (*loadable, use, error) {
 	if err != nil {
 		return nil, used, err
 	}
+	type place struct{ section, name string }
+	before := make(map[place]int)
 	for i, s := range p.variables {
-		name := s.name
-		v, ok := consts.vars[name]
-		if !ok && !p.dump {
-			v, ok = consts.vars[baseName(name)]
+		name, at := s.name, place{s.section, s.name}
+		v, ok, err := consts.find(name, s.section, before[at])
+		before[at]++
+		if err == nil && !ok && !p.dump {
+			v, ok, err = consts.find(baseName(name), "", 0)
+		}
+		if err != nil {
+			return nil, used, fmt.Errorf("%s: variable %s of %s: %w", p.file, quote.Name(name), quote.Text(o.name), err)
 		}
 		if !ok {
 			if where := with.otherVariable(baseName(name)); where != "" && !p.dump {
-				return nil, used, fmt.Errorf("%s: variable %s of %s: is in section %s, whose values the verifier does not see: declare it const volatile, or take it out of the preset", p.file, quote.Name(name), o.name, where)
+				return nil, used, fmt.Errorf("%s: variable %s of %s: is in section %s, whose values the verifier does not see: declare it const volatile, or take it out of the preset", p.file, quote.Name(name), quote.Text(o.name), quote.Name(where))
 			}
 			continue
 		}
 		used.variables[i] = true
 		if err := v.set(name, s.value); err != nil {
-			return nil, used, fmt.Errorf("%s: variable %s of %s: %w", p.file, quote.Name(name), o.name, err)
+			return nil, used, fmt.Errorf("%s: variable %s of %s: %w", p.file, quote.Name(name), quote.Text(o.name), err)
 		}
 	}
 	for i, s := range p.maps {
@@ -279,7 +316,7 @@ func (p *Preset) apply(o *loadable) (*loadable, use, error) {
 		used.maps[i] = true
 		var n uint32
 		if err := json.Unmarshal(s.value, &n); err != nil || n == 0 {
-			return nil, used, fmt.Errorf("%s: map %s of %s: %s is no number of entries: give one from 1 on", p.file, quote.Name(s.name), o.name, quote.Text(string(s.value)))
+			return nil, used, fmt.Errorf("%s: map %s of %s: %s: want a number of entries: give one from 1 on", p.file, quote.Name(s.name), quote.Text(o.name), quote.Text(string(s.value)))
 		}
 		with.img.Maps[at].MaxEntries = n
 		with.sized[s.name] = true
@@ -326,8 +363,14 @@ func (p *Preset) unused(u use, objects []*loadable) error {
 		}
 	}
 	fail := func(what, name string, known []string) error {
+		if slices.Contains(known, name) {
+			return fmt.Errorf("%s: %s %s: only objects have it of which the preset chooses no program: take it out, or name a program of them", p.file, what, quote.Name(name))
+		}
 		slices.Sort(known)
 		known = slices.Compact(known)
+		for i := range known {
+			known[i] = quote.Name(known[i])
+		}
 		hint := "they have none"
 		if closest := secdef.Closest(name, known...); closest != "" {
 			hint = "did you mean " + closest + "?"
@@ -376,7 +419,9 @@ func (c constant) set(way string, value json.RawMessage) error {
 type place struct {
 	typ  btf.Type
 	data []byte
-	// bits and shift are those of a bit-field in the data; bits is 0 for all else.
+	// bits is how many a bit-field has, 0 for all else, and shift where it begins in the data,
+	// the bytes that it covers: from the lowest bit of the first on, or from its highest where
+	// that byte is the most significant, as BTF counts.
 	bits, shift uint32
 }
 
@@ -396,11 +441,11 @@ func (p place) follow(way string) (place, error) {
 		case strings.HasSuffix(part, "]"):
 			var n uint64
 			if n, err = strconv.ParseUint(part[1:len(part)-1], 10, 32); err != nil {
-				return place{}, fmt.Errorf("%s is no index: give a number", quote.Text(part))
+				return place{}, fmt.Errorf("%s: want the number of an element: write it between brackets, as in [0]", quote.Text(part))
 			}
 			p, err = p.element(int(n))
 		default:
-			err = fmt.Errorf("%s is no index: end it with ]", quote.Text(part))
+			err = fmt.Errorf("%s: want the number of an element in brackets: end it with ]", quote.Text(part))
 		}
 		if err != nil {
 			return place{}, err
@@ -435,7 +480,7 @@ func (p place) member(name string) (place, error) {
 	var names []string
 	for _, m := range list {
 		if m.Name != "" {
-			names = append(names, m.Name)
+			names = append(names, quote.Name(m.Name))
 		}
 	}
 	hint := "it has " + strings.Join(names, ", ")
@@ -449,20 +494,13 @@ func (p place) find(list []btf.Member, name string, depth int) (place, bool) {
 	for _, m := range list {
 		size, err := btf.Sizeof(m.Type)
 		offset := int(m.Offset / 8)
-		bits, shift := uint32(0), uint32(0)
-		if m.BitfieldSize > 0 {
-			// The integer of the member's type that the field lies in.
-			if err != nil || size == 0 {
-				continue
-			}
-			unit := uint32(size) * 8
-			bits, shift = uint32(m.BitfieldSize), uint32(m.Offset)%unit
-			offset = int(uint32(m.Offset)/unit) * size
-			if isBigEndian {
-				shift = unit - shift - bits
-			}
+		bits, shift := uint32(m.BitfieldSize), uint32(0)
+		if bits > 0 {
+			// A packed struct can be smaller than the field's type.
+			shift = uint32(m.Offset) % 8
+			size = int((shift + bits + 7) / 8)
 		}
-		if err != nil || offset < 0 || size < 0 || offset+size > len(p.data) {
+		if err != nil || offset < 0 || size < 0 || size > len(p.data) || offset > len(p.data)-size {
 			continue
 		}
 		at := place{m.Type, p.data[offset:][:size], bits, shift}
@@ -490,7 +528,7 @@ func (p place) element(i int) (place, error) {
 	if err != nil {
 		return place{}, err
 	}
-	if uint64(i+1)*uint64(size) > uint64(len(p.data)) {
+	if size < 0 || size > 0 && i >= len(p.data)/size {
 		return place{}, errors.New("has types that do not fit its size: compile the object again")
 	}
 	return place{typ: array.Type, data: p.data[i*size:][:size]}, nil
@@ -593,13 +631,20 @@ func (p place) setInt(signed, isBool bool, value json.RawMessage) error {
 		text = "0"
 	case json.Unmarshal(value, &inText) == nil:
 		text = inText
-		if len(p.data) == 1 && len(inText) == 1 && (inText[0] < '0' || inText[0] > '9') {
+		if p.bits == 0 && len(p.data) == 1 && len(inText) == 1 && (inText[0] < '0' || inText[0] > '9') {
 			// bpftool prints a char as one.
 			return p.store(uint64(inText[0]))
 		}
 	}
-	if width > 64 {
-		return errors.New("has more than 64 bits: take it out of the preset")
+	raw := strings.HasPrefix(text, "0x") && inText != ""
+	switch {
+	case width == 128 && p.bits == 0:
+		return p.setWide(signed && !raw, text, value)
+	case width > 64:
+		return fmt.Errorf("has %d bits, which no number has: take it out of the preset", width)
+	case raw && p.bits > 0:
+		// bpftool prints the bits, and no sign.
+		signed = false
 	}
 	if isBool && text != "0" && text != "1" {
 		return fmt.Errorf("is a bool: want true or false, and have %s", short(value))
@@ -618,6 +663,31 @@ func (p place) setInt(signed, isBool bool, value json.RawMessage) error {
 	return p.store(n)
 }
 
+// setWide sets a number of 128 bits.
+func (p place) setWide(signed bool, text string, value json.RawMessage) error {
+	n, ok := new(big.Int).SetString(text, 0)
+	if !ok {
+		return p.noNumber(value, strconv.ErrSyntax, signed, 128)
+	}
+	lowest, highest := new(big.Int), new(big.Int).Lsh(big.NewInt(1), 128)
+	if signed {
+		highest.Rsh(highest, 1)
+		lowest.Neg(highest)
+	}
+	if n.Cmp(lowest) < 0 || n.Cmp(highest) >= 0 {
+		return p.noNumber(value, strconv.ErrRange, signed, 128)
+	}
+	// The bits of a negative number are those of 2 to the power of 128 more.
+	if n.Sign() < 0 {
+		n.Add(n, new(big.Int).Lsh(big.NewInt(1), 128))
+	}
+	n.FillBytes(p.data)
+	if !isBigEndian {
+		slices.Reverse(p.data)
+	}
+	return nil
+}
+
 func (p place) noNumber(value json.RawMessage, err error, signed bool, width uint32) error {
 	kind := "without a sign"
 	if signed {
@@ -630,7 +700,7 @@ func (p place) noNumber(value json.RawMessage, err error, signed bool, width uin
 	if e, ok := btf.UnderlyingType(p.typ).(*btf.Enum); ok {
 		var names []string
 		for _, v := range e.Values {
-			names = append(names, v.Name)
+			names = append(names, quote.Name(v.Name))
 		}
 		what = "a number or one of " + strings.Join(names, ", ")
 	}
@@ -654,8 +724,8 @@ func (p place) setFloat(value json.RawMessage) error {
 // store writes the number, in the byte order of this machine.
 func (p place) store(n uint64) error {
 	if p.bits > 0 {
-		mask := (uint64(1)<<p.bits - 1) << p.shift
-		n = p.load()&^mask | n<<p.shift&mask
+		p.storeBits(n, isBigEndian)
+		return nil
 	}
 	switch len(p.data) {
 	case 1:
@@ -672,16 +742,19 @@ func (p place) store(n uint64) error {
 	return nil
 }
 
-func (p place) load() uint64 {
-	switch len(p.data) {
-	case 1:
-		return uint64(p.data[0])
-	case 2:
-		return uint64(order.Uint16(p.data))
-	case 4:
-		return uint64(order.Uint32(p.data))
-	case 8:
-		return order.Uint64(p.data)
+// storeBits writes the number into a bit-field, which may reach over several bytes.
+func (p place) storeBits(n uint64, bigEndian bool) {
+	for i := range p.bits {
+		// BTF counts from the most significant bit where the first byte is the most significant.
+		at, bit := p.shift+i, n>>i&1
+		mask := byte(1) << (at % 8)
+		if bigEndian {
+			bit = n >> (p.bits - 1 - i) & 1
+			mask = 0x80 >> (at % 8)
+		}
+		p.data[at/8] &^= mask
+		if bit != 0 {
+			p.data[at/8] |= mask
+		}
 	}
-	return 0
 }

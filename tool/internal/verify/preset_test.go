@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -77,7 +78,7 @@ func TestPreset(t *testing.T) {
 		t.Fatal(err)
 	}
 	bytesOf := func(name string) []byte {
-		c := consts.vars[name]
+		c := consts.vars[name][0]
 		return c.m.Contents[c.info.Offset:][:c.info.Size]
 	}
 	number := func(v any) []byte {
@@ -132,7 +133,7 @@ func TestDump(t *testing.T) {
 			t.Error(err)
 		}
 		consts, _ := with.constants()
-		c := consts.vars["config"]
+		c := consts.vars["config"][0]
 		if got := fmt.Sprintf("%x", c.m.Contents[c.info.Offset:][:c.info.Size]); got != "0300000001000200030065000000000000000000"[:len(got)] && !isBigEndian {
 			t.Errorf("config is %s", got)
 		}
@@ -143,38 +144,40 @@ func TestBadPresets(t *testing.T) {
 	o := settings(t)
 	variable := func(text string) string { return `{"variables": {` + text + `}}` }
 	for text, want := range map[string]string{
-		`{`:                                      "is no preset",
-		`7`:                                      "want an object of JSON",
-		`{} {}`:                                  "something behind the end",
-		`{"vars": {}}`:                           "vars: is no part of a preset: variables, maps and programs are",
-		`{"programs": []}`:                       "names none",
-		`{"programs": ["["]}`:                    "is not a pattern",
-		variable(`"limit": 1, "limit": 2`):       "limit is there twice",
-		variable(`"limt": 1`):                    "p.json: variable limt: none of the objects has it: did you mean limit?",
-		variable(`"counter": 1`):                 "is in section .data, whose values the verifier does not see: declare it const volatile",
-		variable(`"limit": -1`):                  "variable limit of settings.bpf.o: -1 does not fit: it has 64 bits, without a sign",
-		variable(`"level": 2147483648`):          "2147483648 does not fit: it has 32 bits, with a sign",
-		variable(`"limit": "many"`):              `want a number, and have "many"`,
-		variable(`"limit": [1]`):                 "want a number, and have [1]",
-		variable(`"on": 2`):                      "is a bool: want true or false, and have 2",
-		variable(`"ratio": "x"`):                 "want a number",
-		variable(`"config": 1`):                  "is a struct: want an object of JSON",
-		variable(`"config": {"mod": 1}`):         ".mod: has no member mod: did you mean mode?",
-		variable(`"config.mode": "MODE_X"`):      `want a number or one of MODE_OFF, MODE_ON, and have "MODE_X"`,
-		variable(`"config.ports": [1,2,3,4]`):    "has 3 elements, and the list 4",
-		variable(`"config.ports[3]": 1`):         "has 3 elements, and no [3]",
-		variable(`"config.ports[x]": 1`):         "is no index: give a number",
-		variable(`"config.ports[0": 1`):          "is no index: end it with ]",
-		variable(`"config.ports": 1`):            "is an array: want a list, [...], and have 1",
-		variable(`"config.ports": [1, 70000]`):   "[1]: 70000 does not fit: it has 16 bits",
-		variable(`"config.name": "ethernet"`):    "has 8 bytes, and the text needs 9 with its end",
-		variable(`"limit.x": 1`):                 "has no members, as it is no struct",
-		variable(`"limit[0]": 1`):                "has no elements, as it is no array",
-		`{"maps": {"flow": 1}}`:                  "map flow: none of the objects has it: did you mean flows?",
-		`{"maps": {"flows": 0}}`:                 "map flows of settings.bpf.o: 0 is no number of entries: give one from 1 on",
-		`{"maps": {"flows": 1e10}}`:              "is no number of entries",
-		`{"programs": ["rum"]}`:                  "program rum: none of the objects has it: did you mean run?",
-		`[]`:                                     "is a dump of a map with 0 elements",
+		`{`:                                    "want a preset, an object of JSON",
+		`7`:                                    "want an object of JSON",
+		`{} {}`:                                "something behind the end",
+		`{"vars": {}}`:                         "vars: is no part of a preset: variables, maps and programs are",
+		`{"programs": []}`:                     "names none",
+		`{"programs": ["["]}`:                  "is not a pattern",
+		variable(`"limit": 1, "limit": 2`):     "limit is there twice",
+		variable(`"limt": 1`):                  "p.json: variable limt: none of the objects has it: did you mean limit?",
+		variable(`"counter": 1`):               "is in section .data, whose values the verifier does not see: declare it const volatile",
+		variable(`"limit": -1`):                "variable limit of settings.bpf.o: -1 does not fit: it has 64 bits, without a sign",
+		variable(`"level": 2147483648`):        "2147483648 does not fit: it has 32 bits, with a sign",
+		variable(`"limit": "many"`):            `want a number, and have "many"`,
+		variable(`"limit": [1]`):               "want a number, and have [1]",
+		variable(`"on": 2`):                    "is a bool: want true or false, and have 2",
+		variable(`"ratio": "x"`):               "want a number",
+		variable(`"config": 1`):                "is a struct: want an object of JSON",
+		variable(`"config": {"mod": 1}`):       ".mod: has no member mod: did you mean mode?",
+		variable(`"config.mode": "MODE_X"`):    `want a number or one of MODE_OFF, MODE_ON, and have "MODE_X"`,
+		variable(`"config.ports": [1,2,3,4]`):  "has 3 elements, and the list 4",
+		variable(`"config.ports[3]": 1`):       "has 3 elements, and no [3]",
+		variable(`"config.ports[x]": 1`):       "want the number of an element: write it between brackets",
+		variable(`"config.ports[0": 1`):        "in brackets: end it with ]",
+		variable(`"config.ports": 1`):          "is an array: want a list, [...], and have 1",
+		variable(`"config.ports": [1, 70000]`): "[1]: 70000 does not fit: it has 16 bits",
+		variable(`"config.name": "ethernet"`):  "has 8 bytes, and the text needs 9 with its end",
+		variable(`"limit.x": 1`):               "has no members, as it is no struct",
+		variable(`"limit[0]": 1`):              "has no elements, as it is no array",
+		`{"maps": {"flow": 1}}`:                "map flow: none of the objects has it: did you mean flows?",
+		`{"maps": {"flows": 0}}`:               "map flows of settings.bpf.o: 0: want a number of entries: give one from 1 on",
+		`{"maps": {"flows": 1e10}}`:            "want a number of entries",
+		`{"programs": ["rum"]}`:                "program rum: none of the objects has it: did you mean run?",
+		`[]`:                                   "is a dump of a map with 0 elements",
+		`[{"value": 1,"formatted":{"value":{".rodata":[{"fl":(unsupported-kind}]}}}]`: "is no JSON, as bpftool cannot print variables of floating point",
+		`[{"key":`:                               "want what bpftool -j map dump prints of the map .rodata",
 		`[{"value": ["0x00"]}]`:                  "is a dump without types",
 		`[{"value": {".rodata": 1}}]`:            "section .rodata",
 		`[{"value": {".rodata": [{"gone":1}]}}]`: "variable gone: none of the objects has it",
@@ -213,5 +216,180 @@ func TestMembers(t *testing.T) {
 	}
 	if err := p.set([]byte(`{"low": 8}`)); err == nil || !strings.Contains(err.Error(), "8 does not fit: it has 3 bits") {
 		t.Errorf("%v", err)
+	}
+}
+
+// Fields of packed structs, which reach over bytes and are smaller than their types.
+func TestPackedBits(t *testing.T) {
+	packed := &btf.Struct{Name: "packed", Size: 3, Members: []btf.Member{
+		{Name: "a", Type: U8, Offset: 0, BitfieldSize: 4},
+		{Name: "b", Type: U32, Offset: 4, BitfieldSize: 12},
+		{Name: "c", Type: S32, Offset: 16, BitfieldSize: 5},
+	}}
+	data := make([]byte, 3)
+	p := place{typ: packed, data: data}
+	if err := p.set([]byte(`{"a": 9, "b": 2748, "c": -3}`)); err != nil {
+		t.Fatal(err)
+	}
+	want := []byte{0xc9, 0xab, 0x1d}
+	if isBigEndian {
+		want = []byte{0x9a, 0xbc, 0xe8}
+	}
+	if !bytes.Equal(data, want) {
+		t.Errorf("%x, want %x", data, want)
+	}
+	// bpftool prints the bits of a negative one.
+	if err := p.set([]byte(`{"c": "0x1e"}`)); err != nil || data[2] != map[bool]byte{false: 0x1e, true: 0xf0}[isBigEndian] {
+		t.Errorf("%x, %v", data, err)
+	}
+	if err := p.set([]byte(`{"c": 30}`)); err == nil || !strings.Contains(err.Error(), "30 does not fit: it has 5 bits, with a sign") {
+		t.Errorf("%v", err)
+	}
+	small := place{typ: &btf.Struct{Name: "small", Size: 1, Members: []btf.Member{{Name: "a", Type: U32, BitfieldSize: 3}}}, data: make([]byte, 1)}
+	if err := small.set([]byte(`{"a": 5}`)); err != nil || small.data[0] != map[bool]byte{false: 5, true: 5 << 5}[isBigEndian] {
+		t.Errorf("%x, %v", small.data, err)
+	}
+	// Of both byte orders: the field has 10 bits behind 3 others.
+	for bigEndian, want := range map[bool]string{false: "0810", true: "1008"} {
+		f := place{data: make([]byte, 2), bits: 10, shift: 3}
+		if f.storeBits(1<<9|1, bigEndian); fmt.Sprintf("%x", f.data) != want {
+			t.Errorf("big-endian %t: %x, want %s", bigEndian, f.data, want)
+		}
+	}
+}
+
+func TestWideNumbers(t *testing.T) {
+	wide := func(signed bool) place {
+		typ := &btf.Int{Name: "__int128", Size: 16}
+		if signed {
+			typ.Encoding = btf.Signed
+		}
+		return place{typ: typ, data: make([]byte, 16)}
+	}
+	for _, tc := range []struct {
+		signed bool
+		text   string
+		want   string
+	}{
+		{false, `"0xffffffffffffffff0000000000000001"`, "ffffffffffffffff0000000000000001"},
+		{true, `"0xfffffffffffffffffffffffffffffffe"`, "fffffffffffffffffffffffffffffffe"},
+		{true, `-2`, "fffffffffffffffffffffffffffffffe"},
+		{false, `258`, "00000000000000000000000000000102"},
+		{false, `-1`, ""},
+		{true, `170141183460469231731687303715884105728`, ""},
+		{true, `"many"`, ""},
+	} {
+		p := wide(tc.signed)
+		err := p.set([]byte(tc.text))
+		if !isBigEndian {
+			slices.Reverse(p.data)
+		}
+		if got := fmt.Sprintf("%x", p.data); (err != nil) != (tc.want == "") || err == nil && got != tc.want {
+			t.Errorf("%s: %s, %v, want %s", tc.text, got, err, tc.want)
+		}
+	}
+}
+
+// Types whose sizes do not fit are no reason to panic.
+func TestHostileTypes(t *testing.T) {
+	huge := place{typ: &btf.Array{Type: &btf.Struct{Size: 1 << 31}, Nelems: 1<<32 - 1}, data: make([]byte, 8)}
+	for _, i := range []int{1, 1 << 31, 1<<32 - 2} {
+		if _, err := huge.element(i); err == nil || !strings.Contains(err.Error(), "has types that do not fit its size") {
+			t.Errorf("%d: %v", i, err)
+		}
+	}
+}
+
+// Static variables of linked files that have one name are told apart by their order, which
+// a dump has.
+func TestStaticsOfOneName(t *testing.T) {
+	static := func(value byte) Var {
+		return Var{Section: ".rodata", Name: "debug", Type: Const(Volatile(U8)), Static: true, Value: []byte{value}}
+	}
+	o := newObject(t, "linked.bpf.o", &File{Order: order, License: "GPL", Linked: true, Programs: []Program{{Name: "run", Section: "xdp"}}, Vars: []Var{static(1), static(2)}})
+	values := func(text string) (string, error) {
+		p, err := ParsePreset("p", "p.json", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		with, used, err := p.apply(o)
+		if err != nil {
+			return "", err
+		}
+		if err := p.unused(used, []*loadable{o}); err != nil {
+			return "", err
+		}
+		return fmt.Sprint(with.img.Maps[0].Contents[:2]), nil
+	}
+	if got, err := values(`[{"value": {".rodata": [{"debug": 7}, {"debug": 8}]}}]`); err != nil || got != "[7 8]" {
+		t.Errorf("%s, %v", got, err)
+	}
+	if _, err := values(`[{"value": {".rodata": [{"debug": 7}, {"debug": 8}, {"debug": 9}]}}]`); err == nil {
+		t.Error("a third one is taken")
+	}
+	if _, err := values(`{"variables": {"debug": 7}}`); err == nil || !strings.Contains(err.Error(), "variable debug of linked.bpf.o: 2 variables of linked files are called so: give each a name of its own") {
+		t.Errorf("%v", err)
+	}
+}
+
+// A preset is for the objects of which it chooses programs, and others are loaded as well.
+func TestJobs(t *testing.T) {
+	write := func(name string, programs ...string) string {
+		file := &File{Order: order, License: "GPL", Linked: true, Vars: []Var{{Section: ".rodata", Name: "debug", Type: Const(Volatile(U8)), Value: []byte{1}}}}
+		for _, p := range programs {
+			file.Programs = append(file.Programs, Program{Name: p, Section: "xdp"})
+		}
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, file.Build(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	preset := func(name, text string) *Preset {
+		p, err := ParsePreset(name, "p.json", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	a, b, none := write("a.o", "xdp_a"), write("b.o", "xdp_b"), write("none\x1b.o")
+	o := Options{Objects: []string{a, b, none}, Presets: []*Preset{preset("p", `{"variables": {"debug": 2}, "programs": ["xdp_a"]}`)}}
+	jobs, _, err := o.jobs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, j := range jobs {
+		got = append(got, filepath.Base(j.object.name)+" "+j.preset)
+	}
+	if want := []string{"a.o p", "b.o ", "none\x1b.o "}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if note := o.leftOut(jobs[2]); !strings.HasSuffix(note, `none\x1b.o": has no programs`) {
+		t.Errorf("%q", note)
+	}
+	o.Programs = []string{"xdp_?"}
+	if note := o.leftOut(jobs[0]); note != "" {
+		t.Errorf("%q", note)
+	}
+	two := write("two.o", "xdp_a", "xdp_b")
+	o = Options{Objects: []string{two}, Presets: o.Presets, Programs: []string{"xdp_b"}}
+	if jobs, _, err = o.jobs(); err != nil {
+		t.Fatal(err)
+	}
+	if note := o.leftOut(jobs[0]); !strings.HasSuffix(note, "two.o: preset p chooses none of the programs that are asked for") {
+		t.Errorf("%q", note)
+	}
+	for _, tc := range []struct {
+		o    Options
+		want string
+	}{
+		{Options{Objects: []string{a, b}, Presets: []*Preset{preset("p", `{"variables": {"debug": 2}, "programs": ["xdp_c"]}`)}}, "variable debug: only objects have it of which the preset chooses no program"},
+		{Options{Objects: []string{a, b, filepath.Dir(a) + "/./a.o"}}, "a.o: is given twice"},
+		{Options{Objects: []string{a}, Presets: []*Preset{preset("p", "{}"), preset("p", "{}")}}, "preset p: two have the name"},
+	} {
+		if _, _, err := tc.o.jobs(); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%v, want %q", err, tc.want)
+		}
 	}
 }

@@ -141,7 +141,9 @@ func (r *Result) Name() string {
 }
 
 // In says which kernel it is: "kernel 6.12 (arm64)".
-func (r *Result) In() string { return fmt.Sprintf("kernel %s (%s)", r.Kernel, r.CPU) }
+func (r *Result) In() string {
+	return fmt.Sprintf("kernel %s (%s)", quote.Text(r.Kernel), quote.Text(r.CPU))
+}
 
 // share returns how much of a limit the program takes, of that of which it takes most.
 func (r *Result) share() float64 {
@@ -176,7 +178,7 @@ func (r *Report) Problems() []string {
 			problems = append(problems, text)
 		}
 		for _, over := range res.Over {
-			problems = append(problems, fmt.Sprintf("%s: %s in %s: make the program lighter, or raise the limit", res.Name(), over, res.In()))
+			problems = append(problems, fmt.Sprintf("%s: %s in %s: make the program lighter, or raise the limit", res.Name(), quote.Text(over), res.In()))
 		}
 	}
 	return problems
@@ -184,7 +186,12 @@ func (r *Report) Problems() []string {
 
 // JSON returns the report for programs, indented. Equal reports give equal bytes.
 func (r *Report) JSON() ([]byte, error) {
-	data, err := json.MarshalIndent(r, "", "\t")
+	shown := *r
+	if shown.Results == nil {
+		// An empty list, and not null.
+		shown.Results = []Result{}
+	}
+	data, err := json.MarshalIndent(&shown, "", "\t")
 	return append(data, '\n'), err
 }
 
@@ -215,17 +222,26 @@ func readFile(file string) ([]byte, error) {
 func Decode(data []byte) (*Report, error) {
 	var r Report
 	if err := json.Unmarshal(data, &r); err != nil {
-		return nil, fmt.Errorf("is no report of the verifier: %w", err)
+		return nil, fmt.Errorf("want a report of the verifier in JSON: %w: write one with bpfgen verify -json", err)
 	}
 	switch {
 	case r.Version == 0:
-		return nil, errors.New("is no report of the verifier: it has no version: write one with bpfgen verify -json")
+		return nil, errors.New("want a report of the verifier, and it has no version: write one with bpfgen verify -json")
 	case r.Version > Version:
 		return nil, fmt.Errorf("has version %d of a report's form, and this program knows %d: use a newer one", r.Version, Version)
 	}
 	for i := range r.Results {
-		for name := range r.Results[i].Limits {
-			if r.Results[i].field(name) == nil {
+		res := &r.Results[i]
+		for _, part := range []struct{ name, value string }{{"object", res.Object}, {"program", res.Program}, {"kernel", res.Kernel}, {"cpu", res.CPU}} {
+			if part.value == "" {
+				return nil, fmt.Errorf("result %d: has no %s: write the report anew with bpfgen verify -json", i, part.name)
+			}
+		}
+		if !slices.Contains([]Verdict{Loaded, Rejected, NotApplicable, Failed}, res.Verdict) {
+			return nil, fmt.Errorf("result %d: verdict %s is none that this program knows: use a newer one", i, quote.Name(string(res.Verdict)))
+		}
+		for name := range res.Limits {
+			if res.field(name) == nil {
 				return nil, fmt.Errorf("result %d: %s is nothing that can be limited: use a newer program", i, quote.Name(name))
 			}
 		}
@@ -235,7 +251,7 @@ func Decode(data []byte) (*Report, error) {
 
 // Merge returns one report of several, each of which has other kernels or programs.
 func Merge(reports ...*Report) (*Report, error) {
-	merged := &Report{Version: Version}
+	merged := &Report{Version: Version, Results: []Result{}}
 	seen := make(map[key]bool)
 	for _, r := range reports {
 		for _, res := range r.Results {
@@ -246,13 +262,35 @@ func Merge(reports ...*Report) (*Report, error) {
 			merged.Results = append(merged.Results, res)
 		}
 		for _, note := range r.Notes {
-			if !slices.Contains(merged.Notes, note) {
+			// That of one report need not hold for all.
+			if !slices.Contains(merged.Notes, note) && !strings.HasSuffix(note, nowhere) {
 				merged.Notes = append(merged.Notes, note)
 			}
 		}
 	}
 	merged.sort()
+	merged.noteNowhere()
 	return merged, nil
+}
+
+// nowhere is the end of a note about a program that is not applicable in any kernel.
+const nowhere = ": applies to none of the kernels: see whether its SEC() is misspelt, or take a kernel that has what it is for"
+
+// noteNowhere notes the programs that no kernel has looked at: the fault may be theirs.
+func (r *Report) noteNowhere() {
+	name := func(res *Result) string { return quote.Text(res.Object) + ": " + quote.Name(res.Program) }
+	applies := make(map[string]bool)
+	for i := range r.Results {
+		if res := &r.Results[i]; res.Verdict != NotApplicable {
+			applies[name(res)] = true
+		}
+	}
+	for i := range r.Results {
+		if name := name(&r.Results[i]); !applies[name] {
+			applies[name] = true
+			r.Notes = append(r.Notes, name+nowhere)
+		}
+	}
 }
 
 // sort orders the results by objects, programs and presets, as they come first, and by

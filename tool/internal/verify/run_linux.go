@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/internal/image"
+	"github.com/rules-bpf/rules_bpf/internal/quote"
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
 )
 
@@ -33,13 +34,16 @@ func Run(o Options) (*Report, error) {
 	if r.options.KernelTypes, r.options.KernelArchive, err = o.kernelTypes(); err != nil {
 		return nil, err
 	}
-	report := &Report{Version: Version}
+	report := &Report{Version: Version, Results: []Result{}}
 	for _, note := range notes {
 		if !slices.Contains(report.Notes, note) {
 			report.Notes = append(report.Notes, note)
 		}
 	}
 	for _, j := range jobs {
+		if note := o.leftOut(j); note != "" {
+			report.Notes = append(report.Notes, note)
+		}
 		for i := range j.object.img.Programs {
 			p := &j.object.img.Programs[i]
 			result := r.result(j, p)
@@ -123,22 +127,29 @@ func (r *runner) verify(result *Result, object *loadable, index int) {
 	p := &with.img.Programs[index]
 	err = r.load(result, with.img, p, target, ebpf.LogLevelStats)
 	var rejected *skeleton.VerifierError
-	if errors.As(err, &rejected) {
+	if errors.As(err, &rejected) && result.Insns <= mostLogged {
 		// The log of this level has what the verifier says at its end only, and neither the
-		// instructions nor the lines of C that led there.
-		err = r.load(result, with.img, p, target, ebpf.LogLevelStats|ebpf.LogLevelBranch)
+		// instructions nor the lines of C that led there. The figures are those of the first
+		// load: writing the log takes most of the time of the second.
+		logged := *result
+		err = r.load(&logged, with.img, p, target, ebpf.LogLevelStats|ebpf.LogLevelBranch)
+		result.Log = logged.Log
 	}
 	r.judge(result, err)
 }
 
+// mostLogged is of how many instructions, as the verifier counts them, a log is asked for that
+// has each of them: it takes some hundred bytes for one.
+const mostLogged = 100_000
+
 // load loads a program, and takes the figures. The error is that of the program's own.
 func (r *runner) load(result *Result, img *image.Object, p *image.Program, target string, level ebpf.LogLevel) error {
-	obj, program, err := open(img, p.Name)
+	obj, program, needs, err := open(img, p.Name)
 	if err != nil {
-		return err
+		return errSetting{err}
 	}
 	defer obj.Close()
-	r.typ, r.callbacks = program.Type(), takesAddress(img, p.Function, make([]bool, len(img.Functions)))
+	r.typ, r.callbacks = program.Type(), needs.callbacks
 	if strings.Contains(target, ":") {
 		loaded, function, err := r.target(target, program)
 		if err != nil {
@@ -146,11 +157,11 @@ func (r *runner) load(result *Result, img *image.Object, p *image.Program, targe
 		}
 		defer loaded.Close()
 		if err := program.SetTarget(loaded.program.Program(), function); err != nil {
-			return err
+			return errSetting{fmt.Errorf("target %s: %w", quote.Text(target), err)}
 		}
 	}
 	if err := program.SetLogLevel(level); err != nil {
-		return err
+		return errSetting{err}
 	}
 	if err := obj.LoadWithOptions(r.options); err != nil {
 		var rejected *skeleton.VerifierError
@@ -162,7 +173,7 @@ func (r *runner) load(result *Result, img *image.Object, p *image.Program, targe
 	}
 	loaded := program.Program()
 	if loaded == nil {
-		return errors.New("was left out of the load")
+		return errSetting{errors.New("was left out of the load")}
 	}
 	log := lines(loaded.VerifierLog)
 	result.setStats(log)
@@ -170,22 +181,38 @@ func (r *runner) load(result *Result, img *image.Object, p *image.Program, targe
 	return result.setInfo(obj, loaded)
 }
 
-// open opens the object so that Load loads one program of it.
-func open(img *image.Object, name string) (*skeleton.Object, *skeleton.BaseProgram, error) {
+// open opens the object so that Load loads one program of it, and makes the maps that it
+// needs: one that the kernel lacks has to do with the programs that use it, and no others.
+func open(img *image.Object, name string) (*skeleton.Object, *skeleton.BaseProgram, needs, error) {
+	fail := func(err error) (*skeleton.Object, *skeleton.BaseProgram, needs, error) {
+		return nil, nil, needs{}, err
+	}
+	at := slices.IndexFunc(img.Programs, func(p image.Program) bool { return p.Name == name })
+	if at < 0 {
+		return fail(fmt.Errorf("the object has no program %s", quote.Name(name)))
+	}
+	need := needsOf(img, img.Programs[at].Function)
 	data, err := image.Encode(img, order)
 	if err != nil {
-		return nil, nil, err
+		return fail(err)
 	}
 	obj, err := skeleton.OpenObject(string(data))
 	if err != nil {
-		return nil, nil, err
+		return fail(err)
 	}
 	for p := range obj.AllPrograms() {
 		if err := p.SetAutoload(p.Name() == name); err != nil {
-			return nil, nil, err
+			return fail(err)
 		}
 	}
-	return obj, obj.FindProgram(name), nil
+	for i := range img.Maps {
+		if m := obj.FindMap(img.Maps[i].Name); m != nil && img.Maps[i].Kind != image.InnerMap && !need.maps[i] {
+			if err := m.SetAutocreate(false); err != nil {
+				return fail(err)
+			}
+		}
+	}
+	return obj, obj.FindProgram(name), need, nil
 }
 
 // loadedTarget is a program that another one is for.
@@ -198,7 +225,7 @@ type loadedTarget struct {
 // too: that of the section, or the program's own.
 func (r *runner) target(text string, p *skeleton.BaseProgram) (*loadedTarget, string, error) {
 	fail := func(err error) (*loadedTarget, string, error) {
-		return nil, "", errTarget{fmt.Errorf("its target %s: %w", text, err)}
+		return nil, "", errSetting{fmt.Errorf("its target %s: %w", quote.Text(text), err)}
 	}
 	file, rest, _ := strings.Cut(text, ":")
 	name, function, given := strings.Cut(rest, ":")
@@ -212,18 +239,21 @@ func (r *runner) target(text string, p *skeleton.BaseProgram) (*loadedTarget, st
 	if err != nil {
 		return fail(err)
 	}
-	if !slices.ContainsFunc(object.img.Programs, func(p image.Program) bool { return p.Name == name }) {
-		return fail(fmt.Errorf("the object has no program %s", name))
-	}
 	object = object.clone()
 	object.prepare(r.MaxEntries)
 	object.img.StructOps = nil
-	obj, program, err := open(object.img, name)
+	obj, program, needs, err := open(object.img, name)
 	if err != nil {
 		return fail(err)
 	}
 	if err := obj.LoadWithOptions(r.options); err != nil {
 		obj.Close()
+		of := *r
+		of.typ, of.callbacks = program.Type(), needs.callbacks
+		result := Result{Section: program.Section()}
+		if of.judge(&result, err); result.Verdict == NotApplicable {
+			return nil, "", errLacks{fmt.Errorf("its target %s: %s", quote.Text(text), result.Reason)}
+		}
 		return fail(err)
 	}
 	return &loadedTarget{obj, program}, function, nil

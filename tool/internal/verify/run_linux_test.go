@@ -1,18 +1,23 @@
 package verify
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"golang.org/x/sys/unix"
 
 	"github.com/rules-bpf/rules_bpf/internal/image"
 	"github.com/rules-bpf/rules_bpf/internal/kerneltest"
 	"github.com/rules-bpf/rules_bpf/runtime/bpftest"
+	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
 	"github.com/rules-bpf/rules_bpf/tool/internal/imagegen"
 	. "github.com/rules-bpf/rules_bpf/tool/internal/objtest"
 )
@@ -68,16 +73,18 @@ func progs(t *testing.T) string {
 	})
 }
 
+// want is how a result begins.
+type want struct {
+	verdict Verdict
+	reason  string
+}
+
 func TestRun(t *testing.T) {
 	bpftest.NeedsBPF(t)
 	file := progs(t)
 	report, err := Run(Options{Objects: []string{file}, MaxEntries: 16, Kernel: "mine", Sections: map[string]string{"own": "xdp"}, Limits: []Limit{{"good", "insns", 1}}})
 	if err != nil {
 		t.Fatal(err)
-	}
-	type want struct {
-		verdict Verdict
-		reason  string
 	}
 	looped := want{Rejected, ""}
 	if parseVersion(report.Results[0].Release).before(version{5, 17}) {
@@ -135,8 +142,8 @@ func TestChoice(t *testing.T) {
 		}
 		return names
 	}
-	preset := func(text string) *Preset {
-		p, err := ParsePreset("p", "p.json", []byte(text))
+	preset := func(name, text string) *Preset {
+		p, err := ParsePreset(name, "p.json", []byte(text))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -145,7 +152,7 @@ func TestChoice(t *testing.T) {
 	if got := run(Options{Programs: []string{"g*d", "bad"}}); !slices.Equal(got, []string{"good", "bad"}) {
 		t.Errorf("%q", got)
 	}
-	if got := run(Options{Presets: []*Preset{preset(`{"programs": ["good"]}`), preset("{}")}, Programs: []string{"good", "bad"}}); !slices.Equal(got, []string{"good [p]", "good [p]", "bad [p]"}) {
+	if got := run(Options{Presets: []*Preset{preset("p", `{"programs": ["good"]}`), preset("q", "{}")}, Programs: []string{"good", "bad"}}); !slices.Equal(got, []string{"good [p]", "good [q]", "bad [q]"}) {
 		t.Errorf("%q", got)
 	}
 	if got := run(Options{Selects: func(r *Result) bool { return strings.HasSuffix(r.Case(), "/bad") }}); !slices.Equal(got, []string{"bad"}) {
@@ -174,6 +181,19 @@ func TestRefused(t *testing.T) {
 	} {
 		if _, err := Run(tc.o); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%v, want %q", err, tc.want)
+		}
+	}
+	// Of a target that is none for the program, and of one that the kernel lacks.
+	for program, want := range map[string]want{
+		"good":        {Failed, "target " + file + ":good: set target of program good: programs of type XDP have no target at load"},
+		"replacement": {NotApplicable, "its target " + file + ":nowhere: "},
+	} {
+		target := file + map[string]string{"good": ":good", "replacement": ":nowhere"}[program]
+		report, err := Run(Options{Objects: []string{file}, Programs: []string{program}, MaxEntries: 16, Targets: map[string]string{program: target}})
+		if err != nil {
+			t.Errorf("%s: %v", target, err)
+		} else if r := &report.Results[0]; r.Verdict != want.verdict || !strings.Contains(r.Reason, want.reason) {
+			t.Errorf("%s: %s: %s, want %s: %q", target, r.Verdict, r.Reason, want.verdict, want.reason)
 		}
 	}
 	// What is wrong with a target is said of the program.
@@ -260,5 +280,126 @@ func TestReason(t *testing.T) {
 	err := errors.New("load edge: program xdp_main, SEC(\"xdp\"): load program: the kernel refuses it\n\tat once")
 	if got := reason(err); got != "the kernel refuses it; at once" {
 		t.Errorf("%q", got)
+	}
+}
+
+// A map that the kernel lacks has to do with the programs that use it, and not with others.
+func TestMapsOfProgram(t *testing.T) {
+	bpftest.NeedsBPF(t)
+	file := write(t, &File{
+		Programs: []Program{{Name: "good", Section: "xdp", Refs: []string{"flows"}}, {Name: "bad", Section: "xdp"}, {Name: "lacking", Section: "xdp", Refs: []string{"future"}}},
+		Vars:     []Var{{Section: ".maps", Name: "flows", Type: Map(1, 16, U32, U64)}, {Section: ".maps", Name: "future", Type: Map(1, 16, U32, U64)}},
+	}, func(img *image.Object) {
+		img.Maps[1].Type = 9999
+		for _, f := range img.Functions {
+			if f.Name == "bad" {
+				img.Code[8*f.First+1] = map[bool]byte{false: 0x02, true: 0x20}[isBigEndian]
+			}
+		}
+	})
+	report, err := Run(Options{Objects: []string{file}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []Verdict{Loaded, Rejected} {
+		if r := &report.Results[i]; r.Verdict != want {
+			t.Errorf("%s: %s: %s, want %s", r.Program, r.Verdict, r.Reason, want)
+		}
+	}
+	if r := &report.Results[2]; r.Verdict == Loaded || !strings.Contains(r.Reason, "future") {
+		t.Errorf("%s: %s: %s", r.Program, r.Verdict, r.Reason)
+	}
+}
+
+func TestNeeds(t *testing.T) {
+	img := &image.Object{
+		Functions: []image.Function{
+			{Name: "main", First: 0, Count: 4, ExceptionCallback: image.NoIndex}, {Name: "callee", First: 4, Count: 4, ExceptionCallback: 3},
+			{Name: "callback", First: 8, Count: 4, ExceptionCallback: image.NoIndex}, {Name: "thrown", First: 12, Count: 4, ExceptionCallback: image.NoIndex},
+			{Name: "other", First: 16, Count: 4, ExceptionCallback: image.NoIndex},
+		},
+		Maps:  make([]image.Map, 7),
+		Arena: image.Arena{Map: 5},
+		Relocations: image.NewTable([]image.Relocation{
+			{Instruction: 0, Kind: image.Call, Target: 1}, {Instruction: 1, Kind: image.MapFD, Target: 0},
+			{Instruction: 4, Kind: image.FuncAddress, Target: 2}, {Instruction: 6, Kind: image.Call, Target: 0},
+			{Instruction: 8, Kind: image.MapValue, Target: 2}, {Instruction: 12, Kind: image.MapFD, Target: 3},
+			{Instruction: 16, Kind: image.MapFD, Target: 4}, {Instruction: 18, Kind: image.ArenaValue},
+		}),
+	}
+	img.Maps[6].Metadata = true
+	for function, want := range map[uint32]needs{
+		0: {[]bool{true, false, true, true, false, false, true}, true},
+		2: {[]bool{false, false, true, false, false, false, true}, false},
+		4: {[]bool{false, false, false, false, true, true, true}, false},
+	} {
+		if got := needsOf(img, function); got.callbacks != want.callbacks || !slices.Equal(got.maps, want.maps) {
+			t.Errorf("%d: %v, want %v", function, got, want)
+		}
+	}
+}
+
+func TestJudge(t *testing.T) {
+	rejected := func(cause error, log ...string) error {
+		return &skeleton.VerifierError{Hint: "the kernel has no compiler of BPF", Err: &ebpf.VerifierError{Cause: cause, Log: log}}
+	}
+	none := ebpf.ErrNotSupported
+	for _, tc := range []struct {
+		err     error
+		section string
+		want    want
+	}{
+		{fmt.Errorf("load it: %w", unix.ENOMEM), "xdp", want{Failed, "cannot allocate memory"}},
+		// Of a kernel without a compiler.
+		{fmt.Errorf("no trampoline: %w: %w", unix.ENOMEM, none), "fentry/x", want{NotApplicable, "no trampoline"}},
+		{rejected(fmt.Errorf("%w: %w", unix.EINVAL, none), "JIT is required for calling kernel function"), "xdp", want{NotApplicable, "JIT is required for calling kernel function: the kernel has no compiler of BPF"}},
+		{rejected(unix.EINVAL, "R0 !read_ok", "verification time 7 usec"), "xdp", want{Rejected, "R0 !read_ok"}},
+		// Of one that is older than the section.
+		{unix.EINVAL, "xdp.frags", want{NotApplicable, `Linux 5.18 is the first with programs of SEC("xdp.frags"), and this is 5.10`}},
+		{rejected(unix.EINVAL, "Only fentry/fexit/fmod_ret and lsm programs can be sleepable"), "uprobe.s/x", want{NotApplicable, "Linux 6.0 is the first with programs of SEC(\"uprobe.s\")"}},
+		{errSetting{unix.EINVAL}, "xdp.frags", want{Failed, "invalid argument"}},
+		{errLacks{fmt.Errorf("its target x: %w", unix.ENOENT)}, "freplace", want{NotApplicable, "its target x"}},
+	} {
+		r, result := runner{version: version{5, 10}, typ: ebpf.XDP}, Result{Section: tc.section}
+		if r.judge(&result, tc.err); result.Verdict != tc.want.verdict || !strings.HasPrefix(result.Reason, tc.want.reason) {
+			t.Errorf("%v: %s: %q, want %s: %q", tc.err, result.Verdict, result.Reason, tc.want.verdict, tc.want.reason)
+		}
+	}
+}
+
+// A program of many instructions is not loaded again for its log, which would be as long.
+func TestMostLogged(t *testing.T) {
+	bpftest.NeedsBPF(t)
+	file := write(t, &File{
+		Programs: []Program{{Name: "long", Section: "xdp", Refs: []string{"flows", "flows"}}},
+		Vars:     []Var{{Section: ".maps", Name: "flows", Type: Map(1, 16, U32, U64)}},
+	}, func(img *image.Object) {
+		img.Relocations = image.NewTable[image.Relocation](nil)
+		var code []byte
+		for _, insn := range []asm.Instruction{
+			asm.Mov.Imm(asm.R1, 0), asm.Add.Imm(asm.R1, 1), asm.JLT.Imm(asm.R1, 2*mostLogged/3, "again"), asm.Mov.Reg(asm.R0, asm.R2), asm.Mov.Reg(asm.R0, asm.R2), asm.Return(),
+		} {
+			if insn.OpCode.Class().IsJump() && insn.Reference() != "" {
+				insn = asm.JLT.Imm(asm.R1, 2*mostLogged/3, "")
+				insn.Offset = -2
+			}
+			var b bytes.Buffer
+			if _, err := insn.Marshal(&b, order); err != nil {
+				t.Fatal(err)
+			}
+			code = append(code, b.Bytes()...)
+		}
+		copy(img.Code, code)
+	})
+	report, err := Run(Options{Objects: []string{file}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &report.Results[0]
+	if parseVersion(r.Release).before(version{5, 3}) {
+		t.Skip("the kernel has no loops (5.3)")
+	}
+	if r.Verdict != Rejected || r.Insns <= mostLogged || len(r.Log) > 10 || !strings.Contains(r.Reason, "R2 !read_ok") {
+		t.Errorf("%+v", r)
 	}
 }

@@ -24,7 +24,7 @@ func (r *Report) Text() []byte {
 		if i == 0 {
 			b.WriteByte('\n')
 		}
-		fmt.Fprintf(&b, "note: %s\n", note)
+		fmt.Fprintf(&b, "note: %s\n", quote.Text(note))
 	}
 	return b.Bytes()
 }
@@ -40,7 +40,7 @@ func (r *Report) writeKernel(b *bytes.Buffer, k kernel) {
 			width, presets = max(width, len(indent)+len(quote.Name(res.Program))), max(presets, len(quote.Text(res.Preset)))
 		}
 	}
-	fmt.Fprintf(b, "kernel %s, %s (%s)\n", k.name, k.cpu, results[0].Release)
+	fmt.Fprintf(b, "kernel %s, %s (%s)\n", quote.Text(k.name), quote.Text(k.cpu), quote.Text(results[0].Release))
 	row := func(program, preset string, cells ...string) {
 		text := fmt.Sprintf("%-*s", width, program)
 		if presets > 0 {
@@ -148,7 +148,7 @@ func writeDetails(w io.Writer, results []*Result) {
 // writeDetails writes what the row does not say.
 func (r *Result) writeDetails(w io.Writer) {
 	for _, over := range r.Over {
-		fmt.Fprintf(w, "\n%s: %s\n", r.Name(), over)
+		fmt.Fprintf(w, "\n%s: %s\n", r.Name(), quote.Text(over))
 	}
 	if r.Verdict != Loaded {
 		fmt.Fprintf(w, "\n%s: %s: %s\n", r.Name(), r.Verdict, quote.Text(r.Reason))

@@ -219,7 +219,7 @@ func TestGolden(t *testing.T) {
 // What cannot be printed gets to no terminal.
 func TestHostileNames(t *testing.T) {
 	const bad = "a\x1b[31m\u202e\nb"
-	r := &Report{Results: []Result{{Object: bad, Program: bad, Section: bad, Preset: bad, Verdict: Rejected, Reason: bad, Source: bad, Log: []string{bad}}}}
+	r := &Report{Results: []Result{{Object: bad, Program: bad, Section: bad, Preset: bad, Kernel: bad, Release: bad, CPU: bad, Verdict: Rejected, Reason: bad, Source: bad, Over: []string{bad}, Log: []string{bad}}}, Notes: []string{bad}}
 	texts := append(r.Problems(), strings.Split(string(r.Text()), "\n")...)
 	for _, text := range append(texts, strings.Split(string(Compare(r, &Report{}, 0).Text()), "\n")...) {
 		if strings.ContainsAny(text, "\x1b\u202e\n") {
@@ -243,11 +243,15 @@ func TestMergeTwice(t *testing.T) {
 
 func TestDecode(t *testing.T) {
 	for text, want := range map[string]string{
-		"{":              "is no report of the verifier",
-		"[]":             "is no report of the verifier",
+		"{":              "want a report of the verifier in JSON",
+		"[]":             "want a report of the verifier in JSON",
 		"{}":             "it has no version",
 		`{"version":99}`: "has version 99 of a report's form, and this program knows 1: use a newer one",
-		`{"version":1,"results":[{"limits":{"pizza":1}}]}`: "pizza is nothing that can be limited",
+		`{"version":1,"results":[{"program":"a","kernel":"6.1","cpu":"arm64","verdict":"loaded"}]}`:                                   "result 0: has no object",
+		`{"version":1,"results":[{"object":"o","program":"a","kernel":"6.1","verdict":"loaded"}]}`:                                    "result 0: has no cpu",
+		`{"version":1,"results":[{"object":"o","program":"a","kernel":"6.1","cpu":"arm64","verdict":"pizza"}]}`:                       "verdict pizza is none that this program knows",
+		`{"version":1,"results":[{"object":"o","program":"a","kernel":"6.1","cpu":"arm64"}]}`:                                         `verdict "" is none`,
+		`{"version":1,"results":[{"object":"o","program":"a","kernel":"6.1","cpu":"arm64","verdict":"loaded","limits":{"pizza":1}}]}`: "pizza is nothing that can be limited",
 	} {
 		if _, err := Decode([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", text, err, want)
@@ -296,5 +300,33 @@ func TestCompare(t *testing.T) {
 	}
 	if c := Compare(old, old, 0); c.Heavier() || c.Text() != nil {
 		t.Errorf("a report and itself: %s", c.Text())
+	}
+}
+
+// A report without results has an empty list.
+func TestNoResults(t *testing.T) {
+	data, err := (&Report{Version: Version}).JSON()
+	if err != nil || !strings.Contains(string(data), `"results": []`) {
+		t.Errorf("%s, %v", data, err)
+	}
+}
+
+// What no kernel has looked at may be misspelt. It is not noted of one that one kernel has, and
+// not from a report that has fewer kernels.
+func TestNowhere(t *testing.T) {
+	report := func(kernel string, verdicts ...Verdict) *Report {
+		r := &Report{Version: Version}
+		for i, v := range verdicts {
+			r.Results = append(r.Results, Result{Object: "a.bpf.o", Program: string(rune('a' + i)), Kernel: kernel, CPU: "x86_64", Verdict: v})
+		}
+		return r
+	}
+	old, err := Merge(report("5.10", NotApplicable, NotApplicable, Loaded))
+	if err != nil || len(old.Notes) != 2 {
+		t.Fatalf("%q, %v", old.Notes, err)
+	}
+	all, err := Merge(old, report("6.12", NotApplicable, Rejected, Loaded))
+	if err != nil || len(all.Notes) != 1 || !strings.HasPrefix(all.Notes[0], "a.bpf.o: a: applies to none of the kernels: ") {
+		t.Errorf("%q, %v", all.Notes, err)
 	}
 }
