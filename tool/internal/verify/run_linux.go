@@ -205,12 +205,22 @@ func open(img *image.Object, name string) (*skeleton.Object, *skeleton.BaseProgr
 			return fail(err)
 		}
 	}
+	// They are in the order of the image, without definitions of values. Names need not be unique
+	// in one that is linked, and struct_ops maps come last.
+	var created []bool
 	for i := range img.Maps {
-		if m := obj.FindMap(img.Maps[i].Name); m != nil && img.Maps[i].Kind != image.InnerMap && !need.maps[i] {
+		if img.Maps[i].Kind != image.InnerMap {
+			created = append(created, need.maps[i])
+		}
+	}
+	i := 0
+	for m := range obj.AllMaps() {
+		if i < len(created) && !created[i] {
 			if err := m.SetAutocreate(false); err != nil {
 				return fail(err)
 			}
 		}
+		i++
 	}
 	return obj, obj.FindProgram(name), need, nil
 }
