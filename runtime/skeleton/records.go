@@ -124,37 +124,48 @@ func (r *PerfReader[T]) CPU() int { return r.reader.ID() }
 // InPlace is [RecordReader.InPlace], but that the places of records are given back together: at
 // most a sixteenth of a buffer, of records before the body's, is still kept from programs.
 func (r *PerfReader[T]) InPlace() iter.Seq2[*T, error] {
-	return func(yield func(*T, error) bool) { r.inPlace(yield) }
+	return func(yield func(*T, error) bool) {
+		// A function takes a pointer of one type as it takes one of another.
+		samplesInPlace(r.reader, &r.RecordReader, uint32(sizeOf[T]()), *(*func(unsafe.Pointer, error) bool)(unsafe.Pointer(&yield)))
+	}
 }
 
-// inPlace is the loop of InPlace. RecordReader's does the same for perf buffers, record by
-// record, which takes twice as long.
-func (r *PerfReader[T]) inPlace(yield func(*T, error) bool) {
-	if err := r.reader.Begin(true); err != nil {
-		r.refuse(err, func(err error) { yield(nil, err) })
+// rangeErrors is what a range over records of any type does with errors.
+type rangeErrors interface {
+	refuse(error, func(error))
+	report(error, func(error) bool) bool
+	short(uint32) error
+}
+
+// samplesInPlace is the loop of [PerfReader.InPlace], for records of at least size bytes. It has no
+// type parameter, as the compiler inlines the span's methods here, and not in a package that a
+// generic loop is compiled for: with calls of them a record takes twice as long.
+func samplesInPlace(r *ring.Reader, errs rangeErrors, size uint32, yield func(unsafe.Pointer, error) bool) {
+	if err := r.Begin(true); err != nil {
+		errs.refuse(err, func(err error) { yield(nil, err) })
 		return
 	}
-	defer r.reader.End()
-	for span := r.reader.Samples(); ; {
+	defer r.End()
+	for span := r.Samples(); ; {
 		p, n, next := span.Sample()
-		if p == nil || !r.reader.LendSample(span) {
+		if p == nil || !r.LendSample(span) {
 			var err error
-			if span, p, n, next, err = r.reader.MoreSamples(span); err != nil {
-				if !r.report(err, func(err error) bool { return yield(nil, err) }) {
+			if span, p, n, next, err = r.MoreSamples(span); err != nil {
+				if !errs.report(err, func(err error) bool { return yield(nil, err) }) {
 					return
 				}
 				continue
 			}
 		}
-		if n >= uint32(sizeOf[T]()) {
-			if !yield((*T)(p), nil) {
+		if n >= size {
+			if !yield(p, nil) {
 				return
 			}
-		} else if !yield(nil, r.short(n)) {
+		} else if !yield(nil, errs.short(n)) {
 			return
 		}
 		span = span.After(next)
-		r.reader.Pass(span)
+		r.Pass(span)
 	}
 }
 
