@@ -121,11 +121,12 @@ func NewPerfReader[T any](m *PerfEventArray, perCPUBuffer int) (*PerfReader[T], 
 // returned last.
 func (r *PerfReader[T]) CPU() int { return r.reader.ID() }
 
-// InPlace is [RecordReader.InPlace], but that the places of records are given back together: at
-// most a sixteenth of a buffer, of records before the body's, is still kept from programs.
+// InPlace differs from [RecordReader.InPlace] in one way: the memory of several records is given
+// back to programs at once. Up to a sixteenth of a buffer stays taken by records whose bodies
+// have ended.
 func (r *PerfReader[T]) InPlace() iter.Seq2[*T, error] {
 	return func(yield func(*T, error) bool) {
-		// A function takes a pointer of one type as it takes one of another.
+		// The two types of functions are called in the same way: a *T is passed as an unsafe.Pointer.
 		samplesInPlace(r.reader, &r.RecordReader, uint32(sizeOf[T]()), *(*func(unsafe.Pointer, error) bool)(unsafe.Pointer(&yield)))
 	}
 }
@@ -137,9 +138,9 @@ type rangeErrors interface {
 	short(uint32) error
 }
 
-// samplesInPlace is the loop of [PerfReader.InPlace], for records of at least size bytes. It has no
-// type parameter, as the compiler inlines the span's methods here, and not in a package that a
-// generic loop is compiled for: with calls of them a record takes twice as long.
+// samplesInPlace is the loop of [PerfReader.InPlace], for records of at least size bytes. It is not
+// generic, because the compiler inlines the span's methods in this package only: a generic loop
+// is compiled in the user's package, calls them, and takes twice as long for a record.
 func samplesInPlace(r *ring.Reader, errs rangeErrors, size uint32, yield func(unsafe.Pointer, error) bool) {
 	if err := r.Begin(true); err != nil {
 		errs.refuse(err, func(err error) { yield(nil, err) })

@@ -47,8 +47,7 @@ func (s Span) Sample() (sample unsafe.Pointer, length uint32, next uint64) {
 
 // Samples is Span for a perf buffer, whose records [Span.Sample] reads.
 func (r *Reader) Samples() Span {
-	b := r.cur
-	s := Span{b.data, b.mask, b.pos, b.end}
+	s := r.cur.span()
 	if !r.direct.Load() {
 		s.end = 0
 	}
@@ -98,31 +97,28 @@ func (b *buffer) sample(pos uint64) (length uint32, next uint64) {
 
 // nextSample returns the next record of a perf buffer, nil when the record says something else.
 func (r *Reader) nextSample(b *buffer) (unsafe.Pointer, uint32) {
-	p := b.header()
-	h := (*perfHeader)(p)
-	size := uint64(h.size)
-	if start := b.pos & b.mask; start+size <= b.mask+1 && !r.realign && h.kind == recordSample && size <= b.end-b.pos {
-		length := *(*uint32)(unsafe.Add(p, unsafe.Sizeof(*h)))
-		if uint64(length)+sampleHeader <= size {
-			b.next = b.pos + size
-			r.last, r.length = unsafe.Add(p, sampleHeader), length
-			return r.last, length
+	if !r.realign {
+		if p, length, next := b.span().Sample(); p != nil {
+			b.next = next
+			r.last, r.length = p, length
+			return p, length
 		}
 	}
-	return r.otherSample(b, p, size)
+	return r.otherSample(b)
 }
 
 // otherSample is nextSample for a record that is not plain: one that goes over the end, is not
 // aligned as it must be, or is not a sample. Those are done with.
-func (r *Reader) otherSample(b *buffer, p unsafe.Pointer, size uint64) (unsafe.Pointer, uint32) {
-	kind := (*perfHeader)(p).kind
+func (r *Reader) otherSample(b *buffer) (unsafe.Pointer, uint32) {
+	header := (*perfHeader)(b.header())
+	kind, size := header.kind, uint64(header.size)
 	if size < uint64(unsafe.Sizeof(perfHeader{})) || size > b.end-b.pos {
 		r.failed = fmt.Errorf("damaged perf buffer: a record of %d bytes, and %d are written", size, b.end-b.pos)
 		b.skip(b.end)
 		return nil, 0
 	}
 	next := b.pos + size
-	p = r.copyOf(b, b.pos&b.mask, size)
+	p := r.copyOf(b, b.pos&b.mask, size)
 	switch {
 	case kind == recordSample && size >= sampleHeader:
 		length := *(*uint32)(unsafe.Add(p, unsafe.Sizeof(perfHeader{})))

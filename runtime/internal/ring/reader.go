@@ -179,12 +179,11 @@ func (r *Reader) Record() (record unsafe.Pointer, length uint32) {
 // Span returns what is known to be in the BPF ring buffer that is read, nothing for a perf buffer, which [Span.Record] reads without
 // the reader, and the position behind the record which is lent.
 func (r *Reader) Span() (s Span, next uint64) {
-	b := r.cur
-	s = Span{b.data, b.mask, b.pos, b.end}
+	s = r.cur.span()
 	if r.perf || !r.direct.Load() {
 		s.end = 0
 	}
-	return s, b.next
+	return s, r.cur.next
 }
 
 // Lend is [Reader.Next] for the record before a position, which [Span.Record] has read. It does

@@ -131,6 +131,9 @@ func footprint(length uint64) uint64 { return (length + headerSize + 7) &^ 7 }
 // header returns where the record at the position begins.
 func (b *buffer) header() unsafe.Pointer { return unsafe.Add(b.data, b.pos&b.mask) }
 
+// span returns what is known to be in the ring.
+func (b *buffer) span() Span { return Span{b.data, b.mask, b.pos, b.end} }
+
 // look loads the positions.
 func (b *buffer) look() {
 	b.pos = b.consumer.load(b.pos)
