@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/rules-bpf/rules_bpf/internal/verifierlog"
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
 
@@ -94,18 +94,10 @@ func ofLockdown(end, mode string) string {
 // complaints are what the verifier says of instructions that it does not know.
 var complaints = []string{"uses reserved fields", "unknown opcode", "unknown insn class", "invalid atomic operand", "invalid BPF_ATOMIC"}
 
-// figures are what the lines begin with that the verifier writes at the end of its log.
-var figures = []string{"processed ", "verification time ", "stack depth ", "insns processed "}
-
 // Ending returns the last lines of a log, without figures. It is empty when the verifier has
 // no more to say, as of a program that the kernel refuses before it looks at instructions.
 func Ending(log []string) string {
-	isFigure := func(line string) bool {
-		return line == "" || slices.ContainsFunc(figures, func(prefix string) bool { return strings.HasPrefix(line, prefix) })
-	}
-	for len(log) > 0 && isFigure(log[len(log)-1]) {
-		log = log[:len(log)-1]
-	}
+	log = verifierlog.WithoutFigures(log)
 	return strings.Join(log[max(0, len(log)-4):], "\n")
 }
 

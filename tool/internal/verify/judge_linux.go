@@ -12,6 +12,7 @@ import (
 	"github.com/cilium/ebpf/features"
 
 	"github.com/rules-bpf/rules_bpf/internal/secdef"
+	"github.com/rules-bpf/rules_bpf/internal/verifierlog"
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
 	"github.com/rules-bpf/rules_bpf/tool/internal/kernelversion"
 )
@@ -119,24 +120,10 @@ func reason(err error) string {
 
 // complaint returns what the verifier said last, without its figures.
 func complaint(log []string) string {
-	for i := len(log) - 1; i >= 0; i-- {
-		line := strings.TrimSpace(log[i])
-		if line == "" || isFigure(line) {
-			continue
-		}
-		return line
+	if log = verifierlog.WithoutFigures(log); len(log) > 0 {
+		return strings.TrimSpace(log[len(log)-1])
 	}
 	return "the verifier says nothing"
-}
-
-// isFigure reports whether a line of a log is one of those with figures, at its end.
-func isFigure(line string) bool {
-	for _, prefix := range []string{"processed ", "verification time ", "stack depth ", "insns processed"} {
-		if strings.HasPrefix(line, prefix) {
-			return true
-		}
-	}
-	return false
 }
 
 // unknownHelper is what the verifier says of a helper that it does not know, or not for the
