@@ -4,7 +4,11 @@
 // be seen.
 package quote
 
-import "strconv"
+import (
+	"errors"
+	"io/fs"
+	"strconv"
+)
 
 // Name returns a name that stands in a message of the form "file: symbol: what": as
 // it is when C allows it or a section can sensibly have it, and else in quotes, with
@@ -36,3 +40,13 @@ func Text(text string) string {
 // leaves out controls, line and paragraph separators, spaces other than the plain
 // one, and what sets the direction of a text.
 func isPrint(r rune) bool { return strconv.IsPrint(r) && r != '\ufffd' }
+
+// Cause returns an error of the file system without the file's name, for a message that has the
+// name in front.
+func Cause(err error) error {
+	var inPath *fs.PathError
+	if errors.As(err, &inPath) {
+		return inPath.Err
+	}
+	return err
+}

@@ -228,7 +228,7 @@ def bpf_test(
         **{key: value for key, value in kwargs.items() if key not in _RUN_ATTRS}
     )
 
-    # These hold for go_test and for what runs it.
+    # Some attributes hold for go_test and for what runs it.
     kernel_tests(
         name = name,
         cpu_count = cpu_count,

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/rules-bpf/rules_bpf/internal/quote"
 	"github.com/rules-bpf/rules_bpf/tool/internal/depfile"
 )
 
@@ -68,7 +69,7 @@ func compile(flags *flag.FlagSet, args []string, std streams) error {
 	if *unused != "" {
 		deps, err := readDeps(object + ".d")
 		if err != nil {
-			return fmt.Errorf("%s: the dependency file that %s wrote: %w", *out, clang, reason(err))
+			return fmt.Errorf("%s: the dependency file that %s wrote: %w", *out, clang, quote.Cause(err))
 		}
 		if err := writeUnused(*unused, *inputs, deps); err != nil {
 			return err
@@ -146,7 +147,7 @@ func runClang(clang string, args []string, std streams) error {
 	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%s: there is no such compiler: install clang 14 or newer, or give the path of one", clang)
 	}
-	return fmt.Errorf("%s: cannot be run: %w: give the path of clang 14 or newer", clang, reason(err))
+	return fmt.Errorf("%s: cannot be run: %w: give the path of clang 14 or newer", clang, quote.Cause(err))
 }
 
 func readDeps(file string) ([]string, error) {

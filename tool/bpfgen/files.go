@@ -189,21 +189,11 @@ func readLines(file string) ([]string, error) {
 func inFile(name string, err error) error {
 	list, ok := err.(interface{ Unwrap() []error })
 	if !ok {
-		return fmt.Errorf("%s: %w", quote.Text(name), reason(err))
+		return fmt.Errorf("%s: %w", quote.Text(name), quote.Cause(err))
 	}
 	var all []error
 	for _, err := range list.Unwrap() {
 		all = append(all, inFile(name, err))
 	}
 	return errors.Join(all...)
-}
-
-// reason is an error of the file system without the file's name, which the
-// message has in front already.
-func reason(err error) error {
-	var path *os.PathError
-	if errors.As(err, &path) {
-		return path.Err
-	}
-	return err
 }

@@ -329,7 +329,7 @@ func (g *generation) run(std streams) error {
 	}
 	temp, err := os.MkdirTemp("", "bpfgen-")
 	if err != nil {
-		return fmt.Errorf("%s: no directory can be made in it: %w: set $TMPDIR to one for temporary files", os.TempDir(), reason(err))
+		return fmt.Errorf("%s: no directory can be made in it: %w: set $TMPDIR to one for temporary files", os.TempDir(), quote.Cause(err))
 	}
 	defer os.RemoveAll(temp)
 	c, err := newCompiler(g, temp, std)

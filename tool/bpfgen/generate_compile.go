@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/rules-bpf/rules_bpf/internal/quote"
 	"github.com/rules-bpf/rules_bpf/tool/internal/bpftarget"
 	"github.com/rules-bpf/rules_bpf/tool/internal/depfile"
 	"github.com/rules-bpf/rules_bpf/tool/internal/linker"
@@ -114,12 +115,12 @@ func (c *compiler) compile(t *bpftarget.Target, variant variantFlag) (objects []
 		}
 		data, err := os.ReadFile(object)
 		if err != nil {
-			return nil, nil, fmt.Errorf("%s: %s wrote no object: %w", source, c.cc[0], reason(err))
+			return nil, nil, fmt.Errorf("%s: %s wrote no object: %w", source, c.cc[0], quote.Cause(err))
 		}
 		objects = append(objects, linker.Input{Name: source, Data: data})
 		read, err := readDeps(object + ".d")
 		if err != nil {
-			return nil, nil, fmt.Errorf("%s: the dependency file that %s wrote: %w", source, c.cc[0], reason(err))
+			return nil, nil, fmt.Errorf("%s: the dependency file that %s wrote: %w", source, c.cc[0], quote.Cause(err))
 		}
 		for _, dep := range read {
 			if !slices.Contains(c.sources, dep) && !slices.Contains(headers, dep) {
@@ -162,7 +163,7 @@ func (c *compiler) clang(t *bpftarget.Target, variant variantFlag, source, objec
 		}
 		return fmt.Errorf("%s: %s does not compile it for %s: %w%s", source, c.cc[0], t.Suffix, err, remedy(stderr.String()))
 	}
-	return fmt.Errorf("%s: cannot be run: %w: give the path of clang 14 or newer", c.cc[0], reason(err))
+	return fmt.Errorf("%s: cannot be run: %w: give the path of clang 14 or newer", c.cc[0], quote.Cause(err))
 }
 
 // remedies are for what compilers say of a machine that is not set up for BPF.

@@ -190,20 +190,30 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// withExtern returns an object with a variable, which wants another one's.
+func withExtern(counter, other string) string {
+	return string((&objtest.File{
+		License: "GPL",
+		Vars: []objtest.Var{
+			{Section: ".bss", Name: counter, Type: objtest.U64},
+			{Name: other, Type: objtest.U64, Extern: true},
+		},
+	}).Build())
+}
+
+// succeed runs bpfgen, which has nothing to say.
+func succeed(t *testing.T, args string) {
+	t.Helper()
+	if out, errs, status := bpfgen(strings.Fields(args)...); status != 0 || out != "" || errs != "" {
+		t.Fatalf("%s: status %d, stdout %q, stderr %q", args, status, out, errs)
+	}
+}
+
 // With -link, skeleton does what link and skeleton do one after the other.
 func TestLinkForSkeleton(t *testing.T) {
 	t.Chdir(t.TempDir())
-	file := func(counter, other string) string {
-		return string((&objtest.File{
-			License: "GPL",
-			Vars: []objtest.Var{
-				{Section: ".bss", Name: counter, Type: objtest.U64},
-				{Name: other, Type: objtest.U64, Extern: true},
-			},
-		}).Build())
-	}
-	write(t, "a.o", file("one", "two"))
-	write(t, "b.o", file("two", "one"))
+	write(t, "a.o", withExtern("one", "two"))
+	write(t, "b.o", withExtern("two", "one"))
 	for _, args := range []string{
 		"link -o two/final.bpf.o a.o b.o",
 		"skeleton -package final -o two/final.go two/final.bpf.o",
@@ -214,9 +224,7 @@ func TestLinkForSkeleton(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if out, errs, status := bpfgen(strings.Fields(args)...); status != 0 || out != "" || errs != "" {
-			t.Fatalf("%s: status %d, stdout %q, stderr %q", args, status, out, errs)
-		}
+		succeed(t, args)
 	}
 	for _, name := range []string{"final.bpf.o", "final.go"} {
 		got, err := os.ReadFile("one/" + name)
@@ -245,27 +253,16 @@ func TestLinkForSkeleton(t *testing.T) {
 // has what they need.
 func TestLibrary(t *testing.T) {
 	t.Chdir(t.TempDir())
-	file := func(counter, other string) string {
-		return string((&objtest.File{
-			License: "GPL",
-			Vars: []objtest.Var{
-				{Section: ".bss", Name: counter, Type: objtest.U64},
-				{Name: other, Type: objtest.U64, Extern: true},
-			},
-		}).Build())
-	}
-	write(t, "a.o", file("one", "two"))
-	write(t, "b.o", file("two", "three"))
-	write(t, "c.o", file("three", "one"))
+	write(t, "a.o", withExtern("one", "two"))
+	write(t, "b.o", withExtern("two", "three"))
+	write(t, "c.o", withExtern("three", "one"))
 	for _, args := range []string{
 		"subskeleton -package one -o one.go a.o",
 		"subskeleton -package both -o both.go a.o b.o",
 		"link -o final.bpf.o c.o a.o b.o",
 		"check -object final.bpf.o -o stamp a.o b.o",
 	} {
-		if out, errs, status := bpfgen(strings.Fields(args)...); status != 0 || out != "" || errs != "" {
-			t.Fatalf("%s: status %d, stdout %q, stderr %q", args, status, out, errs)
-		}
+		succeed(t, args)
 	}
 	if stamp, err := os.ReadFile("stamp"); err != nil || len(stamp) > 0 {
 		t.Errorf("stamp has %q, %v", stamp, err)
@@ -345,9 +342,7 @@ func TestTypes(t *testing.T) {
 		"skeleton -package a -section mine -types-from example.com/shared=shared.names -o a.go a.bpf.o",
 		"skeleton -package a -section mine -types-from example.com/shared=shared.names -o v.go -variant a=a.bpf.o -variant b=b.bpf.o",
 	} {
-		if out, errs, status := bpfgen(strings.Fields(args)...); status != 0 || out != "" || errs != "" {
-			t.Fatalf("%s: status %d, stdout %q, stderr %q", args, status, out, errs)
-		}
+		succeed(t, args)
 	}
 	for name, want := range map[string]string{"shared.go": "type Event struct {", "a.go": "Last shared.Event // last", "v.go": "Last shared.Event // last"} {
 		src, err := os.ReadFile(name)

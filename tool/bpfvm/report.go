@@ -121,7 +121,7 @@ func mergeReports(args []string, stdout io.Writer) (int, error) {
 			continue
 		}
 		if err := os.WriteFile(here(out.file), out.data, 0o644); err != nil {
-			return reportFailed, fmt.Errorf("%s: %w", quote.Text(out.file), cause(err))
+			return reportFailed, fmt.Errorf("%s: %w", quote.Text(out.file), quote.Cause(err))
 		}
 	}
 	return 0, nil
@@ -141,7 +141,7 @@ func readReports(paths ...string) (*verify.Report, error) {
 	for _, path := range paths {
 		info, err := os.Stat(here(path))
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", quote.Text(path), cause(err))
+			return nil, fmt.Errorf("%s: %w", quote.Text(path), quote.Cause(err))
 		}
 		if !info.IsDir() {
 			report, err := verify.ReadFile(here(path))
@@ -161,15 +161,6 @@ func readReports(paths ...string) (*verify.Report, error) {
 		all = append(all, found...)
 	}
 	return verify.Merge(all...)
-}
-
-// cause is an error of the file system without the file's name.
-func cause(err error) error {
-	var inPath *fs.PathError
-	if errors.As(err, &inPath) {
-		return inPath.Err
-	}
-	return err
 }
 
 // outputsZip is where Bazel keeps a test's outputs with --zip_undeclared_test_outputs.

@@ -59,11 +59,15 @@ func Load(name string, data []byte) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	img := &Image{Object: object, Order: binary.LittleEndian}
+	return &Image{Object: object, Order: NativeOrder()}, nil
+}
+
+// NativeOrder returns the byte order of this machine, which is that of images and of its kernel.
+func NativeOrder() binary.ByteOrder {
 	if binary.NativeEndian.Uint16([]byte{0, 1}) == 1 {
-		img.Order = binary.BigEndian
+		return binary.BigEndian
 	}
-	return img, nil
+	return binary.LittleEndian
 }
 
 // Build returns what the image of an object file has. name is the file's base name. It

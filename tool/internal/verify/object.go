@@ -17,15 +17,11 @@ import (
 	"github.com/rules-bpf/rules_bpf/tool/internal/imagegen"
 )
 
-// order is the byte order of this machine, which is that of all objects that are loaded.
-var order, isBigEndian = nativeOrder()
-
-func nativeOrder() (binary.ByteOrder, bool) {
-	if binary.NativeEndian.Uint16([]byte{0, 1}) == 1 {
-		return binary.BigEndian, true
-	}
-	return binary.LittleEndian, false
-}
+// order is the byte order of all objects that are loaded.
+var (
+	order       = imagegen.NativeOrder()
+	isBigEndian = order == binary.BigEndian
+)
 
 // loadable is an object as it is to be loaded.
 type loadable struct {

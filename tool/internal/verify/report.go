@@ -28,7 +28,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"slices"
 	"strconv"
@@ -211,11 +210,10 @@ func ReadFile(file string) (*Report, error) {
 // readFile is os.ReadFile with errors in the form "file: what".
 func readFile(file string) ([]byte, error) {
 	data, err := os.ReadFile(file)
-	var inPath *fs.PathError
-	if errors.As(err, &inPath) {
-		return nil, fmt.Errorf("%s: %w", quote.Text(file), inPath.Err)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", quote.Text(file), quote.Cause(err))
 	}
-	return data, err
+	return data, nil
 }
 
 // Decode reads a report from JSON.
