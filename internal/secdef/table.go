@@ -72,7 +72,7 @@ var (
 	lirc      = &Way{Handle: "BaseProgram", Config: "CONFIG_BPF_LIRC_MODE2", Note: "needs an infrared receiver: attach it with link.RawAttachProgram to an open /dev/lircN"}
 
 	syscall   = &Way{Handle: "BaseProgram", Note: "is called, not attached: call Run"}
-	structOps = &Way{Handle: "BaseProgram", Config: "CONFIG_BPF_JIT", Note: "belongs to a struct_ops map, which is what attaches"}
+	structOps = &Way{Handle: "BaseProgram", Config: "CONFIG_BPF_JIT", Note: "belongs to a struct_ops map, and is attached with it"}
 )
 
 var setTarget = []Call{{"SetTarget", `prog, function`}}

@@ -1,10 +1,10 @@
 // Package bpftest helps tests of programs that use BPF.
 //
-// A function of it asks for one thing that a test needs, brings it about where that is
-// possible, and skips the test where it is not: without the rights, on an older kernel, on a
-// system that is not Linux. What it brings about ends with the test. The reason of a skip
-// begins with "needs", so that the skips of a machine that lacks something can be told from
-// others in what go test -v prints:
+// Each function asks for one thing that a test needs and sets it up where that is possible.
+// Where it is not, it skips the test: without the rights, on an older kernel, on a system that
+// is not Linux. What it has set up is undone when the test ends. The reason of a skip begins
+// with "needs", so that the skips of a machine that lacks something can be told from others in
+// what go test -v prints:
 //
 //	func TestCounters(t *testing.T) {
 //		skel := bpftest.Load(t, counters.Open)
@@ -17,7 +17,7 @@
 //		}
 //	}
 //
-// Package bpftest/fake is for tests that need neither a kernel nor rights: it has maps in
+// Package bpftest/fake is for tests that need neither a kernel nor rights: it keeps maps in
 // memory behind the handles of package skeleton.
 package bpftest
 
@@ -33,11 +33,12 @@ import (
 	"github.com/cilium/ebpf/rlimit"
 )
 
-// NeedsBPF skips t unless this process may create BPF maps, as root may, or who has CAP_BPF.
-// On kernels before 5.11 it raises RLIMIT_MEMLOCK, to which these account maps, for good.
+// NeedsBPF skips t unless this process may create BPF maps, as root and processes with CAP_BPF
+// may. On kernels before 5.11, which account maps to RLIMIT_MEMLOCK, it raises that limit, for
+// good.
 func NeedsBPF(t testing.TB) {
 	t.Helper()
-	// Where raising it is not allowed, creating the map says so.
+	// Where raising it is not allowed, creating the map fails with the reason.
 	_ = rlimit.RemoveMemlock()
 	switch err := createMap(); {
 	case errors.Is(err, errNotLinux):
@@ -64,9 +65,9 @@ func NeedsKernel(t testing.TB, major, minor uint32, what string) {
 	}
 }
 
-// SkipIfRefused skips t when err, which is what loading or attaching a program of this kind
-// has failed with, says that the kernel refuses root the kind as such, as hardened kernels do
-// for fentry, fexit and lsm.
+// SkipIfRefused skips t when err, with which loading or attaching a program of this kind has
+// failed, shows that the kernel refuses the kind even to root, as hardened kernels do for
+// fentry, fexit and lsm.
 func SkipIfRefused(t testing.TB, kind string, err error) {
 	t.Helper()
 	if errors.Is(err, syscall.EPERM) && os.Getuid() == 0 {
@@ -114,16 +115,16 @@ func NeedsKprobes(t testing.TB) {
 }
 
 // NeedsTracefs is [NeedsBPF] for tests that attach to tracepoints with package link of
-// cilium/ebpf, which finds tracefs only where it is mounted: it mounts it on
-// /sys/kernel/tracing as well, for good. Skeletons need no mount.
+// cilium/ebpf, which finds tracefs only where it is mounted: it mounts tracefs on
+// /sys/kernel/tracing, for good. Skeletons need no mount.
 func NeedsTracefs(t testing.TB) {
 	t.Helper()
 	NeedsBPF(t)
 	needsMount(t, "tracefs", "/sys/kernel/tracing", 0x74726163)
 }
 
-// NeedsBPFFS is [NeedsBPF] for tests that pin: it mounts bpffs on /sys/fs/bpf as well, for
-// good. [PinDir] is for tests that may choose where they pin.
+// NeedsBPFFS is [NeedsBPF] for tests that pin: it mounts bpffs on /sys/fs/bpf, for good.
+// [PinDir] is for tests that may choose where they pin.
 func NeedsBPFFS(t testing.TB) {
 	t.Helper()
 	NeedsBPF(t)
@@ -178,8 +179,8 @@ func NewCgroup(t testing.TB) string {
 	return dir
 }
 
-// CgroupRoot is [NeedsBPF] that returns where the hierarchy of cgroups (version 2) is
-// mounted, after mounting it until t ends where it is mounted nowhere.
+// CgroupRoot is [NeedsBPF] that returns where the hierarchy of cgroups (version 2) is mounted.
+// Where it is not, CgroupRoot mounts it until t ends.
 func CgroupRoot(t testing.TB) string {
 	t.Helper()
 	NeedsBPF(t)

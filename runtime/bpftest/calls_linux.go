@@ -11,8 +11,9 @@ import (
 // errNotLinux is what the calls fail with on other systems.
 var errNotLinux = errors.ErrUnsupported
 
-// createMap reports with which error the kernel refuses this process a map. It makes the call
-// itself, so that all that it tests can import this package.
+// createMap returns the error with which the kernel refuses this process a map. It makes the
+// system call itself and imports nothing of the runtime, so that the tests of all its packages
+// can import this one.
 func createMap() error {
 	attr := struct{ typ, keySize, valueSize, maxEntries uint32 }{unix.BPF_MAP_TYPE_ARRAY, 4, 4, 1}
 	fd, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_MAP_CREATE, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))

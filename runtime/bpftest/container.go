@@ -9,8 +9,8 @@ import (
 
 // A Delegation is what a bpffs delegates to those who make a BPF token from it: mount
 // options and their values, such as "delegate_progs" and "xdp:tracing". See
-// bpf_parse_param in the kernel's kernel/bpf/inode.c for the names. "any" is all there is
-// of a kind.
+// bpf_parse_param in the kernel's kernel/bpf/inode.c for the names. "any" stands for all of one
+// kind.
 type Delegation map[string]string
 
 // DelegateAll returns the delegation of everything.
@@ -18,7 +18,7 @@ func DelegateAll() Delegation {
 	return Delegation{"delegate_cmds": "any", "delegate_maps": "any", "delegate_progs": "any", "delegate_attachs": "any"}
 }
 
-// containerVariable has the name of the test that goes on in the container.
+// containerVariable is the environment variable with the name of the test to run in the container.
 const containerVariable = "RULES_BPF_CONTAINER"
 
 // InContainer is [NeedsBPF] for tests of a program that runs in a container: it runs the

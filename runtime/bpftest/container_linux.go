@@ -14,13 +14,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The descriptors by which a container and its manager talk.
+// The file descriptors, in the container, over which it and its manager communicate.
 const (
 	toManager   = 3
 	fromManager = 4
 )
 
-// runInContainer is the manager.
+// runInContainer is the manager: it starts the test anew in a container, sets up the bpffs
+// there, and waits for the test's end.
 func runInContainer(t *testing.T, d Delegation) error {
 	t.Helper()
 	hear, toManager, err := os.Pipe()
@@ -35,7 +36,8 @@ func runInContainer(t *testing.T, d Delegation) error {
 	defer answer.Close()
 	var out strings.Builder
 	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run=^"+t.Name()+"$")
-	// Nothing of what this test was started with: it would write where this test does.
+	// An empty environment: with that of this test, the new process would write into the same
+	// files.
 	cmd.Env = []string{containerVariable + "=" + t.Name(), "PATH=" + os.Getenv("PATH"), "TMPDIR=" + t.TempDir()}
 	cmd.ExtraFiles, cmd.Stdout, cmd.Stderr = []*os.File{toManager, fromManager}, &out, &out
 	root := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1}}
@@ -59,8 +61,8 @@ func runInContainer(t *testing.T, d Delegation) error {
 	return waited
 }
 
-// delegate sets the options of the bpffs that a process has opened, and says by which
-// descriptor.
+// delegate sets the options of the bpffs that a process has opened, whose descriptor's number
+// it reads from hear.
 func delegate(pid int, hear *bufio.Reader, d Delegation) error {
 	var number int
 	if _, err := fmt.Fscanln(hear, &number); err != nil {

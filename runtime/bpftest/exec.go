@@ -14,10 +14,10 @@ import (
 	"time"
 )
 
-// Executable returns the path of an executable file with this name, until t ends, for tests
-// of what traces processes. [Run] runs it, and it ends at once. It is the test's own file
-// under another name, as a machine on which tests run need not have any other program; a
-// TestMain can make it do more.
+// Executable returns the path of an executable file with this name, for tests of programs that
+// trace processes. The file is there until t ends. [Run] runs it, and it exits at once. It is
+// the test's own file under another name, as a machine on which tests run need not have any
+// other program; a TestMain can make it do more.
 func Executable(t testing.TB, name string) string {
 	t.Helper()
 	self, err := os.Executable()
@@ -36,7 +36,8 @@ func Executable(t testing.TB, name string) string {
 func Run(t testing.TB, path string, args ...string) {
 	t.Helper()
 	cmd := exec.Command(path, append([]string{"-test.run=^$"}, args...)...)
-	// Nothing of what this test was started with: it would write where this test does.
+	// An empty environment: with that of this test, the new process would write into the same
+	// files.
 	cmd.Env = []string{"PATH="}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%s: %v\n%s", path, err, out)

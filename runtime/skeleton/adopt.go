@@ -12,11 +12,11 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/attach"
 )
 
-// AdoptPinned makes the skeleton go on where an earlier process has ended, and a later one go
-// on where this one ends, without a moment in which no program is attached. What is to last
-// is pinned in a directory of a bpffs, which AdoptPinned makes unless it is there. It is
-// called between Open and Load, by every version of a program with the same directory, the
-// first one too, which is for this object alone, and changes what Load and the ways to attach do:
+// AdoptPinned lets the skeleton take over from an earlier process, and a later process take
+// over from this one, without a moment in which no program is attached. What is to outlast a
+// process is pinned in dir, a directory of a bpffs, which AdoptPinned makes if it is missing.
+// The directory is for this object alone. Every version of a program, the first one too, calls
+// AdoptPinned with it between Open and Load. It changes what Load and the ways to attach do:
 //
 //   - Load takes over the maps that are pinned there, with what is in them, and pins those
 //     that are not yet, by their names in C. A pinned map must be as this object declares
@@ -26,33 +26,33 @@ import (
 //     [ebpf.PinNone], or [UntypedMap.SetPinPath]. Data sections, arenas, struct_ops maps,
 //     the maps of libbpf for USDTs, and those for one program
 //     ([UntypedMap.SetExclusiveProgram]) are new in each process.
-//   - A link of a program is pinned by the names of the program and of what it is on, which for
-//     an interface is its index and the network namespace of the calling thread. Where
-//     one is pinned already, this version's program takes the place of the one that it has
-//     (BPF_LINK_UPDATE): on XDP, TCX, netkit, cgroups, network namespaces, maps of sockets,
-//     and for struct_ops tables of SEC(".struct_ops.link"). The link keeps its place and its
-//     options. One that is on something else, or has a program of another type, is an error.
+//   - A link of a program is pinned by the names of the program and of its target, which for an
+//     interface is its index and the network namespace of the calling thread. Where one is
+//     pinned already, this version's program replaces the program in it (BPF_LINK_UPDATE): on
+//     XDP, TCX, netkit, cgroups, network namespaces, maps of sockets, and for struct_ops tables
+//     of SEC(".struct_ops.link"). The link keeps its position and its options. A pinned link
+//     that is on another target, or has a program of another type, is an error.
 //   - Links that the kernel cannot update, which are those of tracing (kprobes, uprobes,
 //     tracepoints, fentry, LSM), of netfilter, and of struct_ops types without an update, are
-//     made anew, and take over the name of the pin: until the earlier process has ended, what
-//     happens meanwhile is seen by both programs, and by one always. Where the kernel has
-//     room for one alone, as for freplace, that is an error.
-//   - A filter of clsact is replaced in its place. Close leaves it.
+//     made anew, and take over the name of the pin: until the earlier process has ended, both
+//     programs are attached, and at no time neither is. Where the kernel takes only one, as for
+//     freplace, that is an error.
+//   - A filter of clsact is replaced by an update. Close leaves it attached.
 //   - What the kernel has no link for cannot be pinned, such as programs on sockets, those of
 //     [AttachPerf], and kprobes before 5.15. Attaching it is an error, which wraps
 //     [ebpf.ErrNotSupported], unless SetPinLinks(false) says that this process and its
 //     successor may leave a gap. Iterators are run when they are read, and not pinned.
 //
-// Detach and Close leave in place what is pinned. A link's method Unpin undoes that for one;
-// [RemovePinned] for all. An error of Attach detaches what was attached for the first time,
-// and leaves what was taken over.
+// Detach and Close leave attached what is pinned. A link's method Unpin undoes that for one;
+// [RemovePinned] for all. An error of Attach detaches what was attached for the first time, and
+// leaves what was taken over.
 //
-// A process may end at any point: what it leaves is taken over by the next one. When that
-// has attached all that it wants, it calls [Object.RemoveStale] to get rid of what only the
-// earlier version had. The earlier process may run until then, and longer; it should not
-// attach anything while the later one does.
+// A process may end at any point: the next one takes over what it leaves. When that has
+// attached all that it wants, it calls [Object.RemoveStale] to get rid of what only the earlier
+// version had. The earlier process may run until then, and longer; it should not attach
+// anything while the later one does.
 //
-// A program array is shared by the two: from Load on, tail calls of the earlier version's
+// Both versions share a program array: from Load on, tail calls of the earlier version's
 // programs go to this one's. The kernel empties one that is not pinned when its process ends.
 func (o *Object) AdoptPinned(dir string) error {
 	if !isOpen(o) {
@@ -88,11 +88,10 @@ func (m *StructOpsMap) SetPinLinks(pin bool) error {
 
 // RemoveStale removes what is in the directory of [Object.AdoptPinned] and is not this
 // skeleton's: pins of links that it has neither made nor taken over, and of maps that it does
-// not pin, and filters of clsact in the present network namespace, which is that of the calling
-// thread. Links that are attached in another network namespace stay, as they may be those of
-// another process with the same directory: RemoveStale that is called there removes them. It
-// returns what it has removed. A program whose link is removed is detached as soon as no process
-// has the link open.
+// not pin, and filters of clsact in the network namespace of the calling thread. Links that are
+// attached in another network namespace stay, as they may be those of another process with the
+// same directory: RemoveStale that is called there removes them. It returns what it has
+// removed. A program whose link is removed is detached as soon as no process has the link open.
 func (o *Object) RemoveStale() (removed []string, err error) {
 	if !isOpen(o) {
 		return nil, fmt.Errorf("remove what is stale: %w", ErrNotOpen)
@@ -112,7 +111,7 @@ func (o *object) removeStale() ([]string, error) {
 	case o.state < loaded:
 		return nil, ErrNotLoaded
 	case o.pins == nil:
-		return nil, errors.New("AdoptPinned was not called, which says where it is")
+		return nil, errors.New("AdoptPinned was not called: call it between Open and Load")
 	}
 	return o.pins.RemoveStale(func(path string) bool {
 		return slices.ContainsFunc(o.maps, func(m *UntypedMap) bool { return m.def.PinPath == path })
@@ -120,9 +119,9 @@ func (o *object) removeStale() ([]string, error) {
 }
 
 // RemovePinned removes all that skeletons have left in a directory of [Object.AdoptPinned],
-// links in any network namespace, the filters of clsact in the present network namespace too, and the directory. Programs are
-// detached as soon as no process has their links open. It is not an error that there is no
-// such directory.
+// links in any network namespace included, the filters of clsact in the network namespace of
+// the calling thread, and the directory itself. Programs are detached as soon as no process has
+// their links open. A directory that is not there is no error.
 func RemovePinned(dir string) error {
 	if err := attach.RemovePinned(dir); err != nil {
 		return fmt.Errorf("remove what is pinned in %s: %w", dir, err)
@@ -130,7 +129,7 @@ func RemovePinned(dir string) error {
 	return nil
 }
 
-// adoptMaps gives the maps that last their pins.
+// adoptMaps sets the pin paths of the maps that outlast the process.
 func (o *object) adoptMaps(LoadOptions) error {
 	if o.pins == nil {
 		return nil
@@ -143,8 +142,8 @@ func (o *object) adoptMaps(LoadOptions) error {
 		switch {
 		case m.pinningSet || m.def.PinByName:
 		case m.def.Exclusive != nil:
-			// The program of the next version has other code, for which the kernel refuses the map.
-			// An earlier call, which has failed, may have been before SetExclusiveProgram.
+			// The program of the next version has other code, for which the kernel refuses the
+			// map. A call that failed before SetExclusiveProgram may have set the path.
 			m.def.PinPath = ""
 		default:
 			m.def.PinPath = o.pins.MapPath(m.name)

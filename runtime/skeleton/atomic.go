@@ -7,9 +7,9 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// The types below are what atomic.Pointer is. That one is generic, and handles are part of every
-// skeleton: its methods would be compiled once more in each generated package, and in each that
-// imports one.
+// The types below do what atomic.Pointer does. That one is generic, and handles are part of
+// every skeleton: its methods would be compiled again in each generated package, and in each
+// package that imports one.
 
 // mapPointer is an atomic pointer to a map, nil when it is zero.
 type mapPointer struct{ p unsafe.Pointer }

@@ -9,7 +9,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/attach"
 )
 
-// AttachState says how far a program has come.
+// AttachState is how far a program or a struct_ops map is on its way from open to attached.
 type AttachState int
 
 const (
@@ -17,7 +17,7 @@ const (
 	NotLoaded AttachState = iota
 	// NotAttached: the program is in the kernel, and has no link.
 	NotAttached
-	// Attached: the program has a link, in its slot or besides it.
+	// Attached: the program has a link, in its slot or outside it.
 	Attached
 )
 
@@ -58,8 +58,8 @@ func (a Attachment) String() string {
 
 // Attachments returns what is attached now and what is not, and why not: an
 // entry for every program, in the order of the object, then for every struct_ops map.
-// It may be called in any state, and says before Attach of what that will leave alone what
-// to do instead. A skeleton that Open has not made has none.
+// It may be called in any state. Before Attach, the reasons of what Attach will leave out say
+// what to do instead. A skeleton that Open has not made has none.
 func (o *Object) Attachments() []Attachment {
 	if !isOpen(o) {
 		return nil
@@ -94,7 +94,7 @@ func (o *Object) Attachments() []Attachment {
 	return list
 }
 
-// attachment tells how far the map has come.
+// attachment returns the map's entry of Attachments.
 func (m *StructOpsMap) attachment() Attachment {
 	missing := ""
 	if m.made == nil {
@@ -103,8 +103,8 @@ func (m *StructOpsMap) attachment() Attachment {
 	return m.object.attachment(m.name, m.ops.Section, missing, m.unattached, *m.slot)
 }
 
-// memberAttachment tells how far a struct_ops program has come, which is as far as the best
-// of the maps that have it.
+// memberAttachment returns the entry of a struct_ops program, whose state is the most advanced
+// one among the maps that have it.
 func (o *object) memberAttachment(p *BaseProgram) Attachment {
 	if p.Program() == nil {
 		return o.attachment(p.name, p.section, structOpsUnused, "", nil)
@@ -123,9 +123,9 @@ func (o *object) memberAttachment(p *BaseProgram) Attachment {
 	return a
 }
 
-// attachment tells how far something has come whose link slot holds l. Of a loaded
-// object, missing is why it is not in the kernel, empty when it is, and unattached
-// why its slot is empty.
+// attachment returns the entry of something whose link slot holds l. In a loaded object,
+// missing is why it is not in the kernel, empty when it is, and unattached why its slot is
+// empty.
 func (o *object) attachment(name, section, missing, unattached string, l link.Link) Attachment {
 	a := Attachment{Name: name, Section: section}
 	switch {
@@ -147,10 +147,9 @@ func (o *object) attachment(name, section, missing, unattached string, l link.Li
 	return a
 }
 
-// Reasons of programs for struct_ops maps: of those in the kernel, and of those that are
-// not.
+// Reasons of struct_ops programs: of those in the kernel, and of those that are not.
 const (
-	structOpsProgram = "belongs to struct_ops map %s, which is what attaches: %s"
+	structOpsProgram = "belongs to struct_ops map %s, and is attached with it: %s"
 	structOpsUnused  = "no struct_ops map that is created has it: call the map's SetAutocreate(true), or put the program into one, before Load"
 )
 

@@ -162,7 +162,7 @@ func (p *BaseProgram) leftOut() string {
 		return "SEC() does not say how it is attached: attach it with a function of package link, and put the link into the slot"
 	}
 	if form.Is(secdef.AttachBTF) {
-		// Which may have been set before Load.
+		// SetTarget may have set it before Load.
 		target = p.def.AttachTo
 	}
 	if p.options != nil && slices.Contains(form.Parameters, target) {
@@ -185,8 +185,8 @@ func (p *BaseProgram) attachAuto() (link.Link, error) {
 	return l, attach.Explain(err, p.def.Type)
 }
 
-// attachAll attaches the programs as their sections say. What takes that back is in done, on
-// error too. When a target is missing, the error has all that are.
+// attachAll attaches the programs as their sections say. done gets what undoes it, on error
+// too. When targets are missing, the error lists all of them.
 func attachAll(progs []*BaseProgram, done *undo.Stack) error {
 	for i, p := range progs {
 		l, err := p.attachAuto()

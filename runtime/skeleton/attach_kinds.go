@@ -25,16 +25,15 @@ import (
 // what its section names. It may be called in any state, counts from the next Attach on, and
 // fails with [ErrClosed] after Close. nil takes them back.
 
-// AttachMode is by what means the kernel runs a program on a probe or a perf event:
-// libbpf's enum probe_attach_mode.
+// AttachMode is how the kernel connects a program to a probe or a perf event: libbpf's enum
+// probe_attach_mode.
 type AttachMode int
 
 const (
 	// AttachDefault is a link where the kernel has them (5.15), else AttachPerf.
 	AttachDefault AttachMode = iota
-	// AttachPerf makes the program part of the perf event. There is no link in the kernel:
-	// it cannot be pinned and has no cookie. Closing what stands for the link turns the event
-	// off.
+	// AttachPerf makes the program part of the perf event. There is no link in the kernel: it
+	// cannot be pinned and has no cookie. Closing the link that is returned disables the event.
 	AttachPerf
 	// AttachLink is a link, and an error where the kernel has none.
 	AttachLink
@@ -50,9 +49,10 @@ type KprobeOptions struct {
 	Mode AttachMode
 }
 
-// AttachKprobe attaches the program to a function of the kernel, or to a place
-// in it: "symbol" or "symbol+offset", the offset in bytes. "0xffffffff81234560" is the address of
-// an instruction, as /proc/kallsyms has those of functions, for one of several with a name.
+// AttachKprobe attaches the program to a function of the kernel, or to an instruction in it:
+// "symbol" or "symbol+offset", the offset in bytes. "0xffffffff81234560" is the address of an
+// instruction, as /proc/kallsyms lists those of functions: it chooses one of several functions
+// with the same name.
 func (p *KprobeProgram) AttachKprobe(target string, o *KprobeOptions) (link.Link, error) {
 	return p.attach(attach.By("kprobe-%s", target), func(prog *attach.Program) (link.Link, error) {
 		return attach.Kprobe(prog, target, o.probe())
@@ -103,9 +103,9 @@ type SyscallOptions struct {
 	Return bool
 }
 
-// AttachSyscall attaches the program to a system call, by the name that it has
-// in section 2 of the manual. Only calls of the kernel's own architecture count,
-// not those of 32-bit programs on a 64-bit kernel.
+// AttachSyscall attaches the program to a system call, by its name in section 2 of the manual.
+// The program runs for calls in the kernel's own architecture, not for those of 32-bit programs
+// on a 64-bit kernel.
 func (p *SyscallProbeProgram) AttachSyscall(name string, o *SyscallOptions) (link.Link, error) {
 	return p.attach(attach.By("ksyscall-%s", name), func(prog *attach.Program) (link.Link, error) {
 		return attach.Syscall(prog, name, o.probe())
@@ -125,15 +125,15 @@ type UprobeOptions struct {
 	Cookie uint64
 	// Return runs the program when the function returns, which SEC("uretprobe") always does.
 	Return bool
-	// RefCtrOffset is where in the file a counter of listeners of 2 bytes lies (a USDT's
-	// semaphore), which the kernel keeps; 0 is none. It needs kernel 4.20.
+	// RefCtrOffset is the offset in the file of a USDT's semaphore, a counter of 2 bytes that
+	// the kernel raises while a program is attached; 0 is none. It needs kernel 4.20.
 	RefCtrOffset uint64
 	// Mode is how the program is attached.
 	Mode AttachMode
 }
 
 // AttachUprobe attaches the program to a function of a program or a library, or
-// to a place in it: "symbol", "symbol@version" or "symbol+offset", or the offset of an
+// to an instruction in it: "symbol", "symbol@version" or "symbol+offset", or the offset of an
 // instruction in the file alone, "0x1234". A path without a slash is searched for: see
 // docs/attach.md.
 func (p *UprobeProgram) AttachUprobe(path, target string, o *UprobeOptions) (link.Link, error) {
@@ -156,8 +156,8 @@ type UprobeMultiOptions struct {
 	// Return runs the program when functions return, which SEC("uretprobe.multi") always
 	// does.
 	Return bool
-	// Symbols, which are as targets of [UprobeProgram.AttachUprobe], or Offsets in the file
-	// are the places in place of a pattern.
+	// Symbols, in the form of targets of [UprobeProgram.AttachUprobe], or Offsets in the file
+	// are the targets in place of a pattern.
 	Symbols []string
 	Offsets []uint64
 	// RefCtrOffsets and Cookies are those of Symbols or Offsets, one each.
@@ -274,19 +274,19 @@ func (p *TracingProgram) SetAttachOptions(o *TracingOptions) error {
 	return setAttachOptions(p.Handle(), o)
 }
 
-// AttachFreplace puts the program in the place of a function of another loaded program,
-// besides that which it was loaded for: both functions must have the same type. target is
-// nil, and function empty, for the one that it was loaded for. Others need a kernel of
-// version 5.10 or later.
+// AttachFreplace puts the program in the place of a function of another loaded program, in
+// addition to the one that it was loaded for: both functions must have the same type. A nil
+// target and an empty function stand for the one that it was loaded for. Others need a kernel
+// of version 5.10 or later.
 func (p *FreplaceProgram) AttachFreplace(target *ebpf.Program, function string) (link.Link, error) {
 	return p.attach(attach.By("freplace-%s", function), func(prog *attach.Program) (link.Link, error) {
 		return attach.Freplace(prog, target, function)
 	})
 }
 
-// IterOptions say what an iterator visits: union bpf_iter_link_info. Which fields count
-// depends on the kind of iterator, which is what SEC("iter/<kind>") says. The zero value is
-// all that there is.
+// IterOptions say what an iterator visits: union bpf_iter_link_info. Which fields count depends
+// on the kind of iterator, which is what SEC("iter/<kind>") says. The zero value visits
+// everything.
 type IterOptions struct {
 	// Map is the map of bpf_map_elem, bpf_sk_storage_map and sockmap.
 	Map *ebpf.Map
@@ -323,8 +323,8 @@ func (p *IterProgram) AttachIter(o *IterOptions) (link.Link, error) {
 	})
 }
 
-// SetAttachOptions sets the options with which Attach attaches the program. With them it
-// attaches iterators, too, whose section does not say what they visit.
+// SetAttachOptions sets the options with which Attach attaches the program. With options,
+// Attach also attaches iterators whose section does not say what they visit.
 func (p *IterProgram) SetAttachOptions(o *IterOptions) error { return setAttachOptions(p.Handle(), o) }
 
 // Read runs an attached iterator once and returns what the program wrote with
@@ -374,9 +374,9 @@ const (
 // XDPOptions say how an XDP program is attached.
 type XDPOptions struct {
 	Mode XDPMode
-	// Replace is a link of another XDP program on the interface. Its program makes room for
-	// this one, and no packet passes that neither sees. The kernel's link is then this
-	// program's as well: it ends when both have closed it. Mode is that of the link.
+	// Replace is a link of another XDP program on the interface. This program takes the place
+	// of that one in it, and no packet passes that neither sees. The link in the kernel then
+	// belongs to both: it ends when both are closed. Mode is that of the link.
 	Replace link.Link
 }
 
@@ -389,19 +389,19 @@ func (p *XDPProgram) AttachXDP(ifindex int, o *XDPOptions) (link.Link, error) {
 	})
 }
 
-// Anchor names a program among those on a hook, by one of its fields. One that is zero
-// stands for all of them: Before an empty Anchor is before all others.
+// Anchor names a program among those on a hook, by one of its fields. The zero value stands for
+// all programs: Before an empty Anchor is before all others.
 type Anchor struct {
 	// Link is the link of the program. It must be of this hook.
 	Link   link.Link
 	LinkID link.ID
-	// Program is for programs that are attached without a link, on kernels that tell links
-	// from programs for links as well.
+	// Program and ProgramID are for programs that are attached without a link. Kernels that
+	// distinguish the two do not find a program with a link by these.
 	Program   *ebpf.Program
 	ProgramID ebpf.ProgramID
 }
 
-// TCDirection is the way that packets go.
+// TCDirection is the direction of the packets that a program gets.
 type TCDirection int
 
 const (
@@ -430,18 +430,17 @@ const (
 type TCOptions struct {
 	// Mode chooses between TCX and clsact.
 	Mode TCMode
-	// Before or After is the place among the other programs, at the end without one. They
-	// are for TCX: where TCAuto comes to clsact they are an error without a Priority.
+	// Before or After is the position among the other programs, at the end without one. They
+	// are for TCX: where TCAuto chooses clsact they are an error without a Priority.
 	Before, After *Anchor
-	// Replace is as in [XDPOptions]. The place is that of the link, and so is the mode.
+	// Replace is as in [XDPOptions]. Position and mode are those of the link.
 	Replace link.Link
 	// ExpectedRevision is the number of changes to the hook's programs, as
 	// [link.QueryPrograms] returns it: when it is another one by now, nothing is attached and
-	// the error is [syscall.ESTALE]. It is for TCX: where TCAuto comes to clsact it is an
-	// error.
+	// the error is [syscall.ESTALE]. It is for TCX: where TCAuto chooses clsact it is an error.
 	ExpectedRevision uint64
-	// Priority is the place among the filters of clsact: those with lower ones run first, of
-	// one priority that which was added last. Zero is 49152. TCX has none.
+	// Priority is the position among the filters of clsact: lower ones run first, and of one
+	// priority the filter that was added last. Zero is 49152. TCX has none.
 	Priority uint16
 	// Handle tells filters of one priority apart. Zero is a number made of the names of the
 	// object and the program. TCX has none.
@@ -472,13 +471,13 @@ type TCOptions struct {
 //
 // A program that is to run by both returns -1, 0, 2 or 7.
 //
-// For clsact the kernel has no link. What is returned in its place implements Update, which
-// no packet falls between, and Close; Info and Pin fail with [ebpf.ErrNotSupported]. It keeps
-// the network namespace of the interface until it is closed. A filter that a process has left
-// because it crashed is replaced when the same program is attached to the same place; one of
-// a process that lives, or of others, is an error that names it, [syscall.EEXIST]: choose
-// another Priority or Handle. The qdisc is removed with the last filter if this process has
-// made it.
+// For clsact the kernel has no link. What is returned in its place implements Close, and
+// Update, during which no packet passes without a program; Info and Pin fail with
+// [ebpf.ErrNotSupported]. It keeps the network namespace of the interface until it is closed. A
+// filter left by a process that has crashed is replaced when the same program is attached with
+// the same priority and handle. A filter of a process that is running, or of other software, is
+// an error that names it, [syscall.EEXIST]: choose another Priority or Handle. The qdisc is
+// removed with the last filter if this process has made it.
 func (p *TCProgram) AttachTC(ifindex int, direction TCDirection, o *TCOptions) (link.Link, error) {
 	return p.attach(attach.OnTC(ifindex, direction.attachType(p.def.AttachType), o.options()), func(prog *attach.Program) (link.Link, error) {
 		return attach.TC(prog, ifindex, direction.attachType(p.def.AttachType), o.options())
@@ -513,7 +512,7 @@ func (p *TCProgram) AttachNetkit(ifindex int, end NetkitEnd, o *NetkitOptions) (
 	})
 }
 
-// CgroupMode says which programs a cgroup takes besides one: flags of BPF_PROG_ATTACH.
+// CgroupMode is which other programs a cgroup takes: flags of BPF_PROG_ATTACH.
 type CgroupMode uint32
 
 const (
@@ -529,16 +528,16 @@ const (
 // CgroupOptions are libbpf's struct bpf_cgroup_opts and the flags of BPF_PROG_ATTACH.
 type CgroupOptions struct {
 	// Mode says which other programs there may be. All but CgroupMulti have no link in the
-	// kernel: the program stays attached for as long as the cgroup when the process ends
-	// without closing what stands for the link.
+	// kernel: when the process ends without closing the link that is returned, the program
+	// stays attached for as long as the cgroup is there.
 	Mode CgroupMode
-	// Before or After is the place among the other programs of the cgroup, at the end
+	// Before or After is the position among the other programs of the cgroup, at the end
 	// without one. They need kernel 6.17.
 	Before, After *Anchor
 	// Preorder makes the program run before those of cgroups below, where otherwise these
 	// come first. It needs kernel 6.17.
 	Preorder bool
-	// Replace is as in [XDPOptions]. The place is that of the link.
+	// Replace is as in [XDPOptions]. The position is that of the link.
 	Replace link.Link
 	// ExpectedRevision is as in [TCOptions]. It needs kernel 6.17.
 	ExpectedRevision uint64
@@ -657,7 +656,7 @@ const (
 	NetfilterIPv6 NetfilterFamily = 10
 )
 
-// NetfilterHook is a place on the way of a packet: NF_INET_* of linux/netfilter.h.
+// NetfilterHook is a point on the way of a packet: NF_INET_* of linux/netfilter.h.
 type NetfilterHook uint32
 
 // The hooks of netfilter.
@@ -671,16 +670,15 @@ const (
 
 // NetfilterOptions are libbpf's struct bpf_netfilter_opts.
 type NetfilterOptions struct {
-	// Priority is the place among the functions of the hook, lower ones first. There may be
-	// one of a priority.
+	// Priority orders the functions of the hook, lower ones first. No two may have the same.
 	Priority int32
 	// Defrag makes the program see datagrams, not their fragments
 	// (BPF_F_NETFILTER_IP_DEFRAG). It needs kernel 6.6.
 	Defrag bool
 }
 
-// AttachNetfilter attaches the program to a hook of netfilter in the present
-// network namespace. It needs a kernel of version 6.4 or later.
+// AttachNetfilter attaches the program to a hook of netfilter in the network namespace of the
+// calling thread. It needs a kernel of version 6.4 or later.
 func (p *NetfilterProgram) AttachNetfilter(family NetfilterFamily, hook NetfilterHook, o *NetfilterOptions) (link.Link, error) {
 	return p.attach(attach.By("netfilter-%d-%d", family, hook), func(prog *attach.Program) (link.Link, error) {
 		return attach.Netfilter(prog, attach.NetfilterOptions{
@@ -697,7 +695,7 @@ func valueOf[O any](o *O) O {
 	return *o
 }
 
-// What package attach makes of the options.
+// The options in the form that package attach takes.
 
 func (o *KprobeOptions) probe() attach.ProbeOptions {
 	v := valueOf(o)

@@ -35,7 +35,7 @@ type Batch[K, V any] struct {
 //
 // A batch is valid until the next one comes, and may have fewer entries. The kernel
 // takes hashes bucket by bucket: when one has more entries than size, the batches
-// are larger. Hashes and arrays know it since Linux 5.6, tries since 5.17; the
+// are larger. Hashes and arrays support it since Linux 5.6, tries since 5.17; the
 // other kinds of maps and older kernels end the range with [ebpf.ErrNotSupported],
 // and All is what works there.
 func LookupBatches[K, V any](m *Map[K, V], size int) iter.Seq2[Batch[K, V], error] {
@@ -44,7 +44,7 @@ func LookupBatches[K, V any](m *Map[K, V], size int) iter.Seq2[Batch[K, V], erro
 
 // LookupAndDeleteBatches is [LookupBatches] that removes from the map what it
 // hands out. All entries of a batch are removed when it comes: leave the range only
-// after using the whole batch. Hashes know it since Linux 5.6.
+// after using the whole batch. Hashes support it since Linux 5.6.
 func LookupAndDeleteBatches[K, V any](m *Map[K, V], size int) iter.Seq2[Batch[K, V], error] {
 	return batches(m, "look up and delete batches of", true, size)
 }
@@ -61,11 +61,10 @@ func batches[K, V any](m *Map[K, V], op string, deleting bool, size int) iter.Se
 	}
 }
 
-// PutBatch sets the values of keys, values[i] that of keys[i], whether the map
-// holds them or not. It returns how many it has set, of the first keys, which is
-// fewer than all only with an error. Hashes and arrays know it since Linux 5.6,
-// tries since 5.17; otherwise it fails with [ebpf.ErrNotSupported], and Put is what
-// works.
+// PutBatch sets the values of keys, values[i] that of keys[i], whether the map holds them or
+// not. It returns how many it has set, the first ones of keys; when that is not all, there is
+// an error. Hashes and arrays support it since Linux 5.6, tries since 5.17; otherwise it fails
+// with [ebpf.ErrNotSupported], and Put is what works.
 func PutBatch[K, V any](m *Map[K, V], keys []K, values []V) (int, error) {
 	if len(keys) != len(values) {
 		return 0, m.UntypedMap.fail("put a batch into", fmt.Errorf("%d keys and %d values", len(keys), len(values)))
@@ -73,16 +72,15 @@ func PutBatch[K, V any](m *Map[K, V], keys []K, values []V) (int, error) {
 	return changeBatch(&m.UntypedMap, "put a batch into", keys, elements(values))
 }
 
-// DeleteBatch removes keys. It returns how many it has removed, of the first keys,
-// which is fewer than all only with an error; [ebpf.ErrKeyNotExist] says that the
-// map does not hold the next one. For kernels see [PutBatch]; nothing can be
-// removed from an array.
+// DeleteBatch removes keys. It returns how many it has removed, the first ones of keys; when
+// that is not all, there is an error, which is [ebpf.ErrKeyNotExist] when the map does not hold
+// the next one. For kernels see [PutBatch]; nothing can be removed from an array.
 func DeleteBatch[K, V any](m *Map[K, V], keys []K) (int, error) {
 	return deleteBatch(&m.UntypedMap, keys)
 }
 
 // LookupPerCPUBatches is [LookupBatches]; every key has a value for each possible
-// CPU. Per-CPU arrays know it since Linux 5.13.
+// CPU. Per-CPU arrays support it since Linux 5.13.
 func LookupPerCPUBatches[K, V any](m *PerCPUMap[K, V], size int) iter.Seq2[Batch[K, []V], error] {
 	return perCPUBatches(m, "look up batches of", false, size)
 }
@@ -122,11 +120,11 @@ func perCPUBatches[K, V any](m *PerCPUMap[K, V], op string, deleting bool, size 
 
 // PutPerCPUBatch is [PutBatch]; values[i] has the values of keys[i], one for each
 // possible CPU in the order of the CPUs, and those of CPUs beyond its end become
-// zero. Per-CPU arrays know it since Linux 5.13.
+// zero. Per-CPU arrays support it since Linux 5.13.
 func PutPerCPUBatch[K, V any](m *PerCPUMap[K, V], keys []K, values [][]V) (int, error) {
 	const op = "put a batch into"
 	if len(keys) != len(values) {
-		return 0, m.UntypedMap.fail(op, fmt.Errorf("%d keys and values of %d", len(keys), len(values)))
+		return 0, m.UntypedMap.fail(op, fmt.Errorf("%d keys and values for %d keys", len(keys), len(values)))
 	}
 	cpus, err := m.UntypedMap.possibleCPUs()
 	if err != nil {
@@ -148,7 +146,7 @@ func DeletePerCPUBatch[K, V any](m *PerCPUMap[K, V], keys []K) (int, error) {
 	return deleteBatch(&m.UntypedMap, keys)
 }
 
-// batchCursor is how far a range over batches has come, in the kernel's map or in a fake.
+// batchCursor is the state of a range over batches, in the kernel's map or in a fake.
 type batchCursor struct {
 	kernel ebpf.MapBatchCursor
 	fake   uint64

@@ -8,20 +8,20 @@ import (
 	"sync/atomic"
 )
 
-// calls counts the system calls in flight on a file descriptor, and lets Close wait for
-// them: by the time that a call comes to the kernel, the number of a descriptor that
-// was closed meanwhile may be that of another file.
+// calls counts the system calls in flight on a file descriptor, and lets Close wait for them:
+// once a descriptor is closed, its number may become that of another file before a late call
+// reaches the kernel.
 type calls struct {
-	// n is the number of calls, and less than zero once Close has come.
+	// n is the number of calls, and negative once Close was called.
 	n atomic.Int64
 	// done is closed by the last call that Close waits for.
 	done chan struct{}
 }
 
-// noMore is added to the number of calls when there are to be no more.
+// noMore is added to the number of calls to refuse further ones.
 const noMore = math.MinInt64
 
-// enter counts a call, and reports false when there are to be no more.
+// enter counts a call, and reports false after end.
 func (c *calls) enter() bool {
 	for {
 		n := c.n.Load()
@@ -41,8 +41,7 @@ func (c *calls) leave() {
 	}
 }
 
-// end lets no more calls in, and returns when those have left that are in flight. It is
-// called once.
+// end refuses further calls, and returns when those in flight have ended. It is called once.
 func (c *calls) end() {
 	if c.n.CompareAndSwap(0, noMore) {
 		return
@@ -61,8 +60,8 @@ type readers struct {
 	closed bool
 }
 
-// add adds a reader, or closes it when Close has come. There are none, and nothing to
-// close them, for a map that is not of a skeleton.
+// add adds a reader, or closes it after Close. r is nil for a map that is not of a skeleton,
+// whose readers nothing but their own Close closes.
 func (r *readers) add(reader io.Closer) error {
 	if r == nil {
 		return nil

@@ -11,9 +11,9 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/region"
 )
 
-// AllMaps ranges over the maps of the object, as bpf_object__for_each_map does: the
-// declared ones and those of data sections, in the order of the object, then those of
-// struct_ops. What a call changes is what the typed handle of the map has changed.
+// AllMaps ranges over the maps of the object, as bpf_object__for_each_map does: the declared
+// ones and those of data sections, in the order of the object, then those of struct_ops. The
+// handles share their state with the typed handles of the same maps.
 func (o *Object) AllMaps() iter.Seq[*UntypedMap] {
 	return func(yield func(*UntypedMap) bool) {
 		if !isOpen(o) {
@@ -168,11 +168,11 @@ func (s DataSection) Name() string {
 	return s.s.name
 }
 
-// Bytes returns the memory of the section, which is that of its struct in the skeleton:
-// what is written to it before Load is what Load takes, and after it what programs see. It
-// is nil when the kernel cannot map the section: [Variable.Get] works all the same. That of .rodata and .kconfig is read-only
-// after Load: a write is a fault that ends the process. Take it again after Load for a
-// section in an arena, which moves, and after [Variable.ResizeArray].
+// Bytes returns the memory of the section, which is that of its struct in the skeleton: what is
+// written to it before Load is what Load takes, and after it what programs see. It is nil when
+// the kernel cannot map the section: [Variable.Get] works all the same. The memory of .rodata
+// and .kconfig is read-only after Load: a write is a fault that ends the process. Call Bytes
+// again after Load for a section in an arena, which moves, and after [Variable.ResizeArray].
 func (s DataSection) Bytes() []byte {
 	if s.s == nil {
 		return nil

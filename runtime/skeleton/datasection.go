@@ -100,7 +100,7 @@ func (s *section) show() {
 	}
 }
 
-// hide makes them nil.
+// hide sets the fields to nil.
 func (s *section) hide() {
 	s.hidden = true
 	s.field.set(nil)
@@ -145,7 +145,7 @@ func (s *section) mapOver(old region.Alias) error {
 	}
 	contents := s.before
 	if s.m.Taken {
-		// What was written to the section is not for it.
+		// What was written to the section is not meant for a map that was there before.
 		contents = nil
 	}
 	err := s.region.MapOver(s.m.Map.FD(), s.readOnly(), contents, old)

@@ -26,18 +26,18 @@
 // [XDPProgram.AttachXDP], [CgroupProgram.AttachCgroup] and so on. It returns the link, and
 // puts that into the program's slot. A program may be attached to several targets:
 // [BaseProgram.Links] has all links. [Object.Attachments] lists what is attached and what is
-// not, and which method to call; [Object.MissingTargets] lists what the running kernel has
-// not got of it. docs/attach.md has all forms of sections.
+// not, and which method to call; [Object.MissingTargets] lists the targets that the running
+// kernel does not have. docs/attach.md has all forms of sections.
 //
 // Options are pointers to structs, nil for none. SetAttachOptions of a handle gives those of
 // programs that Attach attaches.
 //
 // # Variants
 //
-// A package may have several objects that are compiled of the same sources, for kernels that
-// differ as a rule. Its Open function takes the variant, which [ForKernel] chooses by the kernel's
-// version and [LoadFirst] by what the kernel loads. What a variant does not have is a nil field:
-// see docs/variants.md.
+// A package may have several objects that are compiled from the same sources, usually for
+// kernels that differ. Its Open function takes the variant, which [ForKernel] chooses by the
+// kernel's version and [LoadFirst] by what the kernel loads. What a variant does not have is a
+// nil field: see docs/variants.md.
 //
 // # Memory of data sections
 //
@@ -158,25 +158,25 @@
 //
 // # Objects without generated code
 //
-// [OpenObject] opens an image that is known only at run time, such as a plugin's, which
-// bpfgen image, or package tool/elfimage, has made of an ELF file. It has all that the object has, without Go types, and
-// subskeletons work over it. [FromCollection] and [FromPins] do the same for what cilium/ebpf or
-// another process has loaded.
+// [OpenObject] opens an image that is known only at run time, such as a plugin's, which bpfgen
+// image, or package tool/elfimage, has made of an ELF file. The object has everything but Go
+// types, and subskeletons work over it. [FromCollection] and [FromPins] do the same for what
+// cilium/ebpf or another process has loaded.
 //
 // # Upgrades without a gap
 //
 // [Object.AdoptPinned] pins links and maps, for the next version of a program, which puts its
-// own programs into the links. docs/daemons.md says what the kernel can do of that.
+// own programs into the links. docs/daemons.md says for which links the kernel can do that.
 //
 // # Tests
 //
-// Package bpftest helps tests that load programs. Package bpftest/fake has maps in memory
+// Package bpftest helps tests that load programs. Package bpftest/fake keeps maps in memory
 // behind the handles, for tests that need no kernel.
 //
 // # Tables of struct_ops
 //
-// A struct_ops map is a struct of the skeleton too, in which pointers to functions
-// are programs. It is plain memory: Load reads it, and that is the end of it. See
+// A struct_ops map is a struct of the skeleton too, in which pointers to functions are
+// programs. It is plain memory: Load reads it, and later changes do nothing. See
 // [StructOpsMap].
 //
 // # Other systems

@@ -85,7 +85,7 @@ func (o *object) explainPrograms(failed loader.ProgramErrors) error {
 // [*VerifierError] when the verifier has rejected it.
 func (o *object) explainProgram(e *loader.ProgramError) error {
 	if features.IsLack(e.Err) {
-		// It is not the last instruction that is wrong.
+		// The log's last instruction is not what is wrong.
 		e.Log, e.Source, e.Hint = nil, "", ""
 	}
 	if missing := missingTarget(e); missing != nil {
@@ -113,8 +113,8 @@ func (o *object) explainProgram(e *loader.ProgramError) error {
 	}
 }
 
-// explainRest says why a load failed that was refused something which is neither a map
-// nor a program, such as BTF.
+// explainRest explains a load that failed because the kernel refused something other than a map
+// or a program, such as BTF.
 func (o *object) explainRest(err error) error {
 	var btf *loader.BTFError
 	if errors.As(err, &btf) && features.IsForbidden(btf.Err) {

@@ -16,11 +16,11 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
 
-// Fakes are maps in memory behind the handles, for tests without a kernel: package
-// bpftest/fake makes them. They come into play where begin finds nothing in the kernel, so
-// that calls on what is in there have nothing to do with them.
+// Fakes are maps in memory behind the handles, for tests without a kernel: package bpftest/fake
+// makes them. They are looked for only where begin finds no map in the kernel, so that calls on
+// maps in the kernel take no longer for them.
 
-// errFake is returned for all that a fake is not.
+// errFake is returned for all that a fake cannot do.
 var errFake = errors.New("a fake has nothing in the kernel: test this with package bpftest")
 
 func init() {
@@ -95,8 +95,8 @@ func (m *UntypedMap) beginFake() (fakemap.Map, error) {
 	return f, nil
 }
 
-// callFake is call for a fake. It gets copies, so that memory on the caller's stack stays
-// there for calls on what is in the kernel.
+// callFake is call for a fake. The fake gets copies: if it got the caller's memory, the
+// compiler would allocate that on the heap for calls on the kernel's maps too.
 func (m *UntypedMap) callFake(cmd sys.Cmd, key, value unsafe.Pointer, flags uint64) error {
 	f, err := m.beginFake()
 	if err != nil {
@@ -159,7 +159,8 @@ func memoryOf(elements any) []byte {
 	return unsafe.Slice((*byte)(v.UnsafePointer()), v.Len()*int(v.Type().Elem().Size()))
 }
 
-// batchError makes the errors of batches those that ebpf.Map returns for the kernel's.
+// batchError turns an error of a fake into the one that ebpf.Map returns for batches of the
+// kernel's maps.
 func batchError(err error) error {
 	switch err {
 	case syscall.ENOENT:

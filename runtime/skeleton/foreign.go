@@ -18,7 +18,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
 
-// FromCollection returns an object over what cilium/ebpf has loaded, coll, of spec, for
+// FromCollection returns an object over coll, which cilium/ebpf has loaded from spec, for
 // subskeletons of the libraries that were linked into it:
 //
 //	obj, err := skeleton.FromCollection(coll, spec)
@@ -28,13 +28,14 @@ import (
 //
 // The object is loaded. It has the maps and programs of coll, and the variables of its data
 // sections, which are the kernel's memory where their maps can be mapped, as with [Object.Load].
-// Everything is a reference of its own: coll may be closed, and Close of the object, which must be
-// called, leaves coll alone. Programs can be attached by their handles; Attach attaches them as
-// their sections say, those too that others have attached.
+// The object holds references of its own: coll may be closed, and Close of the object, which
+// must be called, leaves coll alone. Programs can be attached by their handles; Attach attaches
+// them as their sections say, including those that others have attached.
 //
-// The symbols of an ELF file say which of them are hidden, and neither a spec nor BTF does: a
-// hidden variable of the object is taken for the library's if it has its name and type. Arenas and
-// struct_ops maps are left out. The spec must have BTF, and be that of the collection.
+// Only the symbol table of the ELF file tells which symbols are hidden; a spec and BTF do not.
+// A hidden variable of the object is therefore taken for the library's if it has its name and
+// type. Arenas and struct_ops maps are left out. The spec must have BTF, and be that of the
+// collection.
 func FromCollection(coll *ebpf.Collection, spec *ebpf.CollectionSpec) (*Object, error) {
 	o, err := fromCollection(coll, spec)
 	if err != nil {
@@ -75,16 +76,16 @@ func fromCollection(coll *ebpf.Collection, spec *ebpf.CollectionSpec) (*Object, 
 
 // FromPins returns an object over the maps and programs that are pinned in a directory of a
 // bpffs, as `bpftool prog loadall FILE DIR pinmaps DIR` leaves them, for subskeletons of the
-// libraries that were linked into it. It is as that of [FromCollection], and what is said there
-// counts: hidden symbols cannot be told here either.
+// libraries that were linked into it. What [FromCollection] says of its object holds for this
+// one too: hidden symbols cannot be told here either.
 //
 // A map has the name of its pin, and a program that of its function. Types and variables are
 // those of the BTF that the kernel has of the maps: a process without CAP_SYS_ADMIN may not ask
 // for it, and finds maps without types and no variables, as it is with maps that were made without
 // BTF. What has no types is not compared with those of a library. Sections of programs are not
-// known, so that Attach leaves programs alone, and methods of handles must be told the direction or
-// the end. Links and directories below are left alone. It is an error when no map and no program
-// is pinned there.
+// known, so that Attach leaves programs alone, and methods of handles need the direction or the
+// end as an argument. Links and directories below are left alone. It is an error when no map
+// and no program is pinned there.
 func FromPins(dir string) (*Object, error) {
 	o, err := fromPins(dir)
 	if err != nil {
@@ -139,7 +140,7 @@ func fromPins(dir string) (*Object, error) {
 	return f.open()
 }
 
-// foreign is an object that others have loaded, on its way to an [Object].
+// foreign is an object that others have loaded, while an [Object] is made of it.
 type foreign struct {
 	img   image.Object
 	types btf.Builder
@@ -299,8 +300,8 @@ func (f *foreign) pinnedTypes(id uint32) (*btf.Spec, error) {
 	return types, nil
 }
 
-// addPinnedProgram adds a program by the name of its function. The kernel has as much of that as
-// fits; where that is how the pin's name begins, the pin has it.
+// addPinnedProgram adds a program by the name of its function. The kernel keeps only the
+// beginning of a long name; where the pin's name begins with that, the pin has the whole name.
 func (f *foreign) addPinnedProgram(pin string, p *ebpf.Program) error {
 	info, err := p.Info()
 	if err != nil {

@@ -51,8 +51,8 @@ func (m *UntypedMap) InitialValue() []byte {
 
 // SetInitialValue sets the value that Load gives the map, all bytes of it
 // (bpf_map__set_initial_value): that of a data section, which the skeleton's struct then has,
-// or of the variables in an arena. That of a struct_ops table is everything but its programs:
-// what value has in their places is left out.
+// or of the variables in an arena. For a struct_ops table it sets everything but the programs:
+// the bytes of value at their offsets are ignored.
 //
 // It fails for another number of bytes than [UntypedMap.InitialValue] returns, for a map that
 // has no such value, and for .kconfig, whose value comes from the kernel's configuration.
@@ -65,7 +65,7 @@ func (m *UntypedMap) SetInitialValue(value []byte) error {
 		size, ok := m.valueSize()
 		switch {
 		case !ok:
-			return fmt.Errorf("maps of type %v have none: put elements into it after Load", def.Type)
+			return fmt.Errorf("maps of type %v have no initial value: put elements into the map after Load", def.Type)
 		case def.Kind == image.KconfigMap:
 			return errors.New("it comes from the kernel's configuration: LoadOptions.Kconfig is what replaces that")
 		case len(value) != size:
@@ -89,8 +89,8 @@ func sizeOfValue(n, size int) error {
 	return fmt.Errorf("the value has %d bytes, and %d are given: give all of it", size, n)
 }
 
-// valueSize returns how many bytes the map's initial value has, and reports whether it has
-// one. Those of struct_ops are not asked.
+// valueSize returns how many bytes the map's initial value has, and reports whether it has one.
+// It is not called for struct_ops maps.
 func (m *UntypedMap) valueSize() (int, bool) {
 	if m.def.Kind.IsSection() {
 		return int(m.def.ValueSize), true

@@ -87,7 +87,7 @@ func TestNoInitialValue(t *testing.T) {
 	if got := m.InitialValue(); got != nil {
 		t.Errorf("an array has the initial value %v", got)
 	}
-	want := "set initial value of map m: maps of type Array have none: put elements into it after Load"
+	want := "set initial value of map m: maps of type Array have no initial value: put elements into the map after Load"
 	kerneltest.WantError(t, m.SetInitialValue(make([]byte, 8)), want)
 	kerneltest.WantError(t, o.Load(), want)
 

@@ -63,8 +63,8 @@ func (o *object) openLibrary(desc libraryDesc) error {
 	if err := subskel.Check(lib, view); err != nil {
 		return mismatches(err)
 	}
-	// Nothing below fails for what the check has seen, unless the code was changed by
-	// hand. What is weak, and not there, has a nil field.
+	// After the check nothing below fails, unless generated code was changed by hand. A weak
+	// symbol that is not there leaves its field nil.
 	for _, v := range desc.Vars {
 		if err := o.bindVariable(v); err != nil {
 			return err
@@ -204,7 +204,7 @@ func typeOf(types *btf.Spec, id uint32) (btf.Type, error) {
 type libraryView struct {
 	o     *object
 	types *btf.Spec
-	// sections are those that programs have in the library, by their names.
+	// sections are the sections of the library's programs, by the names of these.
 	sections map[string]string
 }
 
@@ -239,7 +239,7 @@ func (v libraryView) mapDef(m *image.Map) subskel.MapDef {
 	if m.Inner != image.NoIndex {
 		inner := v.mapDef(&v.o.loader.Image.Maps[m.Inner])
 		def.Inner = &inner
-		// What the kernel stores is the number of a map.
+		// The values that the kernel stores are IDs of maps.
 		def.ValueSize, def.Value = 0, nil
 	}
 	return def
@@ -262,7 +262,7 @@ func (v libraryView) Prog(name string) (subskel.Prog, bool) {
 	}
 	section := p.section
 	if form, _, ok := secdef.Find(v.sections[name]); ok && section == "" && ebpf.ProgramType(form.Type) == p.def.Type {
-		// That of a pinned program is not known, and its type is.
+		// The section of a pinned program is not known, only its type.
 		section = v.sections[name]
 	}
 	return subskel.Prog{Name: name, Section: section}, true

@@ -18,8 +18,8 @@ type UntypedMap struct {
 	name string
 	// owner is the object that the map is of, nil for a map that is not of a skeleton.
 	owner *object
-	// def is the definition that Load makes the map of, and decl that of the object,
-	// whatever was made of def. A struct_ops map has no decl.
+	// def is the definition that Load makes the map from, and decl that of the object, before
+	// any setting. A struct_ops map has no decl.
 	def  *loader.Map
 	decl *image.Map
 	// types are the Go types of its keys and values.
@@ -119,9 +119,9 @@ func (m *UntypedMap) fail(op string, err error) error {
 	return fmt.Errorf("%s map %s: %w", op, m.name, err)
 }
 
-// checkType refuses a map of a type whose elements have other sizes than those of the declared
-// type that the handle's methods are for. Maps with Go types have their sizes, but for a value
-// for each CPU; the sizes of the others are those of their types.
+// checkType refuses a map whose type has elements of another size than the declared type, for
+// which the methods of the handle are. Where there are Go types, checkSizes has compared the
+// sizes, and only a value for each CPU makes a difference.
 func (m *UntypedMap) checkType(made ebpf.MapType) error {
 	if m.types.Key|m.types.Value != 0 && isPerCPU(made) == isPerCPU(m.declared) {
 		return nil
@@ -143,9 +143,8 @@ func isPerCPU(typ ebpf.MapType) bool {
 	return false
 }
 
-// checkSizes compares the sizes of a typed handle with those of the map that it
-// is for. They differ when Spec was changed, or when the map is not what its
-// declaration says.
+// checkSizes compares the sizes of a typed handle with those of the map that it is for. They
+// differ when the map is not what its declaration says.
 func (m *UntypedMap) checkSizes(keySize, valueSize uint32) error {
 	if m.types.Key|m.types.Value == 0 {
 		return nil

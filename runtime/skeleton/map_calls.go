@@ -14,13 +14,13 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
 
-// The calls that typed handles make. Their methods have a type only where users see one:
-// each hands addresses of its parameters and results to a function of this file, which is
+// The calls that typed handles make. Only the methods that users call have type parameters:
+// each passes the addresses of its arguments and results to a function of this file, which is
 // compiled once.
 //
 // The system calls on elements are made here and not by the methods of ebpf.Map: these take
-// keys and values as interfaces, so that what they point to is allocated, and make a new
-// error for most of what goes wrong.
+// keys and values as interfaces, so that what they point to is allocated on the heap, and make
+// a new error for most failures.
 
 // mapOp is what a call does to an element, for errors and for the kernel.
 type mapOp uint8
@@ -45,8 +45,8 @@ var mapOpCmd = [mapOps]sys.Cmd{
 	sys.MapUpdateElemCmd, sys.MapLookupAndDeleteElemCmd, sys.MapLookupElemCmd, sys.MapUpdateElemCmd, sys.MapLookupElemCmd,
 }
 
-// keyError says that a map has a key or has it not. These errors are made once for each
-// handle and kind of call: looking for what is not there is no exception.
+// keyError says that a map has a key, or does not have it. These errors are made once for each
+// handle and kind of call, as a key that is not there is an ordinary result.
 type keyError struct {
 	text string
 	// is what errors.Is finds: the error of package ebpf, and the kernel's.
@@ -145,8 +145,8 @@ func updateFlags(flags []ebpf.MapUpdateFlags) (all uint64) {
 	return all
 }
 
-// prefixError says of a key of a longest-prefix-match trie that the kernel refuses that
-// its prefix is too long, which the kernel does not.
+// prefixError explains why the kernel refuses a key of a longest-prefix-match trie whose prefix
+// is too long: its own error does not say so.
 func (m *UntypedMap) prefixError(key unsafe.Pointer, err error) error {
 	if !errors.Is(err, syscall.EINVAL) || m.Type() != ebpf.LPMTrie || m.KeySize() < 4 {
 		return err
@@ -160,7 +160,7 @@ func (m *UntypedMap) prefixError(key unsafe.Pointer, err error) error {
 	return fmt.Errorf("the key's prefix has %d bits, and the map's keys have %d: set prefixlen to %d or less: %w", bits, most, most, err)
 }
 
-// walk is how far a range over a map has come.
+// walk is the state of a range over a map.
 type walk struct {
 	started bool
 	// limit is how many keys the map can hold, and n how many came.
@@ -172,10 +172,10 @@ type walk struct {
 // nextKey copies the next key of the range to key, of so many bytes, and the one that
 // follows to next. It reports false at the end.
 //
-// The following key is asked for before one is handed out, so that it may be deleted; a
-// key that was deleted all the same makes the kernel start over, and after as many keys as
-// the map can hold that is given up. No call is in flight when one is handed out: what gets
-// it may close the skeleton.
+// The following key is asked for before one is handed out, so that the latter may be deleted.
+// If the following key was deleted all the same, the kernel starts over; the range gives up
+// after as many keys as the map can hold. No call is in flight when a key is handed out: the
+// caller may close the skeleton.
 func (m *UntypedMap) nextKey(w *walk, key, next unsafe.Pointer, size uintptr) (bool, error) {
 	if !w.started {
 		w.started = true
@@ -407,11 +407,11 @@ func (m *UntypedMap) putInner(key unsafe.Pointer, inner *ebpf.Map, flags []ebpf.
 	return err
 }
 
-// putFD stores what a descriptor is of, where the kernel takes descriptors for values: they
-// have as many bytes as the declaration says, 4 or 8.
+// putFD stores what a descriptor refers to, in maps whose values the kernel takes as
+// descriptors. A value has 4 or 8 bytes, as the declaration says.
 func (m *UntypedMap) putFD(key unsafe.Pointer, fd int, flags []ebpf.MapUpdateFlags) error {
 	if fd < 0 && m.Map() != nil {
-		return m.fail("update", fmt.Errorf("the file descriptor is %d: give what is open", fd))
+		return m.fail("update", fmt.Errorf("the file descriptor is %d: give an open one", fd))
 	}
 	narrow, wide := uint32(fd), uint64(fd)
 	value := unsafe.Pointer(&narrow)

@@ -23,13 +23,13 @@ func (m *UntypedMap) set(setting string, change func(*loader.Map) error) error {
 	m = m.origin()
 	setting += " of map " + m.name
 	if m.owner == nil {
-		return fmt.Errorf("set %s: the map is not of a skeleton, and is there already", setting)
+		return fmt.Errorf("set %s: the map exists already, and belongs to no skeleton", setting)
 	}
 	return m.owner.set(setting, func() error { return change(m.def) })
 }
 
-// setMade is set for what a table and the kernel's type decide when the map is that of a
-// table.
+// setMade is set for settings that a struct_ops map does not have: its table and the kernel's
+// type decide these.
 func (m *UntypedMap) setMade(setting string, change func(*loader.Map) error) error {
 	return m.set(setting, func(def *loader.Map) error {
 		if m.origin().isStructOps() {
@@ -39,7 +39,8 @@ func (m *UntypedMap) setMade(setting string, change func(*loader.Map) error) err
 	})
 }
 
-// setOwn is setMade for what the variables of a section decide when the map is that of one.
+// setOwn is setMade for settings that the map of a data section does not have: its variables
+// decide these.
 func (m *UntypedMap) setOwn(setting string, change func(*loader.Map) error) error {
 	return m.setMade(setting, func(def *loader.Map) error {
 		if def.Kind.IsSection() {
@@ -98,8 +99,7 @@ func (m *UntypedMap) Autocreate() bool {
 	return false
 }
 
-// autocreate returns where it stands whether Load makes the map, nil for a map that no
-// skeleton has.
+// autocreate returns a pointer to what SetAutocreate sets, nil for a map that no skeleton has.
 func (m *UntypedMap) autocreate() *bool {
 	switch {
 	case m.def == nil:
@@ -272,10 +272,10 @@ func (m *UntypedMap) setPin(setting string, byName bool, path string) error {
 	})
 }
 
-// SetAutocreate sets whether Load makes the map (bpf_map__set_autocreate). A program that
-// uses a map which is not made is loaded only if its code never gets there, as where it has
-// asked before whether the kernel has such maps. The programs of struct_ops maps are loaded
-// when one of their maps is made, and attached with it.
+// SetAutocreate sets whether Load makes the map (bpf_map__set_autocreate). A program that uses
+// a map which is not made is loaded only if its code never gets there, such as behind a CO-RE
+// check for the map type. The programs of struct_ops maps are loaded when one of their maps is
+// made, and attached with it.
 func (m *UntypedMap) SetAutocreate(autocreate bool) error {
 	return m.set("autocreate", func(*loader.Map) error {
 		*m.origin().autocreate() = autocreate
@@ -295,9 +295,10 @@ func (m *UntypedMap) Reuse(other *ebpf.Map) error {
 }
 
 // SetExclusiveProgram makes Load make the map for one program of the skeleton alone
-// (bpf_map__set_exclusive_program): the kernel refuses others that use it, of the skeleton too,
-// whatever rights who loads them has. It knows the program by its code. nil takes the call back.
-// It needs kernel 6.18. The program must be one that Load loads.
+// (bpf_map__set_exclusive_program): the kernel refuses other programs that use it, even of the
+// same skeleton, whatever the rights of the process that loads them. It identifies the program
+// by its code. nil takes the call back. It needs kernel 6.18. The program must be one that Load
+// loads.
 //
 // A map keeps the code that it was made for, and the next version of a program has another one.
 // So [Object.AdoptPinned] leaves the map out: each process makes its own, and RemoveStale
@@ -335,9 +336,9 @@ func (m *UntypedMap) ExclusiveProgram() *BaseProgram {
 	return nil
 }
 
-// SetInner makes the values of a map of maps such as inner, in place of what the
-// declaration says (bpf_map__set_inner_map_fd): the kernel then takes maps of the same type,
-// sizes and flags. inner must stay open until Load returns. nil takes the call back.
+// SetInner makes inner the model for the values of a map of maps, in place of the declaration
+// (bpf_map__set_inner_map_fd): the kernel then takes maps of the same type, sizes and flags.
+// inner must stay open until Load returns. nil takes the call back.
 func (m *UntypedMap) SetInner(inner *ebpf.Map) error {
 	return m.setMade("inner map", func(def *loader.Map) error {
 		if !isMapOfMaps(def.Type) {
@@ -365,7 +366,7 @@ func (m *UntypedMap) inner(h *UntypedMap) bool {
 // makeInner gives h a new map of the definition of the map's values.
 func (m *UntypedMap) makeInner(h *UntypedMap) error {
 	if m.owner == nil || m.def.Inner == nil {
-		return errors.New("its declaration says nothing of its inner maps: make one with ebpf.NewMap")
+		return errors.New("its declaration does not describe its inner maps: make one with ebpf.NewMap")
 	}
 	m.owner.mu.Lock()
 	defer m.owner.mu.Unlock()
@@ -386,9 +387,9 @@ func (m *UntypedMap) makeInner(h *UntypedMap) error {
 	return nil
 }
 
-// checkPinning refuses maps whose declaration asks for a way of pinning that is neither
-// none nor by name, which libbpf does not take either: it is that of a loader which the
-// object was written for. A map that is not created is not pinned.
+// checkPinning refuses maps whose declaration asks for a pinning other than none or by name.
+// libbpf refuses these too: such a value belongs to the loader that the object was written for.
+// A map that is not created is not pinned.
 func (o *object) checkPinning(opts LoadOptions) error {
 	var errs []error
 	for i, def := range o.loader.Maps {

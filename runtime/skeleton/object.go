@@ -100,9 +100,9 @@ type Object struct {
 	pins *attach.Pins
 }
 
-// object is Object as this package sees it. What is not exported has methods here: those of
-// Object are compiled twice more in each generated package, whose Skeleton embeds it, and those
-// that are not exported too.
+// object is Object with the methods that are not exported. Each generated package embeds Object
+// in its Skeleton, and the compiler makes two more copies there of all methods of Object,
+// unexported ones too.
 type object Object
 
 // held are the objects that are loaded. Without it, the collector would close the file
@@ -166,7 +166,7 @@ func notInObject(what, name string) error {
 	return fmt.Errorf("%s %s: not in the object: generate the code again", what, name)
 }
 
-// sortBy puts handles into the order of what they are for, in which they are as a rule.
+// sortBy puts handles into the order of what they are for, which they usually have already.
 func sortBy[H, T any](handles []*H, order []*T, of func(*H) *T) {
 	sorted := true
 	index := func(h *H) int { return slices.Index(order, of(h)) }
@@ -251,7 +251,7 @@ func (o *object) openSections(desc desc) error {
 		if def, i := find(o.loader.Maps, next, d.Name, mapName); def != nil && def.Kind.IsSection() {
 			next = i + 1
 			s.m, specs[n].Contents, specs[n].Size = def, def.Contents, int(def.ValueSize)
-			// The user's Go code wants it, static variables or not.
+			// Generated code has a struct for the section, even if all its variables are static.
 			def.Mmap = true
 		} else if d.Name == subskel.Arena && img.Arena.Map != image.NoIndex {
 			s.m, specs[n].Contents, specs[n].Size = o.loader.Maps[img.Arena.Map], img.Arena.Contents, int(img.Arena.Size)
@@ -304,7 +304,7 @@ func (o *object) bindSectionVars(s *section, vars []binding.SectionVar) error {
 	return nil
 }
 
-// sectionWith returns the section that has a variable, nil where user space has none of it.
+// sectionWith returns the section that has a variable, nil when user space has no memory of it.
 func (o *object) sectionWith(v image.Variable) *section {
 	if v.Map == image.NoIndex {
 		return o.section(subskel.Arena)
@@ -312,7 +312,7 @@ func (o *object) sectionWith(v image.Variable) *section {
 	return o.section(o.loader.Image.Maps[v.Map].Name)
 }
 
-// doesNotFit is the error for a variable of another size or place than generated code has.
+// doesNotFit is the error for a variable of another size or offset than in generated code.
 func doesNotFit(variable string) error {
 	return fmt.Errorf("variable %s: does not fit the generated code: generate it again", variable)
 }
@@ -480,14 +480,14 @@ func (o *object) prepare(opts LoadOptions) error {
 	return nil
 }
 
-// make has the loader make what it is to make of what the user has set.
+// make calls load with what the user has set.
 func (o *object) make(opts LoadOptions, load func(loader.Options) error) error {
 	if err := o.refusals(); err != nil {
 		return err
 	}
 	defer o.dropContents()
-	// Each leaves on error what it can be called again with, so that nothing is to be undone
-	// here: what the loader makes is its own to take back.
+	// A step that fails leaves a state in which it can be called again, so that there is
+	// nothing to undo here; the loader undoes what it has made.
 	steps := []func(LoadOptions) error{o.takeOver, o.adoptMaps, o.checkPinning, o.setTables, o.setKconfig, o.setContents}
 	for _, step := range steps {
 		if err := step(opts); err != nil {
@@ -497,7 +497,7 @@ func (o *object) make(opts LoadOptions, load func(loader.Options) error) error {
 	return o.loadImage(opts, load)
 }
 
-// loadPrograms is load after Prepare.
+// loadPrograms is Load after Prepare.
 func (o *object) loadPrograms(opts LoadOptions) error {
 	if !reflect.ValueOf(opts).IsZero() {
 		return fmt.Errorf("%w by Prepare, in part: give the options to PrepareWithOptions", ErrLoaded)
@@ -598,8 +598,8 @@ func (o *object) dropContents() {
 // mapSections makes the sections the memory of their maps, which hold what setContents
 // has given. Each is mapped then or has no struct; on error neither.
 func (o *object) mapSections() error {
-	// Those that become read-only come last, so that nothing that may fail is left to
-	// do: the user may write to them again after an error.
+	// Those that become read-only come last, when nothing can fail any more: after an error the
+	// user must be able to write to them again.
 	order := make([]*section, 0, len(o.sections))
 	for _, readOnly := range []bool{false, true} {
 		for i := range o.sections {
@@ -611,7 +611,7 @@ func (o *object) mapSections() error {
 	// Before any of it is replaced.
 	old := o.memory.Alias()
 	defer old.Close()
-	// Not the loader's, which closes the maps.
+	// Separate from the loader's own stack, which closes the maps.
 	var done undo.Stack
 	for _, s := range order {
 		if err := s.mapOver(old); err != nil {
@@ -688,8 +688,8 @@ func (o *object) attach() error {
 	if o.fake {
 		return errFake
 	}
-	// Until all are attached, the reason of all that this call is to attach is that it
-	// failed, of those too that it does not come to.
+	// Until all are attached, the reason of everything that this call is to attach is that it
+	// failed, even of what it does not reach.
 	var progs []*BaseProgram
 	for _, p := range o.progs {
 		if p.Program() == nil || p.slotInUse() {
@@ -820,7 +820,7 @@ func (o *Object) Close() error {
 	}
 	for _, m := range o.structOps {
 		if m.made != nil {
-			// Which is not the loader's when it was made anew.
+			// When Attach has made the map anew, the loader does not have it.
 			errs = append(errs, m.made.Close())
 		}
 	}

@@ -17,8 +17,8 @@ import (
 // the program itself with package tool/elfimage.
 //
 // All of the object is there, without Go types: maps are [UntypedMap], tables are
-// [StructOpsMap], programs are [BaseProgram], and sections are bytes. Subskeletons of the libraries in the object work
-// over it as over a skeleton.
+// [StructOpsMap], programs are [BaseProgram], and sections are bytes. Subskeletons of the
+// libraries in the object work over it as over a skeleton.
 //
 // It fails when data is not an image, or one for another version of this package or for
 // machines of the other byte order. Nothing is in the kernel, and nothing has to be closed,
@@ -72,8 +72,8 @@ func describe(img *image.Object) desc {
 	return d
 }
 
-// describeTable describes a table whose members that hold programs in the object are programs
-// to the garbage collector too.
+// describeTable describes a table whose members for programs of the object are Go pointers, for
+// the garbage collector.
 func describeTable(img *image.Object, ops *image.StructOps) structOpsDesc {
 	d := structOpsDesc{Name: ops.Name, Handle: new(StructOpsMap), Link: new(link.Link)}
 	var fields []reflect.StructField

@@ -13,9 +13,9 @@ import (
 )
 
 // BaseProgram is a handle on a program of the object, and the part that the handles
-// for programs of a certain kind share. Such a handle is a view of the program: for a hook
-// that the program fits, and its own handle has no method for, one of another kind can be
-// made of its BaseProgram.
+// for programs of a certain kind share. A handle is a view of its program: to attach the
+// program to a hook that it fits, but that its handle has no method for, make a handle of the
+// kind that has one from its BaseProgram.
 type BaseProgram struct {
 	owner *object
 	name  string

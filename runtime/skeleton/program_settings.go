@@ -37,7 +37,7 @@ func (p *BaseProgram) Section() string { return p.section }
 // Type returns the type of the program (bpf_program__type).
 func (p *BaseProgram) Type() ebpf.ProgramType { return p.def.Type }
 
-// AttachType returns what the program attaches to, as the kernel wants to know it at load
+// AttachType returns what the program attaches to, which is passed to the kernel at load
 // (bpf_program__expected_attach_type).
 func (p *BaseProgram) AttachType() ebpf.AttachType { return p.def.AttachType }
 
@@ -87,9 +87,10 @@ func (p *BaseProgram) SetAutoload(autoload bool) error {
 	})
 }
 
-// SetType sets the type of the program and what it is to be attached to, in place of what
-// SEC() says (bpf_program__set_type and bpf_program__set_expected_attach_type). A program whose section is one of the user's own, which no loader knows,
-// needs it before Load; attach is [ebpf.AttachNone] for types that have no attach types.
+// SetType sets the type of the program and what it is to be attached to, in place of what SEC()
+// says (bpf_program__set_type and bpf_program__set_expected_attach_type). A program whose
+// section is one of the user's own, which no loader knows, needs it before Load; attach is
+// [ebpf.AttachNone] for types that have no attach types.
 // A type that is not that of the section makes Attach leave the program alone, and clears
 // what else the section says: that it may sleep, and its target. Types whose target is
 // passed to the kernel at load, such as [ebpf.Tracing], take it from SetTarget.
@@ -107,8 +108,8 @@ func (p *BaseProgram) SetType(typ ebpf.ProgramType, attach ebpf.AttachType) erro
 	})
 }
 
-// SetAttachType sets what the program is to be attached to, as the kernel wants to know it
-// at load, and leaves its type (bpf_program__set_expected_attach_type).
+// SetAttachType sets what the program is to be attached to, which is passed to the kernel at
+// load, and leaves its type (bpf_program__set_expected_attach_type).
 func (p *BaseProgram) SetAttachType(attach ebpf.AttachType) error {
 	return p.set("attach type", func(def *loader.Program) error {
 		def.AttachType = attach
@@ -174,8 +175,8 @@ func (p *BaseProgram) SetFlags(flags uint32) error {
 	})
 }
 
-// SetIfindex makes Load load the program for a network device that runs it itself, or, for
-// programs of devices, whose metadata it asks for (bpf_program__set_ifindex). 0 is none.
+// SetIfindex makes Load load the program for a network device: one that runs it itself, or one
+// whose metadata the program reads (bpf_program__set_ifindex). 0 is none.
 func (p *BaseProgram) SetIfindex(ifindex int) error {
 	return p.set("ifindex", func(def *loader.Program) error {
 		if err := attach.CheckIfindex(ifindex); err != nil {
@@ -186,7 +187,7 @@ func (p *BaseProgram) SetIfindex(ifindex int) error {
 	})
 }
 
-// SetLogLevel sets how much the verifier tells of the program, in place of what
+// SetLogLevel sets how much the verifier logs about the program, in place of what
 // [LoadOptions] says for all (bpf_program__set_log_level). What it tells is in
 // [ebpf.Program.VerifierLog] of [BaseProgram.Program], and in a [*VerifierError].
 func (p *BaseProgram) SetLogLevel(level ebpf.LogLevel) error {
@@ -226,9 +227,9 @@ func (p *BaseProgram) Instructions() (asm.Instructions, error) {
 }
 
 // SetInstructions replaces the code of the program, with all that it refers to (libbpf's
-// bpf_program__set_insns): the instructions are those that the kernel gets. They have maps
-// by the descriptors of maps that are there, and functions that they call after the
-// program's own. Type, target and flags of the program stay. nil takes the call back.
+// bpf_program__set_insns): the kernel gets the instructions as they are. They refer to maps by
+// descriptors of maps that exist, and functions that they call follow the program's own. Type,
+// target and flags of the program stay. nil takes the call back.
 func (p *BaseProgram) SetInstructions(insns asm.Instructions) error {
 	return p.set("instructions", func(def *loader.Program) error {
 		if insns == nil {
@@ -254,9 +255,9 @@ func (p *BaseProgram) SetInstructions(insns asm.Instructions) error {
 // pointer into an arena (BPF_ADDR_SPACE_CAST).
 const addrSpaceCast = 1
 
-// checkCasts returns an error when raw is not all of what the instructions are:
-// cilium/ebpf v0.22 writes a conversion of a pointer as a plain move, and the verifier
-// rejects the access that follows.
+// checkCasts returns an error when raw is not what the instructions say: cilium/ebpf v0.22
+// writes a conversion of a pointer as a plain move, and the verifier rejects the access that
+// follows.
 func checkCasts(insns asm.Instructions, raw []byte) error {
 	for it := insns.Iterate(); it.Next(); {
 		at := asm.InstructionSize * int(it.Offset)
@@ -286,7 +287,7 @@ type CloneOptions struct {
 	// Target and Function are as those of [BaseProgram.SetTarget].
 	Target   *ebpf.Program
 	Function string
-	// AttachType is what it is to be attached to, as the kernel wants to know it at load.
+	// AttachType is what it is to be attached to, which is passed to the kernel at load.
 	AttachType ebpf.AttachType
 	// Flags are BPF_F_* of program load, all of them.
 	Flags uint32
@@ -296,10 +297,11 @@ type CloneOptions struct {
 	LogLevel ebpf.LogLevel
 }
 
-// Clone loads the program once more, between Prepare and Load, and returns what is the caller's:
-// to be attached with package link, closed, and loaded by Load all the same (bpf_program__clone).
-// With a target of its own, one program in C is on several functions; with a log, it is what the
-// verifier makes of it. The program must be one that Load loads. Options may be nil.
+// Clone loads the program once more, between Prepare and Load, and returns the copy
+// (bpf_program__clone). The copy is the caller's, to attach with package link and to close;
+// Load loads the program all the same. With a target of its own, one program in C can be on
+// several functions; with a log level, the copy shows what the verifier makes of it. The
+// program must be one that Load loads. Options may be nil.
 //
 // It fails with [ErrNotLoaded] before Prepare, with [ErrLoaded] after Load, and as Load does.
 func (p *BaseProgram) Clone(o *CloneOptions) (*ebpf.Program, error) {

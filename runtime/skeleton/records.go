@@ -79,8 +79,8 @@ func openRing(reader *ring.Reader, m *RingBuffer, id int) error {
 	return reader.Add(km.FD(), km.MaxEntries(), km.Flags(), id)
 }
 
-// Map returns which of several ring buffers the record is from that the body of a range has, or
-// that Read has returned last.
+// Map returns the ring buffer, of several, that the current record is from: the record in the
+// body of a range, or the last one that Read has returned.
 func (r *RingReader[T]) Map() *UntypedMap { return r.maps[r.reader.ID()] }
 
 // PerfReader reads the records of a perf event array as values of type T, as libbpf's
@@ -117,8 +117,8 @@ func NewPerfReader[T any](m *PerfEventArray, perCPUBuffer int) (*PerfReader[T], 
 	return &PerfReader[T]{RecordReader[T]{reader: reader, maps: []*UntypedMap{&m.UntypedMap}}}, nil
 }
 
-// CPU returns the CPU that sent the record which the body of a range has, or that Read has
-// returned last.
+// CPU returns the CPU that sent the current record: the one in the body of a range, or the last
+// one that Read has returned.
 func (r *PerfReader[T]) CPU() int { return r.reader.ID() }
 
 // InPlace differs from [RecordReader.InPlace] in one way: the memory of several records is given
@@ -197,13 +197,13 @@ func (r *RecordReader[T]) InPlace() iter.Seq2[*T, error] {
 }
 
 // inPlace is the loop of InPlace. It is a method, not a function literal: the compiler inlines
-// InPlace into its caller, and inlines nothing into a literal that comes along.
+// InPlace into its caller, and would then inline nothing into the literal.
 func (r *RecordReader[T]) inPlace(yield func(*T, error) bool) {
 	if err := r.reader.Begin(true); err != nil {
 		r.refuse(err, func(err error) { yield(nil, err) })
 		return
 	}
-	// With the record's place, after break, return and panic.
+	// Gives the record's space back, after break, return and panic.
 	defer r.reader.End()
 	for span, _ := r.reader.Span(); ; {
 		p, n, next := span.Record()
@@ -233,7 +233,7 @@ func (r *RecordReader[T]) inPlace(yield func(*T, error) bool) {
 //
 //	for event, err := range reader.All() {
 //
-// The record's place is given back to programs before the body begins. Errors are those of
+// The record's space is given back to programs before the body begins. Errors are those of
 // [RingReader.InPlace].
 func (r *RecordReader[T]) All() iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) { r.all(yield) }
@@ -338,8 +338,8 @@ func (r *RecordReader[T]) SetDeadline(t time.Time) { r.reader.SetDeadline(t) }
 // another call has not returned, and without memory.
 func (r *RecordReader[T]) SetDebug(on bool) error { return r.fail(r.reader.SetDebug(on)) }
 
-// Close ends Read and ranges, and frees the reader: at once, or when the body of a range has
-// ended that has a record.
+// Close ends Read and ranges, and frees the reader: at once, or at the end of a range's body
+// that is using a record.
 func (r *RecordReader[T]) Close() error {
 	for _, m := range r.maps {
 		m.origin().readers.remove(r.reader)
@@ -410,8 +410,8 @@ func (e *LostRecordsError) Error() string {
 // be read as.
 var ErrRecordSize = errors.New("record is shorter than its type")
 
-// checkRecordType refuses types into which no record may be copied, because the
-// garbage collector would follow what the record holds.
+// checkRecordType refuses types that hold Go pointers: the garbage collector would follow what
+// a record has in their place.
 func checkRecordType[T any]() error {
 	if t := reflect.TypeFor[T](); hasPointers(t) {
 		return fmt.Errorf("type %s holds Go pointers: use a type of the skeleton's package, which attribute types of bpf_skeleton generates", t)

@@ -34,7 +34,7 @@ func (m *DevMap) Lookup(key uint32) (value DevMapVal, err error) {
 // Put puts a device at key. For flags see [Map.Put].
 func (m *DevMap) Put(key uint32, value DevMapVal, flags ...ebpf.MapUpdateFlags) error {
 	if value.Prog != 0 && m.ValueSize() < 8 {
-		return m.fail("update", errors.New("it has no place for a program: declare it with values of struct bpf_devmap_val"))
+		return m.fail("update", errors.New("it has no room for a program: declare it with values of struct bpf_devmap_val"))
 	}
 	return m.putElement(unsafe.Pointer(&key), unsafe.Pointer(&value), flags)
 }
@@ -69,7 +69,7 @@ func (m *CPUMap) Lookup(cpu uint32) (value CPUMapVal, err error) {
 // Put gives a CPU a queue. For flags see [Map.Put].
 func (m *CPUMap) Put(cpu uint32, value CPUMapVal, flags ...ebpf.MapUpdateFlags) error {
 	if value.Prog != 0 && m.ValueSize() < 8 {
-		return m.fail("update", errors.New("it has no place for a program: declare it with values of struct bpf_cpumap_val"))
+		return m.fail("update", errors.New("it has no room for a program: declare it with values of struct bpf_cpumap_val"))
 	}
 	return m.putElement(unsafe.Pointer(&cpu), unsafe.Pointer(&value), flags)
 }
@@ -98,8 +98,8 @@ func entries[V any](m *UntypedMap) iter.Seq2[Entry[uint32, V], error] {
 	}
 }
 
-// XSKMap is a handle on a map of AF_XDP sockets (BPF_MAP_TYPE_XSKMAP). User space cannot
-// ask what is in it.
+// XSKMap is a handle on a map of AF_XDP sockets (BPF_MAP_TYPE_XSKMAP). User space cannot look
+// up what is in it.
 type XSKMap struct{ UntypedMap }
 
 // Put puts the socket that fd is of at an index, which is the number of the queue that it is
@@ -151,7 +151,7 @@ func (m *SockHash[K]) Delete(key K) error {
 }
 
 // CgroupArray is a handle on an array of cgroups (BPF_MAP_TYPE_CGROUP_ARRAY), for
-// bpf_current_task_under_cgroup. User space cannot ask what is in it.
+// bpf_current_task_under_cgroup. User space cannot look up what is in it.
 type CgroupArray struct{ UntypedMap }
 
 // Put puts the cgroup that fd is of, a descriptor of its directory, at an index. For flags

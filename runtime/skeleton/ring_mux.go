@@ -116,7 +116,7 @@ func (x *RingMux) read(ended *atomic.Bool, begun func()) (n int, err error) {
 	if err := x.reader.Begin(true); err != nil {
 		return 0, failRead(x.maps, x.reader, err)
 	}
-	// With the record's place, after an error and a panic.
+	// Gives the record's space back, after an error and a panic.
 	defer x.reader.End()
 	begun()
 	marked := false
@@ -124,7 +124,8 @@ func (x *RingMux) read(ended *atomic.Bool, begun func()) (n int, err error) {
 		switch {
 		case !ended.Load():
 		case !marked:
-			// Programs may send as fast as the functions take.
+			// Records that come later do not count: programs may send as fast as the functions
+			// take.
 			x.reader.Mark()
 			marked = true
 		case x.reader.PastMark():
@@ -154,8 +155,8 @@ func (x *RingMux) SetDebug(on bool) error {
 	return nil
 }
 
-// Close ends Run, and frees what belongs to the RingMux: at once, or when the function has
-// returned that has a record.
+// Close ends Run, and frees what belongs to the RingMux: at once, or when the function that is
+// using a record has returned.
 func (x *RingMux) Close() error {
 	x.mu.Lock()
 	maps := x.maps

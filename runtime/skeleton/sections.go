@@ -5,9 +5,9 @@ import (
 )
 
 // sectionForm returns what the name of a section says of its programs, and the target
-// that it names. It is nil for a section of the user's own. Names of the kind that
-// loaders used to take by their prefix count: where the user does not allow them, no
-// code is generated.
+// it names. It is nil for a section of the user's own. Legacy names, of which loaders used to
+// match only the beginning, are accepted: bpfgen generates no code for them unless the user
+// allows it.
 func sectionForm(section string) (*secdef.Form, string) {
 	if form, target, ok := secdef.Find(section); ok {
 		return form, target

@@ -20,7 +20,7 @@ import (
 // Its keys are file descriptors of the caller that stand for such objects: of a
 // socket; of a task, a pidfd (pidfd_open(2)); of an inode, any file descriptor of
 // the file; of a cgroup, one of its directory. The kernel keeps the object, not the
-// descriptor. User space cannot ask which objects have values.
+// descriptor. User space cannot find out which objects have values.
 type StorageMap[V any] struct{ BaseMap }
 
 // Lookup returns the value of the object that fd stands for. It fails with
@@ -56,8 +56,8 @@ func (f *BloomFilter[V]) Add(value V) error {
 	return f.UntypedMap.element(opAdd, nil, unsafe.Pointer(&value), 0)
 }
 
-// MayContain is false when the value was never added, and true when it was, or
-// when others were that look alike.
+// MayContain is false when the value was never added, and true when it was, or when it cannot
+// be told from others that were.
 func (f *BloomFilter[V]) MayContain(value V) (bool, error) {
 	f.UntypedMap.zeroPadding(unsafe.Pointer(&value))
 	err := f.UntypedMap.element(opLookInto, nil, unsafe.Pointer(&value), 0)

@@ -26,14 +26,14 @@ type ProgramStats struct {
 	Type          ebpf.ProgramType
 	ID            ebpf.ProgramID
 	// RunTime and RunCount are counters of the program's runs. The kernel counts only while
-	// it is told to: by [ebpf.EnableStats], or by the sysctl kernel.bpf_stats_enabled.
+	// that is enabled: by [ebpf.EnableStats], or by the sysctl kernel.bpf_stats_enabled.
 	RunTime  time.Duration
 	RunCount uint64
 	// RecursionMisses is a counter of runs that were left out because the program was running
 	// on that CPU already (kernel 5.12).
 	RecursionMisses uint64
-	// VerifiedInstructions is how many instructions the verifier went through, branches again
-	// for each state (kernel 5.16; 0 before).
+	// VerifiedInstructions is how many instructions the verifier went through, counting an
+	// instruction again for each state (kernel 5.16; 0 before).
 	VerifiedInstructions uint32
 	// TranslatedBytes and JITedBytes are the size of the instructions in the kernel, before
 	// and after compilation; the latter is 0 without JIT.

@@ -48,8 +48,7 @@ type StructOpsMap struct {
 	made *ebpf.Map
 	// unattached is why the link slot is empty. The object's mutex guards it.
 	unattached string
-	// used says that the map in the kernel was registered before: it cannot be
-	// again.
+	// used says that the map in the kernel was registered before: it cannot be registered again.
 	used bool
 }
 
@@ -133,9 +132,9 @@ func (m *StructOpsMap) updateLink(l link.Link) error {
 	return attach.UpdateTable(fd.FD(), loaded)
 }
 
-// Associate makes the map that of a program, for kfuncs of its type that take the map from the
-// program that calls them (bpf_program__assoc_struct_ops). The program, which is none of
-// struct_ops, may be of another skeleton, and keeps the map for as long as it lives: another one
+// Associate associates the map with a program, for kfuncs of the map's type that find the map
+// by the program that calls them (bpf_program__assoc_struct_ops). The program may be of another
+// skeleton, must not be of struct_ops, and keeps the map for as long as it lives: another map
 // is [syscall.EBUSY]. It needs kernel 7.0, and fails with [ErrNotLoaded] before Load of either.
 func (m *StructOpsMap) Associate(p *BaseProgram) error {
 	if p == nil {
@@ -262,8 +261,7 @@ func (m *StructOpsMap) bytesAt(table unsafe.Pointer) []byte {
 	return unsafe.Slice((*byte)(table), m.size)
 }
 
-// programAt returns the field of a function pointer in a table, which is at the end of its
-// 8 bytes.
+// programAt returns the field of a function pointer in a table, which is the end of its 8 bytes.
 func programAt(table unsafe.Pointer, f binding.StructOpsFunc) **BaseProgram {
 	return (**BaseProgram)(unsafe.Add(table, f.Offset+8-unsafe.Sizeof(uintptr(0))))
 }
@@ -286,8 +284,8 @@ func (m *StructOpsMap) copyValues(dst, src []byte) {
 	copy(dst[at:], src[at:])
 }
 
-// current returns the table that Load would take now: the user's, where a field points to
-// one of his own. It is nil where a field is.
+// current returns the table that Load would take now: the user's, where a field points to one
+// of his own. It is nil when a field is nil.
 func (m *StructOpsMap) current() unsafe.Pointer {
 	table := m.table
 	for _, f := range m.fields {

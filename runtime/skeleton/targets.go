@@ -36,11 +36,11 @@ func (e *MissingTargetError) Error() string {
 // Unwrap returns Err.
 func (e *MissingTargetError) Unwrap() error { return e.Err }
 
-// MissingTargets returns what is not there of what Load and Attach need as the skeleton is
-// now set: the functions, tracepoints, hooks and iterators of the kernel, the functions and
-// USDTs of user space, and the types and members of struct_ops maps. Programs that Load
-// leaves out, or that Attach does, do not count. A program that can do without calls
-// SetAutoload(false) for what is returned and loads the rest:
+// MissingTargets returns what Load and Attach need, as the skeleton is now set, and what is not
+// there: the functions, tracepoints, hooks and iterators of the kernel, the functions and USDTs
+// of user space, and the types and members of struct_ops maps. Programs that Load leaves out,
+// or that Attach does, do not count. To do without them, call SetAutoload(false) for what is
+// returned, and load the rest:
 //
 //	missing, err := skel.MissingTargets()
 //	for _, m := range missing {
@@ -135,9 +135,9 @@ func (p *BaseProgram) targetError(target string, err error) error {
 	return fmt.Errorf("program %s, SEC(%q): %w", p.name, p.section, err)
 }
 
-// findTargets looks for the targets that the programs attach to as their sections say, but
-// for those that the kernel is told when it loads a program. It returns an error for each
-// that is not there.
+// findTargets looks for the targets that the programs attach to as their sections say, except
+// for those that are passed to the kernel at load. It returns an error for each that is not
+// there.
 func findTargets(progs []*BaseProgram) (errs []error) {
 	targets := make([]attach.Target, len(progs))
 	for i, p := range progs {

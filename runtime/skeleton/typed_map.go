@@ -10,14 +10,14 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// The compiler makes the methods of a handle anew for each type of its keys and values,
-// and once more for the form that types of the same layout share, also those that come from
-// a part like this one, and whether they are called or not. A method costs half a millisecond
-// to one of its CPU time in each package that has such a map, so with 40 methods and 40 types
-// it was several seconds. A core that takes pointers would be compiled once for all types,
-// but its methods could not return a value. So the handles have the methods that most
-// programs call, all of them thin, and the rest is methods of UntypedMap, which is compiled
-// once, and functions such as LookupBatches, which are compiled when they are called.
+// The compiler makes the methods of a handle anew for each type of its keys and values, and
+// once more for the form that types of the same layout share, promoted methods included, and
+// whether they are called or not. A method costs half a millisecond to a millisecond of CPU
+// time in each package that has such a map, so with 40 methods and 40 types it was several
+// seconds. A core that takes pointers would be compiled once for all types, but its methods
+// could not return a value. So the handles have the methods that most programs call, all of
+// them thin. The rest is methods of UntypedMap, which is compiled once, and functions such as
+// LookupBatches, which are compiled when they are called.
 
 // BaseMap is the part that the handles of maps with types share. Its settings are methods of
 // the field UntypedMap:
@@ -48,8 +48,8 @@ func (m *BaseMap) SetMaxEntries(n uint32) error { return m.UntypedMap.SetMaxEntr
 // [LookupAndDeleteBatches], [PutBatch] and [DeleteBatch]. For settings see [BaseMap].
 type Map[K, V any] struct{ BaseMap }
 
-// Lookup returns the value of key, for a map of values with a spin lock while it holds
-// that when flags have [ebpf.LookupLock]. It fails with [ebpf.ErrKeyNotExist] when the map
+// Lookup returns the value of key. With [ebpf.LookupLock] in flags, the value of a map with a
+// spin lock is copied while the lock is held. It fails with [ebpf.ErrKeyNotExist] when the map
 // does not hold the key.
 func (m *Map[K, V]) Lookup(key K, flags ...ebpf.MapLookupFlags) (value V, err error) {
 	err = m.UntypedMap.lookupElement(unsafe.Pointer(&key), unsafe.Pointer(&value), flags)
@@ -71,7 +71,7 @@ func (m *Map[K, V]) Delete(key K) error {
 
 // LookupAndDelete returns the value of key and removes both from the map. It
 // fails with [ebpf.ErrKeyNotExist] when the map does not hold the key. Hashes
-// know it since Linux 5.14.
+// support it since Linux 5.14.
 func LookupAndDelete[K, V any](m *Map[K, V], key K) (value V, err error) {
 	err = m.UntypedMap.element(opLookupAndDelete, unsafe.Pointer(&key), unsafe.Pointer(&value), 0)
 	return value, err
@@ -95,9 +95,10 @@ type Entry[K, V any] struct {
 //		fmt.Println(e.Key, e.Value)
 //	}
 //
-// Entries that are there all the time come at least once; programs and other
-// processes may change the map meanwhile. The entry that was just received may
-// be deleted. An error ends the range: [ebpf.ErrIterationAborted] when keys were
+// Entries that are there all the time come at least once; programs and other processes may
+// change the map meanwhile. The entry that was just received may be deleted. An error ends the
+// range: [ebpf.ErrIterationAborted] when keys were deleted so fast that the kernel kept
+// starting over.
 // deleted so fast that the kernel kept starting over.
 func (m *Map[K, V]) All() iter.Seq2[Entry[K, V], error] {
 	return func(yield func(Entry[K, V], error) bool) {
@@ -248,9 +249,8 @@ func (m *MapOfMaps[K, M]) Delete(key K) error {
 	return m.UntypedMap.deleteElement(unsafe.Pointer(&key))
 }
 
-// part returns the part that all handles have of handle, which points to one on a map that
-// is inner to m. It is looked for by name, as a method that returns it would have to be
-// compiled for all types.
+// part returns the UntypedMap of handle, which points to a handle on an inner map of m. It is
+// looked for by name, as a method that returns it would have to be compiled for all types.
 func (m *UntypedMap) part(handle any) (*UntypedMap, error) {
 	if h, ok := handle.(*UntypedMap); ok {
 		return h, nil
@@ -262,10 +262,10 @@ func (m *UntypedMap) part(handle any) (*UntypedMap, error) {
 			}
 		}
 	}
-	return nil, fmt.Errorf("%T is not a pointer to a type of maps", handle)
+	return nil, fmt.Errorf("%T is not a pointer to a type of map handles", handle)
 }
 
-// sizeOf returns the size of a T, of which it makes none: a section may be large.
+// sizeOf returns the size of a T without making one: a section may be large.
 func sizeOf[T any]() uintptr {
 	var t *T
 	return unsafe.Sizeof(*t)

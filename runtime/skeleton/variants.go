@@ -63,8 +63,8 @@ func forKernel[V any](kernel uint32, variants map[string]V) (V, error) {
 	return variants[best], nil
 }
 
-// parseVersion reads a version as LINUX_VERSION_CODE has it: stable kernels count their third
-// number beyond the byte that it has there, and stay at its highest.
+// parseVersion reads a version in the form of LINUX_VERSION_CODE, where a third number that
+// does not fit into its byte is 255, as for stable kernels.
 func parseVersion(s string) (uint32, error) {
 	parts := strings.Split(s, ".")
 	version := uint32(0)

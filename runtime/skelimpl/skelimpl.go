@@ -1,5 +1,5 @@
-// Package skelimpl is for the code that bpfgen generates alone: see package skeleton for what
-// people use.
+// Package skelimpl is for code that bpfgen has generated, and for nothing else: see package
+// skeleton for what people use.
 //
 // All of it may change with every version. Generated code states which version it was made
 // for, and does not compile with another.

@@ -840,7 +840,7 @@ func TestStateOfPrograms(t *testing.T) {
 			t.Errorf("program %s was loaded: %t", prog.Name(), !auto)
 		}
 	}
-	wantState("loaded", "spare_init", skeleton.NotAttached, "belongs to struct_ops map third, which is what attaches: Attach was not called")
+	wantState("loaded", "spare_init", skeleton.NotAttached, "belongs to struct_ops map third, and is attached with it: Attach was not called")
 	wantState("loaded", "first_init", skeleton.NotLoaded, "no struct_ops map that is created has it")
 	if err := skel.Attach(); err != nil {
 		t.Fatal(err)

@@ -59,7 +59,7 @@ func hooks() fakemap.Hooks[skeleton.UntypedMap, skeleton.Any] {
 	return fakemap.Skeleton.(fakemap.Hooks[skeleton.UntypedMap, skeleton.Any])
 }
 
-// cpus returns the number of possible CPUs that options say.
+// cpus returns the number of possible CPUs that the options give.
 func (o *Options) cpus() int {
 	if o != nil && o.CPUs > 0 {
 		return o.CPUs
@@ -103,8 +103,8 @@ func types[K, V any](t testing.TB) binding.MapTypes {
 	return binding.MapTypes{Key: uint32(key.Size()), Value: uint32(value.Size()), Padding: padding(nil, key, 0)}
 }
 
-// padding appends what lies between the fields of a type that is at an offset, and blank
-// fields, as generated code has them.
+// padding appends the gaps between the fields of a type that is at an offset, and its blank
+// fields, as generated code lists them.
 func padding(to []binding.Span, typ reflect.Type, at uintptr) []binding.Span {
 	add := func(start, end uintptr) {
 		if start < end {
@@ -182,7 +182,7 @@ func NewRingBuffer(t testing.TB, o *Options) *skeleton.RingBuffer {
 	return m
 }
 
-// isType fails t when a fake is of none of the types that its handle is for.
+// isType fails t unless the fake has one of the types that its handle is for.
 func isType(t testing.TB, m *skeleton.UntypedMap, types ...ebpf.MapType) {
 	t.Helper()
 	for _, typ := range types {
@@ -225,8 +225,8 @@ func Output[T any](t testing.TB, m *skeleton.RingBuffer, record T, tail ...byte)
 // Load returns a skeleton whose maps are fakes: open is the Open function of its package. It
 // is closed when t ends.
 //
-// The maps are of their declared types and sizes. Those of types that [NewMap] and its like
-// do not have fail in all calls. Data sections are memory of their own, with the values of
+// The maps are of their declared types and sizes. Maps of types that the functions above do not
+// make fail in all calls. Data sections are memory of their own, with the values of
 // the object, and zeros in .kconfig: the test puts there what the code is to find. Attach
 // fails, and so do settings, as after any Load. To make some before, make them in open:
 //
