@@ -43,12 +43,38 @@ run_bazel() {
   fi
 
   need_namespaces
+  drop_outputs
+  warn_of_room
   mkdir -p -- "$CACHE/mount"
   # Keeps them from being dropped as unused.
   touch "$ROOT" "$MODULES"
   [[ ! -d $KERNELS ]] || touch "$KERNELS"
   exec unshare --mount --propagation slave -- \
     "$BAZELW_PARTS/enter.sh" "$ROOT" "$CACHE/mount" "$NAMESPACE" "${VISIBLE[@]}" -- "${bazel[@]}" "$@"
+}
+
+# drop_outputs removes what Bazel built for workspaces that are not there any more, as those of
+# tests are not, or that nobody has built for so long. Bazel itself never does.
+drop_outputs() {
+  local base owner
+  for base in "$CACHE"/out/*/; do
+    base=${base%/}
+    owner=$(cat -- "$base/DO_NOT_BUILD_HERE" 2>/dev/null) || continue
+    [[ ! -d $owner || -n $(find "$base/server" -maxdepth 0 -mtime "+$UNUSED_DAYS" 2>/dev/null) ]] || continue
+    if server_of "$base" >/dev/null; then continue; fi
+    say "removing the outputs of $owner, which nobody builds any more"
+    # Actions may have taken the right to write from directories, and another bazelw may do the same.
+    chmod -R u+w -- "$base" 2>/dev/null || true
+    rm -rf -- "$base" || true
+  done
+}
+
+# warn_of_room says that Bazel may fail, which does not say itself that the disk is full.
+warn_of_room() {
+  local free
+  free=$(free_mb)
+  ((free >= OUTPUTS_MB)) ||
+    say "$CACHE has $free MB of free disk space, and a build of all of this repository takes some $OUTPUTS_MB MB: free some if it fails, or set RULES_BPF_BAZELW_CACHE to a folder on another disk"
 }
 
 # new_mount SERVER: where something is mounted that was not when the server started,

@@ -9,6 +9,9 @@ readonly SUITE=forky
 readonly ROOT_MB=4096
 # Unpacked they take 550 MB, and with indexes and packages for a moment more.
 readonly KERNELS_MB=1536
+# What `test //...` leaves, without the disk cache. Read by run.sh.
+# shellcheck disable=SC2034
+readonly OUTPUTS_MB=8192
 # What is left of an older checkout is dropped when nobody used it for so long.
 readonly UNUSED_DAYS=30
 

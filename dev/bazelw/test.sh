@@ -210,6 +210,42 @@ EOF
   done
 }
 
+# Outputs go with their workspace, unless a server has them, and after a month without use.
+test_outputs() {
+  local got base sleeper cache=$scratch/outputs
+  mkdir -p -- "$cache/out/cache" "$cache/there"
+  for base in gone served there unused; do
+    mkdir -p -- "$cache/out/$base/server" "$cache/out/$base/execroot"
+    echo "$cache/there" >"$cache/out/$base/DO_NOT_BUILD_HERE"
+  done
+  echo "$cache/gone" | tee "$cache/out/gone/DO_NOT_BUILD_HERE" >"$cache/out/served/DO_NOT_BUILD_HERE"
+  touch -d "40 days ago" "$cache/out/unused/server"
+  bash -c 'sleep 600; :' server "--output_base=$cache/out/served" &
+  sleeper=$!
+  echo "$sleeper" >"$cache/out/served/server/server.pid.txt"
+  got=$(
+    # shellcheck disable=SC2030,SC2031 # of this shell alone
+    export RULES_BPF_BAZELW_CACHE=$cache
+    # shellcheck disable=SC2030,SC2031,SC2034 # for what is read below
+    BAZELW_PARTS=$repo/dev/bazelw
+    # shellcheck source=dev/bazelw/common.sh
+    source "$repo/dev/bazelw/common.sh"
+    # shellcheck source=dev/bazelw/setup.sh
+    source "$repo/dev/bazelw/setup.sh"
+    # shellcheck source=dev/bazelw/run.sh
+    source "$repo/dev/bazelw/run.sh"
+    drop_outputs 2>&1
+    free_mb() { echo 9; }
+    warn_of_room 2>&1
+  )
+  pkill -P "$sleeper"
+  kill "$sleeper" 2>/dev/null || true
+  wait "$sleeper" 2>/dev/null || true
+  check "outputs that are kept" "cache served there" "$(cd "$cache/out" && echo *)"
+  check "outputs that are kept" "*removing the outputs of $cache/gone,*removing the outputs of $cache/there,*" "$got"
+  check "little disk space" "*$cache has 9 MB of free disk space*" "$got"
+}
+
 # Kernels are fetched for what tests, and for nothing else.
 test_kernels() {
   local got
@@ -255,6 +291,7 @@ EOF
 
 test_calls
 test_kernels
+test_outputs
 test_probe
 test_bazelisk
 test_messages
