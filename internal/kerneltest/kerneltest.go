@@ -35,7 +35,7 @@ func Config(t testing.TB, name string) bool {
 	return text == "" || strings.Contains(text, "\n"+name+"=y\n") || strings.Contains(text, "\n"+name+"=m\n")
 }
 
-// NeedsJIT skips t on a kernel without a compiler of BPF, as some CPUs' are built: programs
+// NeedsJIT skips t on a kernel without a BPF JIT compiler, as some CPUs' are built: programs
 // that are called from trampolines, struct_ops, arenas and kfuncs need it.
 func NeedsJIT(t testing.TB) {
 	t.Helper()

@@ -41,7 +41,7 @@ var (
 	tracepoint    = &Way{Handle: "TracepointProgram", Auto: AutoTracepoint, Calls: []Call{{"AttachTracepoint", `category, name, nil`}}}
 	rawTracepoint = &Way{Handle: "RawTracepointProgram", Auto: AutoRawTracepoint, Calls: []Call{{"AttachRawTracepoint", `name, nil`}}}
 	tracing       = &Way{Handle: "TracingProgram", Auto: AutoTracing, Calls: setTarget, BeforeLoad: true}
-	// What the kernel calls from a trampoline, which its compiler of BPF makes.
+	// What the kernel calls from a trampoline, which its BPF JIT compiler makes.
 	trampoline = &Way{Handle: "TracingProgram", Auto: AutoTracing, Config: "CONFIG_BPF_JIT", Calls: setTarget, BeforeLoad: true}
 	freplace   = &Way{Handle: "FreplaceProgram", Auto: AutoFreplace, Config: "CONFIG_BPF_JIT", Calls: setTarget, BeforeLoad: true}
 	lsm        = &Way{Handle: "TracingProgram", Auto: AutoLSM, Config: "CONFIG_BPF_LSM", Calls: setTarget, BeforeLoad: true}

@@ -508,7 +508,7 @@ type NetkitOptions struct {
 // ifindex is the primary one, for both ends. It needs a kernel of version 6.7 or later.
 func (p *TCProgram) AttachNetkit(ifindex int, end NetkitEnd, o *NetkitOptions) (link.Link, error) {
 	return p.attach(attach.OnNetkit(ifindex, end.attachType(p.def.AttachType)).Replacing(valueOf(o).Replace), func(prog *attach.Program) (link.Link, error) {
-		return attach.Netkit(prog, ifindex, end.attachType(p.def.AttachType), o.place())
+		return attach.Netkit(prog, ifindex, end.attachType(p.def.AttachType), o.position())
 	})
 }
 
@@ -724,7 +724,7 @@ func (o *IterOptions) iter() attach.IterOptions {
 func (o *TCOptions) options() attach.TCOptions {
 	v := valueOf(o)
 	return attach.TCOptions{
-		Place:    placeOf(v.Before, v.After, v.Replace, v.ExpectedRevision),
+		Position: positionOf(v.Before, v.After, v.Replace, v.ExpectedRevision),
 		Mode:     attach.TCMode(v.Mode),
 		Priority: v.Priority,
 		Handle:   v.Handle,
@@ -742,9 +742,9 @@ func (d TCDirection) attachType(bySection ebpf.AttachType) ebpf.AttachType {
 	return bySection
 }
 
-func (o *NetkitOptions) place() attach.Place {
+func (o *NetkitOptions) position() attach.Position {
 	v := valueOf(o)
-	return placeOf(v.Before, v.After, v.Replace, v.ExpectedRevision)
+	return positionOf(v.Before, v.After, v.Replace, v.ExpectedRevision)
 }
 
 func (e NetkitEnd) attachType(bySection ebpf.AttachType) ebpf.AttachType {
@@ -760,14 +760,14 @@ func (e NetkitEnd) attachType(bySection ebpf.AttachType) ebpf.AttachType {
 func (o *CgroupOptions) options() attach.CgroupOptions {
 	v := valueOf(o)
 	return attach.CgroupOptions{
-		Place:    placeOf(v.Before, v.After, v.Replace, v.ExpectedRevision),
+		Position: positionOf(v.Before, v.After, v.Replace, v.ExpectedRevision),
 		Mode:     attach.CgroupMode(v.Mode),
 		Preorder: v.Preorder,
 	}
 }
 
-func placeOf(before, after *Anchor, replace link.Link, revision uint64) attach.Place {
-	return attach.Place{Before: (*attach.Anchor)(before), After: (*attach.Anchor)(after), Replace: replace, ExpectedRevision: revision}
+func positionOf(before, after *Anchor, replace link.Link, revision uint64) attach.Position {
+	return attach.Position{Before: (*attach.Anchor)(before), After: (*attach.Anchor)(after), Replace: replace, ExpectedRevision: revision}
 }
 
 // setAttachOptions sets the options that Attach is to use for a program, to a copy.

@@ -62,7 +62,7 @@ func TestOptionsReachAttach(t *testing.T) {
 	check(uprobe, uprobe.probe())
 	check(iter, iter.iter())
 	check(tc, tc.options())
-	check(netkit, netkit.place())
+	check(netkit, netkit.position())
 	check(cgroup, cgroup.options())
 	// None are the zero value.
 	kprobe, tc, cgroup = nil, nil, nil

@@ -470,7 +470,7 @@ func TestNoJIT(t *testing.T) {
 		t.Skip("needs a machine that QEMU boots")
 	}
 	if err := os.WriteFile("/proc/sys/net/core/bpf_jit_enable", []byte("0"), 0); err != nil {
-		t.Skipf("needs a kernel whose compiler of BPF can be turned off: %v", err)
+		t.Skipf("needs a kernel whose BPF JIT compiler can be turned off: %v", err)
 	}
 	defer func() {
 		if err := os.WriteFile("/proc/sys/net/core/bpf_jit_enable", []byte("1"), 0); err != nil {
@@ -500,7 +500,7 @@ func TestNoJIT(t *testing.T) {
 	}
 	o := newTestObject(t, []*ebpf.MapSpec{values}, spec)
 	defer o.Close()
-	kerneltest.WantError(t, o.Load(), "program p", "compiler of BPF is off", "sysctl net.core.bpf_jit_enable=1")
+	kerneltest.WantError(t, o.Load(), "program p", "BPF JIT compiler is off", "sysctl net.core.bpf_jit_enable=1")
 }
 
 // What a program is to attach to and the kernel lacks is named.

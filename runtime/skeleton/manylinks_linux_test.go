@@ -320,7 +320,7 @@ func TestFilterIsALink(t *testing.T) {
 		t.Errorf("links are %v", have)
 	}
 	_, err = p.AttachTC(1, TCIngress, &TCOptions{Mode: TCClsact})
-	kerneltest.WantError(t, err, `attach program p, SEC("tc"): `, "of a process that lives: file exists: ")
+	kerneltest.WantError(t, err, `attach program p, SEC("tc"): `, "of a process that is running: file exists: ")
 	if err := o.Detach(); err != nil {
 		t.Fatal(err)
 	}

@@ -1066,7 +1066,7 @@ func wantNoJIT(t *testing.T, r row, def *secdef.Form) {
 		err = skel.Attach()
 	}
 	if err != nil || def.Note == "" {
-		kerneltest.WantError(t, err, r.prog(&skel.Progs).Name(), "the kernel has no compiler of BPF ("+configJIT+"), which this program needs")
+		kerneltest.WantError(t, err, r.prog(&skel.Progs).Name(), "the kernel has no BPF JIT compiler ("+configJIT+"), which this program needs")
 		// What the kernel itself does not call so.
 		if (errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.EINVAL)) && !errors.Is(err, ebpf.ErrNotSupported) {
 			t.Errorf("%v is not %v", err, ebpf.ErrNotSupported)

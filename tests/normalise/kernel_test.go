@@ -37,7 +37,7 @@ func needsArena(t *testing.T, skel *arena.Skeleton) {
 		t.Skipf("needs a kernel with arenas (6.9): %v", err)
 	}
 	if !kerneltest.Config(t, "CONFIG_BPF_JIT") {
-		kerneltest.WantError(t, skel.Load(), "map memory: create it: operation not supported: the kernel has no compiler of BPF (CONFIG_BPF_JIT), which arenas need")
+		kerneltest.WantError(t, skel.Load(), "map memory: create it: operation not supported: the kernel has no BPF JIT compiler (CONFIG_BPF_JIT), which arenas need")
 	}
 	kerneltest.NeedsJIT(t)
 }

@@ -5,20 +5,19 @@
 // A hook is what runs programs: a function of the kernel or of user space, an event, a network
 // interface, a cgroup, a socket; for a table of programs, the subsystem of the kernel that
 // takes it. A program is connected to it by one call, a function of this package for each kind
-// of hook. The call says where ([Place]) and with what (a cookie, a mode), and returns the
+// of hook. The call says where ([Position]) and with what (a cookie, a mode), and returns the
 // connection, which is a [link.Link] whatever the kernel has:
 //
-//   - A link of the kernel, where it has one. It can be pinned and updated, and it goes with
-//     its last descriptor.
-//   - An event of perf with the program on it. The connection has the descriptor of the event,
-//     and with the link of the kernel, where there is one, it closes both.
+//   - A link of the kernel, where it has one. It can be pinned and updated, and ends with its
+//     last descriptor.
+//   - A perf event with the program on it. The connection holds the descriptor of the event,
+//     and that of the kernel's link where there is one.
 //   - Nothing, where a hook takes a program without a link: a socket, a filter of clsact, a
 //     cgroup that takes one program, a table of struct_ops that is registered. The connection
 //     then holds what is needed to take the program off by itself, descriptors of its own of
 //     the program and of the target, as it may be closed after the object that the program is
 //     from. It cannot be pinned.
-//   - Several of these, such as those of a USDT's locations or of all CPUs, which are
-//     one to the outside.
+//   - Several of these, such as those of a USDT's locations or of all CPUs, which look like one.
 //
 // A connection that fails half-way leaves nothing behind, and one that is closed again does
 // nothing. [Links] is the list of those of a program; it forgets the ones that are closed.
@@ -28,13 +27,13 @@
 // program; where it cannot, the new link comes before the old one goes. What cannot be pinned
 // is refused. Every step leaves what the next process goes on from.
 //
-// Whether a target is there can be asked without connecting ([Find]), and whether an error
-// means that it is not ([IsMissing]). Both ways lead to the same words.
+// Whether a target is there can be found out without connecting ([Find]), and so can whether an
+// error means that it is not ([IsMissing]). Both return the same errors.
 //
 // The kernel's answer is a number, and what it means depends on the hook, so each function
-// says it: EACCES of a tracepoint is a program that reads too far, of netkit the wrong end of
-// a pair. What an option needs of a kernel that is too old is named with the option. What is
-// not about the hook, such as a capability, is up to [Explain], for all of them.
+// explains it: EACCES is a program that reads too far for a tracepoint, and the wrong end of a
+// pair for netkit. An option that the kernel is too old for is named in the error. What is not
+// about the hook, such as a missing capability, is up to [Explain], for all of them.
 //
 // Options are those of the handles of package skeleton, whose docs say what they mean.
 // Package secdef says which hook a section is for. Only Linux has hooks: elsewhere all
@@ -67,14 +66,14 @@ type Program struct {
 	OnProgram bool
 	// Traits are those of the section's form.
 	Traits secdef.Traits
-	// Pins are those among which links are to be, nil for none.
+	// Pins is where links of the program are pinned, nil when they are not.
 	Pins *Pins
 }
 
 // is reports whether the program's form has a trait.
 func (p *Program) is(trait secdef.Traits) bool { return p.Traits&trait == trait }
 
-// Mode is by what means the kernel runs a program on a perf event.
+// Mode is how the kernel connects a program to a perf event.
 type Mode int
 
 const (
@@ -86,17 +85,18 @@ const (
 	Link
 )
 
-// Place is a place among several programs on a hook.
-type Place struct {
+// Position is where among several programs on a hook the program goes.
+type Position struct {
 	Before, After *Anchor
-	// Replace is a link whose program makes room for this one. It excludes the others.
+	// Replace is a link in which this program takes the place of the one it has. It excludes
+	// the others.
 	Replace link.Link
 	// ExpectedRevision is the number of changes to the programs of the hook, 0 for any.
 	ExpectedRevision uint64
 }
 
-// Anchor names a program among those on a hook, by one of its fields. One that is zero
-// stands for all of them.
+// Anchor names a program among those on a hook, by one of its fields. The zero value stands for
+// all of them.
 type Anchor struct {
 	Link      link.Link
 	LinkID    link.ID
@@ -121,14 +121,14 @@ type KprobeMultiOptions struct {
 	UniqueMatch bool
 }
 
-// UprobeOptions are those of a probe of one place in a file.
+// UprobeOptions are those of a probe of one location in a file.
 type UprobeOptions struct {
 	ProbeOptions
 	PID          int
 	RefCtrOffset uint64
 }
 
-// UprobeMultiOptions are those of a probe of several places in a file.
+// UprobeMultiOptions are those of a probe of several locations in a file.
 type UprobeMultiOptions struct {
 	PID           int
 	Cookie        uint64
@@ -174,13 +174,13 @@ const (
 
 // TCOptions are those of traffic control.
 type TCOptions struct {
-	Place
+	Position
 	Mode     TCMode
 	Priority uint16
 	Handle   uint32
 }
 
-// CgroupMode says which programs a cgroup takes besides one.
+// CgroupMode is which other programs a cgroup takes.
 type CgroupMode uint32
 
 const (
@@ -194,7 +194,7 @@ const (
 
 // CgroupOptions are those of a cgroup.
 type CgroupOptions struct {
-	Place
+	Position
 	Mode     CgroupMode
 	Preorder bool
 }

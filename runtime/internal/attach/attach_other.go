@@ -107,7 +107,7 @@ func XDP(*Program, int, uint32, link.Link) (link.Link, error) { return elsewhere
 
 func TC(*Program, int, ebpf.AttachType, TCOptions) (link.Link, error) { return elsewhere() }
 
-func Netkit(*Program, int, ebpf.AttachType, Place) (link.Link, error) { return elsewhere() }
+func Netkit(*Program, int, ebpf.AttachType, Position) (link.Link, error) { return elsewhere() }
 
 func Cgroup(*Program, string, ebpf.AttachType, CgroupOptions) (link.Link, error) { return elsewhere() }
 

@@ -41,10 +41,10 @@ func Cgroup(p *Program, path string, attach ebpf.AttachType, o CgroupOptions) (l
 
 // cgroupLink attaches prog to an open cgroup.
 func cgroupLink(prog *ebpf.Program, dir *os.File, attach ebpf.AttachType, o CgroupOptions) (link.Link, error) {
-	placed := o.isPlaced() || o.Preorder
+	placed := o.isSet() || o.Preorder
 	if o.Replace != nil {
 		if placed || o.Mode != CgroupMulti {
-			return nil, errors.New("option Replace keeps the place of the link: it goes with no other option")
+			return nil, errors.New("option Replace keeps the position of the link: it excludes all other options")
 		}
 		id, err := cgroupID(dir)
 		if err != nil {
@@ -57,12 +57,12 @@ func cgroupLink(prog *ebpf.Program, dir *os.File, attach ebpf.AttachType, o Cgro
 	}
 	if o.Mode != CgroupMulti {
 		if placed {
-			return nil, errors.New("only programs of mode CgroupMulti have a place: Before, After, Preorder and ExpectedRevision are for them")
+			return nil, errors.New("only programs of mode CgroupMulti have a position: Before, After, Preorder and ExpectedRevision are for them")
 		}
 		return cgroupWithoutLink(prog, dir, attach, o.Mode)
 	}
 	if o.ExpectedRevision != 0 {
-		// Kernels without it would not look.
+		// A kernel without the option would ignore it.
 		now, err := link.QueryPrograms(link.QueryOptions{Target: int(dir.Fd()), Attach: attach})
 		if err != nil {
 			return nil, err
@@ -78,11 +78,11 @@ func cgroupLink(prog *ebpf.Program, dir *os.File, attach ebpf.AttachType, o Cgro
 	return o.connect(prog, int(dir.Fd()), attach, flags)
 }
 
-// cgroupID returns the number by which the kernel knows a cgroup: that of its directory.
+// cgroupID returns the kernel's ID of a cgroup, which is that of its directory.
 func cgroupID(dir *os.File) (uint64, error) {
 	handle, _, err := unix.NameToHandleAt(int(dir.Fd()), "", unix.AT_EMPTY_PATH)
 	if err != nil {
-		return 0, noCgroup(fmt.Errorf("number of the cgroup: %w", err), dir.Name())
+		return 0, noCgroup(fmt.Errorf("ID of the cgroup: %w", err), dir.Name())
 	}
 	if handle.Size() != 8 {
 		return 0, noCgroup(unix.EBADF, dir.Name())

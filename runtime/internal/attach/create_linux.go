@@ -51,8 +51,9 @@ func lacking(err error, options ...option) error {
 	return err
 }
 
-// replace puts prog in the place of the program that a link of a kind has, and returns
-// another descriptor of the link. fits reports whether it is where it should be.
+// replace puts prog into a link, in place of its program, and returns another descriptor of the
+// link. kind is the type that the link must have, and fits reports whether it is on the right
+// target.
 func replace(prog *ebpf.Program, old link.Link, kind link.Type, fits func(*link.Info) bool) (link.Link, error) {
 	const what = "option Replace"
 	fd, ok := old.(interface{ FD() int })

@@ -43,9 +43,9 @@ func (l *eventLink) PerfEvent() (*os.File, error) {
 	return os.NewFile(uintptr(fd), "perf event"), nil
 }
 
-// attachEvent attaches prog to a perf event, which it takes: it is closed on error,
-// and with the link. Before kernel 5.15, which brought links for it and cookies, the
-// event is off once the link is closed, as a program cannot be taken off.
+// attachEvent attaches prog to a perf event and takes it over: the event is closed on error,
+// and with the link. Before kernel 5.15, which brought links for it and cookies, a program
+// cannot be taken off, and closing the link disables the event.
 func attachEvent(prog *ebpf.Program, event *os.File, cookie uint64, mode Mode) (link.Link, error) {
 	l, err := attachAsIs(prog, event, cookie, mode)
 	if err != nil {
@@ -57,7 +57,7 @@ func attachEvent(prog *ebpf.Program, event *os.File, cookie uint64, mode Mode) (
 	return l, nil
 }
 
-// attachAsIs is attachEvent for an event that stays off if it is off.
+// attachAsIs is attachEvent that does not enable the event.
 func attachAsIs(prog *ebpf.Program, event *os.File, cookie uint64, mode Mode) (link.Link, error) {
 	l, err := eventLinkOf(prog, event, cookie, mode)
 	if err != nil {

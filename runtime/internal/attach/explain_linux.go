@@ -16,8 +16,8 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
 
-// Explain says what a program of a type lacks that the kernel refuses to attach, where its
-// answer does not.
+// Explain adds to the kernel's refusal to attach a program what the program's type needs, where
+// the kernel's answer does not say so.
 func Explain(err error, typ ebpf.ProgramType) error {
 	var told *kernelfs.Error
 	if errors.As(err, &told) {
@@ -29,8 +29,8 @@ func Explain(err error, typ ebpf.ProgramType) error {
 	return err
 }
 
-// explainInterface says that a network interface does not exist, for which the kernel
-// has answers of many kinds.
+// explainInterface says that a network interface does not exist: the kernel's answers to that
+// differ.
 func explainInterface(err error, ifindex int) error {
 	if err == nil {
 		return nil
@@ -69,7 +69,8 @@ func explainNetkit(err error, ifindex int) error {
 	return explainInterface(err, ifindex)
 }
 
-// noCgroup says that a directory is none that programs attach to, and where those are.
+// noCgroup says that a directory is not that of a cgroup which takes programs, and where those
+// are.
 func noCgroup(err error, path string) error {
 	what := "is not a directory of a cgroup2 file system"
 	var st unix.Statfs_t
@@ -77,14 +78,14 @@ func noCgroup(err error, path string) error {
 		what = "is a cgroup of version 1, and programs attach to cgroups of version 2"
 	}
 	where := "no cgroup2 file system is mounted: `mount -t cgroup2 cgroup2 DIRECTORY`, or start the machine with version 2 alone (systemd.unified_cgroup_hierarchy=1)"
-	if place := kernelfs.Cgroups.Place(); place != "" {
+	if place := kernelfs.Cgroups.MountPoint(); place != "" {
 		where = "they are below " + place
 	}
 	return refusal.Advise(fmt.Errorf("%s: %s: %w", path, what, err), where)
 }
 
-// explainTrampoline says why the kernel does not attach a program to the entry or the
-// return of a function, in which it has a call for it.
+// explainTrampoline says why the kernel does not attach a program to a trampoline at the entry
+// or the return of a function.
 func (p *Program) explainTrampoline(err error) error {
 	busy := errors.Is(err, unix.EBUSY)
 	switch {
@@ -99,8 +100,8 @@ func (p *Program) explainTrampoline(err error) error {
 	return refusal.Advise(err, "the kernel has no direct calls of ftrace, through which it runs such programs (CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS, on arm64 since Linux 6.4), or something else has changed the function, such as a live patch")
 }
 
-// inactiveLSM returns an error when no program on a hook of security modules runs, nil
-// when they do or that cannot be found out. The kernel attaches them all the same.
+// inactiveLSM returns an error when the kernel runs no programs on hooks of security modules,
+// although it attaches them. It returns nil when it does, or when that is not known.
 func inactiveLSM() error {
 	lsms, err := privilege.LSMs()
 	if err != nil || slices.Contains(lsms, "bpf") {

@@ -39,8 +39,8 @@ func Kprobe(p *Program, target string, o ProbeOptions) (link.Link, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return l, err
 	}
-	// Objects written for loaders that do so name system calls without what an
-	// architecture puts before them.
+	// Some loaders put the architecture's prefix before the names of system calls, and objects
+	// written for them leave it out.
 	if prefix := sys.SyscallPrefix(); prefix != "" && strings.HasPrefix(symbol, "sys_") {
 		if l, otherErr := kprobeAt(p.Program, prefix+symbol, offset, o); !errors.Is(otherErr, fs.ErrNotExist) {
 			return l, otherErr
@@ -112,7 +112,7 @@ func explainKprobe(err error, symbol string, offset uint64) error {
 	case found > 1:
 		return fmt.Errorf("the kernel has %d functions %s, and there is no way to name one of them: %w", found, symbol, err)
 	case errors.Is(err, unix.ENOENT):
-		// In a module that goes away.
+		// The function is in a module that is being unloaded.
 		return fmt.Errorf("%s: %w", where, err)
 	}
 	if data, err := kernelfs.Debugfs.ReadFile("kprobes/blacklist"); err == nil && lastFieldIs(data, symbol) {

@@ -11,8 +11,8 @@ import (
 	"github.com/cilium/ebpf/link"
 )
 
-// Links is a list of links of a program. It has a mutex of its own because links that are closed
-// leave it, and those the user may close at any time.
+// Links is a list of links of a program. It has a mutex of its own because closing a link,
+// which the user may do at any time, takes it off the list.
 type Links struct {
 	mu    sync.Mutex
 	links []link.Link
@@ -94,8 +94,8 @@ func (l *watchedLink) Close() error {
 
 func (l *watchedLink) Closed() bool { return l.closed.Load() }
 
-// FD returns the descriptor of the link, negative when the kernel has no link or it was
-// closed. Package link wants to see it of links that are anchors.
+// FD returns the descriptor of the link, negative when the kernel has no link or it was closed.
+// Package link calls it for links that are anchors.
 func (l *watchedLink) FD() int {
 	if fd, ok := l.Link.(interface{ FD() int }); ok && !l.Closed() {
 		return fd.FD()
@@ -125,7 +125,7 @@ func IsClosed(l link.Link) bool {
 	case Closer:
 		return l.Closed()
 	case interface{ FD() int }:
-		// As those of package link: no descriptor is left.
+		// A link of package link has no descriptor once it is closed.
 		return l.FD() < 0
 	}
 	return false

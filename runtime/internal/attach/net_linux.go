@@ -12,8 +12,8 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
 
-// XDP connects p to a network interface, in a mode of XDP_FLAGS_*, or in place of the program
-// of a link.
+// XDP connects p to a network interface, in a mode of XDP_FLAGS_*, or puts it into a link in
+// place of its program.
 func XDP(p *Program, ifindex int, mode uint32, old link.Link) (link.Link, error) {
 	if err := CheckIfindex(ifindex); err != nil {
 		return nil, err
@@ -27,8 +27,8 @@ func XDP(p *Program, ifindex int, mode uint32, old link.Link) (link.Link, error)
 	return l, explainInterface(err, ifindex)
 }
 
-// Netkit connects p to an end of a pair of interfaces, which attach says.
-func Netkit(p *Program, ifindex int, attach ebpf.AttachType, o Place) (link.Link, error) {
+// Netkit connects p to the end of a pair of interfaces that attach names.
+func Netkit(p *Program, ifindex int, attach ebpf.AttachType, o Position) (link.Link, error) {
 	if err := CheckIfindex(ifindex); err != nil {
 		return nil, err
 	}
@@ -62,7 +62,7 @@ func NetNS(p *Program, path string) (link.Link, error) {
 	return l, nil
 }
 
-// Netfilter connects p to a hook of netfilter in the present network namespace.
+// Netfilter connects p to a hook of netfilter in the network namespace of the calling thread.
 func Netfilter(p *Program, o NetfilterOptions) (link.Link, error) {
 	opts := link.NetfilterOptions{
 		Program:        p.Program,

@@ -21,14 +21,14 @@ const (
 	flagLink     = 1 << 13
 )
 
-// isPlaced reports whether the options ask for a place among other programs.
-func (o Place) isPlaced() bool {
+// isSet reports whether the options ask for a position among other programs.
+func (o Position) isSet() bool {
 	return o.Before != nil || o.After != nil || o.ExpectedRevision != 0
 }
 
-// connect connects prog to a hook of a target, which is a descriptor or an index, in its
-// place. flags are others of BPF_LINK_CREATE.
-func (o Place) connect(prog *ebpf.Program, target int, attach ebpf.AttachType, flags uint32) (link.Link, error) {
+// connect connects prog to a hook of a target, which is a descriptor or an index, at its
+// position. flags are further flags of BPF_LINK_CREATE.
+func (o Position) connect(prog *ebpf.Program, target int, attach ebpf.AttachType, flags uint32) (link.Link, error) {
 	attr := sys.LinkCreateAttr[sys.PlacedLink]{
 		TargetFD:   uint32(target),
 		AttachType: uint32(attach),
@@ -58,8 +58,7 @@ func (o Place) connect(prog *ebpf.Program, target int, attach ebpf.AttachType, f
 	return l, err
 }
 
-// encode returns the number of the anchor as the kernel takes it, and the flags that say
-// what it is.
+// encode returns the descriptor or ID of the anchor, and the flags that say which it is.
 func (a *Anchor) encode() (number, flags uint32, err error) {
 	set := 0
 	if a.Link != nil {
@@ -91,15 +90,16 @@ func (a *Anchor) encode() (number, flags uint32, err error) {
 	return number, flags, nil
 }
 
-// replace is replace for the link on an interface of option Replace, which keeps its place.
-func (o Place) replace(prog *ebpf.Program, kind link.Type, fits func(*link.Info) bool) (link.Link, error) {
-	if o.isPlaced() {
-		return nil, errors.New("option Replace keeps the place of the link: it excludes Before, After and ExpectedRevision")
+// replace is the function replace for option Replace of a link on an interface, which keeps its
+// position.
+func (o Position) replace(prog *ebpf.Program, kind link.Type, fits func(*link.Info) bool) (link.Link, error) {
+	if o.isSet() {
+		return nil, errors.New("option Replace keeps the position of the link: it excludes Before, After and ExpectedRevision")
 	}
 	return replace(prog, o.Replace, kind, fits)
 }
 
-// explainOrder says what the kernel's answer to a place among programs means.
+// explainOrder says what the kernel's answer to a position among programs means.
 func explainOrder(err error) error {
 	switch {
 	case errors.Is(err, unix.ESTALE):

@@ -18,7 +18,7 @@ type Pins struct {
 	dir string
 	// links are those of this object, by the names of their pins.
 	links map[string]link.Link
-	// filters are those of clsact, by the texts of their places.
+	// filters are those of clsact, by the texts of their locations.
 	filters map[string]link.Link
 }
 
@@ -71,9 +71,9 @@ type StructOps struct {
 // Hook names what a connection is on, for its pin. A connection to the zero value is not
 // pinned.
 type Hook struct {
-	// name returns the part of the pin's name that tells it from others of the program, empty
-	// when the connection is going to fail. The name of a link that can be updated is that
-	// which hookOf makes of what the kernel says of it.
+	// name returns the part of the pin's name that distinguishes it from others of the program,
+	// empty when the connection is going to fail. For a link that can be updated it is what
+	// hookOf returns for the kernel's description of the link.
 	name func() (string, error)
 	// updated says that the kernel can update the link, and fresh that the link is to be
 	// the new connection, as with option Replace.

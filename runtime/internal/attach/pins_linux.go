@@ -28,7 +28,7 @@ func makePinDirectory(dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// Before anything is made.
+	// The check comes before anything is made.
 	above := dir
 	is, err := kernelfs.IsBPFFS(above)
 	for isNotThere(above, err) && above != filepath.Dir(above) {
@@ -52,14 +52,14 @@ func makePinDirectory(dir string) (string, error) {
 	return filepath.EvalSymlinks(dir)
 }
 
-// isNotThere reports whether an error of a path says that there is nothing. In a bpffs it is
-// another one for names with dots.
+// isNotThere reports whether an error means that nothing is at a path. A bpffs has another
+// error for names with dots.
 func isNotThere(path string, err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.EPERM) && strings.Contains(filepath.Base(path), ".")
 }
 
-// lockPins keeps other processes from changing pins of a directory. The kernel ends that with
-// the process.
+// lockPins keeps other processes from changing pins of a directory. The kernel releases the
+// lock when the process ends.
 func lockPins(dir string) (unlock func(), err error) {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -111,7 +111,7 @@ func Connect(list *Links, p *Program, hook Hook, connect func(*Program) (link.Li
 			if fits, err := p.checkPinned(info, name); !fits || err != nil || hook.ifindex == 0 {
 				return fits, err
 			}
-			// One that has been moved to another namespace takes its link along.
+			// An interface that was moved to another namespace has taken its link along.
 			return isHere(hook.ifindex)
 		},
 		update:  func(l link.Link) error { return l.Update(p.Program) },
@@ -164,8 +164,8 @@ type connection struct {
 }
 
 // connect takes over a pinned link, or makes and pins one. A process that ends in between
-// leaves the earlier link or the later one, pinned, and at most one that is pinned under the
-// name of newPin besides, which is the first to go the next time.
+// leaves the earlier link or the later one pinned, and at most one more whose name ends in
+// newPin, which the next process removes first.
 func (p *Pins) connect(l connection) (link.Link, error) {
 	unlock, err := lockPins(p.dir)
 	if err != nil {
@@ -202,7 +202,7 @@ func (p *Pins) connect(l connection) (link.Link, error) {
 		return nil, err
 	}
 	if _, ok := made.(*filterLink); ok {
-		// Which is kept, and has no pin.
+		// The filter itself is kept for the next process, and needs no pin.
 		return l.watch(made), nil
 	}
 	if err := pinOver(made, path, old != nil); err != nil {
@@ -261,7 +261,7 @@ func (l connection) takeOver(old link.Link) (bool, error) {
 	}
 	switch err := l.update(old); {
 	case errors.Is(err, unix.ENOLINK), errors.Is(err, unix.EOPNOTSUPP):
-		// What it was on has gone meanwhile, or the type of a table has no update.
+		// The target is gone, or the type of a table has no update.
 		return false, nil
 	case err != nil:
 		return false, fmt.Errorf("update it: %w", err)
@@ -282,7 +282,8 @@ func (p *Program) checkPinned(info *sys.LinkInfo, want string) (bool, error) {
 	}
 	fd, err := sys.GetFDByID(sys.ProgFDByIDCmd, info.ProgID)
 	if err != nil {
-		// For lack of CAP_SYS_ADMIN, or it has been replaced by now. The kernel compares as well.
+		// The program cannot be opened without CAP_SYS_ADMIN, or was replaced meanwhile. The
+		// kernel compares the types as well.
 		return true, nil
 	}
 	defer sys.Close(fd)
@@ -319,8 +320,8 @@ func hookOf(info *sys.LinkInfo) (name string, attached bool) {
 }
 
 // netNSMark comes before the inode of a network namespace in the names of pins of links on
-// interfaces: the kernel says the index of a link's interface alone, and each namespace has an
-// interface 2.
+// interfaces: the kernel reports only the index of a link's interface, and each namespace has
+// an interface 2.
 const netNSMark = "-netns-"
 
 // netNSOf returns the inode in the name of such a pin, 0 when it has none.
@@ -363,8 +364,8 @@ func isHere(ifindex int) (bool, error) {
 	return err == nil, os.NewSyscallError("name of an interface", err)
 }
 
-// otherNetNS returns what reports whether a link that is pinned at a path is attached in another
-// network namespace than that of the calling thread.
+// otherNetNS returns a function that reports whether a link that is pinned at a path is
+// attached in another network namespace than that of the calling thread.
 func otherNetNS() (func(path string) (bool, error), error) {
 	here, err := presentNetNS()
 	if err != nil {
@@ -401,7 +402,7 @@ func otherNetNS() (func(path string) (bool, error), error) {
 // sockMapLink is BPF_LINK_TYPE_SOCKMAP.
 const sockMapLink = link.Type(14)
 
-// The names of hooks, of what the kernel says of links.
+// The names of hooks, made from what the kernel reports of links.
 
 func xdpHook(ifindex uint32) string { return fmt.Sprintf("xdp-%d", ifindex) }
 
@@ -518,7 +519,8 @@ func (t StructOps) checkPinned(info *sys.LinkInfo) (bool, error) {
 	}
 	fd, err := sys.GetFDByID(sys.MapFDByIDCmd, id)
 	if err != nil {
-		// For lack of CAP_SYS_ADMIN, or it has been replaced by now. The kernel compares as well.
+		// The map cannot be opened without CAP_SYS_ADMIN, or was replaced meanwhile. The kernel
+		// compares the types as well.
 		return true, nil
 	}
 	defer sys.Close(fd)
@@ -568,8 +570,8 @@ func dirMark(dir string) string {
 	return "@" + dir
 }
 
-// removePins removes what is in a directory, and filters that belong to it. keep and
-// keepFilter are asked about paths and the texts of places.
+// removePins removes what is in a directory, and filters that belong to it. keep and keepFilter
+// are asked about paths and the texts of locations.
 func removePins(dir string, keep func(string) (bool, error), keepFilter func(string) bool) (removed []string, err error) {
 	unlock, err := lockPins(dir)
 	if err != nil {
@@ -599,7 +601,7 @@ func removePins(dir string, keep func(string) (bool, error), keepFilter func(str
 	}
 	mark := dirMark(dir)
 	filters, err := tc.RemoveAll(func(e tc.Entry) bool {
-		return strings.HasSuffix(e.Name, mark) && !keepFilter(fmt.Sprint(e.Place))
+		return strings.HasSuffix(e.Name, mark) && !keepFilter(fmt.Sprint(e.Location))
 	})
 	for _, f := range filters {
 		removed = append(removed, fmt.Sprintf("interface %d: %v", f.Ifindex, f))

@@ -57,13 +57,12 @@ func sampleProcess(prog *ebpf.Program, frequency uint64, pid int, cookie uint64)
 		if err != nil {
 			return nil, err
 		}
-		// A thread that is new now has the event of the one that started it, and has it
-		// without the program if that came later to the event. Nothing tells which. An
-		// event of its own could make the program run twice for each sample, so all
-		// begins again.
+		// A new thread has inherited the event of the one that started it, but without the
+		// program if that was attached later, and there is no way to tell. An event of its own
+		// could make the program run twice for each sample, so all begins again.
 		again, err := newThreads(pid, threads)
 		if len(again) == 0 || err != nil || try == sampleTries {
-			// err is that the process has ended: its events are as good as before.
+			// err means that the process has ended: its events are as good as before.
 			return joinLinks("sampling", links), nil
 		}
 		if err := CloseAll(links); err != nil {
@@ -130,7 +129,7 @@ func newThreads(pid int, known map[int]bool) ([]int, error) {
 	return threads, nil
 }
 
-// openThread opens an event that the threads which this one starts have too.
+// openThread opens an event that the threads which this one starts inherit.
 func openThread(tid int, frequency uint64) (int, error) {
 	// attr.inherit_thread, since Linux 5.13: not the processes that it starts.
 	const threadsOnly = unix.CBitFieldMaskBit35
@@ -141,7 +140,7 @@ func openThread(tid int, frequency uint64) (int, error) {
 	return event, err
 }
 
-// openSampling opens an event that is off.
+// openSampling opens an event that is disabled.
 func openSampling(tid, cpu int, frequency, bits uint64) (int, error) {
 	event, err := unix.PerfEventOpen(&unix.PerfEventAttr{
 		Type:   unix.PERF_TYPE_SOFTWARE,
@@ -153,7 +152,7 @@ func openSampling(tid, cpu int, frequency, bits uint64) (int, error) {
 	return event, adviseEvent(err, privilege.Perfmon)
 }
 
-// sample attaches prog to events, which it takes, and turns them on.
+// sample attaches prog to events, takes them over, and enables them.
 func sample(prog *ebpf.Program, events []int, cookie uint64) ([]link.Link, error) {
 	var links []link.Link
 	for i, fd := range events {

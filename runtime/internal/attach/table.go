@@ -24,7 +24,7 @@ func Table(m *ebpf.Map) (link.Link, error) {
 	return l, nil
 }
 
-// UpdateTable puts m in the place of the map that a link has which Table has made.
+// UpdateTable puts m into a link that Table has made, in place of its map.
 func UpdateTable(linkFD int, m *ebpf.Map) error {
 	attr := struct{ linkFD, newMapFD, flags, oldMapFD uint32 }{linkFD: uint32(linkFD), newMapFD: uint32(m.FD())}
 	_, err := sys.Bpf(sys.LinkUpdateCmd, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
@@ -36,8 +36,8 @@ func UpdateTable(linkFD int, m *ebpf.Map) error {
 }
 
 // RegisterTable connects a struct_ops map of section .struct_ops, for which the kernel has no
-// link: it takes the table with the value, once for each map, until that is deleted. name is
-// that of the map.
+// link: the kernel takes the table when the value is put into the map, once for each map, until
+// it is deleted. name is that of the map.
 func RegisterTable(m *ebpf.Map, name string, value []byte) (link.Link, error) {
 	// The link outlives the skeleton if the user takes it out of its slot.
 	m, err := m.Clone()

@@ -20,14 +20,14 @@ import (
 
 // IsMissing reports whether a program was not attached because its target is not there.
 func IsMissing(err error) bool {
-	// That a file system cannot be read says nothing of what is in it.
+	// A file system that cannot be read may well have the target.
 	var told *kernelfs.Error
 	return errors.Is(err, fs.ErrNotExist) && !errors.As(err, &told)
 }
 
-// Find looks for targets that programs are connected to, but for those that the kernel is told
-// when it loads a program. It returns an error for each target in its place, nil for one that
-// is there.
+// Find looks for targets that programs are connected to, except for those that are passed to
+// the kernel at load. It returns an error for each target, at its index, nil for one that is
+// there.
 func Find(targets []Target) []error {
 	// One pass over the kernel's symbols and one over its types for all.
 	functions, tracepoints := make(map[string]bool), make(map[string]bool)
@@ -64,8 +64,8 @@ func Find(targets []Target) []error {
 	return errs
 }
 
-// functionNames returns the names that the kernel's function of a target may have, none where
-// the target is another thing, or not what it should be.
+// functionNames returns the names that the kernel's function of a target may have, none for a
+// target that is not a function, or is malformed.
 func functionNames(auto secdef.Auto, target string) []string {
 	switch auto {
 	case secdef.AutoKprobe:
@@ -138,7 +138,8 @@ func findTarget(auto secdef.Auto, target string) error {
 	return nil
 }
 
-// findInFile calls find for the program or library of a target "path:what", and for what.
+// findInFile calls find for the program or library of a target "path:what", with the part after
+// the path.
 func findInFile(target string, find func(f *usersym.File, what string) error) error {
 	path, what, err := SplitUser(target)
 	if err != nil {

@@ -46,7 +46,7 @@ func TC(p *Program, ifindex int, attach ebpf.AttachType, o TCOptions) (link.Link
 
 // lacksTCX reports whether an attempt to attach failed because the kernel has no TCX.
 func lacksTCX(err error, ifindex int, attach ebpf.AttachType) bool {
-	// Which is also the answer to what the kernel does not take, such as an anchor.
+	// EINVAL is also the answer to arguments that the kernel refuses, such as an anchor.
 	if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.E2BIG) {
 		return false
 	}
@@ -54,10 +54,10 @@ func lacksTCX(err error, ifindex int, attach ebpf.AttachType) bool {
 	return errors.Is(err, unix.EINVAL) || errors.Is(err, ebpf.ErrNotSupported)
 }
 
-// replaceTC puts prog in the place of the program that the link of option Replace has.
+// replaceTC puts prog into the link of option Replace, in place of its program.
 func replaceTC(prog *ebpf.Program, ifindex int, attach ebpf.AttachType, o TCOptions) (link.Link, error) {
 	if o.Priority != 0 || o.Handle != 0 {
-		return nil, errors.New("option Replace keeps the place of the link: it excludes Priority and Handle")
+		return nil, errors.New("option Replace keeps the position of the link: it excludes Priority and Handle")
 	}
 	old := filterOf(o.Replace)
 	if old == nil {
@@ -69,15 +69,15 @@ func replaceTC(prog *ebpf.Program, ifindex int, attach ebpf.AttachType, o TCOpti
 			return int64(tcx.Ifindex) == int64(ifindex) && uint32(tcx.AttachType) == uint32(attach)
 		})
 	}
-	place := old.filter.Place()
+	location := old.filter.Location()
 	switch {
 	case o.Mode == TCX:
 		return nil, errors.New("option Replace: it is a link of clsact, and option Mode is TCX")
-	case o.isPlaced():
-		return nil, errors.New("option Replace keeps the place of the link: it excludes Before, After and ExpectedRevision")
+	case o.isSet():
+		return nil, errors.New("option Replace keeps the position of the link: it excludes Before, After and ExpectedRevision")
 	case old.Closed():
 		return nil, errors.New("option Replace: it is closed")
-	case int64(place.Ifindex) != int64(ifindex) || place.Egress != (attach == ebpf.AttachTCXEgress):
+	case int64(location.Ifindex) != int64(ifindex) || location.Egress != (attach == ebpf.AttachTCXEgress):
 		return nil, errors.New("option Replace: it is a link of another target")
 	}
 	if err := old.Update(prog); err != nil {
@@ -93,20 +93,20 @@ func clsact(p *Program, ifindex int, attach ebpf.AttachType, o TCOptions) (link.
 	case o.ExpectedRevision != 0:
 		return nil, fmt.Errorf("option ExpectedRevision needs TCX, which came with kernel 6.6: %w", ebpf.ErrNotSupported)
 	case placed && (o.Mode == TCClsact || o.Priority == 0):
-		return nil, fmt.Errorf("options Before and After need TCX, which came with kernel 6.6: give Priority for the place among the filters of clsact: %w", ebpf.ErrNotSupported)
+		return nil, fmt.Errorf("options Before and After need TCX, which came with kernel 6.6: give Priority for the position among the filters of clsact: %w", ebpf.ErrNotSupported)
 	}
 	name := filterName(p)
-	place := tc.Place{
+	location := tc.Location{
 		Ifindex:  int32(ifindex),
 		Egress:   attach == ebpf.AttachTCXEgress,
 		Priority: o.Priority,
 		Handle:   o.Handle,
 	}
-	if place.Priority == 0 {
-		place.Priority = tc.DefaultPriority
+	if location.Priority == 0 {
+		location.Priority = tc.DefaultPriority
 	}
-	if place.Handle == 0 {
-		place.Handle = tc.DefaultHandle(name)
+	if location.Handle == 0 {
+		location.Handle = tc.DefaultHandle(name)
 	}
 	number, err := filterProgram(p.Program)
 	if err != nil {
@@ -114,24 +114,24 @@ func clsact(p *Program, ifindex int, attach ebpf.AttachType, o TCOptions) (link.
 	}
 	attachFilter := tc.Attach
 	if p.Pins != nil {
-		if l := p.Pins.filters[fmt.Sprint(place)]; l != nil && !IsClosed(l) {
-			return nil, fmt.Errorf("clsact: priority %d, handle %#x: this skeleton has attached a program there: choose another place with options Priority and Handle: %w", place.Priority, place.Handle, unix.EEXIST)
+		if l := p.Pins.filters[fmt.Sprint(location)]; l != nil && !IsClosed(l) {
+			return nil, fmt.Errorf("clsact: priority %d, handle %#x: this skeleton has attached a program there: choose another Priority or Handle: %w", location.Priority, location.Handle, unix.EEXIST)
 		}
 		attachFilter = tc.Keep
 	}
-	f, err := attachFilter(place, name, number)
+	f, err := attachFilter(location, name, number)
 	runtime.KeepAlive(p.Program)
 	switch {
 	case errors.Is(err, unix.ENOPROTOOPT):
 		return nil, fmt.Errorf("%w: %w", ebpf.ErrNotSupported, err)
 	case errors.Is(err, unix.EEXIST):
-		return nil, fmt.Errorf("clsact: %w: remove it, or choose another place with options Priority and Handle", err)
+		return nil, fmt.Errorf("clsact: %w: remove it, or choose another Priority or Handle", err)
 	case err != nil:
 		return nil, explainInterface(fmt.Errorf("clsact: %w", err), ifindex)
 	}
 	l := newFilterLink(f)
 	if p.Pins != nil {
-		p.Pins.filters[fmt.Sprint(place)] = l
+		p.Pins.filters[fmt.Sprint(location)] = l
 	}
 	return l, nil
 }

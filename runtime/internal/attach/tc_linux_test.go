@@ -191,7 +191,7 @@ func TestTCAuto(t *testing.T) {
 	inNetNS(t)
 	o := load(t, packets(), newTC("out", 0, -1), newTC("in", 1, -1))
 	out := attachTC(t, o, 0, egress, TCOptions{})
-	in := attachTC(t, o, 1, ingress, TCOptions{Place: Place{Before: &Anchor{}}, Priority: 7})
+	in := attachTC(t, o, 1, ingress, TCOptions{Position: Position{Before: &Anchor{}}, Priority: 7})
 	for _, l := range []link.Link{out, in} {
 		if byFilter := filterOf(l) != nil; byFilter != sys.OlderThan("6.6") {
 			t.Errorf("attached by a filter: %t", byFilter)
@@ -218,9 +218,9 @@ func TestTCAuto(t *testing.T) {
 		return
 	}
 	for text, o2 := range map[string]TCOptions{
-		"needs a kernel of version 6.6":         {Mode: TCX},
-		"option ExpectedRevision needs TCX":     {Place: Place{ExpectedRevision: 1}},
-		"give Priority for the place among the": {Place: Place{After: &Anchor{}}},
+		"needs a kernel of version 6.6":            {Mode: TCX},
+		"option ExpectedRevision needs TCX":        {Position: Position{ExpectedRevision: 1}},
+		"give Priority for the position among the": {Position: Position{After: &Anchor{}}},
 	} {
 		_, err := o.tc(0, 1, ingress, o2)
 		kerneltest.WantError(t, err, text)
@@ -253,7 +253,7 @@ func TestClsact(t *testing.T) {
 	if have := seen(t, o, 2); !slices.Equal(have, []uint64{0, 1}) {
 		t.Errorf("after Update, programs have seen %v packets", have)
 	}
-	second, err := o.tc(0, 1, ingress, TCOptions{Place: Place{Replace: l}})
+	second, err := o.tc(0, 1, ingress, TCOptions{Position: Position{Replace: l}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -266,20 +266,20 @@ func TestClsact(t *testing.T) {
 		t.Errorf("after Replace, programs have seen %v packets", have)
 	}
 	for text, opts := range map[string]TCOptions{
-		"option Mode is 7":                       {Mode: 7},
-		"options Before and After need TCX":      {Mode: TCClsact, Place: Place{Before: &Anchor{}}, Priority: 1},
-		"option ExpectedRevision needs TCX":      {Mode: TCClsact, Place: Place{ExpectedRevision: 1}},
-		"Priority and Handle are for clsact":     {Mode: TCX, Handle: 1},
-		"it excludes Priority and Handle":        {Place: Place{Replace: second}, Priority: 1},
-		"it excludes Before":                     {Place: Place{Replace: second, Before: &Anchor{}}},
-		"it is a link of clsact, and option":     {Place: Place{Replace: second}, Mode: TCX},
-		"option Replace: it is closed":           {Place: Place{Replace: l}},
-		"of a process that lives: file exists: ": {Mode: TCClsact},
+		"option Mode is 7":                            {Mode: 7},
+		"options Before and After need TCX":           {Mode: TCClsact, Position: Position{Before: &Anchor{}}, Priority: 1},
+		"option ExpectedRevision needs TCX":           {Mode: TCClsact, Position: Position{ExpectedRevision: 1}},
+		"Priority and Handle are for clsact":          {Mode: TCX, Handle: 1},
+		"it excludes Priority and Handle":             {Position: Position{Replace: second}, Priority: 1},
+		"it excludes Before":                          {Position: Position{Replace: second, Before: &Anchor{}}},
+		"it is a link of clsact, and option":          {Position: Position{Replace: second}, Mode: TCX},
+		"option Replace: it is closed":                {Position: Position{Replace: l}},
+		"of a process that is running: file exists: ": {Mode: TCClsact},
 	} {
 		_, err := o.tc(0, 1, ingress, opts)
 		kerneltest.WantError(t, err, text)
 	}
-	_, err = o.tc(0, 1, egress, TCOptions{Place: Place{Replace: second}})
+	_, err = o.tc(0, 1, egress, TCOptions{Position: Position{Replace: second}})
 	kerneltest.WantError(t, err, "it is a link of another target")
 	if _, err := o.tc(0, 1, ingress, TCOptions{Mode: TCClsact, Handle: 7}); err != nil {
 		t.Fatal(err)
@@ -313,7 +313,7 @@ func TestClsactLeft(t *testing.T) {
 	}
 	leave("a filter of others")
 	_, err := o.tc(0, 1, ingress, TCOptions{Mode: TCClsact})
-	kerneltest.WantError(t, err, `"a filter of others", program `+fmt.Sprint(programID(t, o.progs[1].Program)), "choose another place with options Priority and Handle")
+	kerneltest.WantError(t, err, `"a filter of others", program `+fmt.Sprint(programID(t, o.progs[1].Program)), "choose another Priority or Handle")
 	if !errors.Is(err, unix.EEXIST) {
 		t.Errorf("%v, want %v", err, unix.EEXIST)
 	}

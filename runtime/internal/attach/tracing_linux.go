@@ -46,7 +46,7 @@ func explainTracepoint(err error, category, name string) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, unix.EACCES):
-		// The verifier does not know the event: this is when the kernel compares.
+		// The verifier does not know the event: the kernel compares only here.
 		return fmt.Errorf("the program reads beyond the fields of tracepoint %s/%s, which its file format in tracefs lists: %w", category, name, err)
 	}
 	return fmt.Errorf("tracepoint %s/%s: %w", category, name, err)
@@ -88,7 +88,7 @@ func Tracing(p *Program, cookie uint64) (l link.Link, err error) {
 		}
 	case attach == ebpf.AttachTraceRawTp, attach == ebpf.AttachTraceFEntry, attach == ebpf.AttachTraceFExit, attach == ebpf.AttachModifyReturn:
 	default:
-		// AttachTracing knows no others, but the older call that None stands for attaches
+		// AttachTracing takes no other types, but the older call that None stands for attaches
 		// a program to whatever it was loaded for.
 		attach = ebpf.AttachNone
 	}
@@ -104,8 +104,8 @@ func Tracing(p *Program, cookie uint64) (l link.Link, err error) {
 	return l, p.explainTrampoline(err)
 }
 
-// Freplace puts p in the place of a function of another program, of that which it was loaded
-// for when target is nil.
+// Freplace puts p in the place of a function of another program. A nil target is the one that
+// it was loaded for.
 func Freplace(p *Program, target *ebpf.Program, function string) (link.Link, error) {
 	switch {
 	case target == nil && function != "":

@@ -62,9 +62,9 @@ func (a *usdtAttacher) connect(prog *ebpf.Program, path, provider, name string, 
 	return &usdtLink{Link: joinLinks("a USDT", a.links), release: a.release}, nil
 }
 
-// usdtLink is a link that gives back what a probe takes up once the kernel does not
-// run its program any more. A pin keeps the program running after Close, and with
-// another probe's arguments in its place of the map it would read wrong ones.
+// usdtLink is a link that frees the map entries of a probe once the kernel does not run its
+// program any more. A pin keeps the program running after Close, and if another probe got the
+// entries, it would read that one's arguments.
 type usdtLink struct {
 	link.Link
 	mu             sync.Mutex
@@ -106,7 +106,7 @@ func (l *usdtLink) releaseUnused() error {
 	return l.release()
 }
 
-// usdtAttacher holds what one probe takes up.
+// usdtAttacher holds the links and map entries of one probe.
 type usdtAttacher struct {
 	all  *USDTs
 	file *usersym.File
@@ -127,7 +127,7 @@ func (a *usdtAttacher) add(prog *ebpf.Program, path string, at usdt.Location, pi
 	if err != nil {
 		return err
 	}
-	uprobe := uprobePlace{path: path, offset: at.Offset, semaphore: at.Semaphore, pid: pid}
+	uprobe := uprobeTarget{path: path, offset: at.Offset, semaphore: at.Semaphore, pid: pid}
 	if a.byIP {
 		if err := a.all.IPs.Update(at.IP, id, ebpf.UpdateNoExist); err != nil {
 			return fmt.Errorf("map %s: %w: define BPF_USDT_MAX_IP_CNT above %d before the header, or attach one program only to each probe", usdt.IPMap, err, a.all.IPs.MaxEntries())
@@ -178,7 +178,7 @@ func (a *usdtAttacher) spec(args string) (uint32, error) {
 	return id, nil
 }
 
-// release gives back what add took, but for the links. Again it does nothing.
+// release frees what add has taken, except for the links. A second call does nothing.
 func (a *usdtAttacher) release() error {
 	var errs []error
 	for _, ip := range a.keys {

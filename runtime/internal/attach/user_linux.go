@@ -32,10 +32,10 @@ func Uprobe(p *Program, path, target string, o UprobeOptions) (link.Link, error)
 	if hasOffset && ret {
 		return nil, fmt.Errorf("target %q: a uretprobe takes no offset", target)
 	}
-	return uprobeAt(p.Program, uprobePlace{path: file.Path, offset: offset, semaphore: o.RefCtrOffset, pid: o.PID, ret: ret, cookie: o.Cookie, mode: o.Mode})
+	return uprobeAt(p.Program, uprobeTarget{path: file.Path, offset: offset, semaphore: o.RefCtrOffset, pid: o.PID, ret: ret, cookie: o.Cookie, mode: o.Mode})
 }
 
-// UprobeMulti connects p to all places in a file that a pattern or the options name.
+// UprobeMulti connects p to all locations in a file that a pattern or the options name.
 func UprobeMulti(p *Program, path, pattern string, o UprobeMultiOptions) (link.Link, error) {
 	err := oneOf(choice{pattern != "", "the pattern"}, choice{len(o.Symbols) > 0, "option Symbols"}, choice{len(o.Offsets) > 0, "option Offsets"})
 	if err != nil {
@@ -111,8 +111,8 @@ func UprobeMulti(p *Program, path, pattern string, o UprobeMultiOptions) (link.L
 	return l, err
 }
 
-// uprobePlace is where a uprobe goes.
-type uprobePlace struct {
+// uprobeTarget is where a uprobe goes.
+type uprobeTarget struct {
 	path string
 	// offset and semaphore are offsets in the file; semaphore is 0 if there is none.
 	offset, semaphore uint64
@@ -125,7 +125,7 @@ type uprobePlace struct {
 	mode   Mode
 }
 
-func uprobeAt(prog *ebpf.Program, at uprobePlace) (link.Link, error) {
+func uprobeAt(prog *ebpf.Program, at uprobeTarget) (link.Link, error) {
 	event, err := perfevent.Uprobe(at.path, at.offset, at.semaphore, at.pid, at.ret)
 	event, err = openEvent(event, err, "uprobes", "CONFIG_UPROBE_EVENTS", privilege.SysAdmin)
 	switch {
@@ -150,8 +150,7 @@ var instructionSizes = map[string]uint64{
 	"ppc64": 4, "ppc64le": 4, "riscv64": 2, "s390x": 2,
 }
 
-// unaligned says that no instruction of this CPU begins at an offset, where none does. It is
-// empty elsewhere.
+// unaligned explains why no instruction of this CPU begins at an offset. It is empty when one may.
 func unaligned(offset uint64) string {
 	size := instructionSizes[runtime.GOARCH]
 	if size == 0 || offset%size == 0 {

@@ -8,10 +8,10 @@
 // has set the two functions below. So people who read package skeleton see none of it, and
 // what generated code compiles to is data and two calls, without a function for each type.
 //
-// The handles are types of package skeleton, which imports this one: pointers to them are
-// type parameters here. Not the types: what is generic is compiled once more in each package
-// that comes across it, and for a struct with all the methods of it, for pointers of any kind
-// once. For the same reason no type here has methods.
+// The handles are types of package skeleton, which imports this one: pointers to them are type
+// parameters here. The structs themselves are not: generic code is compiled again in each
+// package that uses it, for struct types with all their methods, and once for all pointer
+// types. For the same reason no type here has methods.
 package binding
 
 import (
@@ -48,8 +48,8 @@ type LibraryDesc[M, P, S, V any] struct {
 	// Library is what the library needs of an object, but for its programs.
 	Library string
 	Maps    []Map[M]
-	// Sections are the data sections that the library has, those with static variables
-	// alone too.
+	// Sections are the data sections that the library has, including those with only static
+	// variables.
 	Sections  []LibrarySection[M]
 	Progs     []LibraryProg[P]
 	StructOps []LibraryStructOps[S]
@@ -152,8 +152,8 @@ type LibraryStructOps[S any] struct {
 	Field
 }
 
-// Var is a variable of a library. The address of the object's belongs in the field, and what
-// reaches it where it has none in *Handle.
+// Var is a variable of a library. The address of the object's variable belongs in the field,
+// and in *Handle what reaches it where it has no address.
 type Var[V any] struct {
 	Name string
 	Field

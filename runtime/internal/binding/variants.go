@@ -15,7 +15,7 @@ type Only struct {
 	Field unsafe.Pointer
 }
 
-// has reports whether the variant has it, and makes the field nil where it has not.
+// has reports whether the variant has it, and sets the field to nil where it does not.
 func (o *Only) has(variant int) bool {
 	if o.In == "" || variant/8 < len(o.In) && o.In[variant/8]>>(variant%8)&1 != 0 {
 		return true

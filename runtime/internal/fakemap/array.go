@@ -20,7 +20,7 @@ func newArray(b base) *array { return &array{base: b, values: make(map[uint32][]
 func (a *array) Elem(cmd sys.Cmd, key, value []byte, flags uint64) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	// What the kernel takes no key for.
+	// As in the kernel, NULL stands for the index before the first.
 	index := uint32(0xffffffff)
 	if key != nil {
 		index = binary.NativeEndian.Uint32(key)

@@ -168,8 +168,8 @@ func (b *base) changeBatch(m Map, keys, values []byte) (int, error) {
 	return n, nil
 }
 
-// checkUpdate is what hashes and arrays make of the flags of an update, in which f_lock is
-// allowed: the kernel takes it for values with a spin lock.
+// checkUpdate checks the flags of an update as hashes and arrays do. It allows BPF_F_LOCK,
+// which the kernel takes for values with a spin lock.
 func checkUpdate(flags uint64) (noExist, exist bool, err error) {
 	flags &^= uint64(ebpf.UpdateLock)
 	if flags > uint64(ebpf.UpdateExist) {
@@ -178,7 +178,7 @@ func checkUpdate(flags uint64) (noExist, exist bool, err error) {
 	return flags == uint64(ebpf.UpdateNoExist), flags == uint64(ebpf.UpdateExist), nil
 }
 
-// checkLookup is what they make of those of a look-up.
+// checkLookup checks the flags of a look-up as hashes and arrays do.
 func checkLookup(flags uint64) error {
 	if flags&^uint64(ebpf.LookupLock) != 0 {
 		return syscall.EINVAL

@@ -65,8 +65,8 @@ func loadBTF(add func(*types)) (int, error) {
 	return sys.BTFLoad(&sys.BTFLoadAttr{BTF: sys.PointerToSlice(data), Size: uint32(len(data))})
 }
 
-// tryArgCtx loads a program whose function needs to be told by its tag that the parameter
-// is the context.
+// tryArgCtx loads a program with a function whose tag is all that says that its parameter is
+// the context.
 func tryArgCtx() error {
 	var program, function uint32
 	btf, err := loadBTF(func(t *types) {

@@ -7,9 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// countsLocked reports whether the kernel counts BPF as locked memory, as those before
-// Linux 5.11 do. Where an older one has been taught not to, a limit that is taken away for
-// nothing does no harm.
+// countsLocked reports whether the kernel counts BPF as locked memory, as those before Linux
+// 5.11 do. Some older ones were changed not to: removing the limit there does no harm.
 var countsLocked = sync.OnceValue(func() bool {
 	var name unix.Utsname
 	if unix.Uname(&name) != nil {

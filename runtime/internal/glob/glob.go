@@ -7,7 +7,7 @@ import "strings"
 
 // Match reports whether the pattern matches all of s.
 func Match(pattern, s string) bool {
-	// The place after the last star, and how far that one has reached.
+	// The index after the last star in the pattern, and how far the star has matched.
 	star, reached := -1, 0
 	i, j := 0, 0
 	for j < len(s) {

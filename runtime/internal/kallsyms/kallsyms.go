@@ -58,14 +58,14 @@ func ParseAddress(hex string) (uint64, error) {
 	return addr, err
 }
 
-// hiddenError says that there are addresses, and not for this process. It is a type so that no
+// hiddenError says that the kernel hides addresses from this process. It is a type so that no
 // process makes one when it starts.
 type hiddenError struct{}
 
 var errHidden error = hiddenError{}
 
-// restriction is the sysctl that says from whom addresses are hidden. At 2 it is everybody; at
-// 1, and at 0 where kernel.perf_event_paranoid is above 1, who lacks CAP_SYSLOG.
+// restriction is the sysctl that says from whom addresses are hidden. At 2 it is every process;
+// at 1, and at 0 where kernel.perf_event_paranoid is above 1, those without CAP_SYSLOG.
 const restriction = "/proc/sys/kernel/kptr_restrict"
 
 func (hiddenError) Error() string {

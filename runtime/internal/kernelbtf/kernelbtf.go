@@ -1,11 +1,11 @@
 // Package kernelbtf opens the BTF of the running kernel and of its modules, without
 // decoding it: package rawbtf reads it in place.
 //
-// A kernel has more than 100,000 types in 5 MB, of which a load wants a few by their names. They
-// are mapped where the kernel lets them be (6.16), else read, and searched in one pass for all
-// names that the load has ([Kernel.Search]). A kernel that does not show them may have an image
-// where distributions put it. A module's types go on where the kernel's end.
-// Modules are read when one is asked for, or a name that the kernel itself does not have:
+// A kernel has more than 100,000 types in 5 MB, of which a load wants a few by their names.
+// They are mapped where the kernel allows that (6.16), else read, and searched in one pass for
+// all names that the load has ([Kernel.Search]). For a kernel that does not show them, they are
+// looked for in the images that distributions install. Type IDs of a module continue those of
+// the kernel.
 // each costs several system calls, and there may be hundreds. One that cannot be read, or is
 // unloaded meanwhile, is left out, and [Kernel.Unreadable] says why, for the error when a name
 // is not found.

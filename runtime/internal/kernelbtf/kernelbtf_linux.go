@@ -51,7 +51,7 @@ func (k *Kernel) vmlinuxBTF() ([]byte, error) {
 			return data, nil
 		}
 	}
-	return nil, fmt.Errorf("it has none (CONFIG_DEBUG_INFO_BTF), and there is no vmlinux with BTF in the places where distributions put it; for CO-RE alone, LoadOptions.KernelArchive and KernelTypes bring types: %w", err)
+	return nil, fmt.Errorf("it has none (CONFIG_DEBUG_INFO_BTF), and there is no vmlinux with BTF where distributions put it; for CO-RE alone, LoadOptions.KernelArchive and KernelTypes bring types: %w", err)
 }
 
 // imageBTF returns the BTF in an image, or all of a file that is nothing else.
@@ -137,7 +137,7 @@ func (k *Kernel) moduleBTF(name string) ([]byte, error) {
 func moduleNames() ([]string, error) {
 	directory, err := kernelfs.Sysfs.Open(dir)
 	if err != nil {
-		// There are none, as the kernel's own comes from elsewhere.
+		// The kernel's own BTF is from an image, and there is none of modules.
 		return nil, nil
 	}
 	defer directory.Close()

@@ -18,7 +18,7 @@ import (
 type FS struct {
 	fstype string
 	magic  int64
-	// dirs are its usual places. The first is the one to advise.
+	// dirs are its usual mount points. The first is the one to advise.
 	dirs []string
 	// option is the Kconfig option that it comes with.
 	option string
@@ -92,7 +92,7 @@ func (f *FS) closed(dir *os.File, at string, err error) error {
 }
 
 // Lockdown returns how the kernel is locked down, "integrity" or "confidentiality", empty when
-// it is not or nobody can tell.
+// it is not or when that is not known.
 func Lockdown() string {
 	data, err := Securityfs.ReadFile("lockdown")
 	if err != nil {
@@ -122,8 +122,8 @@ func (f *FS) ReadFile(name string) ([]byte, error) {
 	return io.ReadAll(file)
 }
 
-// Place returns where the file system is mounted, empty when it is nowhere.
-func (f *FS) Place() string {
+// MountPoint returns where the file system is mounted, empty when it is not.
+func (f *FS) MountPoint() string {
 	dir, at, err := f.visible()
 	if dir == nil || err != nil {
 		return ""
@@ -140,7 +140,7 @@ func (f *FS) visible() (*os.File, string, error) {
 			return dir, at, err
 		}
 	}
-	// A container may have it at another place.
+	// A container may have mounted it elsewhere.
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return nil, "", nil
@@ -229,8 +229,8 @@ func openat(dir int, name string, flags int) (int, error) {
 	}
 }
 
-// IsBPFFS reports whether what has a path is in a bpffs, where things of BPF can be pinned. Its
-// error is that of statfs(2), without the path.
+// IsBPFFS reports whether a path is in a bpffs, where BPF objects can be pinned. Its error is
+// that of statfs(2), without the path.
 func IsBPFFS(path string) (bool, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(path, &st); err != nil {
@@ -239,7 +239,7 @@ func IsBPFFS(path string) (bool, error) {
 	return uint32(st.Type) == unix.BPF_FS_MAGIC, nil
 }
 
-// An Error is what the kernel has answered, with what it means and what to do.
+// An Error is the kernel's answer, with what it means and what to do.
 type Error struct {
 	text string
 	err  error

@@ -11,9 +11,9 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
 
-// archived returns the types of the running kernel, which has none of its own, in the
-// archive that the options give. Distributions call their kernels alike: several that are
-// in question must give the same for all relocations.
+// archived returns the running kernel's types from the archive in the options; the kernel has
+// none of its own. Kernels of several distributions may have the same release: all that match
+// must give the same for all relocations.
 func (l *load) archived(local *rawbtf.Types, relos []core.Relocation) (*rawbtf.Types, error) {
 	kernels, err := btfarchive.Read(l.opts.KernelArchive)
 	if err != nil {

@@ -10,13 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A leftover is memory that an arena has left where its variables were: for those who have
-// pointers to them. Nothing knows when the last one is gone, so it stays, until an arena that
-// is declared for this address is mapped there.
+// A leftover is memory that a released arena has left at the addresses of its variables, for
+// those who have pointers to them. When the last pointer is gone is not known, so it stays
+// until an arena that is declared for this address is mapped there.
 type leftover struct {
 	at   uintptr
 	size int
-	// values are what is there, while an arena is.
+	// values are its contents while an arena is mapped over it.
 	values []byte
 }
 
@@ -154,16 +154,15 @@ func readMemory(at uintptr, n int) []byte {
 	return values
 }
 
-// discard takes the arena's memory away before anybody has pointers to it.
+// discard unmaps the arena, to whose memory there are no pointers yet.
 func (a *Arena) discard() error {
 	leftovers.Lock()
 	defer leftovers.Unlock()
 	return a.leave(a.replaced)
 }
 
-// Release takes the arena's memory away, and leaves at the addresses of the variables memory
-// with their last values. It stays until an arena is mapped there that is declared for this
-// address.
+// Release unmaps the arena, and leaves memory with the last values at the addresses of the
+// variables. It stays until an arena that is declared for this address is mapped there.
 func (a *Arena) Release() error {
 	if a == nil || a.Base == nil {
 		return nil
@@ -182,7 +181,7 @@ func (a *Arena) Release() error {
 	return a.leave(stays)
 }
 
-// leave takes the arena's memory away but for some, which has its values.
+// leave unmaps the arena, except for some of its memory, which gets private pages with its values.
 func (a *Arena) leave(stays []leftover) error {
 	base := uintptr(a.Base)
 	end := base + uintptr(a.Size)
@@ -191,7 +190,7 @@ func (a *Arena) leave(stays []leftover) error {
 		return unmap(base, end)
 	}
 	slices.SortFunc(stays, func(a, b leftover) int { return int(a.at>>1) - int(b.at>>1) })
-	// The kernel does not let a part of the mapping go, but replaces the whole.
+	// The kernel does not unmap a piece of the mapping, but lets the whole be replaced.
 	_, err := unix.MmapPtr(-1, 0, unsafe.Add(nil, base), uintptr(a.Size), unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE|unix.MAP_FIXED)
 	if err != nil {
 		return fmt.Errorf("mmap: %w", err)

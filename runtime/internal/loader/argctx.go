@@ -12,12 +12,12 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/features"
 )
 
-// ctxTag is the tag of a parameter that is the program's context, whatever its type:
-// __arg_ctx. Kernels before 6.8 do not know it, and want to see the struct of the program's
-// type. As libbpf does, such functions get a second type for these kernels.
+// ctxTag is the tag of a parameter that is the program's context, whatever its type: __arg_ctx.
+// Kernels before 6.8 do not know it, and require the context struct of the program's type. As
+// in libbpf, such functions get a second type for these kernels.
 const ctxTag = "arg:ctx"
 
-// contextFunc is a function as it is in programs of one type.
+// contextFunc is a function in programs of one type.
 type contextFunc struct {
 	program  ebpf.ProgramType
 	function uint32

@@ -100,14 +100,14 @@ const (
 func (l *load) explainBTF() *BTFError {
 	e := &BTFError{Err: l.refusal}
 	if features.IsForbidden(l.refusal) {
-		// It has not looked at it.
+		// The kernel has not looked at the types.
 		return e
 	}
 	for size := minBTFLog; size <= maxBTFLog; size *= 4 {
 		log := make([]byte, size)
 		fd, err := l.giveBTF(l.refused, log)
 		if err == nil {
-			// It was for lack of something.
+			// The kernel takes it now: it refused for lack of a resource.
 			sys.Close(fd)
 			break
 		}
@@ -120,8 +120,7 @@ func (l *load) explainBTF() *BTFError {
 	return e
 }
 
-// withBTF adds to the error of a load that goes on without BTF why it does, where the error
-// may be for that.
+// withBTF adds to the error of a load without BTF why there is none, where that may be the cause.
 func (l *load) withBTF(err error) error {
 	if l.refusal == nil || !mayLackBTF(err) {
 		return err

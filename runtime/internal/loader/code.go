@@ -12,9 +12,9 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
 
-// code is that of all functions that are loaded. What is the same in every program is
-// filled in: the descriptors of maps, and the IDs and addresses of what the kernel has.
-// Calls are not, as each program has the functions that it calls at other places.
+// code is the code of all functions that are loaded. What is the same in every program is
+// filled in: the descriptors of maps, and the IDs and addresses of what the kernel has. Offsets
+// of calls are not, as functions are at other offsets in each program.
 type code struct {
 	object *Object
 	insns  []byte
@@ -47,7 +47,7 @@ func (l *load) assemble() (*code, error) {
 	if sys.KernelVersion() < 5<<16|5<<8 {
 		errs = append(errs, l.useOldHelpers(c.insns))
 	}
-	// Last, since it may make calls of 64-bit loads.
+	// Last, since it may turn 64-bit loads into calls.
 	return c, errors.Join(append(errs, l.relocateCORE(c.insns))...)
 }
 
@@ -56,7 +56,7 @@ func (l *load) assemble() (*code, error) {
 // the kernel.
 var oldHelpers = map[int32]int32{112: 4, 113: 4, 114: 45, 115: 45}
 
-// useOldHelpers makes calls of helpers that the kernel lacks such of the older ones, as
+// useOldHelpers replaces calls of helpers that the kernel lacks by calls of the older ones, as
 // libbpf does. Some kernels of such versions have the new ones all the same.
 func (l *load) useOldHelpers(code []byte) error {
 	if yes, err := l.has(features.ProbeReadKernel); yes || err != nil {
@@ -98,8 +98,8 @@ func (l *load) relocate(c *code, r image.Relocation) error {
 	return nil
 }
 
-// useMap makes a 64-bit load one of a map, or poisons it when the map was not made. It
-// reports whether it was.
+// useMap makes a 64-bit load refer to a map, or poisons it when the map was not made. It
+// reports whether it was made.
 func (l *load) useMap(ins insn, index uint32, pseudo uint8) bool {
 	def := l.object.Maps[index]
 	m := def.Map
@@ -117,7 +117,7 @@ func (l *load) useMap(ins insn, index uint32, pseudo uint8) bool {
 	return true
 }
 
-// callExtern makes a call one of a function of the kernel.
+// callExtern makes a call instruction call a function of the kernel.
 func (l *load) callExtern(c *code, ins insn, index uint32) error {
 	e := l.externs[index]
 	if !e.found {
@@ -141,8 +141,8 @@ func (l *load) callExtern(c *code, ins insn, index uint32) error {
 	return nil
 }
 
-// loadExtern makes a 64-bit load one of the address of something that the kernel has. That
-// of a weak extern that it lacks is zero.
+// loadExtern makes a 64-bit load one of the address of an extern, which is zero for a weak one
+// that the kernel lacks.
 func (l *load) loadExtern(ins insn, index uint32) {
 	e := l.externs[index]
 	switch {
@@ -170,7 +170,7 @@ func (l *load) inLine(function uint32, line string, err error) error {
 	for _, p := range l.selected {
 		if p.function == function {
 			if old := p.tooNew(sys.KernelVersion()); old != nil {
-				// Which is why it lacks more than that.
+				// The version of the kernel is why it lacks the type or function.
 				err = fmt.Errorf("%w (%w)", old, err)
 			}
 			return &ProgramError{Program: p, Err: err}
@@ -179,7 +179,7 @@ func (l *load) inLine(function uint32, line string, err error) error {
 	return fmt.Errorf("function %s: %w", l.object.Image.Functions[function].Name, err)
 }
 
-// linker puts the code of one program after the other together.
+// linker puts together the code of programs, one after the other.
 type linker struct {
 	code *code
 	// at is one more than where in the program a function is, 0 for one that is not in it.
@@ -206,8 +206,7 @@ type tableUse struct {
 	at, table uint32
 }
 
-// link makes the code of a program. What the linker has of it is there until the next
-// one.
+// link makes the code of a program. What the linker holds is valid until the next call.
 func (k *linker) link(p *Program) {
 	img := k.code.object.Image
 	if k.at == nil {
@@ -221,7 +220,7 @@ func (k *linker) link(p *Program) {
 	k.withoutFunc, k.withoutLine = !k.code.withInfo, !k.code.withInfo
 
 	if p.Instructions != nil {
-		// What the object says of the program is of other code.
+		// The function and line info of the object is for other code.
 		k.insns, k.withoutFunc, k.withoutLine = p.Instructions, true, true
 		return
 	}

@@ -126,14 +126,13 @@ func (l *load) relocateCORE(code []byte) error {
 	return errors.Join(errs...)
 }
 
-// patchCORE makes an instruction have what a relocation comes to, index being that of the
-// relocation.
+// patchCORE patches an instruction with the result of the CO-RE relocation with an index.
 func patchCORE(ins insn, res core.Result, index int) error {
 	raw := core.Instruction{Code: ins.op(), Src: ins.src(), Offset: ins.off(), Imm: int64(ins.imm())}
 	if ins.isLoad64() {
 		raw.Imm = int64(ins.imm64())
 		if second := ins.next(); second.op() != 0 || second[1] != 0 || second.off() != 0 {
-			return errors.New("is of an instruction that has something else: build the object again")
+			return errors.New("its instruction does not have the value of the object's types: build the object again")
 		}
 	}
 	poison, err := res.Patch(&raw)

@@ -24,8 +24,8 @@ func (l *load) createExclusive(maps []*Map) error {
 	return nil
 }
 
-// hashPrograms finds the hashes of the programs that have the maps. All other maps are there,
-// and all else that code refers to.
+// hashPrograms computes the hashes of the programs that maps are exclusive to. All other maps
+// exist by now, and all else that code refers to.
 func (l *load) hashPrograms(maps []*Map) error {
 	for _, m := range maps {
 		if p := m.Exclusive; !slices.Contains(l.selected, p) {
@@ -49,8 +49,8 @@ func (l *load) hashPrograms(maps []*Map) error {
 	return nil
 }
 
-// hash returns the hash by which the kernel knows a program: that of its code, without the
-// numbers of maps (bpf_prog_calc_tag).
+// hash returns the hash by which the kernel identifies a program: that of its code, without the
+// descriptors of maps (bpf_prog_calc_tag).
 func (c *code) hash(p *Program) ([]byte, error) {
 	k := linker{code: c}
 	k.link(p)

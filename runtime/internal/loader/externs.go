@@ -109,8 +109,8 @@ func (l *load) findExtern(e *image.Extern) (extern, error) {
 }
 
 // findKfunc finds a function. It has the name without a flavour: several flavours are how a
-// program declares the prototypes of several kernels. As for libbpf, a weak one that has
-// another prototype in the kernel is none.
+// program declares the prototypes of several kernels. As in libbpf, a weak one that has another
+// prototype in the kernel counts as missing.
 func (l *load) findKfunc(e *image.Extern) (extern, error) {
 	f, ok, err := l.findType(rawbtf.EssentialName(e.Name), rawbtf.Func)
 	if err != nil {
@@ -179,11 +179,11 @@ func (l *load) findVariable(e *image.Extern) (extern, error) {
 	return l.foundExtern(e, v)
 }
 
-// foundExtern returns what there is to know of a type that stands for an extern.
+// foundExtern returns the extern that a type of the kernel stands for.
 func (l *load) foundExtern(e *image.Extern, t rawbtf.Type) (extern, error) {
 	fd, err := l.kernel.FD(t.In())
 	if e.Weak && errors.Is(err, fs.ErrPermission) {
-		// Without the right to open the BTF of modules, there is nothing in them.
+		// Without the right to open the BTF of modules, they count as having nothing.
 		return extern{}, nil
 	}
 	return extern{found: err == nil, id: t.ID, module: fd}, err

@@ -16,7 +16,7 @@ const (
 
 	opLoad64 = 0x18
 	opCall   = 0x85
-	// The second byte of the numbers that say what a call or a 64-bit load is of:
+	// The values of the source register that say what a call or a 64-bit load refers to:
 	// BPF_PSEUDO_*.
 	pseudoMapFD    = 1
 	pseudoMapValue = 2
@@ -88,13 +88,13 @@ func (i insn) poison(number int32) {
 	}
 }
 
-// Numbers of helpers that do not exist, libbpf's: each stands for something that the
-// kernel lacks, or that was not made, and is followed by those for others of its sort.
+// Numbers of helpers that do not exist, which are libbpf's. Each is the first of a range for
+// something that the kernel lacks, or that was not made; an index is added to it.
 const (
-	// poisonCORE and the index of a CO-RE relocation.
+	// poisonCORE plus the index of a CO-RE relocation.
 	poisonCORE = 0xbad2310
-	// poisonMap and the index of a map.
+	// poisonMap plus the index of a map.
 	poisonMap = 2001000000
-	// poisonKfunc and the index of an extern.
+	// poisonKfunc plus the index of an extern.
 	poisonKfunc = 2002000000
 )

@@ -50,7 +50,7 @@ func (l *load) search(names *rawbtf.Names) {
 	}
 	k, err := l.kernelTypes()
 	if err != nil {
-		// What needs them says so.
+		// The steps that need types report the error.
 		return
 	}
 	k.Search(names)

@@ -17,7 +17,7 @@ import (
 func Open(img *image.Object) *Object {
 	o := &Object{Image: img}
 	o.openPrograms()
-	// Their elements are programs.
+	// After the programs, which elements of maps refer to.
 	o.openMaps()
 	o.openStructOps()
 	return o
@@ -37,7 +37,7 @@ type load struct {
 
 	// succeeded says that Load or Prepare has, and complete that Load has.
 	succeeded, complete bool
-	// toPin are the maps to be pinned, and pins those that are, by an attempt before too.
+	// toPin are the maps to be pinned, and pins those that have been, by earlier attempts too.
 	toPin []pin
 	pins  *[]madePin
 
@@ -74,8 +74,8 @@ type load struct {
 // mapped (BPF_F_MMAPABLE). Where the kernel lacks that (before Linux 5.5), they are made
 // without, and [Map.Mappable] is false.
 //
-// After Prepare, Load makes the rest with the options of that. On error what Prepare has made
-// stays.
+// After Prepare, Load makes the rest with the options given to Prepare. On error what Prepare
+// has made stays.
 func (o *Object) Load(opts Options) error {
 	if o.loaded != nil && !o.loaded.complete {
 		return o.loaded.completeLoad()
@@ -102,8 +102,8 @@ func (l *load) completing() []func() error {
 	return []func() error{l.loadPrograms, l.putElements, l.createStructOps}
 }
 
-// attempt is Load, or Prepare when it is not to be complete. It begins anew when others were
-// faster to pin.
+// attempt is Load, or Prepare when it is not to be complete. It begins anew when another
+// process has pinned a map meanwhile.
 func (o *Object) attempt(opts Options, complete bool) error {
 	// An attempt adds what it has pinned, on error too: the next one takes these maps.
 	var pins []madePin
@@ -155,7 +155,7 @@ func (l *load) completeLoad() error {
 			}
 		}
 	}
-	// The values of tables may be others than before.
+	// The tables may have changed since Prepare.
 	if err := l.run(append([]func() error{l.prepareStructOps}, l.completing()...)); err != nil {
 		return err
 	}
@@ -175,8 +175,8 @@ func (l *load) openToken() error {
 	return nil
 }
 
-// has reports whether the kernel has a feature. One that has tokens, as those since Linux 6.9
-// do, has them all; what a token does not delegate cannot be tried.
+// has reports whether the kernel has a feature. A kernel with tokens, which came with Linux
+// 6.9, has all of them; they are not tried there, as the token may not delegate the try.
 func (l *load) has(f features.Feature) (bool, error) {
 	if l.token.FD != 0 {
 		return true, nil

@@ -160,7 +160,7 @@ type Program struct {
 	AttachTo string
 	// AttachTarget is the program whose function the program traces or replaces.
 	AttachTarget *ebpf.Program
-	// Target is that of the same object, which is loaded before.
+	// Target is the target in the same object, which is loaded before.
 	Target        *Program
 	Ifindex       uint32
 	KernelVersion uint32

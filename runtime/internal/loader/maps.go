@@ -60,9 +60,9 @@ func (o *Object) openMaps() {
 	}
 }
 
-// dropRecordType makes what a ring buffer or a perf event array is declared with what the kernel
-// takes. Declarations say by key and value what records are, as cilium/ebpf lets them, and
-// libbpf does not.
+// dropRecordType clears the key and value that a ring buffer or a perf event array is declared
+// with: cilium/ebpf lets these state the type of the records, and neither the kernel nor libbpf
+// takes them.
 func (m *Map) dropRecordType() {
 	switch m.Type {
 	case ebpf.RingBuf, ebpf.UserRingbuf:
@@ -187,12 +187,12 @@ func (l *load) createMap(m *Map) error {
 	return nil
 }
 
-// wrapMap makes the descriptor a map of cilium/ebpf, which asks the kernel what it is of.
-// It closes the descriptor on error.
+// wrapMap makes a map of cilium/ebpf from the descriptor, for which that asks the kernel about
+// the map. It closes the descriptor on error.
 func wrapMap(fd int, typ ebpf.MapType) (*ebpf.Map, error) {
 	switch typ {
 	case ebpf.PerCPUHash, ebpf.PerCPUArray, ebpf.LRUCPUHash, ebpf.PerCPUCGroupStorage:
-		// It needs them for such a map.
+		// cilium/ebpf needs their number for such a map.
 		if _, err := possibleCPUs(); err != nil {
 			return nil, errors.Join(err, sys.Close(fd))
 		}
@@ -241,7 +241,7 @@ func (l *load) newMap(m *Map) (fd int, mmapable bool, err error) {
 		if err != nil {
 			return -1, false, err
 		}
-		// The kernel looks at what it is, and does not keep it.
+		// The kernel copies the definition of the inner map, and does not keep the map.
 		defer sys.Close(inner)
 		attr.InnerMapFD = uint32(inner)
 	}
@@ -305,8 +305,8 @@ func ringSize(n, pageSize uint32) uint32 {
 
 func isMapOfMaps(t ebpf.MapType) bool { return t == ebpf.ArrayOfMaps || t == ebpf.HashOfMaps }
 
-// takesTypes reports whether libbpf tells the kernel the types of keys and values of such a
-// map. Kernels refuse those of the others.
+// takesTypes reports whether libbpf passes the types of keys and values of such a map to the
+// kernel, which refuses them for all others.
 func takesTypes(t ebpf.MapType) bool {
 	switch t {
 	case ebpf.PerfEventArray, ebpf.CGroupArray, ebpf.StackTrace, ebpf.ArrayOfMaps, ebpf.HashOfMaps,
@@ -323,7 +323,7 @@ func (l *load) innerMap(m *Map) (int, error) {
 		return sys.Dup(m.InnerMap.FD())
 	}
 	if m.Inner == nil {
-		return -1, errors.New("it holds maps, and does not say of which kind: declare them with __array(values, ...), or call SetInnerMap")
+		return -1, errors.New("it holds maps, and does not say of which kind: declare them with __array(values, ...), or call SetInner")
 	}
 	fd, _, err := l.newMap(m.Inner)
 	if err != nil {
@@ -384,8 +384,8 @@ func (l *load) kernelName(m *Map) [sys.NameLen]byte {
 	return name
 }
 
-// fill writes the contents of a section into its map, which is new and has zeros. No one
-// writes to it any more when it is constant.
+// fill writes the contents of a section into its map, which is new and has zeros. A constant
+// map is frozen then.
 func (m *Map) fill(fd int) error {
 	if !m.Kind.IsSection() {
 		return nil

@@ -31,8 +31,8 @@ const defaultPinRoot = "/sys/fs/bpf"
 // creating its own. The next one takes that.
 var errPinTaken = errors.New("another map was pinned there meanwhile")
 
-// mostPinRaces is how often a Load starts over because of errPinTaken. Another process that
-// is faster that often removes and makes the pin all the time.
+// mostPinRaces is how often a Load starts over because of errPinTaken. A process that wins more
+// often must be removing and making the pin all the time.
 const mostPinRaces = 10
 
 // pinPath returns where the map is pinned, empty when it is not to be.

@@ -57,8 +57,8 @@ func (l *load) loadPrograms() error {
 	return nil
 }
 
-// Clone loads a program once more, as change makes a copy of its definition, between Prepare and
-// Load. The program is the caller's.
+// Clone loads a program once more, between Prepare and Load, after change has changed a copy of
+// its definition. The program is the caller's.
 func (o *Object) Clone(p *Program, change func(*Program)) (*ebpf.Program, error) {
 	l := o.loaded
 	if l == nil || l.complete {
@@ -199,7 +199,7 @@ type progLoader struct {
 	log   []byte
 }
 
-// loadProgram loads a program. What it says of a failure is completed by explainFailure.
+// loadProgram loads a program. explainFailure completes the failure that it returns.
 func (w *progLoader) loadProgram(p *Program) *failure {
 	w.log = nil
 	err := w.loadCode(p)
@@ -324,7 +324,7 @@ func (w *progLoader) verify(p *Program) (fd int, err error) {
 		case level == 0:
 			level = uint32(ebpf.LogLevelBranch)
 		case errors.Is(err, syscall.ENOSPC) && size < MaxLogSize && (w.attr.LogTrueSize == 0 || w.attr.LogTrueSize > size):
-			// The log is larger.
+			// The log did not fit.
 			size = min(max(2*size, w.attr.LogTrueSize), MaxLogSize)
 		default:
 			return -1, err
@@ -403,8 +403,8 @@ func (w *progLoader) createTable(table *image.JumpTableContents) (int, error) {
 // tooNew returns an error that wraps [ebpf.ErrNotSupported] when a kernel of a version, as in
 // LINUX_VERSION_CODE, is older than the form of the program's section.
 func (p *Program) tooNew(version uint32) error {
-	// Flags make a form of their own of some sections, such as xdp.frags. They are not told by
-	// types, and a program may have others than its section says.
+	// Some forms, such as xdp.frags, differ from others by flags alone, which FindType cannot
+	// tell, and the user may have changed flags.
 	form, _, ok := secdef.Find(p.Section)
 	if !ok || ebpf.ProgramType(form.Type) != p.Type || ebpf.AttachType(form.AttachType) != p.AttachType || p.Flags&form.Flags != form.Flags {
 		if form, ok = secdef.FindType(p.Type, p.AttachType); !ok {

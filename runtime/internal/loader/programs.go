@@ -21,16 +21,16 @@ func (o *Object) openPrograms() {
 		o.Programs[i] = p
 		p.Name, p.Section = desc.Name, desc.Section
 		p.KernelVersion = o.Image.KernelVersion
-		// As libbpf: a "?" keeps Load from a program.
+		// As in libbpf: Load leaves out a program whose section begins with "?".
 		p.Autoload = !strings.HasPrefix(desc.Section, "?")
 		p.object, p.index, p.function = o, i, desc.Function
 		p.useSection()
 	}
 }
 
-// useSection makes the program what its section says. One whose section is the user's own
-// has no type. Names of the kind that loaders used to take by their prefix count: where
-// the user does not allow them, bpfgen makes no image.
+// useSection makes the program what its section says. One whose section is the user's own has
+// no type. Legacy names, of which loaders used to match only the beginning, are accepted:
+// bpfgen makes no image of them unless the user allows it.
 func (p *Program) useSection() {
 	form, target, ok := secdef.Find(p.Section)
 	if !ok {
@@ -42,7 +42,8 @@ func (p *Program) useSection() {
 	}
 	p.Type, p.AttachType, p.Flags = ebpf.ProgramType(form.Type), ebpf.AttachType(form.AttachType), form.Flags
 	if form.Type != uapi.StructOps {
-		// What libbpf's documentation calls the name of a struct_ops program has no meaning.
+		// The part of a struct_ops section that libbpf's documentation calls a name has no
+		// meaning.
 		p.AttachTo = target
 	}
 }
@@ -68,7 +69,7 @@ func (l *load) selectPrograms() error {
 	for i, p := range o.Programs {
 		load := p.Autoload
 		if p.Type == ebpf.StructOps {
-			// As libbpf: one that no table has cannot be loaded.
+			// As in libbpf: a program that no table has cannot be loaded.
 			load = inTable[i]
 		}
 		if !load {
@@ -106,8 +107,8 @@ func use(img *image.Object, functions []bool, function uint32) {
 	}
 }
 
-// check returns an error when the program lacks the type, or the target, that the kernel
-// wants to know when it loads the program.
+// check returns an error when the program lacks the type, or the target, that is passed to the
+// kernel at load.
 func (p *Program) check() error {
 	if p.Type == ebpf.UnspecifiedProgram {
 		return fmt.Errorf("the section gives the program no type%s: call SetType before Load, or SetAutoload(false)", didYouMean(p.Section))

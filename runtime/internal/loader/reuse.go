@@ -95,7 +95,7 @@ func (l *load) checkFits(m *Map, fd int) (info sys.MapInfo, err error) {
 	}
 	flags := info.Flags
 	if m.Type == ebpf.DevMap || m.Type == ebpf.DevMapHash {
-		// The kernel sets it for all of them.
+		// The kernel sets the flag for all maps of these types.
 		flags = flags&^sys.RdonlyProg | want.Flags&sys.RdonlyProg
 	}
 	if m.Kind.IsSection() {
@@ -138,7 +138,7 @@ func (l *load) checkTypes(m *Map, fd int) error {
 	}
 	other, err := sys.GetFDByID(sys.BTFFDByIDCmd, info.BTFID)
 	if errors.Is(err, syscall.EPERM) {
-		// That takes CAP_SYS_ADMIN, which no token stands for.
+		// Opening BTF by its ID takes CAP_SYS_ADMIN, which no token stands for.
 		return nil
 	}
 	if err != nil {

@@ -14,8 +14,9 @@ type featureSet uint32
 func (s featureSet) has(f features.Feature) bool { return s>>f&1 != 0 }
 func (s *featureSet) add(f features.Feature)     { *s |= 1 << f }
 
-// sanitize returns BTF that the kernel has refused without what the kernel does not know.
-// When there is nothing of that in it, sanitize returns the refusal, the kernel's error.
+// sanitize returns a copy of BTF that the kernel has refused, without the kinds of types that
+// the kernel does not know. When it has none of these, sanitize returns the refusal, the
+// kernel's error.
 func sanitize(raw []byte, refusal error, has func(features.Feature) (bool, error)) ([]byte, error) {
 	types, err := rawbtf.New(raw, nil)
 	if err != nil {
@@ -41,7 +42,7 @@ func sanitize(raw []byte, refusal error, has func(features.Feature) (bool, error
 	return withoutFeatures(raw, lacks)
 }
 
-// featuresOf returns what the kernel must know for the types.
+// featuresOf returns the features that the kernel must have for the types.
 func featuresOf(types *rawbtf.Types) (used featureSet) {
 	for id := uint32(1); id < types.Len(); id++ {
 		switch t := types.At(id); t.Kind() {
@@ -109,7 +110,7 @@ type sanitizer struct {
 	placeholder bool
 }
 
-// change puts another type into the place of t.
+// change turns t into a type that the kernel knows.
 func (s *sanitizer) change(t rawbtf.Editable) {
 	lacks := s.lacks.has
 	n := uint32(t.Vlen())

@@ -26,7 +26,7 @@ func (o *Object) openStructOps() {
 			Section:  desc.Section,
 			Table:    bytes.Clone(desc.Contents),
 			Programs: make(map[uint32]*Program, len(desc.Funcs)),
-			// As libbpf: a "?" keeps Load from a map.
+			// As in libbpf: Load leaves out a map whose section begins with "?".
 			Autocreate: !strings.HasPrefix(desc.Section, "?"),
 			desc:       desc,
 		}
@@ -86,7 +86,7 @@ func (l *load) findOpsType(s *StructOps) (opsType, error) {
 		return opsType{}, err
 	}
 	if !ok && !refusal.HasJIT() {
-		return opsType{}, &TargetError{name, fmt.Errorf("the kernel has no compiler of BPF (CONFIG_BPF_JIT), and so no struct_ops types such as %s: call SetAutocreate(false) on the map there, or use another kernel: %w", name, ebpf.ErrNotSupported)}
+		return opsType{}, &TargetError{name, fmt.Errorf("the kernel has no BPF JIT compiler (CONFIG_BPF_JIT), and so no struct_ops types such as %s: call SetAutocreate(false) on the map there, or use another kernel: %w", name, ebpf.ErrNotSupported)}
 	}
 	if !ok {
 		return opsType{}, &TargetError{name, l.withUnreadable(fmt.Errorf("neither the kernel nor a module has the struct_ops type %s (struct %s%s is not in their BTF): load the module that has it, or use another kernel: %w", name, valuePrefix, name, ebpf.ErrNotSupported))}

@@ -47,7 +47,7 @@ func copyMembers(dst, src []byte, kernel, user rawbtf.Type) error {
 	return c.composite(kernel, user, 0, 0, 0)
 }
 
-// copier copies values from one layout to another. Places are in bits.
+// copier copies values from one layout to another. Offsets are in bits.
 type copier struct {
 	dst, src []byte
 	// left is how many members may still be looked at.
@@ -184,7 +184,7 @@ func (c *copier) member(kernel, user member, depth int) error {
 	return nil
 }
 
-// value copies a value that is not zero. Both places are those of bytes.
+// value copies a value that is not zero. Both offsets are those of bytes.
 func (c *copier) value(kernel, user rawbtf.Type, to, from uint64, depth int) error {
 	kernel, okKernel := kernel.Skip()
 	user, okUser := user.Skip()

@@ -39,8 +39,8 @@ func (l *load) findTargets() error {
 	return errors.Join(l.prepareStructOps(), l.bindTargets())
 }
 
-// MissingTargets returns what of the kernel, or of programs given as targets, Load would not
-// find that struct_ops maps and programs are for: errors that are joined, and those with a
+// MissingTargets looks for the targets of programs and the types of struct_ops maps, in the
+// kernel and in programs given as targets. It returns joined errors: those with a
 // [*TargetError] say that something is missing. Nothing is loaded.
 func (o *Object) MissingTargets() error {
 	l := &load{object: o, btf: -1}
@@ -78,8 +78,8 @@ func Tracepoints(names map[string]bool) error {
 // tracepointType is what the name of the type that a tracepoint has begins with.
 const tracepointType = "btf_trace_"
 
-// bindTargets finds what the programs that are loaded are for, but for those that are for
-// a program of the same object.
+// bindTargets finds what the programs that are loaded are for, except for those that are for a
+// program of the same object.
 func (l *load) bindTargets() error {
 	var failed ProgramErrors
 	for _, p := range l.selected {

@@ -41,11 +41,11 @@ func TracepointID(category, name string) (uint64, error) {
 	return id, nil
 }
 
-// Kprobe opens an event of a place in a function of the kernel, or of its return. Its
-// errors are the kernel's, which differ between versions: ENOENT or, for a return
-// before 5.11, EINVAL for a function that there is not; EADDRNOTAVAIL for a name that
-// several functions have (6.6); EILSEQ or EINVAL for an offset at which no instruction
-// begins; EINVAL for a function that must not be probed.
+// Kprobe opens an event of an offset in a function of the kernel, or of its return. Its errors
+// are the kernel's, which differ between versions: ENOENT or, for a return before 5.11, EINVAL
+// for a function that does not exist; EADDRNOTAVAIL for a name that several functions have
+// (6.6); EILSEQ or EINVAL for an offset at which no instruction begins; EINVAL for a function
+// that must not be probed.
 func Kprobe(symbol string, offset uint64, ret bool) (*os.File, error) {
 	return probe("kprobe", symbol, offset, 0, 0, ret)
 }
@@ -55,9 +55,9 @@ func KprobeAt(address uint64, ret bool) (*os.File, error) {
 	return probe("kprobe", "", address, 0, 0, ret)
 }
 
-// Uprobe opens an event of an offset in a file, or of the return of the function there,
-// in a process, or in all for a pid of 0. semaphore, unless 0, is the offset of a
-// counter of listeners, which the kernel keeps.
+// Uprobe opens an event of an offset in a file, or of the return of the function there, in a
+// process, or in all for a pid of 0. semaphore, unless 0, is the offset of a USDT's semaphore,
+// which the kernel raises while the event is enabled.
 func Uprobe(path string, offset, semaphore uint64, pid int, ret bool) (*os.File, error) {
 	return probe("uprobe", path, offset, semaphore, pid, ret)
 }

@@ -1,11 +1,11 @@
-// Package privilege finds out which of the capabilities that BPF asks for this process has,
-// and says of those that it lacks how to give it them.
+// Package privilege finds out which of the capabilities that BPF needs this process has, and
+// says how to give it those that it lacks.
 //
 // Capabilities are the thread's, and count for BPF in the initial user namespace alone: those
 // that a container gives in another one do nothing without a token. CAP_SYS_ADMIN stands for
-// all, and on kernels that do not know one of them it is what the kernel asks for. A process
-// that has what is needed and is refused all the same is told what else on this machine does
-// that: a filter of system calls, lockdown, a security module.
+// all, and on kernels that do not know one of them it is what the kernel requires. For a
+// process that has what is needed and is refused all the same, the answer is what else on this
+// machine refuses it: a filter of system calls, lockdown, a security module.
 //
 // All of it is looked up when it is asked for, after a call has failed.
 package privilege
@@ -15,8 +15,8 @@ import "strconv"
 // A Cap is the number of a capability of Linux.
 type Cap int
 
-// The capabilities that BPF asks for. CAP_SYS_ADMIN stands for each of the others,
-// and before Linux 5.8, which brought CAP_BPF and CAP_PERFMON, for these two.
+// The capabilities that BPF needs. CAP_SYS_ADMIN stands for each of the others, and before
+// Linux 5.8, which brought CAP_BPF and CAP_PERFMON, for these two.
 const (
 	NetAdmin Cap = 12
 	SysAdmin Cap = 21

@@ -87,7 +87,7 @@ type set uint64
 
 func (s set) has(c Cap) bool { return s>>c&1 != 0 }
 
-// missing returns those of caps that are not in the set, nor stood for by one.
+// missing returns those of caps that are not in the set, nor stood for by another that is.
 func (s set) missing(caps []Cap) (missing []Cap) {
 	for _, c := range caps {
 		if !kernelHas(c) {

@@ -44,9 +44,8 @@ func Advise(err error, advice string) error {
 	return &advised{err, advice}
 }
 
-// ProgramCaps returns the capabilities that the kernel wants to see when it loads a
-// program, as is_net_admin_prog_type and is_perfmon_prog_type of kernel/bpf/syscall.c
-// have them.
+// ProgramCaps returns the capabilities that the kernel requires to load a program, as
+// is_net_admin_prog_type and is_perfmon_prog_type of kernel/bpf/syscall.c have them.
 func ProgramCaps(typ ebpf.ProgramType) []privilege.Cap {
 	switch typ {
 	case ebpf.SocketFilter, ebpf.CGroupSKB, ebpf.SkReuseport, ebpf.Syscall:
@@ -60,7 +59,7 @@ func ProgramCaps(typ ebpf.ProgramType) []privilege.Cap {
 	return []privilege.Cap{privilege.BPF, privilege.NetAdmin}
 }
 
-// MapCaps returns the capabilities that the kernel wants to see when it creates a map.
+// MapCaps returns the capabilities that the kernel requires to create a map.
 func MapCaps(typ ebpf.MapType) []privilege.Cap {
 	switch typ {
 	case ebpf.SockMap, ebpf.SockHash, ebpf.DevMap, ebpf.DevMapHash, ebpf.XSKMap:

@@ -42,9 +42,9 @@ func Why(err error, needed ...privilege.Cap) string {
 	return ""
 }
 
-// WhyLoad is Why for a part of an object. Where one of the capabilities that it needs is
-// missing, what all of the object lacks is named as well, to be given at once. t is the token
-// that it was loaded with, or that was looked for.
+// WhyLoad is Why for a map, a program or the BTF of an object. Where a capability that it needs
+// is missing, all that the object lacks are named, to be given at once. t is the token that it
+// was loaded with, or that was looked for.
 func WhyLoad(err error, needed, all []privilege.Cap, t token.Token) string {
 	if !privilege.Has(needed...) {
 		needed = all
@@ -80,10 +80,11 @@ func lockedMemory() (bytes uint64, limited bool) {
 	return limit.Cur, limit.Cur != unix.RLIM_INFINITY
 }
 
-// WhyNoTrampoline says that the kernel has no compiler of BPF, where it has refused a program
-// for that without saying so: it answers that there is no memory when it cannot make the
-// trampoline that the program is called from, and that the program is wrong when the target
-// is another program. It is empty for other programs, and where the kernel has one.
+// WhyNoTrampoline says that the kernel has no BPF JIT compiler when that is why it has refused
+// a program and its answer does not say so: it answers that there is no memory when it cannot
+// make the trampoline that the program is called from, and that the program is wrong when the
+// target is another program. It is empty for other programs, and where the kernel has a JIT
+// compiler.
 func WhyNoTrampoline(err error, typ ebpf.ProgramType, attach ebpf.AttachType) string {
 	if !errors.Is(err, unix.ENOMEM) && !errors.Is(err, unix.EINVAL) || !onTrampoline(typ, attach) || HasJIT() {
 		return ""
@@ -91,15 +92,15 @@ func WhyNoTrampoline(err error, typ ebpf.ProgramType, attach ebpf.AttachType) st
 	return noJIT
 }
 
-// WhyNoArena says why the kernel has no arenas, where it answers so: they are its compiler's.
+// WhyNoArena says why the kernel has no arenas, where it answers so: its JIT compiler makes them.
 func WhyNoArena(err error) string {
 	switch {
 	case !errors.Is(err, unix.EOPNOTSUPP):
 		return ""
 	case !HasJIT():
-		return "the kernel has no compiler of BPF (CONFIG_BPF_JIT), which arenas need"
+		return "the kernel has no BPF JIT compiler (CONFIG_BPF_JIT), which arenas need"
 	}
-	return "the kernel's compiler of BPF for this CPU has no arenas: use a newer kernel, or another kind of map"
+	return "the kernel's BPF JIT compiler for this CPU has no arenas: use a newer kernel, or another kind of map"
 }
 
 // onTrampoline reports whether programs are called from a trampoline.
@@ -113,17 +114,17 @@ func onTrampoline(typ ebpf.ProgramType, attach ebpf.AttachType) bool {
 	return false
 }
 
-const noJIT = "the kernel has no compiler of BPF (CONFIG_BPF_JIT), which this program needs"
+const noJIT = "the kernel has no BPF JIT compiler (CONFIG_BPF_JIT), which this program needs"
 
-// jitSwitch turns the compiler of BPF on and off. Only the first network namespace has it.
+// jitSwitch turns the JIT compiler on and off. Only the first network namespace has it.
 const jitSwitch = "/proc/sys/net/core/bpf_jit_enable"
 
-// HasJIT reports whether the kernel was built with a compiler of BPF.
+// HasJIT reports whether the kernel was built with a BPF JIT compiler.
 func HasJIT() bool {
 	if _, err := os.Stat(jitSwitch); err == nil {
 		return true
 	}
-	// A function of the compilers of all architectures.
+	// The JIT compilers of all architectures have this function.
 	return kallsyms.HasFunction("bpf_jit_binary_alloc")
 }
 
@@ -140,9 +141,9 @@ func whyNoJIT(data []byte, err error, hasJIT func() bool) string {
 	case errors.Is(err, fs.ErrNotExist) && !hasJIT():
 		return noJIT
 	case err != nil:
-		return "the program needs the kernel's compiler of BPF: see that `sysctl net.core.bpf_jit_enable` is not 0"
+		return "the program needs the kernel's BPF JIT compiler: see that `sysctl net.core.bpf_jit_enable` is not 0"
 	case strings.TrimSpace(string(data)) == "0":
-		return "the kernel's compiler of BPF is off, and this program needs it: `sysctl net.core.bpf_jit_enable=1`"
+		return "the kernel's BPF JIT compiler is off, and this program needs it: `sysctl net.core.bpf_jit_enable=1`"
 	}
 	return ""
 }

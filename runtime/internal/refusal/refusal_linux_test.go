@@ -154,7 +154,7 @@ func TestWhyNoArena(t *testing.T) {
 	if got := WhyNoArena(unix.EINVAL); got != "" {
 		t.Errorf("%q", got)
 	}
-	if got := WhyNoArena(fmt.Errorf("create it: %w", unix.EOPNOTSUPP)); !strings.Contains(got, "compiler of BPF") {
+	if got := WhyNoArena(fmt.Errorf("create it: %w", unix.EOPNOTSUPP)); !strings.Contains(got, "BPF JIT compiler") {
 		t.Errorf("%q", got)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/sys"
 )
 
-// An instructionNeed is a part of the instruction set that not all kernels have.
+// An instructionNeed is a group of instructions that not all kernels have.
 type instructionNeed struct {
 	what string
 	// major and minor are the version of Linux that brought it.
@@ -55,7 +55,7 @@ func needOf(op asm.OpCode) instructionNeed {
 	return instructionNeed{}
 }
 
-// tooNew says what of the program's instructions a kernel of this version, as in
+// tooNew names instructions of the program that a kernel of this version, as in
 // LINUX_VERSION_CODE, does not have. It is empty when it has them all.
 func tooNew(insns asm.Instructions, version uint32) string {
 	var worst instructionNeed
@@ -91,25 +91,25 @@ func ofLockdown(end, mode string) string {
 	return because + "does not allow programs to read its memory by address (bpf_probe_read_kernel, BPF_CORE_READ): follow the pointers of tp_btf and fentry programs (task->pid), which the verifier checks, or boot with lockdown=integrity"
 }
 
-// complaints are what the verifier says of instructions that it does not know.
+// complaints are what the verifier says of instructions that it does not support.
 var complaints = []string{"uses reserved fields", "unknown opcode", "unknown insn class", "invalid atomic operand", "invalid BPF_ATOMIC"}
 
 // Ending returns the last lines of a log, without figures. It is empty when the verifier has
-// no more to say, as of a program that the kernel refuses before it looks at instructions.
+// said nothing, as of a program that the kernel refuses before it looks at instructions.
 func Ending(log []string) string {
 	log = verifierlog.WithoutFigures(log)
 	return strings.Join(log[max(0, len(log)-4):], "\n")
 }
 
-// LacksJIT reports whether the verifier rejects a program for want of the compiler of BPF,
-// in a kernel that was built without one: those that call kfuncs, or have callbacks.
+// LacksJIT reports whether the verifier rejects a program because the kernel was built without
+// a JIT compiler: those that call kfuncs, or have callbacks.
 func LacksJIT(log []string) bool {
 	return strings.Contains(Ending(log), "JIT") && !HasJIT()
 }
 
-// OfVerifier returns what to do about a rejection of the verifier, where its log tells, and
-// the instructions as the kernel got them, in the machine's byte order. It is empty when
-// these do not.
+// OfVerifier returns what to do about a rejection of the verifier, as far as the end of its log
+// and the instructions show that. code has the instructions that were passed to the kernel, in
+// the machine's byte order. It is empty when neither does.
 func OfVerifier(log []string, code []byte, order binary.ByteOrder) string {
 	end := Ending(log)
 	for _, c := range complaints {
@@ -124,7 +124,7 @@ func OfVerifier(log []string, code []byte, order binary.ByteOrder) string {
 	}
 	switch {
 	case strings.Contains(end, "in ldimm64 isn't KIND_VAR"):
-		return "the program takes the address of a kfunc, as bpf_ksym_exists does, for which Linux 6.4 is the first: call SetAutoload(false) on this program, or take the question out of it"
+		return "the program takes the address of a kfunc, as bpf_ksym_exists does, for which Linux 6.4 is the first: call SetAutoload(false) on this program, or remove the check from it"
 	case strings.Contains(end, "bpf_probe_read"), strings.Contains(end, "bpf_probe_write_user"):
 		return ofLockdown(end, lockdown())
 	case strings.Contains(end, "JIT"):

@@ -9,8 +9,8 @@ import (
 )
 
 // merge carries a write to the old pages, made while they were being replaced, over into *to,
-// the word with the given index in the region's new pages. The old word had the value before
-// when the new pages were filled, and has the value now at the end.
+// the word with the given index in the region's new pages. before is what the old word was when
+// the new pages were filled, and now what it is at the end.
 //
 // A new word that was not written to becomes now. Otherwise the order of the two writes is
 // lost, and the type of the word decides: an integer of 4 or 8 bytes gets both changes, as a
@@ -35,8 +35,8 @@ func (r *Region) datasec() *btf.Datasec {
 	return r.Types()
 }
 
-// mergeWord returns what the word at offset of the section becomes when one side has
-// made now of before, and the other, later, current.
+// mergeWord returns what the word at offset of the section becomes when one side has changed it
+// from before to now, and the other, later, to current.
 func mergeWord(section *btf.Datasec, offset uint32, before, now, current uint64) uint64 {
 	var b, n, c [8]byte
 	binary.NativeEndian.PutUint64(b[:], before)
@@ -60,7 +60,7 @@ func mergeWord(section *btf.Datasec, offset uint32, before, now, current uint64)
 	return binary.NativeEndian.Uint64(c[:])
 }
 
-// scalar is a part of a section that is written as one.
+// scalar is a piece of a section that is written as one.
 type scalar struct {
 	start, size uint32
 	// counts says that it is an integer that sync/atomic can add to.

@@ -1,5 +1,6 @@
-// Package region has memory of Go that becomes the memory of a BPF map and Go's again, while
-// pointers into it stay valid: the memory of the structs that skeletons have for data sections.
+// Package region has memory of the Go heap that becomes the memory of a BPF map and Go's again,
+// while pointers into it stay valid: the memory of the structs that skeletons have for data
+// sections.
 //
 // A [Region] is a page-aligned part of a [Memory], one allocation of the Go heap without
 // pointers, which the collector neither moves nor looks into, and which lives as long as any
@@ -33,7 +34,7 @@ var (
 	// holds, such as a lock, and on systems other than Linux.
 	ErrNotMappable = errors.New("the map holds what user space may not see")
 	// ErrRefused is returned by [Region.MapOver] when the map is of another kind or access mode
-	// than it is to be mapped with: another one that took the place of the section's.
+	// than it is to be mapped with: another map was put in the place of the section's.
 	ErrRefused = errors.New("the map cannot be mapped so")
 )
 
@@ -58,8 +59,8 @@ type Memory struct {
 	// shared is how many bytes at the beginning are one mapping of shared memory. It is 0
 	// once a part of it was replaced.
 	shared int
-	// file is the shared memory when it is to tell which of its pages were written to, and
-	// nil otherwise.
+	// file is the shared memory when it is a file, which shows which of its pages were written
+	// to, and nil otherwise.
 	file *os.File
 	// guarded says that buf's finalizer, which gives its pages back, is set.
 	guarded bool
@@ -88,8 +89,8 @@ type Region struct {
 	// mapped says that the pages are those of a BPF map, and readOnly that these cannot
 	// be written; shared says that they are shared memory.
 	mapped, readOnly, shared bool
-	// Types returns which variables there are, nil if the object does not say. It is called
-	// when two have written to one word. It may be nil.
+	// Types returns the types of the section's variables, nil if the object has none. It is
+	// called when two sides have written to one word. It may be nil.
 	Types func() *btf.Datasec
 }
 
@@ -217,9 +218,9 @@ func (r *Region) Capacity() int { return r.pages }
 // Mapped reports whether the region is the memory of a map.
 func (r *Region) Mapped() bool { return r.mapped }
 
-// LayOut returns regions for the sections of one object, and the memory that has all of them
-// that are not large. Those that others may write to come first, as they share one mapping;
-// large ones have memory of their own.
+// LayOut returns regions for the sections of one object, and the memory that has all but the
+// large ones, which have memory of their own. Those that others may write to come first, as
+// they share one mapping.
 func LayOut(specs []Spec) (*Memory, []Region) {
 	pageSize := os.Getpagesize()
 	order := make([]int, 0, len(specs))
@@ -254,8 +255,8 @@ func LayOut(specs []Spec) (*Memory, []Region) {
 	return m, regions
 }
 
-// Fits reports whether a section of size bytes is no larger than [MaxSize], which it asks for
-// only when there is a doubt.
+// Fits reports whether a section of size bytes is no larger than [MaxSize], which it asks only
+// for a large one.
 func Fits(size int) bool { return size <= blockSize || uint64(size) <= MaxSize() }
 
 // MaxSize returns how many bytes a section may have: what the kernel takes as the value
@@ -268,8 +269,8 @@ func MaxSize() uint64 {
 // CopyShared copies memory that others, the kernel among them, may be writing. It
 // copies whole words where it can, as sync/atomic writes them.
 //
-// The race detector must not take the copy for accesses of the user's. That is why it
-// is a loop: what stands behind the builtin copy reports them, whoever calls it.
+// The race detector must not take the copy for accesses of the user's. So it is a loop: the
+// builtin copy reports them, whoever calls it.
 //
 //go:norace
 func CopyShared(dst, src []byte) {

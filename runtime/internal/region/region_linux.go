@@ -22,27 +22,27 @@ func (m *Memory) guard() {
 	if m.guarded {
 		return
 	}
-	// Before the allocator uses the memory for something else. A finalizer, not a
-	// cleanup: a cleanup runs after the object is free for reuse. The argument is the
-	// start of the allocation, and the function must not hold on to it.
+	// The pages go back before the allocator uses the memory for something else. So it is a
+	// finalizer, not a cleanup, which runs after the object is free for reuse. The argument is
+	// the start of the allocation, and the function must not hold on to it.
 	off, size := m.off, m.size
 	runtime.SetFinalizer(unsafe.SliceData(m.buf), func(base *byte) { restore(base, off, size) })
 	m.guarded = true
 }
 
-// share replaces the first n bytes of new memory by shared memory, which is that of a file
-// when it is to tell what was written to, and reports whether it could. Otherwise, as when
-// the process has no mappings left, the memory is as good until Load, which then cannot
-// tell what others write while it replaces the pages.
+// share replaces the first n bytes of new memory by shared memory, and reports whether it
+// could. With tell it is that of a file, which shows what was written to. Where it cannot, as
+// when the process has no mappings left, the memory can be used until Load, which then cannot
+// see what others write while it replaces the pages.
 func (m *Memory) share(n int, tell bool) bool {
 	m.guard()
 	if tell && m.shareFile() == nil || mmapAnonymousFixed(m.at(0), n, unix.MAP_SHARED) == nil {
 		m.shared = n
 		return true
 	}
-	// The kernel counts mappings before it removes the old pages, but opens the file
-	// behind shared memory after that, and may have no room for one. Then there is room
-	// for these; otherwise the old ones are still there.
+	// The kernel counts mappings before it removes the old pages, but opens the file behind
+	// shared memory after that, and may fail to. Then there is a hole for these pages;
+	// otherwise the old ones are still there, and are replaced.
 	_ = mmapAnonymousFixed(m.at(0), n, unix.MAP_PRIVATE)
 	return false
 }
@@ -69,15 +69,15 @@ func (m *Memory) shareFile() error {
 	return nil
 }
 
-// Alias is a second mapping of what is shared of a memory. The zero value is none.
+// Alias is a second mapping of the shared pages of a memory. The zero value is none.
 type Alias struct {
 	memory *Memory
 	base   unsafe.Pointer
 	n      int
 }
 
-// Alias makes one, before any of the memory is replaced. Where it cannot, regions that need
-// one make their own, and say why. Close it.
+// Alias makes a second mapping, before any of the memory is replaced; close it after use. Where
+// it cannot, regions that need one make their own, and return the error.
 func (m *Memory) Alias() Alias {
 	if m == nil || m.shared == 0 {
 		return Alias{}
@@ -126,10 +126,10 @@ func (r *Region) mmap(fd, prot, flags int) (unsafe.Pointer, error) {
 	return mem, nil
 }
 
-// MapOver replaces the region's pages by the memory of the BPF map fd. contents are what
-// the map was created with, from Snapshot; MapOver changes them. They are nil for a map
-// that has other contents, for which what is written to the region meanwhile is not. old is
-// a second mapping of the region's memory; MapOver makes one when it needs one that old does
+// MapOver replaces the region's pages by the memory of the BPF map fd. contents are what the
+// map was created with, from Snapshot; MapOver changes them. They are nil for a map that has
+// other contents, which must not get what is written to the region meanwhile. old is a second
+// mapping of the region's memory; MapOver makes one when it needs one that old does not have.
 // not have.
 //
 // The kernel refuses a writable mapping of a frozen map, and freezing fails
@@ -146,7 +146,8 @@ func (r *Region) MapOver(fd int, readOnly bool, contents *Snapshot, old Alias) e
 	switch {
 	case err == nil:
 	case errors.Is(err, sys.ENOTSUPP):
-		// array_map_mmap lets it escape for maps that hold a spin lock, a timer or a kptr.
+		// The kernel's ENOTSUPP, of array_map_mmap, for maps that hold a spin lock, a timer or
+		// a kptr.
 		return ErrNotMappable
 	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENODEV), errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
 		// EPERM, EACCES: it is frozen, or of another access mode. The others: it was made
@@ -236,12 +237,12 @@ type exchange struct {
 	mem    unsafe.Pointer
 	before *Snapshot
 	// from is a second mapping of the pages that were there, nil when what others write
-	// meanwhile does not count. It has all of them, or, when they are those of the map old,
-	// which is not -1, one block. fromPages is how many bytes of it are the exchange's to
-	// unmap. to is a second mapping of the new
-	// pages, for builds with the race detector: it is not in the Go heap, so that what is
-	// done there is not taken for accesses of the user's. Without, the pages are written
-	// where they are.
+	// from is a second mapping of the pages that were there, nil when what others write
+	// meanwhile does not count. It has all of them or, when they are those of the map old,
+	// which is not -1, one block. fromPages is how many bytes of it the exchange must unmap. to
+	// is a second mapping of the new pages, for builds with the race detector: it is not in the
+	// Go heap, so that what is done there is not taken for accesses of the user's. In other
+	// builds, the pages are written where they are.
 	from, to  unsafe.Pointer
 	old       int
 	fromPages int
@@ -253,7 +254,7 @@ func (x *exchange) swap() error {
 	if x.from == nil {
 		return moveMapping(x.mem, r.Pointer(), r.pages)
 	}
-	// What was written since the snapshot. The new pages are not in use yet.
+	// First what was written since the snapshot. The new pages are not in use yet.
 	err := x.eachChange(x.mem, func(to *uint64, _ int, before *uint64, now uint64) { *before, *to = now, now })
 	if err != nil {
 		return errors.Join(err, munmap(x.mem, r.pages))
@@ -261,7 +262,7 @@ func (x *exchange) swap() error {
 	if err := moveMapping(x.mem, r.Pointer(), r.pages); err != nil {
 		return err
 	}
-	// And while the pages were replaced.
+	// Then what was written while the pages were replaced.
 	to := r.Pointer()
 	if x.to != nil {
 		to = x.to
@@ -334,7 +335,7 @@ func (x *exchange) close() {
 
 // alias makes a second mapping of the n bytes of shared memory at p.
 func alias(p unsafe.Pointer, n int) (unsafe.Pointer, error) {
-	// An old size of 0 is how mremap is asked for one.
+	// An old size of 0 asks mremap for a second mapping.
 	mem, _, errno := unix.RawSyscall6(unix.SYS_MREMAP, uintptr(p), 0, uintptr(n), unix.MREMAP_MAYMOVE, 0, 0)
 	if errno != 0 {
 		return nil, fmt.Errorf("mremap: %w", errno)
@@ -458,7 +459,7 @@ func restore(base *byte, off, pages int) {
 	}
 	if name := heapName(); name != "" {
 		if c, err := unix.BytePtrFromString(name); err == nil {
-			// Without it there is one mapping more, and nothing else.
+			// Without the name there is one mapping more, and no other effect.
 			_ = unix.Prctl(unix.PR_SET_VMA, unix.PR_SET_VMA_ANON_NAME, uintptr(start), uintptr(pages), uintptr(unsafe.Pointer(c)))
 			runtime.KeepAlive(c)
 		}

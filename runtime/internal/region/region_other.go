@@ -7,7 +7,7 @@ import "math"
 // share does nothing: MapOver never replaces the pages.
 func (m *Memory) share(int, bool) bool { return false }
 
-// Alias is a second mapping of what is shared of a memory, which is nothing.
+// Alias is a second mapping of the shared pages of a memory, of which there are none.
 type Alias struct{}
 
 // Alias returns none.

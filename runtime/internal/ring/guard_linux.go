@@ -11,7 +11,7 @@ import (
 // pages are used in turn, so that those of a record are not used for many records after it.
 type guard struct {
 	arena []byte
-	// at is where the next record goes, and lent the pages of that which is lent.
+	// at is where the next record goes, and lent the pages of the record that is lent.
 	at   int
 	lent []byte
 }
@@ -32,7 +32,7 @@ func (g *guard) lend(p unsafe.Pointer, length uint32) (unsafe.Pointer, error) {
 	page := os.Getpagesize()
 	size := max(1, (int(length)+page-1)/page) * page
 	if size > len(g.arena) {
-		// Of which there cannot be many.
+		// There cannot be many records as large as this.
 		own, err := unix.Mmap(-1, 0, size, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
 		if err != nil {
 			return nil, os.NewSyscallError("mmap", err)

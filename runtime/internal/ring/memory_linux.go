@@ -23,8 +23,8 @@ type Memory struct {
 	b           *buffer
 }
 
-// NewMemory returns a ring buffer of a size in bytes, which the kernel wants to be a power of 2
-// and whole pages. It is freed with the last reference to it.
+// NewMemory returns a ring buffer of a size in bytes, which must be a power of 2 and whole
+// pages, as for the kernel. It is freed with the last reference to it.
 func NewMemory(size uint32) (*Memory, error) {
 	page := os.Getpagesize()
 	if size == 0 || size&(size-1) != 0 || int(size)%page != 0 {

@@ -4,7 +4,7 @@ package ring
 
 import "github.com/cilium/ebpf"
 
-// Memory is a ring buffer without a kernel's map, which other systems than Linux have not.
+// Memory is a ring buffer without a kernel's map, which only Linux has.
 type Memory struct{}
 
 // NewMemory fails.

@@ -17,7 +17,7 @@ func (w *waiter) open() error {
 	if err != nil {
 		return os.NewSyscallError("epoll_create1", err)
 	}
-	// So that the file is one of the network poller.
+	// Only such a descriptor can be a file of the network poller.
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return errors.Join(os.NewSyscallError("fcntl", err), unix.Close(fd))
 	}
@@ -30,7 +30,7 @@ func (w *waiter) open() error {
 	return nil
 }
 
-// watch makes a descriptor wake who waits: when there is something to read, or to write.
+// watch makes a descriptor wake those who wait: when there is something to read, or to write.
 func (w *waiter) watch(fd int, write bool) error {
 	event := unix.EpollEvent{Events: unix.EPOLLIN}
 	if write {
@@ -118,7 +118,8 @@ func NewPerfReader(array, cpus, size, align int) (*Reader, error) {
 
 // addCPUs adds the buffers of a perf event array.
 func (r *Reader) addCPUs(array, cpus, size int) error {
-	// The array's events go with the open file of the map with which they were put there.
+	// The kernel removes the array's events when the open file of the map is closed with which
+	// they were put there.
 	own, err := sys.Dup(array)
 	if err != nil {
 		return os.NewSyscallError("fcntl", err)
@@ -127,7 +128,7 @@ func (r *Reader) addCPUs(array, cpus, size int) error {
 	for cpu := range cpus {
 		event, err := openOutput(cpu)
 		if errors.Is(err, unix.ENODEV) {
-			continue // which is offline
+			continue // the CPU is offline
 		}
 		if err != nil {
 			return fmt.Errorf("CPU %d: %w", cpu, err)

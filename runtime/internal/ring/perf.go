@@ -30,7 +30,7 @@ const (
 const sampleHeader = 12
 
 // Sample returns the first record of a perf buffer's span and the position behind it. It is nil
-// when there is none, or one that is not plain: [Reader.Next] knows.
+// when there is none, or one that only [Reader.Next] can handle.
 func (s Span) Sample() (sample unsafe.Pointer, length uint32, next uint64) {
 	start := s.pos & s.mask
 	p := unsafe.Add(s.data, start)
@@ -54,8 +54,8 @@ func (r *Reader) Samples() Span {
 	return s
 }
 
-// LendSample is [Reader.Lend] for the first record of a perf buffer's span. [Reader.Pass] or End
-// comes when it is done with.
+// LendSample is [Reader.Lend] for the first record of a perf buffer's span. It must be followed
+// by [Reader.Pass] or End.
 func (r *Reader) LendSample(s Span) bool {
 	if !r.direct.Load() {
 		return false
@@ -65,14 +65,15 @@ func (r *Reader) LendSample(s Span) bool {
 }
 
 // Pass notes that the samples before a span are done with. It gives their memory back once they
-// are a part of the buffer: each time costs as much as reading a record.
+// are a certain part of the buffer, as each time costs as much as reading a record.
 func (r *Reader) Pass(s Span) {
 	if b := r.cur; s.pos-b.pos > b.mask/passedParts {
 		r.passAll(s)
 	}
 }
 
-// passedParts is which part of a perf buffer may be done with and not given back.
+// passedParts says which part of a perf buffer may be done with and not given back: one of so
+// many.
 const passedParts = 16
 
 // passAll gives back the memory of all samples before a span.
@@ -81,8 +82,8 @@ func (r *Reader) passAll(s Span) {
 	r.cur.skip(s.pos)
 }
 
-// MoreSamples is [Reader.More] for a reader of perf buffers. Those before the old span are done
-// with.
+// MoreSamples is [Reader.More] for a reader of perf buffers. The samples before the old span
+// are done with.
 func (r *Reader) MoreSamples(old Span) (s Span, record unsafe.Pointer, length uint32, next uint64, err error) {
 	r.passAll(old)
 	_, record, length, next, err = r.More()
@@ -95,7 +96,7 @@ func (b *buffer) sample(pos uint64) (length uint32, next uint64) {
 	return *(*uint32)(unsafe.Add(p, unsafe.Sizeof(perfHeader{}))), pos + uint64((*perfHeader)(p).size)
 }
 
-// nextSample returns the next record of a perf buffer, nil when the record says something else.
+// nextSample returns the next record of a perf buffer, nil when the record is not a sample.
 func (r *Reader) nextSample(b *buffer) (unsafe.Pointer, uint32) {
 	if !r.realign {
 		if p, length, next := b.span().Sample(); p != nil {
@@ -107,8 +108,8 @@ func (r *Reader) nextSample(b *buffer) (unsafe.Pointer, uint32) {
 	return r.otherSample(b)
 }
 
-// otherSample is nextSample for a record that is not plain: one that goes over the end, is not
-// aligned as it must be, or is not a sample. Those are done with.
+// otherSample is nextSample for a record that crosses the end of the buffer, is not aligned as
+// it must be, or is not a sample. Records that are not samples are done with.
 func (r *Reader) otherSample(b *buffer) (unsafe.Pointer, uint32) {
 	header := (*perfHeader)(b.header())
 	kind, size := header.kind, uint64(header.size)
@@ -129,7 +130,7 @@ func (r *Reader) otherSample(b *buffer) (unsafe.Pointer, uint32) {
 		}
 		r.failed = fmt.Errorf("damaged perf buffer: a sample of %d bytes in a record of %d", length, size)
 	case kind == recordLost && size >= uint64(unsafe.Sizeof(perfLost{})):
-		// Words are not aligned in the copy.
+		// The copy is not aligned for words.
 		r.failed = &Lost{b.id, binary.NativeEndian.Uint64(unsafe.Slice((*byte)(p), size)[unsafe.Offsetof(perfLost{}.lost):])}
 	default:
 		r.failed = fmt.Errorf("perf buffer: unknown record of type %d and %d bytes", kind, size)

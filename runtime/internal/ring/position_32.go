@@ -8,9 +8,9 @@ import (
 	"unsafe"
 )
 
-// position is one in the shared memory: an unsigned long of the kernel, which may be one of 64
-// bits below a process of 32, or a __u64 in perf buffers. Its low word is read alone, as there
-// may be something else behind it. There is nothing behind one that user space writes.
+// position is a position in the shared memory: an unsigned long of the kernel, which has 64
+// bits if the kernel has, or a __u64 in perf buffers. Only its low word is read, as a shorter
+// one may have something else behind it. There is nothing behind one that user space writes.
 type position struct{ p unsafe.Pointer }
 
 var littleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1
@@ -26,8 +26,8 @@ func perfPositionAt(p unsafe.Pointer) position {
 	return position{unsafe.Add(p, 4)}
 }
 
-// first returns the position when nothing is known of it. It must be one that user space
-// writes.
+// first returns the position when no earlier value of it is known. It must be one that user
+// space writes.
 func (p position) first() uint64 {
 	if littleEndian {
 		return atomic.LoadUint64((*uint64)(p.p))
@@ -35,7 +35,7 @@ func (p position) first() uint64 {
 	return uint64(atomic.LoadUint32((*uint32)(p.p)))
 }
 
-// load returns the position, which is near another one.
+// load returns the position, whose high word is taken from near, a position not far away.
 func (p position) load(near uint64) uint64 {
 	return near + uint64(int64(int32(atomic.LoadUint32((*uint32)(p.p))-uint32(near))))
 }
@@ -49,5 +49,5 @@ func (p position) store(v uint64) {
 	atomic.StoreUint32((*uint32)(p.p), uint32(v))
 }
 
-// release sets it after all that was read and written before.
+// release sets the position after all that was read and written before.
 func (p position) release(v uint64) { p.store(v) }

@@ -22,8 +22,8 @@ type Reader struct {
 	own int32
 
 	perf bool
-	// direct says that a span may be read: it is so unless the reader has a guard, its records must
-	// be copied for their alignment, or it is closed.
+	// direct says that spans may be read: not when the reader has a guard, when its records
+	// must be copied for their alignment, or when it is closed.
 	direct atomic.Bool
 	// failed is what Next has met in place of a record.
 	failed error
@@ -95,7 +95,7 @@ func (r *Reader) add(b *buffer) {
 		all = append(all, b.maps...)
 	}
 	events := r.events
-	// For a reader that is never closed.
+	// The cleanup is for a reader that is never closed.
 	r.cleanup = runtime.AddCleanup(r, func(maps [][]byte) {
 		_ = unmap(maps)
 		_ = closeAll(events)
@@ -125,7 +125,7 @@ func (r *Reader) Close() error {
 // record. The zero time is none.
 func (r *Reader) SetDeadline(t time.Time) { r.setDeadline(t) }
 
-// Begin begins reading: a call, or a range, whose body has records. It fails with
+// Begin begins reading: a call, or a range, whose body is handed records. It fails with
 // [os.ErrClosed] and [ErrInUse].
 func (r *Reader) Begin(ranging bool) error {
 	own := inside
@@ -137,13 +137,13 @@ func (r *Reader) Begin(ranging bool) error {
 	}
 	r.own = own
 	if b := r.cur; b != nil && b.consumer.load(b.pos) != b.pos {
-		// Another reader was here.
+		// Another reader may have moved the positions.
 		b.look()
 	}
 	return nil
 }
 
-// End ends reading, with Release if that has not come.
+// End ends reading, and releases the record that is lent.
 func (r *Reader) End() {
 	if b := r.cur; b != nil {
 		if b.lent != 0 {
@@ -176,8 +176,9 @@ func (r *Reader) Record() (record unsafe.Pointer, length uint32) {
 	return unsafe.Add(p, headerSize), atomic.LoadUint32((*uint32)(p)) & lengthMask
 }
 
-// Span returns what is known to be in the BPF ring buffer that is read, nothing for a perf buffer, which [Span.Record] reads without
-// the reader, and the position behind the record which is lent.
+// Span returns what is known to be in the BPF ring buffer that is read, nothing for a perf
+// buffer, and the position behind the record that is lent. [Span.Record] reads the span without
+// the reader.
 func (r *Reader) Span() (s Span, next uint64) {
 	s = r.cur.span()
 	if r.perf || !r.direct.Load() {
@@ -213,7 +214,8 @@ func (r *Reader) More() (s Span, record unsafe.Pointer, length uint32, next uint
 }
 
 // Next returns the next record that is there, and its length. It is valid until Release, which
-// must come before the next call. It returns nil when Wait has something to say.
+// must come before the next call. It returns nil when there is none yet or an error: Wait
+// tells.
 func (r *Reader) Next() (record unsafe.Pointer, length uint32) {
 	if r.guard != nil {
 		r.guard.takeBack()
@@ -271,8 +273,8 @@ func (r *Reader) nextRecord(b *buffer) (unsafe.Pointer, uint32) {
 	return nil, 0
 }
 
-// Release gives the last record's memory back to programs, a guard's copy the next call of Next
-// or End.
+// Release gives the last record's memory back to programs. A guard's copy is freed by the next
+// call of Next or End.
 func (r *Reader) Release() {
 	b := r.cur
 	b.skip(b.next)
@@ -298,7 +300,7 @@ func (r *Reader) pending(b *buffer) (pending, busy bool) {
 	return !busy, busy
 }
 
-// anyReady reports whether it is of use to call Next.
+// anyReady reports whether Next may have something to return.
 func (r *Reader) anyReady(uintptr) bool {
 	for _, b := range r.rings {
 		if pending, busy := r.pending(b); pending || busy {
@@ -326,9 +328,9 @@ func (r *Reader) PastMark() bool {
 	return true
 }
 
-// Wait waits until there is a record, after Next has returned none. Its errors are that of what
-// Next has found, [*Lost] among them; [os.ErrClosed]; and [os.ErrDeadlineExceeded], when there
-// is no record.
+// Wait waits until there is a record, after Next has returned none. It fails with the error
+// that Next has found, such as [*Lost]; with [os.ErrClosed]; and with [os.ErrDeadlineExceeded],
+// when there is no record.
 func (r *Reader) Wait() error {
 	if err := r.failed; err != nil {
 		r.failed = nil
@@ -350,8 +352,8 @@ func (r *Reader) Wait() error {
 		if err != nil {
 			return err
 		}
-		// A program is writing the first record. When it is ready, there is no wake-up but for
-		// some.
+		// A program is writing the first record. When it commits, only some programs wake the
+		// reader.
 		if pause == 0 {
 			runtime.Gosched()
 		} else {
@@ -394,8 +396,8 @@ func (r *Reader) lend(p unsafe.Pointer, length uint32) unsafe.Pointer {
 func (r *Reader) setDirect() {
 	direct := !r.realign && r.guard == nil
 	for _, b := range r.rings {
-		// With a bit of the header, the length of a ring buffer's record must be more than there
-		// can be.
+		// Spans take the bits of a header for a part of the length, which must then be more
+		// than a record can have.
 		direct = direct && (r.perf || b.mask < discardBit)
 	}
 	r.direct.Store(direct)

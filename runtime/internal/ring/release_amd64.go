@@ -3,7 +3,7 @@ package ring
 // unaligned says that the machine loads words from any address.
 const unaligned = true
 
-// storeRelease stores after all that was read and written before. So does every store of this
-// machine, and the compiler moves no access over one. A store of sync/atomic is a full barrier
-// besides, which takes longer than all else that is done for a record.
+// storeRelease stores after all that was read and written before. On this machine every store
+// does that, and the compiler moves no access over one. A store of sync/atomic is a full
+// barrier as well, which takes longer than all else that is done for a record.
 func storeRelease(p *uint64, v uint64) { *p = v }

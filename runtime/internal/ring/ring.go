@@ -25,12 +25,13 @@
 // The last is what wake-ups need, which are adaptive: with no flags, commit wakes the consumer
 // only when its position is that of the record, that is when it has read all that was before.
 // BPF_RB_NO_WAKEUP and BPF_RB_FORCE_WAKEUP are up to the program. A consumer that finds a busy
-// record first must come back by itself, as it may be committed without a wake-up, and so must
-// those behind it be: it is a matter of microseconds, and [Reader.Wait] looks again and again.
+// record first must come back by itself, as that record and those behind it may be committed
+// without a wake-up: it is a matter of microseconds, and [Reader.Wait] keeps looking.
 //
-// In user ring buffers the sides change: user space reserves and commits, and writes the headers
-// and the producer's position; programs read, move the consumer's, and wake who waits for room
-// unless they say BPF_RB_NO_WAKEUP. A busy record stops them. See [Writer].
+// In user ring buffers the sides change: user space reserves and commits, and writes the
+// headers and the producer's position; programs read, move the consumer's position, and wake
+// those who wait for room unless they use BPF_RB_NO_WAKEUP. A busy record stops them. See
+// [Writer].
 //
 // # Perf buffers
 //
@@ -39,12 +40,10 @@
 // mapped once, so one that goes over the end is copied. The kernel drops records when there is
 // no room, and says how many before the next one that fits.
 //
-// # Waiting, deadlines, Close
-//
-// The descriptors of a [Reader] are in an epoll instance, and that is in the network poller of
-// the Go runtime, as a file: a goroutine that waits blocks no thread, deadlines are the file's,
-// and closing the file wakes who waits for it. The poller's events are edges, so the epoll
-// instance is never read: rings are looked at, after the poller was asked and before it waits.
+// The descriptors of a [Reader] are in an epoll instance, which is a file in the network poller
+// of the Go runtime: a goroutine that waits blocks no thread, deadlines are the file's, and
+// closing the file wakes those who wait for it. The poller is edge-triggered, so the epoll
+// instance is never read: rings are looked at after the poller was armed and before it waits.
 //
 // Memory is unmapped by Close, or, when Close comes while a range over records has lent one to
 // its body, by the end of that range: Close may be called in the body, and by others meanwhile.
@@ -66,11 +65,11 @@ const (
 	lengthMask = discardBit - 1
 )
 
-// Overwrite is BPF_F_RB_OVERWRITE (6.19): the flag of ring buffers whose producers do not mind
-// the consumer.
+// Overwrite is BPF_F_RB_OVERWRITE (6.19): the flag of ring buffers whose producers overwrite
+// records that the consumer has not read.
 const Overwrite = 1 << 19
 
-// ErrInUse is returned for a reader of which another call has not returned.
+// ErrInUse is returned for a reader while another call on it has not returned.
 var ErrInUse = errors.New("the reader is in use: one goroutine reads, and not in the body of a range over the same reader")
 
 // Lost says that a CPU's buffer was full and records were lost.
@@ -89,30 +88,30 @@ type buffer struct {
 	// pos is the consumer's position, and next that behind the record which is lent, or pos. end
 	// is the producer's position when it was looked at last.
 	pos, next, end uint64
-	// lent is 1 more than where the sample begins that is lent by LendSample, 0 when none is.
+	// lent is 1 more than the position of the sample that is lent by LendSample, 0 when none is.
 	lent uint64
 	// mark is the producer's position at Mark.
 	mark uint64
-	// id is what the reader's user knows the ring by.
+	// id is how the reader's user identifies the ring.
 	id int
-	// maps are unmapped in the end.
+	// maps are the mappings to be unmapped at the end.
 	maps [][]byte
 }
 
-// Span is a part of a ring that holds records. It is a value of four words, which the
-// compiler keeps in registers: a position that is stored for one record and loaded for the next
-// costs as much as all else.
+// Span is a range of a ring that holds records. It is a value of four words, which the compiler
+// keeps in registers: a position that is stored for one record and loaded for the next costs as
+// much as all else.
 type Span struct {
 	data           unsafe.Pointer
 	mask, pos, end uint64
 }
 
 // Record returns the first record of a span and the position behind it. It is nil when there is
-// none, or one that is not plain: [Reader.Next] knows.
+// none, or one that only [Reader.Next] can handle.
 func (s Span) Record() (record unsafe.Pointer, length uint32, next uint64) {
 	p := unsafe.Add(s.data, s.pos&s.mask)
 	length = atomic.LoadUint32((*uint32)(p))
-	// With one of the header's bits it is far behind the end.
+	// A length with one of the header's bits is far behind the end.
 	if next = s.pos + footprint(uint64(length)); next > s.end {
 		return nil, 0, 0
 	}
@@ -125,7 +124,7 @@ func (s Span) After(next uint64) Span {
 	return s
 }
 
-// footprint returns how many bytes of a ring buffer a record takes whose data have a length.
+// footprint returns how many bytes of a ring buffer a record with so many bytes of data takes.
 func footprint(length uint64) uint64 { return (length + headerSize + 7) &^ 7 }
 
 // header returns where the record at the position begins.

@@ -21,7 +21,7 @@ const (
 // waiter waits for descriptors and knows who uses the memory that goes with them.
 type waiter struct {
 	state atomic.Int32
-	// file is the epoll instance, and raw the same.
+	// file is the epoll instance, and raw gives access to its descriptor.
 	file *os.File
 	raw  syscall.RawConn
 	// done is closed by the call for which Close waits.
@@ -30,7 +30,7 @@ type waiter struct {
 	free func() error
 }
 
-// begin begins a call or a range, which own is the state of.
+// begin begins a call or a range, for which own is the state.
 func (w *waiter) begin(own int32) error {
 	if w.state.CompareAndSwap(idle, own) {
 		return nil
@@ -41,30 +41,31 @@ func (w *waiter) begin(own int32) error {
 	return ErrInUse
 }
 
-// end ends what begin has begun, with the memory when Close has come meanwhile.
+// end ends what begin has begun, and frees the memory when Close was called meanwhile.
 func (w *waiter) end(own int32) {
 	if w.state.CompareAndSwap(own, idle) {
 		return
 	}
-	// Close has returned, or cannot be told.
+	// Close has returned already, so there is no one to take the error.
 	_ = w.free()
 	close(w.done)
 }
 
-// isClosed reports whether Close has come.
+// isClosed reports whether Close was called.
 func (w *waiter) isClosed() bool { return w.state.Load()&closed != 0 }
 
 // wait returns when ready reports true, and fails with [os.ErrClosed] or
-// [os.ErrDeadlineExceeded]. ready is one function for all calls, so that none is made.
+// [os.ErrDeadlineExceeded]. ready is the same function for all calls, so that none is
+// allocated.
 func (w *waiter) wait(own int32, ready func(uintptr) bool) error {
-	// Close must not wait for a body, and is to wait for this.
+	// Close does not wait for the body of a range, and must wait for this.
 	if own == lent && !w.state.CompareAndSwap(lent, inside) {
 		return os.ErrClosed
 	}
 	err := w.raw.Read(ready)
 	if own == lent && !w.state.CompareAndSwap(inside, lent) {
-		// Close waits already. What the range does until it ends does not run anything of the
-		// caller's, as all that it asks for is closed.
+		// Close is waiting for the range to end. Until then nothing of the caller's runs, as
+		// all that the range asks for is closed.
 		return os.ErrClosed
 	}
 	switch {

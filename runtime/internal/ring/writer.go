@@ -63,8 +63,8 @@ func (w *Writer) room(size int) bool {
 	return w.b.mask+1-(w.b.pos-consumed) >= footprint(uint64(size))
 }
 
-// Reserve makes room for a record, which programs stop at until Commit. It fails with [ErrFull],
-// [os.ErrClosed], and as Fits does.
+// Reserve makes room for a record. Programs read up to it until Commit. It fails with
+// [ErrFull], [os.ErrClosed], and as Fits does.
 func (w *Writer) Reserve(size int) (unsafe.Pointer, error) {
 	if err := w.Fits(size); err != nil {
 		return nil, err
@@ -81,7 +81,7 @@ func (w *Writer) Reserve(size int) (unsafe.Pointer, error) {
 	*(*uint32)(unsafe.Add(p, 4)) = 0
 	atomic.StoreUint32((*uint32)(p), uint32(size)|busyBit)
 	w.b.pos += footprint(uint64(size))
-	// With the header before it.
+	// After the header, which is written by now.
 	w.b.producer.store(w.b.pos)
 	w.reserved++
 	return unsafe.Add(p, headerSize), nil
@@ -95,7 +95,7 @@ func (w *Writer) ReserveBlocking(size int) (unsafe.Pointer, error) {
 		if !errors.Is(err, ErrFull) {
 			return p, err
 		}
-		// One wake-up at a time: Read keeps others out who wait for less.
+		// One wake-up at a time: Read keeps out others who wait for less.
 		woken := false
 		waitErr := w.raw.Read(func(uintptr) bool {
 			if woken {
@@ -109,7 +109,7 @@ func (w *Writer) ReserveBlocking(size int) (unsafe.Pointer, error) {
 		if waitErr == nil {
 			continue
 		}
-		// There may be room all the same, or the writer be closed.
+		// There may be room without a wake-up, or the writer may be closed.
 		if p, err = w.Reserve(size); errors.Is(err, ErrFull) {
 			err = waitErr
 		}
@@ -147,7 +147,7 @@ func (w *Writer) Close() error {
 	if !isFirst {
 		return nil
 	}
-	// Without the lock: it waits for those who wait, and they take the lock.
+	// Not under the lock: Close of the file waits for those who wait, and they take the lock.
 	err := w.file.Close()
 	if isFree {
 		err = errors.Join(err, unmap(w.b.maps))

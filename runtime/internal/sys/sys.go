@@ -132,7 +132,7 @@ type MapCreateAttr struct {
 	// ProgHash is that of the program that the map is for alone, of ProgHashSize bytes.
 	ProgHash     Pointer
 	ProgHashSize uint32
-	// end is zero: the kernel looks at all there is.
+	// end is zero: the kernel checks the bytes up to the end of the attributes.
 	end uint32
 }
 
@@ -201,29 +201,29 @@ type LinkCreateAttr[K any] struct {
 	Kind                                K
 }
 
-// Cookie is the kind of links of perf events.
+// Cookie is the attributes of links on perf events.
 type Cookie uint64
 
-// TracingLink is the kind of links of programs that trace.
+// TracingLink is the attributes of links of tracing programs.
 type TracingLink struct {
 	TargetBTFID, _ uint32
 	Cookie         uint64
 }
 
-// IterLink is the kind of links of iterators. Info points to a union bpf_iter_link_info.
+// IterLink is the attributes of links of iterators. Info points to a union bpf_iter_link_info.
 type IterLink struct {
 	Info    Pointer
 	Size, _ uint32
 }
 
-// UprobeMultiLink is the kind of links of many uprobes. RefCtrOffsets and Cookies are NULL or
-// have one for each of Offsets.
+// UprobeMultiLink is the attributes of links on many uprobes. RefCtrOffsets and Cookies are
+// NULL or have one for each of Offsets.
 type UprobeMultiLink struct {
 	Path, Offsets, RefCtrOffsets, Cookies Pointer
 	Count, Flags, PID, _                  uint32
 }
 
-// PlacedLink is the kind of links of hooks that run several programs in an order.
+// PlacedLink is the attributes of links on hooks that run several programs in an order.
 type PlacedLink struct {
 	// Relative is a descriptor or an ID, as the flags say.
 	Relative, _      uint32
@@ -282,7 +282,7 @@ type ProgInfo struct {
 type LinkInfo struct {
 	// Type is that of enum bpf_link_type, which has the numbers of link.Type.
 	Type, ID, ProgID, _ uint32
-	// Of is what depends on the type: struct bpf_link_info has a union there.
+	// Of has what depends on the type: struct bpf_link_info has a union there.
 	Of [16]byte
 }
 
@@ -319,7 +319,7 @@ func RawTPOpen(prog int, name string, cookie uint64) (int, error) {
 	return bpf(RawTPOpenCmd, &attr)
 }
 
-// BTFLoad gives BTF to the kernel and returns its descriptor.
+// BTFLoad loads BTF into the kernel and returns its descriptor.
 func BTFLoad(attr *BTFLoadAttr) (int, error) {
 	const small = 64 << 10
 	if attr.Size <= small {
@@ -357,8 +357,7 @@ func MapElem(cmd Cmd, fd int, key, value unsafe.Pointer, flags uint64) error {
 }
 
 // MapUpdateBatch sets count elements, whose keys and values are one after the other, and
-// returns how many it has set. An error may come before the kernel has said so, and then that
-// is count.
+// returns how many it has set. On an error that comes before the kernel counts, that is count.
 func MapUpdateBatch(fd int, keys, values unsafe.Pointer, count int) (done int, err error) {
 	attr := struct {
 		in, out, keys, values Pointer
@@ -384,15 +383,15 @@ type objAttr struct {
 	_         uint32
 }
 
-// ObjPin pins what the descriptor is of. It fails with fs.ErrExist when there is something
+// ObjPin pins the object of the descriptor. It fails with fs.ErrExist when there is something
 // at the path.
 func ObjPin(fd int, path string) error {
 	_, err := bpf(ObjPinCmd, &objAttr{path: CString(path), fd: uint32(fd)})
 	return err
 }
 
-// ObjGet returns a descriptor of what is pinned at the path. flags are BPF_F_RDONLY and
-// BPF_F_WRONLY.
+// ObjGet returns a descriptor of the object that is pinned at the path. flags are BPF_F_RDONLY
+// and BPF_F_WRONLY.
 func ObjGet(path string, flags uint32) (int, error) {
 	return bpf(ObjGetCmd, &objAttr{path: CString(path), flags: flags})
 }
@@ -404,7 +403,8 @@ func ProgBindMap(prog, m int) error {
 	return err
 }
 
-// ProgAssocStructOps makes a struct_ops map that of a program, for kfuncs that take it from there.
+// ProgAssocStructOps associates a struct_ops map with a program, for kfuncs that take the map
+// from there.
 func ProgAssocStructOps(prog, m int) error {
 	attr := struct{ m, prog, flags uint32 }{m: uint32(m), prog: uint32(prog)}
 	_, err := bpf(ProgAssocStructOpsCmd, &attr)
@@ -417,7 +417,8 @@ func ProgStreamRead(prog int, stream uint32, buf []byte) (int, error) {
 	attr := struct {
 		buf               Pointer
 		len, stream, prog uint32
-		// The kernel wants zeros up to the end, and Go leaves what is between fields as it is.
+		// The kernel requires zeros up to the end, and Go leaves the padding between fields as
+		// it is.
 		end uint32
 	}{buf: PointerToSlice(buf), len: uint32(min(len(buf), 1<<30)), stream: stream, prog: uint32(prog)}
 	return bpf(ProgStreamReadCmd, &attr)
@@ -452,7 +453,7 @@ func bpf[A any](cmd Cmd, attr *A) (int, error) {
 	return call(cmd, unsafe.Pointer(attr), unsafe.Sizeof(*attr), false)
 }
 
-// bpfBriefly is bpf for a call that is brief.
+// bpfBriefly is bpf for a call that takes the kernel no time worth noting.
 func bpfBriefly[A any](cmd Cmd, attr *A) (int, error) {
 	return call(cmd, unsafe.Pointer(attr), unsafe.Sizeof(*attr), true)
 }

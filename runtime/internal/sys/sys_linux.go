@@ -14,12 +14,12 @@ func Bpf(cmd Cmd, attr unsafe.Pointer, size uintptr) (int, error) {
 	return call(cmd, attr, size, false)
 }
 
-// call is Bpf. A brief call is one that the kernel has done in a moment: to Go's scheduler
-// it is computation of the goroutine. A call that may wait is not brief: when it is not back
-// after 20 microseconds or so, the scheduler gives the goroutine's CPU to another thread,
-// which mostly finds nothing to do, and then looks at the process every 20 microseconds
-// again. That takes a fifth of the CPU time of loading many small programs, and more in
-// virtual machines, where timers are dear.
+// call is Bpf. A brief call takes the kernel no time worth noting, so to Go's scheduler it is
+// computation of the goroutine. Other calls may wait: when one is not back after 20
+// microseconds or so, the scheduler gives the goroutine's CPU to another thread, which mostly
+// finds nothing to do, and then looks at the process every 20 microseconds again. That takes a
+// fifth of the CPU time of loading many small programs, and more in virtual machines, where
+// timers are expensive.
 func call(cmd Cmd, attr unsafe.Pointer, size uintptr, brief bool) (int, error) {
 	if err := Fault(cmd); err != nil {
 		return -1, err
@@ -63,23 +63,22 @@ func Close(fd int) error {
 	return nil
 }
 
-// Dup returns another descriptor of what fd is of.
+// Dup returns another descriptor of the file of fd.
 func Dup(fd int) (int, error) {
 	return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
 }
 
-// maxBriefProgram is how many instructions a program has that the verifier is done with in
-// a moment, as a rule.
+// maxBriefProgram is the number of instructions up to which verifying a program usually takes
+// no time worth noting.
 const maxBriefProgram = 1024
 
-// ProgLoad loads a program and returns its descriptor. alone says that the kernel does not
-// make the verifiers of several processes wait for each other, as it does for those without
-// CAP_BPF.
+// ProgLoad loads a program and returns its descriptor. alone says that the kernel does not make
+// the verifiers of several processes wait for each other, as it does for those without CAP_BPF.
 //
 // A signal interrupts the verifier, which then starts over. It may be the scheduler's, which
 // stops the goroutine to collect garbage, or after 10 milliseconds: from then on the call is
-// not brief. That of a profiler, which comes again and again, is kept from the verifier from
-// the next time on.
+// not brief. The signals of a profiler keep coming: from the second attempt on they are
+// blocked.
 func ProgLoad(attr *ProgLoadAttr, alone bool) (int, error) {
 	if alone && attr.InsnCount <= maxBriefProgram {
 		if fd, err := bpfBriefly(ProgLoadCmd, attr); err != unix.EAGAIN {
@@ -103,7 +102,7 @@ func ProgLoad(attr *ProgLoadAttr, alone bool) (int, error) {
 		if err == unix.EAGAIN {
 			continue
 		}
-		// It was taken a moment ago, so it cannot be refused.
+		// The mask was valid a moment ago, so this cannot fail.
 		_ = unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil)
 		return fd, err
 	}

@@ -5,11 +5,11 @@ import (
 	"math"
 )
 
-// KernelVersion returns the version of the running kernel, as LINUX_VERSION_CODE has it,
-// from the beginning of its release: 5.10.0 of "5.10.0-28-amd64". It is as high as can be
-// where there is none. The kernel's own number, which distributions may count otherwise
-// after the second dot, can be read by processes only that others may look into: none with
-// capabilities of its file.
+// KernelVersion returns the version of the running kernel, as LINUX_VERSION_CODE has it, from
+// the beginning of its release: 5.10.0 of "5.10.0-28-amd64". It is the highest number where
+// there is none. The kernel's own number may differ after the second dot in kernels of
+// distributions, and can only be read by processes that others may trace: not by those whose
+// file has capabilities.
 func KernelVersion() uint32 {
 	release, err := KernelRelease()
 	if err != nil {
@@ -60,7 +60,7 @@ func SyscallPrefix() string {
 	return syscallPrefix(machine)
 }
 
-// syscallPrefix is SyscallPrefix of what uname -m says.
+// syscallPrefix is SyscallPrefix for a machine, in the form of uname -m.
 func syscallPrefix(machine string) string {
 	switch machine {
 	case "aarch64", "aarch64_be":

@@ -15,15 +15,15 @@ func KernelRelease() (string, error) {
 	return unix.ByteSliceToString(u.Release[:]), nil
 }
 
-// What include/uapi/linux/personality.h has.
+// Values of include/uapi/linux/personality.h.
 const (
 	personalityMask = 0xff
 	perLinux32      = 8
 	askPersonality  = 0xffffffff
 )
 
-// KernelMachine returns the architecture of the running kernel, as uname -m says it to
-// programs of its own kind: x86_64 to a program for 386, too, and where setarch or a
+// KernelMachine returns the architecture of the running kernel, as uname -m shows it to
+// programs of that architecture: x86_64 to a program for 386, too, and where setarch or a
 // container's runtime have made it a 32-bit machine for the process.
 func KernelMachine() (string, error) {
 	// The personality is a thread's.

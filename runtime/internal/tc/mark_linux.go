@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// address returns the address of the socket that marks a place as having an owner.
-func (p Place) address() *unix.SockaddrUnix {
+// address returns the address of the socket that marks a location as having an owner.
+func (p Location) address() *unix.SockaddrUnix {
 	list := "ingress"
 	if p.Egress {
 		list = "egress"
@@ -19,15 +19,15 @@ func (p Place) address() *unix.SockaddrUnix {
 	return &unix.SockaddrUnix{Name: fmt.Sprintf("@rules_bpf/tc/%d/%s/%d/%x", p.Ifindex, list, p.Priority, p.Handle)}
 }
 
-// setMark returns the socket that marks a place. The error is [unix.EEXIST] when another
+// setMark returns the socket that marks a location. The error is [unix.EEXIST] when another
 // process, or this one, has it. The error is nil, and the descriptor negative, when a
 // process without rights has taken the address.
-func setMark(place Place) (int, error) {
+func setMark(location Location) (int, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, os.NewSyscallError("socket", err)
 	}
-	err = unix.Bind(fd, place.address())
+	err = unix.Bind(fd, location.address())
 	if err == nil {
 		// A process that connects learns the owner (SO_PEERCRED). Connections are not accepted.
 		err = unix.Listen(fd, unix.SOMAXCONN)
@@ -39,25 +39,25 @@ func setMark(place Place) (int, error) {
 	if !errors.Is(err, unix.EADDRINUSE) {
 		return -1, errors.Join(os.NewSyscallError("bind", err), closeErr)
 	}
-	if markCounts(place) {
+	if markCounts(location) {
 		return -1, errors.Join(unix.EEXIST, closeErr)
 	}
 	return -1, closeErr
 }
 
-// markCounts reports whether the socket at the address of a place is of a process that could
-// have attached something there. That is so when it cannot be told.
-func markCounts(place Place) bool {
+// markCounts reports whether the socket at the address of a location is of a process that could
+// have attached something there. It does when that is not known.
+func markCounts(location Location) bool {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return true
 	}
 	defer unix.Close(fd)
-	err = unix.Connect(fd, place.address())
-	// Which it does between bind and listen.
+	err = unix.Connect(fd, location.address())
+	// A process refuses connections between bind and listen.
 	for i := 0; errors.Is(err, unix.ECONNREFUSED) && i < 20; i++ {
 		time.Sleep(time.Millisecond)
-		err = unix.Connect(fd, place.address())
+		err = unix.Connect(fd, location.address())
 	}
 	if err != nil {
 		return !errors.Is(err, unix.ECONNREFUSED)

@@ -26,7 +26,7 @@ func dial() (*conn, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("socket of rtnetlink", err)
 	}
-	// Older kernels have no sentences, and answer with the whole request.
+	// Older kernels add no sentences, and answer with the whole request.
 	_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_EXT_ACK, 1)
 	_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_CAP_ACK, 1)
 	return &conn{fd: fd}, nil
@@ -34,8 +34,7 @@ func dial() (*conn, error) {
 
 func (c *conn) close() error { return os.NewSyscallError("close", unix.Close(c.fd)) }
 
-// netNS returns what tells the socket's network namespace from others for as long as the
-// socket is open.
+// netNS returns what identifies the socket's network namespace for as long as the socket is open.
 func (c *conn) netNS() (id [2]uint64, err error) {
 	fd, err := unix.IoctlRetInt(c.fd, unix.SIOCGSKNS)
 	if err != nil {
@@ -96,7 +95,7 @@ func appendText(b []byte, typ uint16, value string) []byte {
 	return appendAttr(b, typ, append([]byte(value), 0))
 }
 
-// eachAttr calls f with attributes, as far as they are whole.
+// eachAttr calls f with the attributes, up to the first that is cut off.
 func eachAttr(b []byte, f func(typ uint16, value []byte)) {
 	for len(b) >= sizeAttr {
 		n := int(binary.NativeEndian.Uint16(b))
@@ -125,7 +124,7 @@ func (c *conn) call(typ, flags uint16, m tcMessage, attrs []byte, each func(tcMe
 	if err := unix.Sendto(c.fd, b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return os.NewSyscallError("send to rtnetlink", err)
 	}
-	// The kernel makes no part of an answer larger.
+	// No message of the kernel's answers is larger.
 	buf := make([]byte, 64<<10)
 	for {
 		n, from, err := unix.Recvfrom(c.fd, buf, 0)
@@ -169,7 +168,7 @@ func (c *conn) answers(b []byte, each func(tcMessage, []byte)) (done bool, err e
 	return false, nil
 }
 
-// answerError returns the error of an acknowledgement, nil when it is none.
+// answerError returns the error of an acknowledgement, nil when there is none.
 func answerError(b []byte, flags uint16) error {
 	if len(b) < 4 {
 		return nil // the end of a dump

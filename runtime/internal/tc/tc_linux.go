@@ -13,12 +13,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// DefaultPriority is that of filters without one of their own. The kernel gives out its own
+// DefaultPriority is the priority of filters that are given none. The kernel assigns its own
 // priorities from here downwards.
 const DefaultPriority = 0xc000
 
-// DefaultHandle is the handle of a filter without one of its own: a number made of its name,
-// so that programs with different names do not take each other's place.
+// DefaultHandle is the handle of a filter that is given none: a number made of its name, so
+// that programs with different names do not take each other's location.
 func DefaultHandle(name string) uint32 {
 	h := fnv.New32a()
 	h.Write([]byte(name))
@@ -26,8 +26,8 @@ func DefaultHandle(name string) uint32 {
 	return h.Sum32()&0x7fffffff | 1
 }
 
-// Place is where a filter is.
-type Place struct {
+// Location says where a filter is.
+type Location struct {
 	// Ifindex is the interface, by its index in the network namespace.
 	Ifindex int32
 	// Egress is for packets that the interface sends, not those that it receives.
@@ -48,7 +48,7 @@ type Program struct {
 // Entry is a filter that the kernel has, or what several of one priority have in common:
 // then the handle is zero.
 type Entry struct {
-	Place
+	Location
 	// Kind is "bpf" for programs.
 	Kind string
 	// Name is empty for other kinds.
@@ -90,8 +90,8 @@ func parentOf(egress bool) uint32 {
 	return ingressParent
 }
 
-// message returns the place as requests have it.
-func (p Place) message() tcMessage {
+// message returns the location as requests have it.
+func (p Location) message() tcMessage {
 	// The upper half of info is the priority, the lower one the protocol in network byte
 	// order: all of them, which is ETH_P_ALL.
 	var protocol uint16 = unix.ETH_P_ALL
@@ -100,9 +100,9 @@ func (p Place) message() tcMessage {
 
 // Filter is a filter of this process. It may have several owners; each closes it once.
 type Filter struct {
-	place Place
-	name  string
-	conn  *conn
+	location Location
+	name     string
+	conn     *conn
 	// mark is the socket that tells other processes that the filter has an owner.
 	mark  int
 	qdisc *qdisc
@@ -114,8 +114,8 @@ type Filter struct {
 	kept bool
 }
 
-// Place returns where the filter is.
-func (f *Filter) Place() Place { return f.place }
+// Location returns the filter's location.
+func (f *Filter) Location() Location { return f.location }
 
 // A qdisc of kind clsact, on which this process has filters.
 type qdisc struct {
@@ -138,51 +138,51 @@ var qdiscs = struct {
 }{known: make(map[qdiscKey]*qdisc)}
 
 // Attach makes a filter for a program, in the network namespace of the calling thread. The
-// error is [unix.EEXIST] when the place is taken, with the filter that is there, and
+// error is [unix.EEXIST] when the location is taken, with the filter that is there, and
 // [unix.ENOPROTOOPT] when the kernel lacks classic traffic control.
-func Attach(place Place, name string, prog Program) (*Filter, error) {
-	return attachFilter(place, name, prog, false)
+func Attach(location Location, name string, prog Program) (*Filter, error) {
+	return attachFilter(location, name, prog, false)
 }
 
 // Keep is Attach for a filter that outlives its process on purpose: Close leaves it, and a
-// filter of the same name that is at the place is replaced, whether or not its process lives.
-// The name must be one that only processes have which want that.
-func Keep(place Place, name string, prog Program) (*Filter, error) {
-	return attachFilter(place, name, prog, true)
+// filter of the same name at the location is replaced, whether or not its process is running.
+// Only processes that want this may use the name.
+func Keep(location Location, name string, prog Program) (*Filter, error) {
+	return attachFilter(location, name, prog, true)
 }
 
-func attachFilter(place Place, name string, prog Program, keep bool) (_ *Filter, err error) {
+func attachFilter(location Location, name string, prog Program, keep bool) (_ *Filter, err error) {
 	qdiscs.Lock()
 	defer qdiscs.Unlock()
 	c, err := dial()
 	if err != nil {
 		return nil, err
 	}
-	f := &Filter{place: place, name: name, conn: c, mark: -1, program: prog.ID, owners: 1, kept: keep}
+	f := &Filter{location: location, name: name, conn: c, mark: -1, program: prog.ID, owners: 1, kept: keep}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, f.release())
 		}
 	}()
 	if !keep {
-		if f.mark, err = setMark(place); err != nil {
+		if f.mark, err = setMark(location); err != nil {
 			return nil, f.taken(err)
 		}
 	}
-	if f.qdisc, err = c.addQdisc(place, keep); err != nil {
+	if f.qdisc, err = c.addQdisc(location, keep); err != nil {
 		return nil, err
 	}
 	err = f.set(prog, unix.NLM_F_CREATE|unix.NLM_F_EXCL)
 	if errors.Is(err, unix.EEXIST) {
 		var there *Entry
-		if there, err = c.find(place); err != nil {
+		if there, err = c.find(location); err != nil {
 			return nil, err
 		}
 		if there == nil || there.Name != name {
 			return nil, f.taken(unix.EEXIST)
 		}
-		// That no process has the mark says that it has no owner any more, or one that has
-		// kept it for this process.
+		// No process has the mark: the filter has no owner any more, or one that has kept it
+		// for this process.
 		err = f.set(prog, unix.NLM_F_CREATE|unix.NLM_F_REPLACE)
 	}
 	if err != nil {
@@ -200,15 +200,15 @@ func (f *Filter) set(prog Program, flags uint16) error {
 	options = appendUint32(options, attrBPFFlags, flagDirectAction)
 	attrs := appendText(nil, unix.TCA_KIND, "bpf")
 	attrs = appendAttr(attrs, unix.TCA_OPTIONS|unix.NLA_F_NESTED, options)
-	err := f.conn.call(unix.RTM_NEWTFILTER, flags, f.place.message(), attrs, nil)
+	err := f.conn.call(unix.RTM_NEWTFILTER, flags, f.location.message(), attrs, nil)
 	switch {
 	case errors.Is(err, unix.ENOENT) && flags&unix.NLM_F_CREATE != 0:
 		return fmt.Errorf("the kernel has no filters of kind bpf (CONFIG_NET_CLS_BPF): %w: %w", unix.ENOPROTOOPT, err)
 	case errors.Is(err, unix.EINVAL):
 		// A priority is for filters of one kind and protocol.
-		if others, listErr := f.conn.list(f.place.Ifindex, f.place.Egress); listErr == nil {
+		if others, listErr := f.conn.list(f.location.Ifindex, f.location.Egress); listErr == nil {
 			for _, e := range others {
-				if e.Priority == f.place.Priority && e.Kind != "bpf" {
+				if e.Priority == f.location.Priority && e.Kind != "bpf" {
 					return fmt.Errorf("the priority has a %v: %w", e, err)
 				}
 			}
@@ -217,19 +217,19 @@ func (f *Filter) set(prog Program, flags uint16) error {
 	return err
 }
 
-// taken says who has the place.
+// taken says who has the location.
 func (f *Filter) taken(err error) error {
 	if !errors.Is(err, unix.EEXIST) {
 		return err
 	}
-	there, findErr := f.conn.find(f.place)
+	there, findErr := f.conn.find(f.location)
 	switch {
 	case findErr != nil:
 		return errors.Join(err, findErr)
 	case there == nil:
-		return fmt.Errorf("priority %d, handle %#x: a process that is still running attached a program there, which has been removed since: %w", f.place.Priority, f.place.Handle, err)
+		return fmt.Errorf("priority %d, handle %#x: a process that is still running attached a program there, which has been removed since: %w", f.location.Priority, f.location.Handle, err)
 	case there.Name == f.name:
-		return fmt.Errorf("there is a %v, of a process that lives: %w", *there, err)
+		return fmt.Errorf("there is a %v, of a process that is running: %w", *there, err)
 	}
 	return fmt.Errorf("there is a %v, which is not of this program: %w", *there, err)
 }
@@ -262,7 +262,7 @@ func (f *Filter) Update(prog Program) error {
 
 // isOwn reports whether the filter is there as it was made.
 func (f *Filter) isOwn() (bool, error) {
-	there, err := f.conn.find(f.place)
+	there, err := f.conn.find(f.location)
 	if err != nil {
 		return false, err
 	}
@@ -290,16 +290,16 @@ func (f *Filter) Close() error {
 	if !f.kept {
 		var own bool
 		if own, err = f.isOwn(); err == nil && own {
-			err = f.conn.remove(f.place)
+			err = f.conn.remove(f.location)
 		}
 	}
 	f.qdisc.filters--
 	return errors.Join(err, f.release())
 }
 
-// remove removes the filter at a place, if there is one.
-func (c *conn) remove(place Place) error {
-	err := c.call(unix.RTM_DELTFILTER, 0, place.message(), appendText(nil, unix.TCA_KIND, "bpf"), nil)
+// remove removes the filter at a location, if there is one.
+func (c *conn) remove(location Location) error {
+	err := c.call(unix.RTM_DELTFILTER, 0, location.message(), appendText(nil, unix.TCA_KIND, "bpf"), nil)
 	if isGone(err) {
 		return nil
 	}
@@ -341,7 +341,7 @@ func RemoveAll(stale func(Entry) bool) (removed []Entry, err error) {
 				if e.Handle == 0 || !stale(e) {
 					continue
 				}
-				if err := c.remove(e.Place); err != nil {
+				if err := c.remove(e.Location); err != nil {
 					return removed, fmt.Errorf("remove %v: %w", e, err)
 				}
 				removed = append(removed, e)
@@ -351,7 +351,7 @@ func RemoveAll(stale func(Entry) bool) (removed []Entry, err error) {
 	return removed, nil
 }
 
-// release gives up what there is but the filter.
+// release gives up everything but the filter.
 func (f *Filter) release() error {
 	var errs []error
 	if q := f.qdisc; q != nil {
@@ -366,23 +366,23 @@ func (f *Filter) release() error {
 	return errors.Join(append(errs, f.conn.close())...)
 }
 
-// isGone reports whether a request failed because what it is about is not there.
+// isGone reports whether a request failed because its object does not exist.
 func isGone(err error) bool {
 	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENXIO)
 }
 
-// addQdisc makes sure that the interface has a qdisc with the list of the place. One that is
-// made for a filter that is kept is kept, too.
-func (c *conn) addQdisc(place Place, keep bool) (*qdisc, error) {
+// addQdisc makes sure that the interface has a qdisc with the location's list. One that is made
+// for a filter that is kept is kept, too.
+func (c *conn) addQdisc(location Location, keep bool) (*qdisc, error) {
 	ns, err := c.netNS()
 	if err != nil {
 		return nil, err
 	}
-	m := tcMessage{ifindex: place.Ifindex, handle: clsactHandle, parent: clsact}
+	m := tcMessage{ifindex: location.Ifindex, handle: clsactHandle, parent: clsact}
 	err = c.call(unix.RTM_NEWQDISC, unix.NLM_F_CREATE|unix.NLM_F_EXCL, m, appendText(nil, unix.TCA_KIND, "clsact"), nil)
 	switch {
 	case errors.Is(err, unix.EEXIST):
-		if err := c.checkQdisc(place); err != nil {
+		if err := c.checkQdisc(location); err != nil {
 			return nil, err
 		}
 	case errors.Is(err, unix.ENOENT):
@@ -390,7 +390,7 @@ func (c *conn) addQdisc(place Place, keep bool) (*qdisc, error) {
 	case err != nil:
 		return nil, fmt.Errorf("qdisc clsact: %w", err)
 	}
-	key := qdiscKey{ns, place.Ifindex}
+	key := qdiscKey{ns, location.Ifindex}
 	q := qdiscs.known[key]
 	if q == nil {
 		q = &qdisc{key: key}
@@ -400,13 +400,13 @@ func (c *conn) addQdisc(place Place, keep bool) (*qdisc, error) {
 	return q, nil
 }
 
-// checkQdisc looks at a qdisc that is there already.
-func (c *conn) checkQdisc(place Place) error {
+// checkQdisc checks a qdisc that is there already.
+func (c *conn) checkQdisc(location Location) error {
 	kind := ""
 	// The kernel lists those of all interfaces.
-	m := tcMessage{ifindex: place.Ifindex}
+	m := tcMessage{ifindex: location.Ifindex}
 	err := c.call(unix.RTM_GETQDISC, unix.NLM_F_DUMP, m, nil, func(m tcMessage, attrs []byte) {
-		if m.ifindex != place.Ifindex || m.parent != clsact {
+		if m.ifindex != location.Ifindex || m.parent != clsact {
 			return
 		}
 		eachAttr(attrs, func(typ uint16, value []byte) {
@@ -419,9 +419,9 @@ func (c *conn) checkQdisc(place Place) error {
 		return fmt.Errorf("list of qdiscs: %w", err)
 	}
 	switch {
-	case kind == "clsact", kind == "ingress" && !place.Egress:
+	case kind == "clsact", kind == "ingress" && !location.Egress:
 	default:
-		// It would take a filter for the other list into its only one.
+		// It would add a filter for the other list to its only one.
 		return fmt.Errorf("the interface has a qdisc of kind %s, which leaves no room for one of kind clsact and no filters for packets that are sent: remove it with tc qdisc delete: %w", kind, unix.EEXIST)
 	}
 	return nil
@@ -447,14 +447,14 @@ func (c *conn) removeQdisc(q *qdisc) error {
 	return err
 }
 
-// find returns the filter at a place, nil when there is none.
-func (c *conn) find(place Place) (*Entry, error) {
-	entries, err := c.list(place.Ifindex, place.Egress)
+// find returns the filter at a location, nil when there is none.
+func (c *conn) find(location Location) (*Entry, error) {
+	entries, err := c.list(location.Ifindex, location.Egress)
 	if err != nil {
 		return nil, err
 	}
 	for _, e := range entries {
-		if e.Place == place {
+		if e.Location == location {
 			return &e, nil
 		}
 	}
@@ -470,7 +470,7 @@ func (c *conn) list(ifindex int32, egress bool) ([]Entry, error) {
 		if m.ifindex != ifindex {
 			return
 		}
-		e := Entry{Place: Place{ifindex, egress, uint16(m.info >> 16), m.handle}}
+		e := Entry{Location: Location{ifindex, egress, uint16(m.info >> 16), m.handle}}
 		eachAttr(attrs, func(typ uint16, value []byte) {
 			switch typ {
 			case unix.TCA_KIND:

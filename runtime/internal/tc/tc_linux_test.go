@@ -49,14 +49,14 @@ func inNetNS(t *testing.T) {
 	ns.Enter(t)
 }
 
-func place(priority uint16, handle uint32) Place {
-	return Place{Ifindex: loopback, Priority: priority, Handle: handle}
+func location(priority uint16, handle uint32) Location {
+	return Location{Ifindex: loopback, Priority: priority, Handle: handle}
 }
 
 // attach attaches a program, which must work.
-func attach(t *testing.T, place Place, name string, prog Program) *Filter {
+func attach(t *testing.T, location Location, name string, prog Program) *Filter {
 	t.Helper()
-	f, err := Attach(place, name, prog)
+	f, err := Attach(location, name, prog)
 	if errors.Is(err, unix.ENOPROTOOPT) {
 		t.Skipf("needs a kernel with clsact and filters of kind bpf: %v", err)
 	}
@@ -137,11 +137,11 @@ func addQdisc(t *testing.T, kind string) {
 func TestOrder(t *testing.T) {
 	inNetNS(t)
 	p := newProgram(t)
-	first := attach(t, place(100, 1), "one", p)
+	first := attach(t, location(100, 1), "one", p)
 	wantQdisc(t, "clsact")
-	second := attach(t, place(100, 2), "two", p)
-	before := attach(t, place(7, 0x7fffffff), "before", p)
-	egress := attach(t, Place{loopback, true, 100, 1}, "out", p)
+	second := attach(t, location(100, 2), "two", p)
+	before := attach(t, location(7, 0x7fffffff), "before", p)
+	egress := attach(t, Location{loopback, true, 100, 1}, "out", p)
 	id := func(name string) string { return fmt.Sprintf("%s %d", name, p.ID) }
 	wantFilters(t, false, id("before"), id("two"), id("one"))
 	wantFilters(t, true, id("out"))
@@ -160,7 +160,7 @@ func TestOrder(t *testing.T) {
 func TestUpdate(t *testing.T) {
 	inNetNS(t)
 	p, q := newProgram(t), newProgram(t)
-	f := attach(t, place(1, 1), "f", p)
+	f := attach(t, location(1, 1), "f", p)
 	if err := f.Update(q); err != nil {
 		t.Fatal(err)
 	}
@@ -178,12 +178,12 @@ func TestOthersQdisc(t *testing.T) {
 	inNetNS(t)
 	p := newProgram(t)
 	addQdisc(t, "clsact")
-	closeFilter(t, attach(t, place(1, 1), "f", p))
+	closeFilter(t, attach(t, location(1, 1), "f", p))
 	wantQdisc(t, "clsact")
 	if err := kerneltest.DeleteQdisc(loopback); err != nil {
 		t.Fatal(err)
 	}
-	f := attach(t, place(1, 1), "f", p)
+	f := attach(t, location(1, 1), "f", p)
 	other := kerneltest.Filter{Kind: "bpf", Handle: 1, Priority: 5, Name: "other"}
 	if err := kerneltest.AddFilter(loopback, egressParent, other, p.FD); err != nil {
 		t.Fatal(err)
@@ -206,7 +206,7 @@ func TestKeep(t *testing.T) {
 	keep := func() {
 		t.Helper()
 		prog = newProgram(t)
-		f, err := Keep(place(100, 1), "kept@here", prog)
+		f, err := Keep(location(100, 1), "kept@here", prog)
 		if errors.Is(err, unix.ENOPROTOOPT) {
 			t.Skipf("needs a kernel with clsact: %v", err)
 		}
@@ -228,9 +228,9 @@ func TestKeep(t *testing.T) {
 	wantQdisc(t, "clsact")
 
 	// A filter of this name alone.
-	attached := attach(t, place(100, 2), "other@here", prog)
+	attached := attach(t, location(100, 2), "other@here", prog)
 	removed, err := RemoveAll(func(e Entry) bool { return e.Name == "kept@here" })
-	if err != nil || len(removed) != 1 || removed[0].Place != place(100, 1) {
+	if err != nil || len(removed) != 1 || removed[0].Location != location(100, 1) {
 		t.Errorf("removed %v, %v", removed, err)
 	}
 	wantFilters(t, false, fmt.Sprintf("other@here %d", prog.ID))
@@ -255,7 +255,7 @@ func TestOthersFilter(t *testing.T) {
 	if err := kerneltest.AddFilter(loopback, ingressParent, other, p.FD); err != nil {
 		t.Fatal(err)
 	}
-	_, err := Attach(place(5, 1), "f", newProgram(t))
+	_, err := Attach(location(5, 1), "f", newProgram(t))
 	want := fmt.Sprintf(`there is a filter of kind bpf, priority 5, handle 0x1, "other", program %d, which is not of this program`, p.ID)
 	if !errors.Is(err, unix.EEXIST) || !strings.Contains(err.Error(), want) {
 		t.Errorf("%v, want %s", err, want)
@@ -263,7 +263,7 @@ func TestOthersFilter(t *testing.T) {
 	wantFilters(t, false, fmt.Sprintf("other %d", p.ID))
 
 	// Nor is one that has come into the place of ours.
-	f := attach(t, place(6, 1), "f", p)
+	f := attach(t, location(6, 1), "f", p)
 	other.Priority = 6
 	if err := kerneltest.ReplaceFilter(loopback, ingressParent, other, p.FD); err != nil {
 		t.Fatal(err)
@@ -282,7 +282,7 @@ func TestOtherKind(t *testing.T) {
 	if err := kerneltest.AddFilter(loopback, ingressParent, kerneltest.Filter{Kind: "matchall", Handle: 1, Priority: 5}, -1); err != nil {
 		t.Skipf("needs a kernel with cls_matchall: %v", err)
 	}
-	_, err := Attach(place(5, 2), "f", newProgram(t))
+	_, err := Attach(location(5, 2), "f", newProgram(t))
 	if err == nil || !strings.Contains(err.Error(), "the priority has a filter of kind matchall, priority 5") {
 		t.Errorf("%v, want one that names the filter of kind matchall", err)
 	}
@@ -293,11 +293,11 @@ func TestQdiscIngress(t *testing.T) {
 	inNetNS(t)
 	p := newProgram(t)
 	addQdisc(t, "ingress")
-	_, err := Attach(Place{loopback, true, 1, 1}, "f", p)
+	_, err := Attach(Location{loopback, true, 1, 1}, "f", p)
 	if !errors.Is(err, unix.EEXIST) || !strings.Contains(err.Error(), "qdisc of kind ingress") {
 		t.Errorf("%v, want an error about the qdisc", err)
 	}
-	f := attach(t, place(1, 1), "f", p)
+	f := attach(t, location(1, 1), "f", p)
 	wantFilters(t, false, fmt.Sprintf("f %d", p.ID))
 	closeFilter(t, f)
 	wantQdisc(t, "ingress")
@@ -305,7 +305,7 @@ func TestQdiscIngress(t *testing.T) {
 
 func TestNoInterface(t *testing.T) {
 	inNetNS(t)
-	_, err := Attach(Place{99999, false, 1, 1}, "f", newProgram(t))
+	_, err := Attach(Location{99999, false, 1, 1}, "f", newProgram(t))
 	if !errors.Is(err, unix.ENODEV) {
 		t.Errorf("%v, want %v", err, unix.ENODEV)
 	}
@@ -324,7 +324,7 @@ func TestInterfaceGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := newProgram(t)
-	f := attach(t, Place{int32(l.Index), false, 1, 1}, "f", p)
+	f := attach(t, Location{int32(l.Index), false, 1, 1}, "f", p)
 	if err := kerneltest.DeleteLink(l.Index); err != nil {
 		t.Fatal(err)
 	}
@@ -342,7 +342,7 @@ func TestOtherThread(t *testing.T) {
 	ns, p := bpftest.NewNetNS(t), newProgram(t)
 	var f *Filter
 	if err := ns.Do(func() (err error) {
-		f, err = Attach(place(1, 1), "f", p)
+		f, err = Attach(location(1, 1), "f", p)
 		return err
 	}); errors.Is(err, unix.ENOPROTOOPT) {
 		t.Skipf("needs a kernel with clsact and filters of kind bpf: %v", err)
@@ -409,7 +409,7 @@ func (o *owner) kill() {
 // beOwner is what the other process does.
 func beOwner(t *testing.T) {
 	t.Helper()
-	if _, err := Attach(place(1, 1), "f", newProgram(t)); err != nil {
+	if _, err := Attach(location(1, 1), "f", newProgram(t)); err != nil {
 		t.Fatal(err)
 	}
 	fmt.Println("attached")
@@ -424,10 +424,10 @@ func TestStale(t *testing.T) {
 	}
 	inNetNS(t)
 	p := newProgram(t)
-	closeFilter(t, attach(t, place(1, 1), "f", p)) // skips where it must
+	closeFilter(t, attach(t, location(1, 1), "f", p)) // skips where it must
 	o := startOwner(t)
-	_, err := Attach(place(1, 1), "f", p)
-	if !errors.Is(err, unix.EEXIST) || !strings.Contains(err.Error(), "of a process that lives") {
+	_, err := Attach(location(1, 1), "f", p)
+	if !errors.Is(err, unix.EEXIST) || !strings.Contains(err.Error(), "of a process that is running") {
 		t.Errorf("while the owner lives: %v", err)
 	}
 	o.kill()
@@ -435,11 +435,11 @@ func TestStale(t *testing.T) {
 	if err != nil || len(entries) == 0 {
 		t.Fatalf("the owner's filter is gone with it: %v", err)
 	}
-	_, err = Attach(place(1, 1), "g", p)
+	_, err = Attach(location(1, 1), "g", p)
 	if !errors.Is(err, unix.EEXIST) || !strings.Contains(err.Error(), "not of this program") {
 		t.Errorf("by another name: %v", err)
 	}
-	f := attach(t, place(1, 1), "f", p)
+	f := attach(t, location(1, 1), "f", p)
 	wantFilters(t, false, fmt.Sprintf("f %d", p.ID))
 	closeFilter(t, f)
 	wantFilters(t, false)
@@ -451,9 +451,9 @@ func TestStale(t *testing.T) {
 func TestTwice(t *testing.T) {
 	inNetNS(t)
 	p := newProgram(t)
-	f := attach(t, place(1, 1), "f", p)
+	f := attach(t, location(1, 1), "f", p)
 	defer closeFilter(t, f)
-	if _, err := Attach(place(1, 1), "f", p); !errors.Is(err, unix.EEXIST) {
+	if _, err := Attach(location(1, 1), "f", p); !errors.Is(err, unix.EEXIST) {
 		t.Errorf("a second time: %v, want %v", err, unix.EEXIST)
 	}
 	wantFilters(t, false, fmt.Sprintf("f %d", p.ID))
@@ -469,7 +469,7 @@ func TestForeignMark(t *testing.T) {
 	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, ^uintptr(0), 65534, ^uintptr(0)); errno != 0 {
 		t.Fatal(errno)
 	}
-	fd, err := setMark(place(1, 1))
+	fd, err := setMark(location(1, 1))
 	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, ^uintptr(0), 0, ^uintptr(0)); errno != 0 {
 		t.Fatal(errno)
 	}
@@ -477,7 +477,7 @@ func TestForeignMark(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(fd)
-	closeFilter(t, attach(t, place(1, 1), "f", newProgram(t)))
+	closeFilter(t, attach(t, location(1, 1), "f", newProgram(t)))
 }
 
 func TestDefaultHandle(t *testing.T) {

@@ -87,11 +87,10 @@ func create(path string) (Token, error) {
 	return Token{FD: fd, Path: path}, nil
 }
 
-// HowToGet says who gives a token, and by what.
+// HowToGet says who provides a token, and how.
 const HowToGet = "a service manager or container manager mounts a bpffs for this user namespace, with the options delegate_cmds, delegate_maps, delegate_progs and delegate_attachs (systemd: PrivateUsers=yes, PrivateBPF=yes, BPFDelegateCommands=any, BPFDelegateMaps=any, BPFDelegatePrograms=any, BPFDelegateAttachments=any; Incus, LXD: security.delegate_bpf)"
 
-// explain adds to the kernel's answer what it means, as bpf_token_create of
-// kernel/bpf/token.c gives it.
+// explain adds to the kernel's answer what it means: see bpf_token_create of kernel/bpf/token.c.
 func explain(path string, errno, err error) error {
 	var means string
 	switch {
@@ -138,8 +137,8 @@ func (t Token) Delegates() string {
 	return delegates(string(info), string(mounts))
 }
 
-// delegates returns the options of delegation of a mount: that which the fdinfo of a descriptor
-// names, of those in mountinfo (proc_pid_mountinfo(5)).
+// delegates returns the delegation options of a mount: the one that fdinfo of a descriptor
+// names, among those in mountinfo (proc_pid_mountinfo(5)).
 func delegates(fdinfo, mountinfo string) string {
 	_, id, _ := strings.Cut(fdinfo, "mnt_id:\t")
 	id, _, _ = strings.Cut(id, "\n")

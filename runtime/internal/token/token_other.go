@@ -2,7 +2,7 @@
 
 package token
 
-// Token is a BPF token, of which other systems than Linux have none.
+// Token is a BPF token, which only Linux has.
 type Token struct {
 	FD     int
 	Path   string

@@ -1,17 +1,17 @@
 // Package undo takes back what a sequence of steps has done when one of them fails.
 //
-// Each step that has made something pushes what takes it back. A failure unwinds the stack:
-// the last comes first, as later steps build on earlier ones, and one that fails does not
-// keep the others from being run.
+// Each step that has made something pushes a function that undoes it. A failure unwinds the
+// stack: the last function runs first, as later steps build on earlier ones, and all run even
+// when one fails.
 package undo
 
 import "errors"
 
-// Stack has what takes back what was done. The zero value is empty. It is not for several
-// goroutines at once.
+// Stack has the functions that undo what was done. The zero value is empty. It is not for
+// several goroutines at once.
 type Stack struct{ steps []func() error }
 
-// Push adds what takes back what was just done.
+// Push adds a function that undoes what was just done.
 func (s *Stack) Push(step func() error) { s.steps = append(s.steps, step) }
 
 // Len returns how many steps were pushed.

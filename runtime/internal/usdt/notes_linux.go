@@ -106,7 +106,7 @@ func parseNote(f *usersym.File, desc []byte, base uint64) (note, error) {
 	}
 	n := note{provider: text[0], name: text[1], args: text[2], addr: addrs[0], semaphore: addrs[2]}
 	if n.args == ":" {
-		// What some versions of the assembler make of no arguments.
+		// Some versions of the assembler write this for no arguments.
 		n.args = ""
 	}
 	if base != 0 && addrs[1] != 0 {

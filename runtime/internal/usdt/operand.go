@@ -16,7 +16,7 @@ const (
 	register
 	memory
 	indexed
-	// unreadable is none of the header's, so that bpf_usdt_arg returns -EINVAL.
+	// unreadable is not one of the header's values, so that bpf_usdt_arg returns -EINVAL.
 	unreadable argKind = 0xff
 )
 
@@ -33,15 +33,15 @@ type Arg struct {
 	reg, index int
 	// shift is what the index register is shifted by to the left.
 	shift int
-	// Err says why a program cannot read the argument, nil when it can. The others of the
-	// USDT have nothing to do with that: for this one bpf_usdt_arg returns -EINVAL.
+	// Err says why a program cannot read the argument, nil when it can. For this argument alone
+	// bpf_usdt_arg returns -EINVAL.
 	Err error
 }
 
 // maxArgs is BPF_USDT_MAX_ARG_CNT of bpf/usdt.bpf.h.
 const maxArgs = 12
 
-// Symbols returns the address of a symbol of the file that has the USDT, and whether it has it.
+// Symbols returns the address of a symbol of the file with the USDT, and whether the file has it.
 type Symbols func(name string) (addr uint64, ok bool)
 
 // arch is how the arguments of USDTs are written on an architecture.
@@ -69,7 +69,7 @@ var archs = map[string]*arch{
 // size in bytes in front, negative for a signed number.
 //
 // An argument that a program cannot read has the reason in Err. ParseArgs fails for
-// architectures that are not known, and for more arguments than the header has room for.
+// architectures that it does not know, and for more arguments than the header has room for.
 func ParseArgs(goarch, s string, symbols Symbols) ([]Arg, error) {
 	fields := split(s)
 	if len(fields) == 0 {
@@ -80,7 +80,7 @@ func ParseArgs(goarch, s string, symbols Symbols) ([]Arg, error) {
 		return nil, fmt.Errorf("arguments of USDTs are not known for architecture %s, only for amd64, arm, arm64, riscv64 and s390x", goarch)
 	}
 	if len(fields) > maxArgs {
-		return nil, fmt.Errorf("probe has %d arguments, more than bpf/usdt.bpf.h has room for (%d)", len(fields), maxArgs)
+		return nil, fmt.Errorf("USDT has %d arguments, more than bpf/usdt.bpf.h has room for (%d)", len(fields), maxArgs)
 	}
 	args := make([]Arg, len(fields))
 	for i, field := range fields {
@@ -308,7 +308,7 @@ func lowBits(expression string, symbols Symbols) (int64, error) {
 			return int64(addr+uint64(add)) & 0xfff, nil
 		}
 	}
-	return 0, fmt.Errorf("its address is that of symbol %s, which the file does not tell: use one that is not stripped", name)
+	return 0, fmt.Errorf("its address is that of symbol %s, which the file does not have: use one that is not stripped", name)
 }
 
 // registersARM64 are those of struct user_pt_regs: 31 registers, sp, pc.

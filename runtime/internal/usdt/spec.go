@@ -10,9 +10,9 @@ import (
 )
 
 // EncodeSpec returns the value of [SpecMap] for arguments and the user's cookie, a struct
-// __bpf_usdt_spec. Where its members are is in typ, the type of the map's values in the
-// object's BTF: versions of libbpf differ. An argument for which that one has no place becomes
-// one that programs cannot read.
+// __bpf_usdt_spec. typ, the type of the map's values in the object's BTF, says where its
+// members are: versions of libbpf differ. An argument that typ has no members for becomes one
+// that programs cannot read.
 func EncodeSpec(order binary.ByteOrder, typ btf.Type, args []Arg, cookie uint64) ([]byte, error) {
 	st, ok := btf.As[*btf.Struct](typ)
 	if !ok {
@@ -36,7 +36,7 @@ func EncodeSpec(order binary.ByteOrder, typ btf.Type, args []Arg, cookie uint64)
 	for i := range args {
 		arg := &args[i]
 		if arg.kind == indexed && !hasIndex {
-			arg.kind, arg.Err = unreadable, fmt.Errorf("argument %d: needs two registers, which <bpf/usdt.bpf.h> of libbpf 1.7 is the first to know", i)
+			arg.kind, arg.Err = unreadable, fmt.Errorf("argument %d: needs two registers, which <bpf/usdt.bpf.h> of libbpf 1.7 is the first to support", i)
 		}
 		at := uint32(array.Offset) + 8*uint32(i)*elem.Size
 		signed := uint64(0)
@@ -69,7 +69,7 @@ func member(st *btf.Struct, name string) (btf.Member, error) {
 	return btf.Member{}, fmt.Errorf("struct %s has no member %s", st.Name, name)
 }
 
-// bitBuffer is memory of C structs.
+// bitBuffer is the memory of C structs.
 type bitBuffer struct {
 	order binary.ByteOrder
 	bytes []byte
@@ -97,7 +97,7 @@ func (b *bitBuffer) set(st *btf.Struct, at uint32, name string, value uint64) {
 		if value>>i&1 == 0 {
 			continue
 		}
-		// Not by its value: binary.NativeEndian is equal to neither.
+		// Compared by what it does: binary.NativeEndian is equal to neither.
 		if b.order.Uint16([]byte{1, 0}) == 1 {
 			b.bytes[(at+i)/8] |= 1 << ((at + i) % 8)
 			continue

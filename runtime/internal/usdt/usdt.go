@@ -1,14 +1,13 @@
-// Package usdt knows USDTs, the static probes of programs and libraries in user space: where
-// they are, where their arguments are, and how a BPF program that includes bpf/usdt.bpf.h is
-// told.
+// Package usdt finds the USDTs of programs and libraries in user space and their arguments, and
+// passes these to BPF programs that include bpf/usdt.bpf.h.
 //
 // The compiler puts a note into the ELF file for each location of a USDT, with the location's
-// address, the address of a semaphore, which counts who listens, and where the arguments are.
-// Attaching is a uprobe at each location, for which the kernel keeps the semaphore, and an
-// entry in the map [SpecMap], from which the program finds its arguments: by the uprobe's
-// cookie, or on kernels without cookies by the location's address in the map [IPMap]. Equal
-// entries share an index, which [IDs] gives out. The format of the notes is SystemTap's; the
-// maps and the sequence are libbpf's.
+// address, the address of its semaphore, and where the arguments are. Attaching is a uprobe at
+// each location, for which the kernel raises the semaphore, and an entry in the map [SpecMap],
+// from which the program finds its arguments: by the uprobe's cookie, or on kernels without
+// cookies by the location's address in the map [IPMap]. Equal entries share an index, which
+// [IDs] gives out. The format of the notes is SystemTap's; the maps and the sequence are
+// libbpf's.
 package usdt
 
 import (
@@ -23,8 +22,8 @@ const (
 )
 
 // IDs gives out the indexes of the map of specs. Equal specs share one. The zero value has
-// given out none. It has a mutex of its own because links give indexes back, which users may
-// close at any time.
+// given out none. It has a mutex of its own because closing a link, which users may do at any
+// time, gives its indexes back.
 type IDs struct {
 	mu   sync.Mutex
 	ids  map[string]uint32

@@ -107,7 +107,7 @@ func (f *File) FileOffset(addr uint64) (offset uint64, seg *elf.Prog, ok bool) {
 // several, it is the first of the table that the debugger uses.
 func (f *File) Symbol(name string) (addr uint64, ok bool) {
 	for _, read := range []func() ([]elf.Symbol, error){f.Symbols, f.DynamicSymbols} {
-		// A table that is not there, or damaged, has none.
+		// A table that is missing or damaged counts as empty.
 		symbols, _ := read()
 		for _, s := range symbols {
 			if s.Name == name && s.Section != elf.SHN_UNDEF {
@@ -141,13 +141,12 @@ func (f *File) functions() ([]elf.Symbol, error) {
 }
 
 // Address returns the offset in the file of "symbol", "symbol+offset" or, for one of several
-// versions, "symbol@version", and whether it is another than the symbol's. A number alone is
-// the offset itself. What follows a plus sign that is not a number belongs to the name, as in
+// versions, "symbol@version", and whether an offset was added to the symbol's. A number alone
+// is the offset itself. What follows a plus sign and is not a number belongs to the name, as in
 // C++'s operator+.
 //
-// Where several functions have the name, one that is global counts more than one
-// that is weak, and that more than one that is local; two of the same rank at
-// different places are an error, as with libbpf.
+// Where several functions have the name, a global one comes before a weak one, and that before
+// a local one; two of the same rank at different addresses are an error, as with libbpf.
 func (f *File) Address(target string) (offset uint64, hasOffset bool, err error) {
 	if offset, err := strconv.ParseUint(target, 0, 64); err == nil {
 		return f.codeOffset(offset)
@@ -179,7 +178,7 @@ func (f *File) Address(target string) (offset uint64, hasOffset bool, err error)
 	}
 	switch {
 	case found == nil:
-		return 0, false, fmt.Errorf("%s: has no function %q that its symbols tell of: %w", f.Path, name, fs.ErrNotExist)
+		return 0, false, fmt.Errorf("%s: has no function %q in its symbol tables: %w", f.Path, name, fs.ErrNotExist)
 	case ambiguous:
 		return 0, false, fmt.Errorf("%s: has several functions %q: add the version (%s@VERSION), or attach by hand", f.Path, name, name)
 	case found.Size != 0 && add >= found.Size:
@@ -220,7 +219,7 @@ func rank(s *elf.Symbol) int {
 	case elf.STB_WEAK:
 		r = 1
 	}
-	// A hidden version is there for programs that were linked long ago.
+	// A hidden version is for programs that were linked with an earlier library.
 	if s.HasVersion && !s.VersionIndex.IsHidden() {
 		r += 4
 	} else if !s.HasVersion {
@@ -249,7 +248,7 @@ func (f *File) Matching(pattern string) ([]uint64, error) {
 		}
 	}
 	if len(offsets) == 0 {
-		return nil, fmt.Errorf("%s: has no function %q that its symbols tell of: %w", f.Path, pattern, fs.ErrNotExist)
+		return nil, fmt.Errorf("%s: has no function %q in its symbol tables: %w", f.Path, pattern, fs.ErrNotExist)
 	}
 	return offsets, nil
 }

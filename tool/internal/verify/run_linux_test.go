@@ -341,7 +341,7 @@ func TestNeeds(t *testing.T) {
 
 func TestJudge(t *testing.T) {
 	rejected := func(cause error, log ...string) error {
-		return &skeleton.VerifierError{Hint: "the kernel has no compiler of BPF", Err: &ebpf.VerifierError{Cause: cause, Log: log}}
+		return &skeleton.VerifierError{Hint: "the kernel has no BPF JIT compiler", Err: &ebpf.VerifierError{Cause: cause, Log: log}}
 	}
 	none := ebpf.ErrNotSupported
 	for _, tc := range []struct {
@@ -352,7 +352,7 @@ func TestJudge(t *testing.T) {
 		{fmt.Errorf("load it: %w", unix.ENOMEM), "xdp", want{Failed, "cannot allocate memory"}},
 		// Of a kernel without a compiler.
 		{fmt.Errorf("no trampoline: %w: %w", unix.ENOMEM, none), "fentry/x", want{NotApplicable, "no trampoline"}},
-		{rejected(fmt.Errorf("%w: %w", unix.EINVAL, none), "JIT is required for calling kernel function"), "xdp", want{NotApplicable, "JIT is required for calling kernel function: the kernel has no compiler of BPF"}},
+		{rejected(fmt.Errorf("%w: %w", unix.EINVAL, none), "JIT is required for calling kernel function"), "xdp", want{NotApplicable, "JIT is required for calling kernel function: the kernel has no BPF JIT compiler"}},
 		{rejected(unix.EINVAL, "R0 !read_ok", "verification time 7 usec"), "xdp", want{Rejected, "R0 !read_ok"}},
 		// Of one that is older than the section.
 		{unix.EINVAL, "xdp.frags", want{NotApplicable, `Linux 5.18 is the first with programs of SEC("xdp.frags"), and this is 5.10`}},
