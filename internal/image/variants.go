@@ -8,7 +8,7 @@ import (
 
 // # Variants
 //
-// Objects that are compiled of the same sources have most of their bytes in common. A set of
+// Objects that are compiled from the same sources have most of their bytes in common. A set of
 // images has these once: it is
 //
 //   - a magic number,

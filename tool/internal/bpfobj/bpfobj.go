@@ -67,8 +67,8 @@ type Object struct {
 	types *rawbtf.Types
 }
 
-// Loss is something in an object that loaders leave out without a word, and that most
-// likely was meant for them. It is an error where the object cannot be right without.
+// Loss is something in an object that loaders silently leave out, and that most likely was
+// meant for them. It is an error where the object cannot work without it.
 type Loss struct {
 	// Section is the section that it is in.
 	Section string
@@ -127,7 +127,7 @@ func IsLoaded(sec *elfobj.Section) bool {
 	if sec.Type != elf.SHT_PROGBITS && sec.Type != elf.SHT_NOBITS {
 		return false
 	}
-	// Loaders go by names, and do not ask for the flag that says it.
+	// Loaders read these by name, whatever their flags are.
 	switch sec.Name {
 	case ".BTF", ".BTF.ext", ".maps", "license", "version", JumpTables:
 		return true
@@ -171,19 +171,19 @@ type Variable struct {
 	// Hidden says that the variable is for the object's own files only: its ELF
 	// visibility is hidden or internal. BTF shows it like any other.
 	Hidden bool
-	// Addresses says that C has addresses of other data in it, which loaders do not
-	// fill in: what is there are offsets.
+	// Addresses says that the variable holds addresses of other data in C. Loaders do not fill
+	// these in: programs read offsets.
 	Addresses bool
 }
 
-// KconfigVariable is a variable that has no place in the object: a loader makes
-// one, and sets the variable to the value of the option.
+// KconfigVariable is a variable in section .kconfig, which no file has: a loader makes the
+// section, and sets the variable to the value of the option.
 type KconfigVariable struct {
 	Name string
 	// Size is in bytes.
 	Size uint64
 	Type btf.Type
-	// Weak says that the kernel may know nothing of it.
+	// Weak says that the kernel need not have the option.
 	Weak bool
 }
 

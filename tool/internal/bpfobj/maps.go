@@ -31,8 +31,8 @@ type MapDef struct {
 	Key, Value btf.Type
 	// KeySize and ValueSize are in bytes, of the types where there are some.
 	KeySize, ValueSize uint32
-	// Pinning says how the loader pins the map: 0 for not at all, 1 by its name. Other
-	// numbers are those of loaders of a project's own.
+	// Pinning says how the loader pins the map: 0 for not at all, 1 by its name. Other numbers
+	// are for a project's own loader.
 	Pinning uint32
 	// Inner is the declaration of the maps that are a map's values.
 	Inner *MapDef
@@ -61,7 +61,7 @@ func (o *Object) mapDef(t btf.Type) (*MapDef, error) {
 	return o.convertMap(decl)
 }
 
-// convertMap returns a declaration with the types that its IDs are of.
+// convertMap returns a declaration with types in place of their IDs.
 func (o *Object) convertMap(decl *mapdecl.Map) (*MapDef, error) {
 	def := &MapDef{Type: decl.Type, KeySize: decl.KeySize, ValueSize: decl.ValueSize, Pinning: decl.Pinning}
 	for _, t := range []struct {

@@ -13,10 +13,10 @@ import (
 	"github.com/rules-bpf/rules_bpf/internal/secdef"
 )
 
-// noteAddresses marks the variables of a data section that hold addresses of other
-// data, or of functions. The compiler leaves them to relocations, which loaders of BPF do not apply
-// to data: the variable has an offset instead. Maps and struct_ops tables, whose addresses
-// loaders fill in, are in sections of their own.
+// noteAddresses marks the variables of a data section that hold addresses of other data, or of
+// functions. The compiler leaves them to relocations, which BPF loaders do not apply to data:
+// the variable has an offset instead. Maps and struct_ops tables, whose addresses loaders fill
+// in, are in sections of their own.
 func (r *reader) noteAddresses(index int, vars []Variable) {
 	noted := make(map[string]bool)
 	for _, rel := range r.relocs[index] {

@@ -56,10 +56,9 @@ func ReadLosses(name string, data []byte) (losses []*Loss, addresses []string) {
 }
 
 func read(name string, data []byte, library bool) (obj *Object, err error) {
-	// A net under debug/elf and btf, which index into what a damaged file tells
-	// them: debug/elf has panicked on such files before, and does not promise that
-	// it will not. The file is the user's, so it must end in an error. This is the
-	// one place where those packages see its bytes.
+	// debug/elf and btf use indices of a damaged file unchecked: debug/elf has panicked on such
+	// files before, and does not promise that it will not. The file is the user's, so it must
+	// end in an error. Only here do those packages see its bytes.
 	defer func() {
 		if r := recover(); r != nil {
 			obj, err = nil, fmt.Errorf("the file is damaged (%s): build it again", quote.Text(fmt.Sprint(r)))
@@ -95,11 +94,11 @@ type reader struct {
 	referenced []bool
 	// programs are the names of the programs so far.
 	programs map[string]bool
-	// programAt has the programs by their first instructions.
-	programAt map[place]Program
+	// programAt has the programs by the locations of their first instructions.
+	programAt map[location]Program
 	// relocs are the relocations of data sections and of those of struct_ops maps.
 	relocs map[int][]relocation
-	// structOps are these sections.
+	// structOps are the sections of struct_ops maps.
 	structOps []structOpsSection
 }
 
@@ -127,7 +126,7 @@ func newReader(name string, data []byte) (*reader, error) {
 		data:      data,
 		file:      file,
 		programs:  make(map[string]bool),
-		programAt: make(map[place]Program),
+		programAt: make(map[location]Program),
 		relocs:    make(map[int][]relocation),
 	}
 	return r, r.checkSections()
@@ -150,7 +149,8 @@ func (r *reader) checkSections() error {
 		if sec.Type != elf.SHT_NOBITS && (sec.Offset > uint64(len(r.data)) || sec.FileSize > uint64(len(r.data))-sec.Offset) {
 			return fmt.Errorf("section %s: reaches beyond the end of the file: the file is cut short: build it again", quote.Name(sec.Name))
 		}
-		// What is read of a section is kept for each that has it.
+		// Contents are kept for each section, so sections that overlap could take any amount of
+		// memory.
 		if sec.Type != elf.SHT_NOBITS {
 			if total += sec.FileSize; total > uint64(len(r.data)) {
 				return fmt.Errorf("section %s: has bytes of other sections: the file is damaged: build it again", quote.Name(sec.Name))
@@ -316,7 +316,7 @@ func (r *reader) readPrograms(index int) error {
 		}
 		r.programs[sym.Name] = true
 		program := Program{Name: sym.Name, Section: sec.Name}
-		r.programAt[place{index, sym.Value}] = program
+		r.programAt[location{index, sym.Value}] = program
 		r.obj.Programs = append(r.obj.Programs, program)
 	}
 	return errors.Join(static...)

@@ -38,8 +38,8 @@ type StructOpsFunc struct {
 	Program string
 }
 
-// structOpsSection is a section of struct_ops maps on its way into the model: what
-// its pointers refer to is known when all programs are.
+// structOpsSection is a section of struct_ops maps whose pointers are not resolved yet, as that
+// needs all programs.
 type structOpsSection struct {
 	index  int
 	vars   []Variable
@@ -52,8 +52,8 @@ type relocation struct {
 	symbol elf.Symbol
 }
 
-// place is a byte of the file: the index of its section, and the offset in it.
-type place struct {
+// location is a byte of the file: the index of its section, and the offset in it.
+type location struct {
 	section int
 	offset  uint64
 }
@@ -129,7 +129,7 @@ func newStructOps(v Variable, section string) (StructOps, error) {
 			continue
 		}
 		offset := uint64(m.Offset) / 8
-		// A pointer of the program, and one of Go, is aligned.
+		// Such a pointer is aligned, in the program and in Go.
 		if m.BitfieldSize > 0 || uint64(m.Offset)%64 != 0 || v.Size%8 != 0 || offset+8 > v.Size {
 			return table, fmt.Errorf("%s: member %s is a function pointer at bit %d of %d bytes, where the kernel has no pointer: declare the struct as the kernel does, not packed", quote.Name(v.Name), quote.Name(m.Name), m.Offset, v.Size)
 		}
@@ -158,7 +158,7 @@ func (r *reader) bindFuncs(s structOpsSection, tables []StructOps) error {
 		if elf.ST_TYPE(rel.symbol.Info) == elf.STT_SECTION && rel.offset+8 <= uint64(len(contents)) {
 			value += r.obj.ByteOrder.Uint64(contents[rel.offset:])
 		}
-		program, ok := r.programAt[place{int(rel.symbol.Section), value}]
+		program, ok := r.programAt[location{int(rel.symbol.Section), value}]
 		if !ok {
 			errs = append(errs, fmt.Errorf("%s: member %s is %s, which is not a program: give it a function with SEC(\"struct_ops\") that is not static", quote.Name(table.Name), quote.Name(member.Name), r.symbolName(rel.symbol)))
 			continue

@@ -14,8 +14,8 @@ import (
 	"github.com/rules-bpf/rules_bpf/internal/rawbtf"
 )
 
-// variables returns the global variables of a section, in order of offsets:
-// name, place and visibility from the symbol table, type from BTF.
+// variables returns the global variables of a section, in order of offsets: name, location and
+// visibility from the symbol table, type from BTF.
 func (r *reader) variables(index int) ([]Variable, error) {
 	sec := r.file.Sections[index]
 	symbols := make(map[string]elf.Symbol)
@@ -102,7 +102,7 @@ func (r *reader) variables(index int) ([]Variable, error) {
 	for _, sym := range r.bySection[index] {
 		if _, ok := symbols[sym.Name]; ok && isObject(sym) && sym.Name[0] != '.' {
 			delete(symbols, sym.Name)
-			// It is said where BTF has it.
+			// The error is reported for the section where BTF has it.
 			if r.isListedElsewhere(sym.Name, sec.Name) {
 				continue
 			}
@@ -212,7 +212,7 @@ func isKconfig(t btf.Type) bool {
 	return false
 }
 
-// KconfigTypeError is the error for a __kconfig variable of a type that no setting has.
+// KconfigTypeError is the error for a __kconfig variable of a type that no Kconfig option has.
 func KconfigTypeError(name string) error {
 	return fmt.Errorf("%s: is not of a type that a Kconfig option can have: declare it as bool, enum libbpf_tristate, char, an integer or an array of char", quote.Name(name))
 }

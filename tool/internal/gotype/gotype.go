@@ -31,7 +31,7 @@
 //     only a pointer leads to is not declared.
 //   - A struct or union is a Go struct of its name. Members of an anonymous one
 //     are those of the struct around it, as in C.
-//   - A flexible array is a method that returns a slice: Go has no place for it.
+//   - A flexible array is a method that returns a slice: Go has no such field.
 //   - A typedef of a number is a type, unless its name is an integer's well-known
 //     other name (__u32). An array of char is text, [N]byte.
 //   - What the kernel keeps to itself (struct bpf_spin_lock) has no fields.

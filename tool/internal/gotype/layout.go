@@ -197,7 +197,7 @@ func (l *layout) finish(size uint64, c btf.Type, depth int) []error {
 			end, err := l.convert(m, s.union, limit, depth)
 			switch {
 			case err != nil && c != nil:
-				// Of a struct, one error is told. Two members of a type that has one
+				// Only one error of a struct is reported. Two members of a type that has one
 				// would look for it twice each, and so on down.
 				return []error{inside(prefix+quote.Text(m.c), err)}
 			case err != nil:
@@ -239,7 +239,7 @@ func (l *layout) finish(size uint64, c btf.Type, depth int) []error {
 	}
 	l.pad(size)
 	if l.want > l.align {
-		// Without a length it takes no place, and Go aligns the struct for it.
+		// Without a length it takes no space, and Go aligns the struct for it.
 		word := arrayType{unsigned[uint32(l.want)], 0}
 		l.t.fields = slices.Insert(l.t.fields, 0, field{typ: word})
 	}

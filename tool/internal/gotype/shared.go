@@ -25,7 +25,7 @@ func (d *Decls) importedName(key string) (string, bool) {
 	return d.alias + "." + name, ok
 }
 
-// digest is how a declaration is known outside of this process.
+// digest identifies a declaration outside of this process.
 func digest(key string) string {
 	sum := sha256.Sum256([]byte(key))
 	return fmt.Sprintf("%x", sum[:16])

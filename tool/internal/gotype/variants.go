@@ -11,14 +11,14 @@ import (
 	"github.com/rules-bpf/rules_bpf/internal/ctype"
 )
 
-// Variant begins the types of a variant of an object: one of several that are compiled of
-// the same sources. C types whose declarations are equal share one, across variants. Those
-// that differ are each named after the first variant that has them: with the name V61, struct
-// event is EventV61. differing is nil in the first pass over the types, and the result of
+// Variant begins the types of a variant of an object: one of several that are compiled from the
+// same sources. C types whose declarations are equal share one, across variants. Those that
+// differ are each named after the first variant that has them: with the name V61, struct event
+// is EventV61. differing is nil in the first pass over the types, and the result of
 // [Decls.Differing] in the second, so that the names are known from the start.
 //
-// The name must be usable as the end of Go names. Variant is called for each variant, and before anything is
-// declared.
+// The name must be usable as the end of Go names. Variant is called for each variant, and
+// before anything is declared.
 func (d *Decls) Variant(name string, differing map[string]bool) {
 	d.variant, d.differing = name, differing
 	d.byKey()

@@ -122,7 +122,7 @@ func Build(name string, data []byte) (*Image, error) {
 	return &Image{b.out, b.order}, nil
 }
 
-// objectName returns what an object is called whose file has the name.
+// objectName returns the name of the object in a file with the name.
 func objectName(file string) string {
 	name := strings.TrimSuffix(file, ".o")
 	return strings.TrimSuffix(name, ".bpf")

@@ -278,7 +278,7 @@ func (b *builder) kconfigMap() error {
 // there are integers, enums and arrays of these.
 func align(t rawbtf.Type) uint32 {
 	const most = 8
-	// Arrays of arrays have an end in C.
+	// C nests arrays to some depth, hostile BTF without end.
 	const maxNesting = 64
 	for range maxNesting {
 		var ok bool
@@ -309,8 +309,7 @@ func (b *builder) kconfigIndex() uint32 {
 	return uint32(slices.IndexFunc(b.out.Maps, func(m image.Map) bool { return m.Kind == image.KconfigMap }))
 }
 
-// kconfigKind returns how a setting is read into a variable of the type, and whether it
-// can be.
+// kconfigKind returns how an option is read into a variable of the type, and whether it can be.
 func kconfigKind(t rawbtf.Type) (kind image.KconfigKind, signed, ok bool) {
 	t, ok = t.Skip()
 	if !ok {

@@ -81,7 +81,7 @@ func (u *symbolRef) isMap() bool {
 // them, without at their names only, as behind a pointer. Inside says that the
 // types are those of members, where arrays must have one length.
 func (m *matcher) types(a, b rawbtf.Type, exact, inside bool) *difference {
-	// Where there is no end of names, there is void.
+	// Skip returns void for names that refer to each other without end.
 	a, _ = a.Skip()
 	b, _ = b.Skip()
 	p := pair{a.ID, b.ID, inside, exact}

@@ -16,7 +16,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/tool/internal/imagegen"
 )
 
-// Variant is one of several objects that are compiled of the same sources, for one Go
+// Variant is one of several objects that are compiled from the same sources, for one Go
 // package.
 type Variant struct {
 	// Name is what users call it: see CheckVariant.
@@ -541,7 +541,7 @@ func (s *skeleton) appendVariants(b []byte) []byte {
 	}
 	typ := s.name("Variant")
 	b = append(b, '\n')
-	b = appendComment(b, "", fmt.Sprintf("%s is one of the objects that are compiled of the same sources, and that the package has all of. Fields of the skeleton for what a variant does not have are nil.", typ))
+	b = appendComment(b, "", fmt.Sprintf("%s is one of the objects that are compiled from the same sources, and that the package has all of. Fields of the skeleton for what a variant does not have are nil.", typ))
 	b = fmt.Appendf(b, "type %s int\n\n// The variants, in the order of the build.\nconst (\n", typ)
 	for i, name := range s.variants {
 		b = fmt.Appendf(b, "\t%s", s.name(gonames.Export(name)))
