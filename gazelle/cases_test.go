@@ -384,8 +384,8 @@ func TestUnclaimedObjects(t *testing.T) {
 	r.has("other/BUILD.bazel", `src = "four.c"`)
 }
 
-// TestHeaderFolder has headers in directories that include each other.
-func TestHeaderFolder(t *testing.T) {
+// TestHeaderDirectory has headers in directories that include each other.
+func TestHeaderDirectory(t *testing.T) {
 	t.Parallel()
 	r := newRepository(t)
 	r.write("common/a.h", "#include \"../lib/b.h\"\n#define A 1\n")

@@ -181,11 +181,11 @@ A kernel is fetched when a test in it is built. `@bpf_kernels//:6.12` has BpfKer
             },
         ),
         "environ": tag_class(
-            doc = """Kernels in a folder that an environment variable names (`--repo_env`), each in a folder of its name, laid out as in
+            doc = """Kernels in a directory that an environment variable names (`--repo_env`), each in a directory of its name, laid out as in
             an unpacked package. Where they are missing, their tests are skipped, and say so.""",
             attrs = {
                 "cpu": _CPU,
-                "names": attr.string_list(mandatory = True, doc = "Names of the kernels' targets and folders."),
+                "names": attr.string_list(mandatory = True, doc = "Names of the kernels' targets and directories."),
                 "variable": attr.string(mandatory = True, doc = "Name of the variable."),
             },
         ),
@@ -195,7 +195,7 @@ A kernel is fetched when a test in it is built. `@bpf_kernels//:6.12` has BpfKer
                 "config": attr.string(doc = "Absolute path of the kernel's configuration."),
                 "cpu": _CPU,
                 "image": attr.string(mandatory = True, doc = "Absolute path of the kernel, as `/boot/vmlinuz-6.1`."),
-                "modules": attr.string(doc = "Absolute path of the folder of modules, as `/lib/modules/6.1`."),
+                "modules": attr.string(doc = "Absolute path of the directory of modules, as `/lib/modules/6.1`."),
                 "name": _NAME,
             },
         ),

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What all parts of bazelw share: messages, the cache folder, the workspace.
+# What all parts of bazelw share: messages, the cache directory, the workspace.
 
 say() { printf 'bazelw: %s\n' "$*" >&2; }
 
@@ -15,7 +15,7 @@ trap 'die "stopped in ${BASH_SOURCE[0]##*/}, line $LINENO, at: $BASH_COMMAND"' E
 # hash_of TEXT...: a short name for a combination of inputs.
 hash_of() { printf '%s\n' "$@" | sha256sum | cut -c1-12; }
 
-# find_workspace FOLDER: the nearest folder, upwards, that Bazel takes for a
+# find_workspace DIRECTORY: the nearest directory, upwards, that Bazel takes for a
 # workspace, or nothing: `bazel help` works outside of one.
 find_workspace() {
   local dir=$1 marker
@@ -40,28 +40,28 @@ if [[ -n ${RULES_BPF_BAZELW_CACHE:-} ]]; then
 elif [[ -n ${XDG_CACHE_HOME:-}${HOME:-} ]]; then
   CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/rules_bpf/bazelw
 else
-  die "neither HOME nor XDG_CACHE_HOME is set: set RULES_BPF_BAZELW_CACHE to a folder for Bazel and its outputs"
+  die "neither HOME nor XDG_CACHE_HOME is set: set RULES_BPF_BAZELW_CACHE to a directory for Bazel and its outputs"
 fi
-# Mounts and Bazel's flags need the one true name of the folder.
+# Mounts and Bazel's flags need the one true name of the directory.
 CACHE=$(realpath -m -- "$CACHE")
 [[ $CACHE != *[[:space:]]* ]] ||
-  die "the cache folder '$CACHE' has a space in its name, which Bazel's rc files cannot hold: set RULES_BPF_BAZELW_CACHE to another folder"
+  die "the cache directory '$CACHE' has a space in its name, which Bazel's rc files cannot hold: set RULES_BPF_BAZELW_CACHE to another directory"
 
 make_cache() {
   local why
   if ! why=$(mkdir -p -- "$CACHE" 2>&1) || [[ ! -w $CACHE ]]; then
-    die "cannot write to the cache folder $CACHE${why:+ ($why)}: set RULES_BPF_BAZELW_CACHE to another folder"
+    die "cannot write to the cache directory $CACHE${why:+ ($why)}: set RULES_BPF_BAZELW_CACHE to another directory"
   fi
 }
 
 free_mb() { df --output=avail -BM -- "$CACHE" | tail -n 1 | tr -cd 0-9; }
 
-# need_room MEGABYTES: for what is about to be written to the cache folder.
+# need_room MEGABYTES: for what is about to be written to the cache directory.
 need_room() {
   local free
   free=$(free_mb)
   ((free >= $1)) ||
-    die "$CACHE has $free MB of free disk space, and setting up Bazel needs $1 MB more: free some, or set RULES_BPF_BAZELW_CACHE to a folder on another disk"
+    die "$CACHE has $free MB of free disk space, and setting up Bazel needs $1 MB more: free some, or set RULES_BPF_BAZELW_CACHE to a directory on another disk"
 }
 
 # take_lock FILE: one at a time among all callers on this machine. The lock

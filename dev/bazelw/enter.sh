@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the file system that Bazel sees, in the mount namespace it was started
 # in, and becomes the command.
-# Usage: enter.sh ROOT EMPTY_FOLDER NAME [VISIBLE...] -- COMMAND...
+# Usage: enter.sh ROOT EMPTY_DIRECTORY NAME [VISIBLE...] -- COMMAND...
 set -euo pipefail
 
 root=$1 new=$2 name=$3
@@ -11,7 +11,7 @@ shift 3
 mounts=$(</proc/self/mountinfo)
 
 # A tree of its own, so that the shared root stays as it is. Unbindable, so that
-# the host's folders below can be bound although this one is inside of them.
+# the host's directories below can be bound although this one is inside of them.
 mount -t tmpfs -o mode=755 bazelw "$new"
 mount --make-unbindable "$new"
 

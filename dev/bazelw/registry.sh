@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The registry of this machine: a folder that answers for the modules that this
+# The registry of this machine: a directory that answers for the modules that this
 # repository needs, with what can be had without the central registry.
 
 # Two rulesets are Go modules as well.
@@ -71,7 +71,7 @@ make_modules() {
   sed -i '/^go_sdk\.from_file(/,/^)/ { s/from_file/host/; /go_mod/d }' "$new/rules_go/MODULE.bazel"
   sed -i 's/fail("go_sdk\.host: cannot be used in non-root module.*/pass/' "$new/rules_go/go/private/extensions.bzl"
   copy_go_module "$2" "$new/gazelle"
-  # Gazelle's go.work names v2 as a folder of its own, and its module file reads
+  # Gazelle's go.work names v2 as a directory of its own, and its module file reads
   # the checksums of both; v2 has no dependencies and therefore no such file.
   copy_go_module "$3" "$new/gazelle/v2"
   touch "$new/gazelle/v2/go.sum"
@@ -144,7 +144,7 @@ set_up_registry() {
     for file in "$WORKSPACE"/*MODULE.bazel; do
       [[ ! -f $file ]] || asking+=("$file")
     done
-    # What the workspace takes from folders asks for modules as well. Only the
+    # What the workspace takes from directories asks for modules as well. Only the
     # root module may say so, so there are no further ones.
     while read -r name file; do
       [[ $file == /* ]] || file=$WORKSPACE/$file

@@ -31,7 +31,7 @@ run_bazel() {
 
   if server=$(server_of "$output_base"); then
     if [[ $(cat -- "/proc/$server/root/.bazelw" 2>/dev/null) != "$NAMESPACE" ]]; then
-      say "restarting the Bazel server: Go, bazelw or the cache folder has changed"
+      say "restarting the Bazel server: Go, bazelw or the cache directory has changed"
     elif new=$(new_mount "$server"); then
       say "restarting the Bazel server, which does not see what is mounted at $new by now"
     else
@@ -74,7 +74,7 @@ warn_of_room() {
   local free
   free=$(free_mb)
   ((free >= OUTPUTS_MB)) ||
-    say "$CACHE has $free MB of free disk space, and a build of all of this repository takes some $OUTPUTS_MB MB: free some if it fails, or set RULES_BPF_BAZELW_CACHE to a folder on another disk"
+    say "$CACHE has $free MB of free disk space, and a build of all of this repository takes some $OUTPUTS_MB MB: free some if it fails, or set RULES_BPF_BAZELW_CACHE to a directory on another disk"
 }
 
 # new_mount SERVER: where something is mounted that was not when the server started,
@@ -122,7 +122,7 @@ output_base_of() {
 # GO_ROOT, GO_MODCACHE, and NAMESPACE, a name for all of that.
 describe_namespace() {
   local path
-  # In a folder with a go.mod, Go may choose another version of itself.
+  # In a directory with a go.mod, Go may choose another version of itself.
   if [[ -f $WORKSPACE/go.mod ]]; then path=$WORKSPACE; else path=$BAZELW_REPO; fi
   { read -r GO_ROOT && read -r GO_MODCACHE; } < <(cd -- "$path" && go env GOROOT GOMODCACHE) ||
     die "'go env GOROOT' fails in $path: run it there to see why"
@@ -139,11 +139,11 @@ describe_namespace() {
   for path in "$GO_ROOT"/*; do
     [[ ! -L $path ]] || VISIBLE+=("$(realpath -- "$path")")
   done
-  # A Go that was replaced in its place is another folder.
+  # A Go that was replaced in its place is another directory.
   NAMESPACE=$(hash_of "$ROOT" "$(<"$BAZELW_PARTS/enter.sh")" "${VISIBLE[@]}" "$(stat -Lc %d:%i -- "$GO_ROOT")")
 }
 
-# hidden PATH: the root or an empty folder is in its place.
+# hidden PATH: the root or an empty directory is in its place.
 hidden() {
   case $1/ in
     /usr/* | /etc/* | /var/* | /run/* | /bin/* | /sbin/* | /lib*) return 0 ;;

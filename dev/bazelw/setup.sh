@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The machine-wide part of set-up, shared by all clones: a Debian root folder
+# The machine-wide part of set-up, shared by all clones: a Debian root directory
 # with Bazel in it, and the kernels that tests boot. The distribution's Bazel is the only one that the plain
 # package registries have, and it needs a newer libc than most machines have.
 
@@ -16,10 +16,10 @@ readonly OUTPUTS_MB=8192
 readonly UNUSED_DAYS=30
 
 # Another recipe makes another root, so that clones of different age can share a
-# cache folder.
+# cache directory.
 ROOT=$CACHE/root-$(hash_of "$SUITE" "$(<"$BAZELW_PARTS/packages")" "$(<"$BAZELW_PARTS/make-root.sh")")
 
-# The folder that the tests' MODULE.bazel takes the kernels from.
+# The directory that the tests' MODULE.bazel takes the kernels from.
 KERNELS=$CACHE/kernels-$(hash_of "$(<"$BAZELW_PARTS/kernels")" "$(<"$BAZELW_PARTS/make-kernels.sh")")
 
 # What must be there before anything is tried, each with what to do about it.
@@ -31,7 +31,7 @@ need_host() {
   PATH=$PATH:/usr/sbin:/sbin
   for tool in go awk find flock mount pivot_root nsenter setpriv unshare; do
     type -P "$tool" >/dev/null ||
-      die "$tool is not on PATH: install $(package_of "$tool"), or add its folder to PATH"
+      die "$tool is not on PATH: install $(package_of "$tool"), or add its directory to PATH"
   done
 }
 
@@ -126,7 +126,7 @@ need_debootstrap() {
   fi
 }
 
-# guarded LOG NEW COMMAND...: runs a part of set-up, which makes the folder NEW, in
+# guarded LOG NEW COMMAND...: runs a part of set-up, which makes the directory NEW, in
 # namespaces of its own, so that no mount and no process outlives it: whatever
 # ends bazelw, kill -9 included, ends the first process of the namespace, and with
 # it all others.
@@ -166,11 +166,11 @@ explain() {
   local log=$1 new=$2 why
   # A full disk shows in many ways, and the log may be cut short by it.
   if (($(free_mb) < 100)) || grep -qaE 'No space left on device|not enough free space' "$log"; then
-    why="the disk of $CACHE is full: free some space, or set RULES_BPF_BAZELW_CACHE to a folder on another disk"
+    why="the disk of $CACHE is full: free some space, or set RULES_BPF_BAZELW_CACHE to a directory on another disk"
   elif grep -qaE 'resolving|Could not (resolve|connect)|Failed to fetch|Failed getting release|Unable to connect|timed out|Couldn.t download' "$log"; then
     why="Debian's package archive does not answer: check the network (and http_proxy), then run this again; what is downloaded is kept"
   elif grep -qaE 'mounted with noexec or nodev' "$log"; then
-    why="the disk of $CACHE is mounted noexec or nodev: set RULES_BPF_BAZELW_CACHE to a folder on another disk"
+    why="the disk of $CACHE is mounted noexec or nodev: set RULES_BPF_BAZELW_CACHE to a directory on another disk"
   else
     why="$(last_error "$log"): run this again to start over; all of the output is in $log"
   fi

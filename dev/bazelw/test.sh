@@ -78,7 +78,7 @@ test_running() {
   check "a build that fails" 1 "$(status "$bazelw" build :broken)"
   check "an unknown command" 2 "$(status "$bazelw" no-such-command)"
   check "status of what is run" 7 "$(status "$bazelw" run :run -- a b <<<"input")"
-  check "stdin, folder and arguments" "*got input in $scratch/ws/sub with 2*" "$(<"$scratch/output")"
+  check "stdin, directory and arguments" "*got input in $scratch/ws/sub with 2*" "$(<"$scratch/output")"
   check "the terminal" "*terminal*" "$(script -qec "$bazelw run :terminal" /dev/null </dev/null)"
   check "the dependency by path" 0 "$(status "$bazelw" mod graph)"
   check "the dependency by path" "*rules_bpf@_*" "$(<"$scratch/output")"
@@ -125,7 +125,7 @@ test_messages() {
   check "a space" 1 "$(status env RULES_BPF_BAZELW_CACHE="$scratch/a b" "$bazelw" version)"
   check "a space" "bazelw: *has a space*" "$(<"$scratch/output")"
   if [[ -n $(PATH=$bare type -P bazel || PATH=$bare type -P bazelisk) ]]; then
-    echo "SKIPPED messages of set-up: there is a Bazel in the folders of every PATH"
+    echo "SKIPPED messages of set-up: there is a Bazel in the directories of every PATH"
     return
   fi
   export RULES_BPF_BAZELW_CACHE=$scratch/cache

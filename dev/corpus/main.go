@@ -4,7 +4,7 @@
 // for how many that worked: a check of the generator against objects that its
 // authors did not think of, such as the kernel's selftests.
 //
-//	go run ./dev/corpus -dir FOLDER
+//	go run ./dev/corpus -dir DIRECTORY
 //
 // The generated code is type-checked for each architecture whose Go compiler
 // aligns things in its own way, so all assertions of sizes and offsets are
@@ -73,7 +73,7 @@ func main() {
 		}
 	}
 	if *dir == "" || flag.NArg() > 0 {
-		fatal(errors.New("usage: corpus -dir FOLDER [-build] [-load [-accepted FILE] [-each]] [-subskeleton] [-bpftool NAME]"))
+		fatal(errors.New("usage: corpus -dir DIRECTORY [-build] [-load [-accepted FILE] [-each]] [-subskeleton] [-bpftool NAME]"))
 	}
 	if *load && *sub {
 		fatal(errors.New("-load and -subskeleton: a subskeleton is not loaded, but opened in an object"))

@@ -288,8 +288,8 @@ func (l *linter) merge(copied string, mods []string) error {
 	return err
 }
 
-// removeC removes the files in C from folders with Go files, where the go command takes
-// them for cgo's. What a package embeds is in a folder without.
+// removeC removes the files in C from directories with Go files, where the go command takes
+// them for cgo's. What a package embeds is in a directory without.
 func removeC(root string) error {
 	return filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || !slices.Contains([]string{".c", ".h"}, filepath.Ext(name)) {
@@ -312,7 +312,7 @@ func (l *linter) fences() []string {
 	return fences
 }
 
-func within(file, folder string) bool { return strings.HasPrefix(file, folder+"/") }
+func within(file, directory string) bool { return strings.HasPrefix(file, directory+"/") }
 
 // generate has Bazel build all generated packages, and puts them where their
 // importpath says.
@@ -367,11 +367,11 @@ func (l *linter) generate(copied string) error {
 			continue
 		}
 		// Without an importpath of its own it is a part of the package around it.
-		folder, file := fields[0], fields[2]
+		directory, file := fields[0], fields[2]
 		if below, ok := strings.CutPrefix(fields[1], module+"/"); ok {
-			folder = below
+			directory = below
 		}
-		if err := copyFile(filepath.Join(copied, folder, filepath.Base(file)), filepath.Join(strings.TrimSpace(workspace), file)); err != nil {
+		if err := copyFile(filepath.Join(copied, directory, filepath.Base(file)), filepath.Join(strings.TrimSpace(workspace), file)); err != nil {
 			return err
 		}
 		n++

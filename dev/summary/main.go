@@ -12,7 +12,7 @@
 //
 // No line is needed where a case says that it needs a newer kernel than its own:
 // "needs a kernel with netkit (6.7)" is expected on 6.1 and not on 6.12. The kernel
-// of a test whose folder ends in two numbers, and the name of a cpu after them unless
+// of a test whose directory ends in two numbers, and the name of a cpu after them unless
 // that is x86_64, as kernels_test_6_1 and kernels_test_6_12_arm64 do, is that one; of
 // every other, it is the kernel of this machine.
 //
@@ -69,9 +69,9 @@ type skip struct {
 	reason string
 }
 
-// run prints the summary of the reports under the folders to w, and says
+// run prints the summary of the reports under the directories to w, and says
 // whether all is well.
-func run(w io.Writer, skipFile string, folders []string) (bool, error) {
+func run(w io.Writer, skipFile string, directories []string) (bool, error) {
 	expected, err := readSkips(skipFile)
 	if err != nil {
 		return false, err
@@ -123,13 +123,13 @@ func run(w io.Writer, skipFile string, folders []string) (bool, error) {
 		}
 		return nil
 	}
-	for _, folder := range folders {
+	for _, directory := range directories {
 		// bazel-testlogs is a link, which WalkDir would not follow.
-		folder, err := filepath.EvalSymlinks(folder)
+		directory, err := filepath.EvalSymlinks(directory)
 		if err != nil {
 			return false, err
 		}
-		err = filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+		err = filepath.WalkDir(directory, func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.Name() != "test.xml" {
 				return err
 			}
@@ -203,7 +203,7 @@ func (k kernel) version(machine version) version {
 }
 
 // testOf says which test the report at path is of, without the name of its kernel,
-// and in which kernel it ran. The report of a shard is in a folder below the test's
+// and in which kernel it ran. The report of a shard is in a directory below the test's
 // own.
 func testOf(path string) (string, kernel) {
 	dir := filepath.Dir(path)

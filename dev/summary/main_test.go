@@ -166,7 +166,7 @@ func TestBadInput(t *testing.T) {
 		}
 		return path
 	}
-	for _, tc := range []struct{ skips, folder, want string }{
+	for _, tc := range []struct{ skips, directory, want string }{
 		{write("noreason", "TestA\n"), dir, "noreason:1: want a name, a tab and a reason"},
 		{write("badre", "\n(\tx\n"), dir, "badre:2: error parsing regexp"},
 		{filepath.Join(dir, "missing"), dir, "missing"},
@@ -174,7 +174,7 @@ func TestBadInput(t *testing.T) {
 		{"", filepath.Dir(write("empty/test.xml", "<testsuites></testsuites>")), "reports no test case"},
 		{"", filepath.Dir(write("bad/test.xml", "<testsuites>")), "test.xml: XML syntax error"},
 	} {
-		if _, err := run(&bytes.Buffer{}, tc.skips, []string{tc.folder}); err == nil || !strings.Contains(err.Error(), tc.want) {
+		if _, err := run(&bytes.Buffer{}, tc.skips, []string{tc.directory}); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("error is %v, want one with %q", err, tc.want)
 		}
 	}

@@ -25,7 +25,7 @@ func TestGiven(t *testing.T) {
 	if got := os.Getenv("INHERITED"); got != "from outside" {
 		t.Errorf("INHERITED is %q", got)
 	}
-	for _, name := range []string{*file, os.Getenv("GIVEN"), "kernels_user/data/folder/b c.txt", "kernels_user/data/folder/link.txt"} {
+	for _, name := range []string{*file, os.Getenv("GIVEN"), "kernels_user/data/directory/b c.txt", "kernels_user/data/directory/link.txt"} {
 		path, err := runfiles.Rlocation(name)
 		if err != nil {
 			t.Error(err)
@@ -35,7 +35,7 @@ func TestGiven(t *testing.T) {
 			t.Errorf("%s: %q, %v", name, text, err)
 		}
 	}
-	// As on the host, tests start in the folder of their package.
+	// As on the host, tests start in the directory of their package.
 	if text, err := os.ReadFile("data/a.txt"); err != nil || string(text) != "text\n" {
 		t.Errorf("%q, %v", text, err)
 	}
@@ -45,7 +45,7 @@ func TestOutputs(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(os.Getenv("TEST_TMPDIR"), "scratch"), nil, 0o600); err != nil {
 		t.Error(err)
 	}
-	path := filepath.Join(os.Getenv("TEST_UNDECLARED_OUTPUTS_DIR"), "folder", "output file.txt")
+	path := filepath.Join(os.Getenv("TEST_UNDECLARED_OUTPUTS_DIR"), "directory", "output file.txt")
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)
 	}

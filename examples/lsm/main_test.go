@@ -101,7 +101,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-func TestNoFolder(t *testing.T) {
+func TestNoDirectory(t *testing.T) {
 	err := run(t.Context(), io.Discard, "/no/such/directory", user, time.Second)
 	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "/no/such/directory") {
 		t.Errorf("got %v", err)

@@ -20,7 +20,7 @@ def _file_name_problem(attribute, name):
             return "{} = \"{}\" has a character that the name of an embedded file cannot have: use letters, digits and _ - . + = @".format(attribute, name)
     return None
 
-def _folder(label):
+def _directory(label):
     """Returns what names the Go package when no attribute does: its other files are here."""
     return label.package or label.name
 
@@ -32,11 +32,11 @@ def _problem(ctx, toolchain):
             ctx.attr.ident or ctx.label.name,
         )
     if "/" in ctx.attr.output_stem:
-        return "output_stem = \"{}\" leads to another folder: it is the name of a file".format(ctx.attr.output_stem)
+        return "output_stem = \"{}\" leads to another directory: it is the name of a file".format(ctx.attr.output_stem)
     return (
         _file_name_problem("name", ctx.label.name) or
         _file_name_problem("output_stem", ctx.attr.output_stem) or
-        package_problem(ctx, _folder(ctx.label)) or
+        package_problem(ctx, _directory(ctx.label)) or
         compile_srcs_problem(ctx, toolchain)
     )
 
@@ -46,8 +46,8 @@ def _bpf2go_impl(ctx):
     if problem:
         fail("{}: {}".format(ctx.label, problem))
 
-    # Both files are in the package's folder itself, not in one of the target's
-    # name: rules_go refuses files that embed in a folder below that of another.
+    # Both files are in the package's directory itself, not in one of the target's
+    # name: rules_go refuses files that embed in a directory below that of another.
     stem = ctx.label.name.replace("/", "_")
     object = final_object(
         ctx,
@@ -70,7 +70,7 @@ def _bpf2go_impl(ctx):
             label = ctx.label,
             bpf2go = ctx.attr._bpf2go[DefaultInfo].files_to_run,
             object = object,
-            package = package_name(ctx, _folder(ctx.label)),
+            package = package_name(ctx, _directory(ctx.label)),
             ident = ctx.attr.ident or ctx.label.name,
             types = ctx.attr.types,
             global_types = ctx.attr.global_types,
@@ -151,7 +151,7 @@ The target is also a `src` for `bpf_skeleton`, the next step: see
         "package": attr.string(
             doc = """
             The name of the Go package that embeds the target. By default the last element of `importpath`,
-            or of the folder's path.
+            or of the directory's path.
             """,
         ),
         "srcs": attr.label_list(

@@ -68,7 +68,7 @@ QEMU's machine:
         ),
         "modules": attr.label_list(
             doc = """
-            Kernel modules (`.ko`, `.ko.gz`, `.ko.xz`), in any folders, and the file `modules.builtin`, which has the
+            Kernel modules (`.ko`, `.ko.gz`, `.ko.xz`), in any directories, and the file `modules.builtin`, which has the
             names of what is built in. A test gets those that it asks for and what they depend on.
             """,
             allow_files = True,

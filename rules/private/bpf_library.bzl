@@ -86,7 +86,7 @@ The target provides CcInfo with its headers and those of its `deps`, so that a
         ),
         "includes": attr.string_list(
             doc = """
-            Folders, relative to this package, to search for headers, for this library and for all that depends
+            Directories, relative to this package, to search for headers, for this library and for all that depends
             on it. The repository's root, as in `#include "path/to/header.h"`, is searched without being named.
             """,
         ),

@@ -11,7 +11,7 @@ _native = native
 _FILE = "file:"
 
 def _path(file):
-    """Returns the path of a file from the folder that tests start in."""
+    """Returns the path of a file from the directory that tests start in."""
     return file.short_path
 
 def _objects(ctx, targets):

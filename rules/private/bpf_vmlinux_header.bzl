@@ -7,7 +7,7 @@ load("//rules/private/actions:vmlinux_header.bzl", "generate_vmlinux_header")
 _TOOLCHAIN_TYPE = Label("//rules:toolchain_type")
 
 def _bpf_vmlinux_header_impl(ctx):
-    # In a folder of its own, which is all that is searched for headers.
+    # In a directory of its own, which is all that is searched for headers.
     header = ctx.actions.declare_file(ctx.label.name + "/vmlinux.h")
     generate_vmlinux_header(
         ctx.actions,

@@ -58,7 +58,7 @@ _INSTALL_CLANG = """\
               Fedora: dnf install clang
               Alpine: apk add clang
               Arch Linux: pacman -S clang
-              macOS: brew install llvm, and put its bin folder first on PATH
+              macOS: brew install llvm, and put its bin directory first on PATH
   or register another compiler with bpf_toolchain and register_toolchains:
               see rules/toolchain.bzl of rules_bpf"""
 

@@ -72,11 +72,11 @@ def source_path(name, suffix):
     Returns:
       The path, from where the name is a path from.
     """
-    folder, slash, base = name.rpartition("/")
+    directory, slash, base = name.rpartition("/")
     if base[0] in "_.":
         # Go leaves out files that begin so.
         base = "x" + base
-    return folder + slash + base + suffix + ".go"
+    return directory + slash + base + suffix + ".go"
 
 def generated_package(ctx, *, source, generate, embedsrcs = [], deps = []):
     """Makes a Go package of one generated file.

@@ -1,15 +1,15 @@
-"""Folders that the C compiler searches for headers."""
+"""Directories that the C compiler searches for headers."""
 
 def include_dir(path, witness = None):
-    """Describes a folder.
+    """Describes a directory.
 
     With path mapping, Bazel rewrites the configuration's part of the paths of
     files (`bazel-out/k8-fastbuild/bin`), but leaves strings as they are. The
-    folder of generated headers is therefore told by a file below the same root.
+    directory of generated headers is therefore told by a file below the same root.
 
     Args:
-      path: the folder. Relative to the witness's root when there is one.
-      witness: a generated file, when the folder is for generated headers.
+      path: the directory. Relative to the witness's root when there is one.
+      witness: a generated file, when the directory is for generated headers.
 
     Returns:
       A struct for `add_include_dirs`.
@@ -17,11 +17,11 @@ def include_dir(path, witness = None):
     return struct(path = path, witness = witness)
 
 def package_dirs(label, paths, output):
-    """Returns folders of a package, once for its sources and once for its outputs.
+    """Returns directories of a package, once for its sources and once for its outputs.
 
     Args:
       label: a target in the package.
-      paths: folders relative to the package.
+      paths: directories relative to the package.
       output: a file that a target of the package makes.
 
     Returns:
@@ -41,8 +41,8 @@ def normalize(path):
       path: the path.
 
     Returns:
-      The path, `.` for the folder it is relative to. Begins with `..` when it
-      leads out of that folder.
+      The path, `.` for the directory it is relative to. Begins with `..` when it
+      leads out of that directory.
     """
     parts = []
     for part in path.split("/"):
@@ -55,14 +55,14 @@ def normalize(path):
     return "/".join(parts) or "."
 
 def context_dirs(context_paths, headers):
-    """Describes the folders that a CompilationContext lists.
+    """Describes the directories that a CompilationContext lists.
 
     Args:
-      context_paths: the folders, as paths in the execution root.
+      context_paths: the directories, as paths in the execution root.
       headers: list of File, the headers of the same context.
 
     Returns:
-      A list for `add_include_dirs`. Output folders in which none of the headers
+      A list for `add_include_dirs`. Output directories in which none of the headers
       can be are left out.
     """
     witnesses = {h.root.path: h for h in headers if not h.is_source}
@@ -82,7 +82,7 @@ def _root(file):
     return file.root.path
 
 def add_include_dirs(args, flag, dirs):
-    """Adds a flag for each folder, once.
+    """Adds a flag for each directory, once.
 
     Args:
       args: the Args to add to.

@@ -4,29 +4,29 @@ load(":archives.bzl", "unpack_archives")
 
 _ROOT = "root"
 
-# Folders with a kernel's files, as distributions lay them out: files are beside
+# Directories with a kernel's files, as distributions lay them out: files are beside
 # the modules, or in /boot with the release in their names.
-_MODULE_FOLDERS = ["usr/lib/modules", "lib/modules"]
+_MODULE_DIRECTORIES = ["usr/lib/modules", "lib/modules"]
 
 def find_in_package(files):
     """Finds the parts of a kernel in an unpacked package.
 
     Args:
-      files: dict of the names in the folders `boot` and, for each release,
+      files: dict of the names in the directories `boot` and, for each release,
         `lib/modules/<release>` or `usr/lib/modules/<release>`.
 
     Returns:
       A struct with the paths `image`, `config` (None when there is none), the list
-      of folders `modules`, and `problem`, which is empty when there is an image.
+      of directories `modules`, and `problem`, which is empty when there is an image.
     """
     images = ["boot/" + name for name in files.get("boot", []) if name.startswith("vmlinuz-")]
     plain = ["boot/" + name for name in files.get("boot", []) if name.startswith("vmlinux-")]
     configs = ["boot/" + name for name in files.get("boot", []) if name.startswith("config-")]
-    folders = [folder for folder in files if folder != "boot"]
-    for folder in folders:
-        images += [folder + "/" + name for name in files[folder] if name == "vmlinuz"]
-        plain += [folder + "/" + name for name in files[folder] if name == "vmlinux"]
-        configs += [folder + "/" + name for name in files[folder] if name == "config"]
+    directories = [directory for directory in files if directory != "boot"]
+    for directory in directories:
+        images += [directory + "/" + name for name in files[directory] if name == "vmlinuz"]
+        plain += [directory + "/" + name for name in files[directory] if name == "vmlinux"]
+        configs += [directory + "/" + name for name in files[directory] if name == "config"]
 
     # Beside a kernel for a boot loader, this is one for debuggers. Those of riscv64 are like this.
     images = images or plain
@@ -38,7 +38,7 @@ def find_in_package(files):
     return struct(
         config = configs[0] if configs else None,
         image = images[0] if images else None,
-        modules = folders,
+        modules = directories,
         problem = problem,
     )
 
@@ -71,13 +71,13 @@ bpf_kernel(
 
 _BPF_KERNEL_BZL = Label("//rules/private:bpf_kernel.bzl")
 
-def _write_build(rctx, *, image, config, module_folders):
+def _write_build(rctx, *, image, config, module_directories):
     patterns = []
-    for folder in module_folders:
+    for directory in module_directories:
         patterns += [
-            folder + "/**/*.ko",
-            folder + "/**/*.ko.*",
-            folder + "/modules.builtin",
+            directory + "/**/*.ko",
+            directory + "/**/*.ko.*",
+            directory + "/modules.builtin",
         ]
     rctx.file("BUILD.bazel", _BUILD.format(
         bpf_kernel_bzl = _BPF_KERNEL_BZL,
@@ -105,14 +105,14 @@ def _package_files(root):
     if boot.exists:
         files["boot"] = [path.basename for path in boot.readdir()]
     seen = {}
-    for parent in _MODULE_FOLDERS:
+    for parent in _MODULE_DIRECTORIES:
         modules = root.get_child(*parent.split("/"))
         if not modules.exists or modules.realpath in seen:
             continue
         seen[modules.realpath] = None
-        for folder in modules.readdir():
-            if folder.is_dir:
-                files[parent + "/" + folder.basename] = [path.basename for path in folder.readdir()]
+        for directory in modules.readdir():
+            if directory.is_dir:
+                files[parent + "/" + directory.basename] = [path.basename for path in directory.readdir()]
     return files
 
 def _build_of_package(rctx, root, described):
@@ -123,7 +123,7 @@ def _build_of_package(rctx, root, described):
         rctx,
         image = "{}/{}".format(_ROOT, found.image),
         config = "{}/{}".format(_ROOT, found.config) if found.config else None,
-        module_folders = ["{}/{}".format(_ROOT, folder) for folder in found.modules],
+        module_directories = ["{}/{}".format(_ROOT, directory) for directory in found.modules],
     )
     return ""
 
@@ -155,7 +155,7 @@ def _local_kernel_repo_impl(rctx):
         rctx,
         image = _ROOT + "/image",
         config = _ROOT + "/config" if "config" in paths else None,
-        module_folders = [_ROOT + "/modules"] if "modules" in paths else [],
+        module_directories = [_ROOT + "/modules"] if "modules" in paths else [],
     )
 
 local_kernel_repo = repository_rule(
@@ -174,17 +174,17 @@ local_kernel_repo = repository_rule(
 )
 
 def _environ_kernel_repo_impl(rctx):
-    folder = rctx.getenv(rctx.attr.variable, "")
-    if not folder:
-        _write_problem(rctx, "set --repo_env={}=FOLDER, a folder with the unpacked packages of the kernel in its folder {}".format(
+    directory = rctx.getenv(rctx.attr.variable, "")
+    if not directory:
+        _write_problem(rctx, "set --repo_env={}=DIRECTORY, a directory with the unpacked packages of the kernel in its directory {}".format(
             rctx.attr.variable,
             rctx.attr.kernel,
         ))
         return
-    root = rctx.path(folder).get_child(rctx.attr.kernel)
+    root = rctx.path(directory).get_child(rctx.attr.kernel)
     if not root.exists:
-        _write_problem(rctx, "{} ({}) has no folder {} with the kernel's unpacked packages".format(
-            folder,
+        _write_problem(rctx, "{} ({}) has no directory {} with the kernel's unpacked packages".format(
+            directory,
             rctx.attr.variable,
             rctx.attr.kernel,
         ))
@@ -196,10 +196,10 @@ def _environ_kernel_repo_impl(rctx):
 
 environ_kernel_repo = repository_rule(
     implementation = _environ_kernel_repo_impl,
-    doc = "Has a bpf_kernel of the unpacked packages in a folder that an environment variable names.",
+    doc = "Has a bpf_kernel of the unpacked packages in a directory that an environment variable names.",
     attrs = {
         "cpu": attr.string(mandatory = True),
-        "kernel": attr.string(mandatory = True, doc = "Name of the target, and of the folder in the one of the variable."),
+        "kernel": attr.string(mandatory = True, doc = "Name of the target, and of the directory in the one of the variable."),
         "variable": attr.string(mandatory = True),
     },
     # Another kernel can be at the same path when a server starts the next time.

@@ -41,8 +41,8 @@ COMPILE_ATTRS = {
     ),
     "includes": attr.string_list(
         doc = """
-        Folders, relative to this package, to search for headers. The repository's root, as in
-        `#include "path/to/header.h"`, and the folders of the source and of this package are searched
+        Directories, relative to this package, to search for headers. The repository's root, as in
+        `#include "path/to/header.h"`, and the directories of the source and of this package are searched
         without being named.
         """,
     ),
@@ -213,9 +213,9 @@ def object_file(ctx, name = None, variant = None):
     """
     path = name or ctx.label.name
     if variant:
-        # In a folder of the variant: the file's name is the object's, which must not depend on it.
-        folder, slash, base = path.rpartition("/")
-        path = "{}{}{}_variants/{}/{}".format(folder, slash, base, variant, base)
+        # In a directory of the variant: the file's name is the object's, which must not depend on it.
+        directory, slash, base = path.rpartition("/")
+        path = "{}{}{}_variants/{}/{}".format(directory, slash, base, variant, base)
     return ctx.actions.declare_file(path + ".bpf.o")
 
 def objects_to_link(ctx, toolchain, srcs, variant = None, copts = []):

@@ -82,7 +82,7 @@ func TestPinDir(t *testing.T) {
 	var dir string
 	t.Run("use", func(t *testing.T) {
 		dir = bpftest.PinDir(t)
-		if err := os.Mkdir(filepath.Join(dir, "folder"), 0o700); err != nil {
+		if err := os.Mkdir(filepath.Join(dir, "directory"), 0o700); err != nil {
 			t.Error(err)
 		}
 		var st unix.Statfs_t

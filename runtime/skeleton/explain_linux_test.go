@@ -551,7 +551,7 @@ func TestNoFunctionInProgram(t *testing.T) {
 }
 
 // Maps that are to be pinned where no bpffs is.
-func TestPinFolder(t *testing.T) {
+func TestPinDirectory(t *testing.T) {
 	bpftest.NeedsBPF(t)
 	for dir, want := range map[string]string{
 		t.TempDir():                        "`mount -t bpf bpf ",

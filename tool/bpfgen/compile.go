@@ -52,7 +52,7 @@ func compile(flags *flag.FlagSet, args []string, std streams) error {
 		own = append(own, "-MD", "-MF", object+".d")
 		defer os.Remove(object + ".d")
 	}
-	// In front: what follows a -- of the caller's are files.
+	// Before the caller's: what follows a -- among those are files.
 	clangArgs = append(own, clangArgs...)
 	if lengthOf(clangArgs) > maxCommandLine {
 		if err := writeResponseFile(object+".args", clangArgs); err != nil {
@@ -158,13 +158,13 @@ func readDeps(file string) ([]string, error) {
 	return depfile.Parse(data)
 }
 
-// headerExtensions are those of files that a compile reads when a source includes them, and not
-// in another way that the compiler says nothing of.
+// headerExtensions are those of files that a compile reads only where a source includes them,
+// which the compiler reports.
 var headerExtensions = []string{".h", ".hh", ".hpp", ".hxx"}
 
-// writeUnused writes the lines of the file inputs that are not among deps. In doubt a file is
-// used: only headers are left out, and none where the assembler reads files too, which no
-// dependency file has.
+// writeUnused writes the lines of the file inputs that are not among deps. In doubt a file
+// counts as used: only headers are written, and none where the assembler reads files too, which
+// no dependency file lists.
 func writeUnused(unused, inputs string, deps []string) error {
 	lines, err := readLines(inputs)
 	if err != nil {

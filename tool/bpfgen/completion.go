@@ -31,7 +31,7 @@ func completion(fs *flag.FlagSet, args []string, std streams) error {
 type completed struct {
 	name, short string
 	flags       []completedFlag
-	// words are what stands for the first argument that is not a flag, when it is not a file.
+	// words complete the first argument that is not a flag, when it is not a file.
 	words []string
 }
 
@@ -40,7 +40,7 @@ type completedFlag struct {
 	name, about string
 	// takes is what the flag's value is called, empty for a flag without one.
 	takes string
-	// words are the values that there are. A value of other flags is a file or a name.
+	// words are all values of the flag, nil when its value is a file or a name.
 	words []string
 }
 

@@ -11,9 +11,9 @@ import (
 	"github.com/rules-bpf/rules_bpf/internal/quote"
 )
 
-// output is a file that a subcommand writes. A regular one is there as a whole or
-// not at all: it is written beside its place, and renamed. What is not a regular file
-// (a device, a pipe) is written into, as compilers do, and stays what it is.
+// output is a file that a subcommand writes. A regular one is there as a whole or not at all:
+// it is written under another name, and renamed. What is not a regular file (a device, a pipe)
+// is written into, as compilers do, and stays what it is.
 //
 // A symbolic link to a regular file, or to nothing, is replaced, as cc and go build
 // do: its target stays as it is. One to a device or a pipe is written through, and so
@@ -49,7 +49,7 @@ func isSpecial(name string) (bool, error) {
 	}
 	info, err := os.Stat(name)
 	if err != nil {
-		// Whatever is the matter with it shows when it is written.
+		// An error shows when the file is written.
 		return false, nil
 	}
 	if info.IsDir() {

@@ -72,7 +72,7 @@ func generate(fs *flag.FlagSet, args []string, std streams) error {
 	if err := g.check(); err != nil {
 		return err
 	}
-	if std.place, err = placeOfLine(os.Getenv); err != nil {
+	if std.location, err = lineLocation(os.Getenv); err != nil {
 		return err
 	}
 	for _, note := range notes {
@@ -94,9 +94,10 @@ func generate(fs *flag.FlagSet, args []string, std streams) error {
 	return g.noteStale(std, others)
 }
 
-// placeOfLine returns which line of the module go generate runs, "edge/main.go:7: ", and nothing
-// where the command was called otherwise. go generate ./... says it of commands that fail alone.
-func placeOfLine(getenv func(string) string) (string, error) {
+// lineLocation returns the location of the line in the module that go generate runs,
+// "edge/main.go:7: ", and nothing where the command was called otherwise. go generate ./...
+// prints it only of commands that fail.
+func lineLocation(getenv func(string) string) (string, error) {
 	if getenv("GOFILE") == "" {
 		return "", nil
 	}
@@ -111,8 +112,8 @@ func placeOfLine(getenv func(string) string) (string, error) {
 	return fmt.Sprintf("%s:%s: ", quote.Text(filepath.ToSlash(file)), getenv("GOLINE")), nil
 }
 
-// note writes what is worth knowing and no fault.
-func (s streams) note(text string) { fmt.Fprintf(s.stderr, "bpfgen: note: %s%s\n", s.place, text) }
+// note writes something that is worth knowing and not a fault.
+func (s streams) note(text string) { fmt.Fprintf(s.stderr, "bpfgen: note: %s%s\n", s.location, text) }
 
 // parseGenerate reads the command line, and no file: check does. getenv is the
 // environment's. notes say which flags of bpf2go mean something else here, or nothing.
@@ -248,7 +249,7 @@ func (g *generation) setCompiler(cc, cflags string, rest []string) error {
 	return nil
 }
 
-// check reports what of the command line cannot be, and reads the list of shared types.
+// check returns what is wrong with the command line, and reads the list of shared types.
 func (g *generation) check() error {
 	if err := skelgen.CheckPrefix(g.ident); err != nil {
 		return fmt.Errorf("NAME %w", err)

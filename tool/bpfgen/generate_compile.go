@@ -26,7 +26,7 @@ type compiler struct {
 	// temp is a directory for what it writes.
 	temp string
 	std  streams
-	// maps are flags by which the object has no path of this machine.
+	// maps are flags that keep paths of this machine out of the object.
 	maps []string
 }
 
@@ -170,7 +170,7 @@ func (c *compiler) clang(t *bpftarget.Target, variant variantFlag, source, objec
 var remedies = []struct{ text, remedy string }{
 	{"'bpf/bpf_", "libbpf's headers are not where clang looks: install libbpf-dev (Debian, Ubuntu) or libbpf-devel (Fedora), or say where bpf/bpf_helpers.h is with -I after --"},
 	{"'vmlinux.h' file not found", "make one with \"go tool bpfgen vmlinux -o vmlinux.h /sys/kernel/btf/vmlinux\", and say where it is with -I after --"},
-	{"'asm/types.h' file not found", "clang looks for the headers of a machine, and BPF is none: on Debian and Ubuntu they are in -I/usr/include/x86_64-linux-gnu, or that of the machine at hand"},
+	{"'asm/types.h' file not found", "these headers are those of a CPU, and BPF has none of its own: on Debian and Ubuntu, add -I/usr/include/x86_64-linux-gnu after --, or the directory of this machine's CPU"},
 	{"unknown target triple", "this clang was built without BPF: install another, and say where it is with -cc or $BPF_CLANG"},
 	{"No available targets are compatible", "this clang was built without BPF: install another, and say where it is with -cc or $BPF_CLANG"},
 	{"unrecognized command", "this is not clang: say where clang 14 or newer is with -cc or $BPF_CLANG"},

@@ -68,7 +68,7 @@ func (g *generation) otherLines(file string, number int) ([]otherLine, error) {
 			if name == file && line.Number == number || len(line.Args) == 0 || line.Args[0] != "generate" {
 				continue
 			}
-			// What is wrong with it is said when it is its turn.
+			// An error in it is reported when that line runs.
 			if other, err := parseOther(name, line); err == nil {
 				others = append(others, otherLine{name, line.Number, other})
 			}

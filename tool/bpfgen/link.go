@@ -53,8 +53,8 @@ func link(fs *flag.FlagSet, args []string, std streams) error {
 	return writeFile(*out, linked)
 }
 
-// warnInputs writes what is to be said of objects that go into a final one: of what the
-// compiler wrote, which says more than what is linked.
+// warnInputs writes warnings about the objects of a final link. They come from what the
+// compiler wrote, which shows more than the linked object.
 func warnInputs(std streams, inputs []linker.Input, policy *sections.Policy) {
 	for _, in := range inputs {
 		losses, addresses := bpfobj.ReadLosses(filepath.Base(in.Name), in.Data)

@@ -19,12 +19,10 @@
 // Bazel writes them for long command lines.
 //
 // The exit status is 0 or 1 (compile: clang's; diff: 0, 1 for objects that differ, or 2;
-// verify: 0, 1 for a program that does not load or is over a limit, or 2),
-// and errors are on stderr as
-// "file: symbol: what, and what to do". An output is written when all of it is
-// there, and never in part. One that is not a regular file (/dev/stdout, a pipe, a
-// device) is written into; a symbolic link to a file is replaced, as cc and go build
-// do.
+// verify: 0, 1 for a program that does not load or is over a limit, or 2), and errors are on
+// stderr as "file: symbol: what, and what to do". An output is written when all of it is there,
+// and never in part. One that is not a regular file (/dev/stdout, a pipe, a device) is written
+// into; a symbolic link to a file is replaced, as cc and go build do.
 package main
 
 import (
@@ -95,8 +93,8 @@ skeleton.OpenObject reads it at run time.
 	bpfgen image -o edge.image edge.bpf.o
 `, writeImage, 0},
 		{"inspect", "[-json] OBJECT", "say what is in a BPF object, or its image, and what it needs of a kernel", `
-Of what a kernel must have, the version says which was the first with it, and the rule
-what says so. What no rule knows is unknown, as which kernels have a kfunc.
+For each thing that a kernel must have, the version is the first one with it, and the rule
+says how that is known. What no rule covers is unknown, as which kernels have a kfunc.
 
 	bpfgen inspect edge.bpf.o
 	bpfgen inspect -json edge.bpf.o | jq .kernel
@@ -138,20 +136,20 @@ For kernels without BTF, with what an object asks of their types:
 // streams are where a program that a subcommand runs writes to.
 type streams struct {
 	stdout, stderr io.Writer
-	// place begins what stderr gets of success, "edge/main.go:7: ", where many commands
-	// write to one terminal from many directories. A failure has a place of its own there.
-	place string
+	// location begins what stderr gets of success, "edge/main.go:7: ", where many commands
+	// write to one terminal from many directories. A failure names its own.
+	location string
 }
 
 // warn writes warnings of a file to stderr: what was written is what was asked for, and
 // most likely not what was meant.
 func (s streams) warn(file string, warnings []string) {
 	for _, w := range warnings {
-		fmt.Fprintf(s.stderr, "bpfgen: warning: %s%s: %s\n", s.place, quote.Text(file), w)
+		fmt.Fprintf(s.stderr, "bpfgen: warning: %s%s: %s\n", s.location, quote.Text(file), w)
 	}
 }
 
-// warnLosses writes warnings of what loaders leave out of a file.
+// warnLosses writes warnings about what loaders leave out of a file.
 func (s streams) warnLosses(file string, losses []*bpfobj.Loss) {
 	for _, loss := range losses {
 		s.warn(file, []string{loss.Text})
@@ -206,7 +204,7 @@ func dispatch(args []string, std streams) error {
 	switch name {
 	case "help", "-h", "-help", "--help":
 		if name == "help" && len(args) > 0 {
-			// That of the command, whatever follows.
+			// The help of that command, whatever follows its name.
 			name, args = args[0], []string{"-h"}
 			break
 		}

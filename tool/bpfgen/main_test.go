@@ -555,7 +555,7 @@ func TestCompileArgs(t *testing.T) {
 		}
 	}
 	if got, want := files(t), "args main.bpf.c x.o"; got != want {
-		t.Errorf("the folder has %s, want %s", got, want)
+		t.Errorf("the directory has %s, want %s", got, want)
 	}
 	if _, errs, status := bpfgen("compile", "-o", "x.o", "--", clang, "-bpfgen-args=none"); status != 1 || errs != "bpfgen: none: no such file or directory\n" {
 		t.Errorf("status %d, stderr %q", status, errs)

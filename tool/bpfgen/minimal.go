@@ -36,7 +36,7 @@ func minimalBTF(out string, objects, files []string, archive bool, std streams) 
 			return err
 		}
 		if len(o.Relos) == 0 {
-			// A skeleton has objects for several CPUs, of which each may be one without.
+			// A skeleton has objects for several CPUs, and some may have none.
 			std.note(quote.Text(file) + ": has no CO-RE relocations, the only ones that such a file serves: it is left out")
 			continue
 		}

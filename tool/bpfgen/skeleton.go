@@ -29,7 +29,7 @@ func skeleton(fs *flag.FlagSet, args []string, std streams) error {
 	})
 	withELF := fs.Bool("elf", false, "put the object file into the package too, for cilium/ebpf's CollectionSpec: Object.ELF returns it")
 	link := fs.String("link", "", "`file` to write the object to that is linked of all OBJECTs, as bpfgen link does; the skeleton is of that one")
-	linked := fs.Bool("linked", false, "the object is one that bpfgen link made, which has warned of addresses in data and had their lines to show")
+	linked := fs.Bool("linked", false, "the object was made by bpfgen link, which has warned of addresses in data, with their lines")
 	var variants []variantFlag
 	fs.Func("variant", "`NAME=OBJECT`, an object that is one of several variants, in the place of OBJECT; repeated for each", func(arg string) error {
 		v, err := parseVariant(arg)
@@ -92,8 +92,8 @@ func skeleton(fs *flag.FlagSet, args []string, std streams) error {
 	return writeFile(*out, src)
 }
 
-// linkForSkeleton links the objects of a skeleton. What the linker does not keep is said of
-// them here, and the skeleton says the rest.
+// linkForSkeleton links the objects of a skeleton. Warnings that need what the linker does not
+// keep are written here; those of the skeleton follow.
 func linkForSkeleton(std streams, files []string) ([]byte, error) {
 	inputs, err := readInputs(files)
 	if err != nil {
@@ -130,7 +130,7 @@ type skeletonInput struct {
 	variant string
 	elf     []byte
 	policy  *sections.Policy
-	// linked says that the linker has warned of what compilers show and it does not keep.
+	// linked says that the linker has written the warnings that need what it does not keep.
 	linked bool
 	// keepELF says that the skeleton carries the object file too.
 	keepELF bool

@@ -36,7 +36,7 @@ func sharedTypes(fs *flag.FlagSet, args []string, std streams) error {
 		if err != nil {
 			return inFile(file, err)
 		}
-		// What is to be said of the objects, their skeletons say.
+		// Warnings about the objects come when their skeletons are made.
 		quiet := streams{stdout: std.stdout, stderr: new(strings.Builder)}
 		v, err := readSkeletonInput(quiet, skeletonInput{file: file, name: filepath.Base(file), elf: elf, policy: &sections.Policy{Own: []string{"*"}}, linked: true})
 		if err != nil {

@@ -1,6 +1,6 @@
-// Bpfverify is the executable of a bpf_verifier_test: it loads the programs of BPF objects
-// into the kernel that it runs in, and reports what the verifier makes of them, as the file
-// beside it says whose name is its own with ".json" at the end.
+// Bpfverify is the executable of a bpf_verifier_test: it loads the programs of BPF objects into
+// the kernel that it runs in, and reports what the verifier makes of them. What to load is in
+// the file beside it that has its name and ".json" at the end.
 //
 // It does what Bazel asks of tests: cases in XML_OUTPUT_FILE, reports among the undeclared
 // outputs, --test_filter and shards. The exit status is 1 when a program fails the test.
@@ -20,7 +20,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/tool/internal/verify"
 )
 
-// A config says what to load. Files are relative to the folder that tests start in.
+// A config says what to load. Files are relative to the directory that tests start in.
 type config struct {
 	Objects []string `json:"objects"`
 	// Limits are lists of FIGURE=NUMBER by programs.
@@ -137,7 +137,7 @@ func (c *config) options(kernel string) (*verify.Options, error) {
 	return o, nil
 }
 
-// choose has those programs loaded alone that --test_filter and the shard are for.
+// choose restricts the programs to those that --test_filter and the shard select.
 func choose(o *verify.Options, env func(string) string) error {
 	var filter *regexp.Regexp
 	if text := env("TESTBRIDGE_TEST_ONLY"); text != "" {

@@ -131,7 +131,7 @@ func mayUseBPF() error {
 	return m.Close()
 }
 
-// resultVars are the environment variables with files and folders that a test
+// resultVars are the environment variables with files and directories that a test
 // writes for Bazel.
 var resultVars = []string{
 	"XML_OUTPUT_FILE",
@@ -148,7 +148,7 @@ var resultVars = []string{
 // repoMapping is a file at the top of the runfiles.
 const repoMapping = "_repo_mapping"
 
-// dirVars are those with folders that must be there.
+// dirVars are those with directories that must be there.
 var dirVars = []string{
 	"TEST_TMPDIR",
 	"TMPDIR",
@@ -218,8 +218,8 @@ func runInVM(c *config, files *runfiles.Files, started time.Time) (int, error) {
 		}
 		j.files.add(filepath.Join(sourceDir(), file), path)
 	}
-	// Bazel puts it among the runfiles when all of them are known, so it is in no
-	// list. It has what the names of repositories mean that look-ups begin with.
+	// Bazel adds it to the runfiles when all others are known, so it is in no list. It says
+	// what the names of repositories mean with which look-ups begin.
 	if path, err := files.Path(repoMapping); err == nil {
 		if _, err := os.Stat(path); err == nil {
 			j.files.add(filepath.Join(sourceDir(), repoMapping), path)
@@ -228,7 +228,7 @@ func runInVM(c *config, files *runfiles.Files, started time.Time) (int, error) {
 	return j.do()
 }
 
-// sourceDir is the folder of the runfiles, in the guest.
+// sourceDir is the directory of the runfiles, in the guest.
 func sourceDir() string {
 	if dir := os.Getenv("TEST_SRCDIR"); dir != "" {
 		return dir

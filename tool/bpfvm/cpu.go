@@ -83,7 +83,7 @@ var cpus = []*cpu{
 	},
 }
 
-// An emulator is what somebody has to install for a CPU.
+// An emulator is QEMU for a CPU, which users have to install.
 type emulator struct {
 	// QEMU is the name of the executable, and Packages says what has it.
 	QEMU     string `json:"qemu"`
@@ -119,15 +119,15 @@ func cpuOf(name string) (*cpu, error) {
 		return nil, fmt.Errorf("%s: %w: build a Linux executable (GOOS=linux)", name, err)
 	}
 	defer f.Close()
-	// Of all that bpfvm knows, programs have 64 bits.
+	// Programs of all CPUs that bpfvm knows have 64 bits.
 	if i := slices.IndexFunc(cpus, func(c *cpu) bool { return c.machine == f.Machine && f.Class == elf.ELFCLASS64 }); i >= 0 {
 		return cpus[i], nil
 	}
 	return nil, fmt.Errorf("%s is for %v (%v), and bpfvm boots kernels for %s", name, f.Machine, f.Class, cpuNames())
 }
 
-// checkKernel returns an error when the image is a kernel for another CPU. Images
-// of no form that it knows are left to QEMU.
+// checkKernel returns an error when the image is a kernel for another CPU. Images of an unknown
+// form are left to QEMU.
 func (c *cpu) checkKernel(image, test string) error {
 	f, err := os.Open(image)
 	if err != nil {
@@ -165,7 +165,7 @@ func imageMachine(head []byte) elf.Machine {
 	case at(0x10008, "S390EP"):
 		return elf.EM_S390
 	case at(0, elf.ELFMAG):
-		// The machine stands at the same place in all classes.
+		// The machine is at the same offset in all classes.
 		if len(head) >= 20 && head[elf.EI_DATA] == byte(elf.ELFDATA2LSB) {
 			return elf.Machine(uint16(head[18]) | uint16(head[19])<<8)
 		}
@@ -176,7 +176,7 @@ func imageMachine(head []byte) elf.Machine {
 	return elf.EM_NONE
 }
 
-// native says whether it is this machine's.
+// native reports whether it is this machine's CPU.
 func (c *cpu) native() bool { return c.goarch == runtime.GOARCH }
 
 // accelerators returns what to try, in this order. Whether KVM works is known
@@ -196,8 +196,7 @@ func (c *cpu) accelerators() []string {
 	return []string{kvm, tcg}
 }
 
-// virtualizes says whether the machine that /proc/cpuinfo describes may have what
-// KVM is built on.
+// virtualizes reports whether the machine that /proc/cpuinfo describes may have what KVM needs.
 func (c *cpu) virtualizes(cpuinfo string) bool {
 	if c.flags == "" {
 		return true

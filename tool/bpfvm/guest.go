@@ -29,7 +29,7 @@ import (
 const modulePath = "github.com/rules-bpf/rules_bpf"
 
 // guestSources returns the files of a Go module that is the guest alone. It needs
-// no other module, so it builds wherever there is Go: whatever module, vendor folder
+// no other module, so it builds wherever there is Go: whatever module, vendor directory
 // or version bpfvm itself was built from, and without a network.
 func guestSources() (map[string][]byte, error) {
 	files := map[string][]byte{
@@ -53,13 +53,13 @@ func guestSources() (map[string][]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		// What bpfvm reads the sources by.
+		// This stands in for the file by which bpfvm embeds the sources.
 		files[path.Join(dir, "source.go")] = []byte("package " + path.Base(dir) + "\n")
 	}
 	return files, nil
 }
 
-// builtGuest returns the path of the guest for the CPU, in the user's cache folder.
+// builtGuest returns the path of the guest for the CPU, in the user's cache directory.
 // It is built when it is not there.
 func builtGuest(c *cpu) (string, error) {
 	sources, err := guestSources()
@@ -68,7 +68,7 @@ func builtGuest(c *cpu) (string, error) {
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return "", fmt.Errorf("keeps what it builds in your cache folder: %w: set XDG_CACHE_HOME to a folder", err)
+		return "", fmt.Errorf("keeps what it builds in your cache directory: %w: set XDG_CACHE_HOME to a directory", err)
 	}
 	cache = filepath.Join(cache, "rules_bpf", "bpfvm")
 	// A map prints in the order of its keys.
@@ -88,7 +88,7 @@ func builtGuest(c *cpu) (string, error) {
 		return "", err
 	}
 	defer os.RemoveAll(work)
-	// Whoever interrupts this has neither the folder left nor a compiler.
+	// An interrupt leaves neither the directory nor a running compiler behind.
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 	defer stop()
 	for name, data := range sources {
@@ -104,7 +104,7 @@ func builtGuest(c *cpu) (string, error) {
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", built, "./tool/guest")
 	cmd.Dir = work
 	cmd.Env = append(os.Environ(), "PWD="+work, "GOOS=linux", "GOARCH="+c.goarch, "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off", "GO111MODULE=on")
-	// The command starts compilers.
+	// The go command starts compilers, which the group includes.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -122,13 +122,13 @@ func builtGuest(c *cpu) (string, error) {
 
 // dropStale removes what builds have left that were killed.
 func dropStale(cache string) error {
-	folders, err := filepath.Glob(filepath.Join(escapeGlob(cache), "build*"))
+	directories, err := filepath.Glob(filepath.Join(escapeGlob(cache), "build*"))
 	if err != nil {
 		return err
 	}
-	for _, folder := range folders {
-		if info, err := os.Stat(folder); err == nil && time.Since(info.ModTime()) > time.Hour {
-			if err := os.RemoveAll(folder); err != nil {
+	for _, directory := range directories {
+		if info, err := os.Stat(directory); err == nil && time.Since(info.ModTime()) > time.Hour {
+			if err := os.RemoveAll(directory); err != nil {
 				return err
 			}
 		}

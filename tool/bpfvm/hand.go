@@ -25,7 +25,7 @@ const usage = `Bpfvm runs a test in a kernel that QEMU boots, and exits with its
 
 The test is an executable for Linux. Its CPU is the kernel's: for a kernel of
 another machine, build it with GOARCH=arm64, riscv64 or s390x. It finds itself and
-the folder testdata of the current folder at their paths, and no other file that -file
+the directory testdata of the current directory at their paths, and no other file that -file
 does not name. It has the environment of bpfvm.
 
 bpfvm report and bpfvm merge are for reports of bpfgen verify and bpf_verifier_test:
@@ -44,16 +44,16 @@ type handFlags struct {
 func parseHand(args []string) (*handFlags, []string, error) {
 	f := &handFlags{memory: defaultMemoryMB, cpus: defaultCPUs}
 	set := flag.NewFlagSet("bpfvm", flag.ContinueOnError)
-	set.StringVar(&f.kernel, "kernel", "", "the kernel: an `image` as a boot loader loads it (vmlinuz, bzImage, Image), or the folder of a distribution's unpacked package")
+	set.StringVar(&f.kernel, "kernel", "", "the kernel: an `image` as a boot loader loads it (vmlinuz, bzImage, Image), or the directory of a distribution's unpacked package")
 	set.StringVar(&f.config, "config", "", "`file` with the kernel's configuration; by default the one beside the image, if any")
-	set.StringVar(&f.modules, "modules", "", "`folder` of the kernel's modules; by default the one beside the image, if any")
+	set.StringVar(&f.modules, "modules", "", "`directory` of the kernel's modules; by default the one beside the image, if any")
 	set.StringVar(&f.load, "load", "", "`names` of kernel modules to load before the test, with commas between; what they need is loaded too")
 	set.StringVar(&f.append, "append", "", "`arguments` that come last on the kernel's command line")
 	set.IntVar(&f.memory, "memory", f.memory, "memory of the machine in `MB`; it holds the test's files as well")
 	set.IntVar(&f.cpus, "cpus", f.cpus, "`number` of CPUs of the machine")
 	set.DurationVar(&f.timeout, "timeout", 0, "time after which kernel and test are ended, as a `duration` such as 5m; 0 is for none")
 	set.StringVar(&f.qemu, "qemu", "", "QEMU's `executable` for the CPU; by default the one on PATH")
-	set.Func("file", "`path` of a file or folder that the test finds at the same path; may be given more than once", func(path string) error {
+	set.Func("file", "`path` of a file or directory that the test finds at the same path; may be given more than once", func(path string) error {
 		f.files = append(f.files, path)
 		return nil
 	})
@@ -142,7 +142,7 @@ func (f *handFlags) job(command []string, started time.Time) (*job, error) {
 	return j, nil
 }
 
-// findKernel sets what the job needs of the kernel, and returns the folder of its
+// findKernel sets what the job needs of the kernel, and returns the directory of its
 // modules, or "".
 func (f *handFlags) findKernel(j *job) (modules string, err error) {
 	info, err := os.Stat(f.kernel)
@@ -162,20 +162,20 @@ func (f *handFlags) findKernel(j *job) (modules string, err error) {
 	}
 	if f.modules != "" {
 		if !isDir(f.modules) {
-			return "", fmt.Errorf("-modules %s: is no folder", f.modules)
+			return "", fmt.Errorf("-modules %s: is no directory", f.modules)
 		}
 		return f.modules, nil
 	}
 	return modules, nil
 }
 
-// imageIn returns the kernel in the folder of an unpacked package.
-func imageIn(folder string) (string, error) {
+// imageIn returns the kernel in the directory of an unpacked package.
+func imageIn(directory string) (string, error) {
 	var images []string
 	// Beside a vmlinuz, a vmlinux is for debuggers. The kernels of riscv64 are called so.
 	for _, name := range []string{"vmlinuz", "vmlinux"} {
 		for _, pattern := range []string{"boot/" + name + "-*", "usr/lib/modules/*/" + name, "lib/modules/*/" + name} {
-			found, err := filepath.Glob(filepath.Join(escapeGlob(folder), pattern))
+			found, err := filepath.Glob(filepath.Join(escapeGlob(directory), pattern))
 			if err != nil {
 				return "", err
 			}
@@ -194,11 +194,11 @@ func imageIn(folder string) (string, error) {
 	})
 	switch len(images) {
 	case 0:
-		return "", fmt.Errorf("-kernel %s: has no boot/vmlinuz-* and no lib/modules/*/vmlinuz: name the kernel's image, or the folder of its unpacked package", folder)
+		return "", fmt.Errorf("-kernel %s: has no boot/vmlinuz-* and no lib/modules/*/vmlinuz: name the kernel's image, or the directory of its unpacked package", directory)
 	case 1:
 		return images[0], nil
 	}
-	return "", fmt.Errorf("-kernel %s: has more than one kernel: name one of %s", folder, strings.Join(images, ", "))
+	return "", fmt.Errorf("-kernel %s: has more than one kernel: name one of %s", directory, strings.Join(images, ", "))
 }
 
 // escapeGlob returns a pattern that matches the path alone.
@@ -206,7 +206,7 @@ func escapeGlob(path string) string {
 	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(path)
 }
 
-// beside returns the configuration and the folder of modules that distributions
+// beside returns the configuration and the directory of modules that distributions
 // put beside a kernel, as far as they are there.
 func beside(image string) (config, modules string) {
 	dir, name := filepath.Split(image)
@@ -236,12 +236,12 @@ func isDir(path string) bool {
 	return err == nil && info.IsDir()
 }
 
-func packModules(folder string, names []string) ([]byte, error) {
-	if folder == "" {
-		return nil, errors.New("-load needs the kernel's modules: set -modules to their folder (lib/modules/RELEASE)")
+func packModules(directory string, names []string) ([]byte, error) {
+	if directory == "" {
+		return nil, errors.New("-load needs the kernel's modules: set -modules to their directory (lib/modules/RELEASE)")
 	}
 	var files []string
-	err := filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(directory, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.Type().IsRegular() {
 			files = append(files, path)
 		}
@@ -257,7 +257,7 @@ func packModules(folder string, names []string) ([]byte, error) {
 	return data, nil
 }
 
-// resultFlags are the flags of a Go test with files that it writes, in the folder of
+// resultFlags are the flags of a Go test with files that it writes, in the directory of
 // -test.outputdir. What it writes to -test.testlogfile stays where it is: by it
 // `go test` takes a result from its cache, in which there is nothing of the kernel.
 var resultFlags = []string{"blockprofile", "coverprofile", "cpuprofile", "memprofile", "mutexprofile", "trace"}
@@ -276,8 +276,8 @@ func handRun(test string, args []string) (*vmproto.Run, error) {
 	}
 	flags := testFlags(args)
 	outputs := dir
-	if folder := flags["outputdir"]; folder != "" {
-		outputs = absolute(dir, folder)
+	if directory := flags["outputdir"]; directory != "" {
+		outputs = absolute(dir, directory)
 		run.Dirs = append(run.Dirs, outputs)
 	}
 	for _, name := range resultFlags {
@@ -285,10 +285,10 @@ func handRun(test string, args []string) (*vmproto.Run, error) {
 			run.Results = append(run.Results, absolute(outputs, file))
 		}
 	}
-	for _, folder := range []string{flags["gocoverdir"], os.Getenv("GOCOVERDIR")} {
-		if folder != "" {
-			run.Dirs = append(run.Dirs, absolute(dir, folder))
-			run.Results = append(run.Results, absolute(dir, folder))
+	for _, directory := range []string{flags["gocoverdir"], os.Getenv("GOCOVERDIR")} {
+		if directory != "" {
+			run.Dirs = append(run.Dirs, absolute(dir, directory))
+			run.Results = append(run.Results, absolute(dir, directory))
 		}
 	}
 	if file := flags["testlogfile"]; file != "" {

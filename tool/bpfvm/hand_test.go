@@ -90,7 +90,7 @@ func TestHandErrors(t *testing.T) {
 		"-kernel x -- no.such/test":       "no.such/test",
 		"-kernel x " + os.Args[0] + " -m": "no such file",
 		"-kernel /dev/null -load veth " + os.Args[0]: "set -modules",
-		"-kernel /dev/null -modules y " + os.Args[0]: "-modules y: is no folder",
+		"-kernel /dev/null -modules y " + os.Args[0]: "-modules y: is no directory",
 	} {
 		status, err := runByHand(strings.Fields(args), time.Time{})
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -126,9 +126,9 @@ func TestHandRun(t *testing.T) {
 	if got := slices.Sorted(slices.Values(run.Results)); !slices.Equal(got, slices.Sorted(slices.Values(want))) {
 		t.Errorf("comes back: %q, want %q", got, want)
 	}
-	for _, folder := range []string{dir, "/c", filepath.Join(dir, "out"), "/gocover", "/log", os.TempDir()} {
-		if !slices.Contains(run.Dirs, folder) {
-			t.Errorf("there is no folder %s: %q", folder, run.Dirs)
+	for _, directory := range []string{dir, "/c", filepath.Join(dir, "out"), "/gocover", "/log", os.TempDir()} {
+		if !slices.Contains(run.Dirs, directory) {
+			t.Errorf("there is no directory %s: %q", directory, run.Dirs)
 		}
 	}
 	if run.Dir != dir || run.Args[0] != "/a/x.test" || len(run.Args) != 9 {
@@ -175,7 +175,7 @@ func TestNoGo(t *testing.T) {
 	}
 }
 
-// Whoever interrupts the build of the guest has no folder of it left, and no process.
+// Whoever interrupts the build of the guest has no directory of it left, and no process.
 func TestInterruptedGuest(t *testing.T) {
 	bin, cache := t.TempDir(), t.TempDir()
 	started := filepath.Join(bin, "started")
@@ -184,8 +184,8 @@ func TestInterruptedGuest(t *testing.T) {
 	}
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 	t.Setenv("XDG_CACHE_HOME", cache)
-	folder := filepath.Join(cache, "rules_bpf", "bpfvm")
-	stale := filepath.Join(folder, "build1")
+	directory := filepath.Join(cache, "rules_bpf", "bpfvm")
+	stale := filepath.Join(directory, "build1")
 	if err := os.MkdirAll(stale, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +205,7 @@ func TestInterruptedGuest(t *testing.T) {
 	if _, err := builtGuest(cpus[0]); err == nil || !strings.Contains(err.Error(), "interrupted") {
 		t.Error(err)
 	}
-	if left, err := os.ReadDir(folder); err != nil || len(left) > 0 {
+	if left, err := os.ReadDir(directory); err != nil || len(left) > 0 {
 		t.Errorf("left: %v, %v", left, err)
 	}
 	pid, err := os.ReadFile(started)

@@ -22,7 +22,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/tool/internal/vmproto"
 )
 
-// files are paths on the host by their paths in the guest. Folders come with all
+// files are paths on the host by their paths in the guest. Directories come with all
 // that is in them.
 type files struct {
 	host map[string]string
@@ -30,7 +30,7 @@ type files struct {
 	order []string
 }
 
-// add adds a file or folder.
+// add adds a file or directory.
 func (f *files) add(guestPath, hostPath string) {
 	if f.host == nil {
 		f.host = map[string]string{}
@@ -99,7 +99,7 @@ type archive struct {
 	written map[string]bool
 	// first has the path in the archive of each file of the host.
 	first map[fileID]string
-	// open has the same of each folder that is being written.
+	// open has the same of each directory that is being written.
 	open map[fileID]string
 }
 
@@ -111,9 +111,9 @@ func idOf(info fs.FileInfo) fileID {
 	return fileID{uint64(st.Dev), st.Ino}
 }
 
-// tree writes a file, or a folder and what is in it. Symbolic links become what
+// tree writes a file, or a directory and what is in it. Symbolic links become what
 // they lead to: runfiles are links to files that the guest does not have. Those
-// that lead nowhere, or to a folder that they are in, stay links.
+// that lead nowhere, or to a directory that they are in, stay links.
 func (a *archive) tree(guestPath, hostPath string) error {
 	info, err := os.Stat(hostPath)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -170,7 +170,7 @@ func (a *archive) file(guestPath, hostPath string) error {
 		return err
 	}
 	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%s: is neither a file nor a folder", hostPath)
+		return fmt.Errorf("%s: is neither a file nor a directory", hostPath)
 	}
 	// Bazel's files are executable throughout, so mode says little.
 	if err := a.w.File(guestPath, info.Mode(), info.Size(), f); err != nil {
@@ -218,7 +218,7 @@ func (a *archive) otherName(library string) error {
 func sharedLibraries(name string) ([]string, error) {
 	f, err := elf.Open(name)
 	if err != nil {
-		// Whatever it is, nobody can run it.
+		// Whatever it is, it cannot be run.
 		return nil, nil
 	}
 	defer f.Close()
@@ -230,7 +230,7 @@ func sharedLibraries(name string) ([]string, error) {
 		return nil, err
 	}
 	if _, err := os.Stat(loader); errors.Is(err, fs.ErrNotExist) {
-		// It does not run on this machine either: data, to whom has it here.
+		// It does not run on this machine either, so it is data.
 		return nil, nil
 	}
 	path, err := filepath.Abs(name)

@@ -46,7 +46,7 @@ func main() {
 
 func run(started time.Time) (int, error) {
 	// Bazel runs it by a path. A name alone was found on PATH, and the file of that name in
-	// the current folder is not its own.
+	// the current directory is not its own.
 	if strings.Contains(os.Args[0], "/") {
 		self, err := filepath.Abs(os.Args[0])
 		if err != nil {
@@ -60,7 +60,7 @@ func run(started time.Time) (int, error) {
 		if subcommand := subcommands[os.Args[1]]; subcommand != nil {
 			status, err := subcommand(os.Args[2:], os.Stdout)
 			if err != nil {
-				// It has a status of its own.
+				// Subcommands have exit statuses of their own.
 				fmt.Fprintln(os.Stderr, "bpfvm:", err)
 			}
 			return status, nil

@@ -15,7 +15,7 @@ import (
 	"syscall"
 )
 
-// What a machine has that is not told otherwise.
+// The machine, unless something else is asked for.
 const (
 	// defaultMemoryMB is enough for a test with the race detector.
 	defaultMemoryMB = 1024

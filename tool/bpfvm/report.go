@@ -24,7 +24,7 @@ const reportUsage = `usage: bpfvm report [-by PERCENT] OLD NEW
 
 It compares two reports of the verifier, and says which programs take more or less than
 they did. OLD and NEW are files of bpfgen verify -json or of a bpf_verifier_test, or
-folders with such files, as of bazel-testlogs, which count as one.
+directories with such files, as of bazel-testlogs, which count as one.
 
 The exit status is 0 when nothing is heavier, 1 when something is, and 2 for a failure. A
 program that loads no more counts as heavier, and the time does not count.
@@ -34,7 +34,7 @@ program that loads no more counts as heavier, and the time does not count.
 const mergeUsage = `usage: bpfvm merge [-json FILE] [-html FILE] [-md FILE] REPORT...
 
 It makes one report of those of several kernels: files of bpfgen verify -json or of a
-bpf_verifier_test, or folders with such files, as of bazel-testlogs. It prints tables
+bpf_verifier_test, or directories with such files, as of bazel-testlogs. It prints tables
 unless it writes a file. The exit status is 0, or 2 for a failure.
 
 `
@@ -127,7 +127,8 @@ func mergeReports(args []string, stdout io.Writer) (int, error) {
 	return 0, nil
 }
 
-// here is a path in the folder in which the user has called `bazel run`, or in the present one.
+// here returns a path in the directory in which the user has called `bazel run`, or in the current
+// one.
 func here(path string) string {
 	if dir := os.Getenv("BUILD_WORKING_DIRECTORY"); dir != "" && !filepath.IsAbs(path) {
 		return filepath.Join(dir, path)
@@ -135,7 +136,7 @@ func here(path string) string {
 	return path
 }
 
-// readReports reads files and folders as one report.
+// readReports reads files and directories as one report.
 func readReports(paths ...string) (*verify.Report, error) {
 	var all []*verify.Report
 	for _, path := range paths {
@@ -156,7 +157,7 @@ func readReports(paths ...string) (*verify.Report, error) {
 			return nil, err
 		}
 		if len(found) == 0 {
-			return nil, fmt.Errorf("%s: no %s is in the folder: run the bpf_verifier_test before, or give the file", quote.Text(path), verify.JSONFile)
+			return nil, fmt.Errorf("%s: no %s is in the directory: run the bpf_verifier_test before, or give the file", quote.Text(path), verify.JSONFile)
 		}
 		all = append(all, found...)
 	}
@@ -166,7 +167,7 @@ func readReports(paths ...string) (*verify.Report, error) {
 // outputsZip is where Bazel keeps a test's outputs with --zip_undeclared_test_outputs.
 const outputsZip = "outputs.zip"
 
-// findReports reads all reports below a folder, which may be a link as those of Bazel are.
+// findReports reads all reports below a directory, which may be a link as those of Bazel are.
 func findReports(dir string) ([]*verify.Report, error) {
 	dir, err := filepath.EvalSymlinks(dir)
 	if err != nil {

@@ -71,7 +71,7 @@ func TestReport(t *testing.T) {
 		{"report old.json", 2, "", "1 reports given, want 2"},
 		{"report -by -1 old.json new.json", 2, "", "not negative"},
 		{"report old.json none.json", 2, "", "none.json: no such file or directory"},
-		{"report old.json empty", 2, "", "empty: no verifier.json is in the folder: run the bpf_verifier_test before"},
+		{"report old.json empty", 2, "", "empty: no verifier.json is in the directory: run the bpf_verifier_test before"},
 		{"report -x", 2, "", "flag provided but not defined: -x"},
 		{"merge", 2, "", "no report given"},
 		{"merge old.json new.json", 2, "", "two of the reports have it in kernel 6.1 (x86_64)"},
@@ -102,7 +102,7 @@ func TestReport(t *testing.T) {
 	if status, err := subcommands["merge"]([]string{"bazel-testlogs"}, &out); status != 0 || err != nil || strings.Count(out.String(), "kernel ") != 2 {
 		t.Errorf("status %d, %v, %s", status, err, &out)
 	}
-	// `bazel run` changes the folder.
+	// `bazel run` changes the directory.
 	dir, err := os.Getwd()
 	if err != nil {
 		t.Fatal(err)

@@ -25,8 +25,7 @@ import (
 // not working: it takes less than a second where it works.
 const kvmStart = 2 * time.Second
 
-// QEMU ends when the thread does that started it, so that must not be one that
-// the Go runtime drops.
+// QEMU ends with the thread that started it, so that must not be one that the Go runtime ends.
 func init() { runtime.LockOSThread() }
 
 // A machine is a virtual machine with the test in it.
@@ -52,12 +51,12 @@ type machine struct {
 	stdout, stderr io.Writer
 }
 
-// errNotStarted is the end of QEMU, or of patience, before the guest said that
-// it is there.
+// errNotStarted is returned when QEMU ends, or takes too long, before the guest says that it is
+// there.
 var errNotStarted = errors.New("the kernel did not start")
 
 func (m *machine) run() (int, error) {
-	// QEMU that finds KVM wanting aborts; nobody wants its memory on disk.
+	// QEMU aborts when KVM does not work: this keeps its memory from being written to disk.
 	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
 		return 0, fmt.Errorf("set RLIMIT_CORE: %w", err)
 	}
@@ -66,7 +65,7 @@ func (m *machine) run() (int, error) {
 	for i, accel := range m.accelerators {
 		status, err := m.boot(accel, signals)
 		if i < len(m.accelerators)-1 && errors.Is(err, errNotStarted) {
-			// What comes next is slower, and somebody may be able to mend this.
+			// The next one is slower, and the user may be able to mend this.
 			fmt.Fprintf(m.stderr, "bpfvm: QEMU with %s: %v\nbpfvm: trying %s instead\n", accel, err, m.accelerators[i+1])
 			continue
 		}
@@ -148,7 +147,7 @@ func (m *machine) boot(accel string, signals <-chan os.Signal) (int, error) {
 
 // explain adds to an error what QEMU and the kernel have said.
 func (m *machine) explain(err error, ended *os.ProcessState, messages *bytes.Buffer, console []byte) error {
-	// What it has to say when it was not us who ended it.
+	// QEMU's own messages, unless it was this program that ended it.
 	if said := strings.TrimSpace(messages.String()); said != "" {
 		err = fmt.Errorf("%w\nQEMU (%s, %v): %s", err, m.qemu, ended, said)
 	}
@@ -213,8 +212,7 @@ func (s *session) follow(frames <-chan frame, signals <-chan os.Signal) (int, er
 			if sig != unix.SIGTERM || s.grace == 0 {
 				return 0, fmt.Errorf("ended by the signal %v", sig)
 			}
-			// Bazel sends it when the time is up, and when somebody has cancelled
-			// the build.
+			// Bazel sends it when the time is up, and when the build is cancelled.
 			giveUp = time.After(s.grace)
 		case <-timeUp:
 			if !s.started {
@@ -276,7 +274,7 @@ func (s *session) openFile(path string) error {
 		result = filepath.Clean(result)
 		return path == result || strings.HasPrefix(path, result+"/")
 	}) {
-		return fmt.Errorf("the guest sent a file that nobody has asked for: %s", path)
+		return fmt.Errorf("the guest sent a file that was not asked for: %s", path)
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err

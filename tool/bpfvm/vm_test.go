@@ -117,8 +117,8 @@ func TestConsole(t *testing.T) {
 // Links become what they lead to, as far as that is somewhere and has an end.
 func TestTree(t *testing.T) {
 	dir := t.TempDir()
-	for _, folder := range []string{"data/a b", "elsewhere"} {
-		if err := os.MkdirAll(filepath.Join(dir, folder), 0o755); err != nil {
+	for _, directory := range []string{"data/a b", "elsewhere"} {
+		if err := os.MkdirAll(filepath.Join(dir, directory), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -128,11 +128,11 @@ func TestTree(t *testing.T) {
 		}
 	}
 	for name, target := range map[string]string{
-		"data/folder":   "../elsewhere",
-		"data/link":     "../elsewhere/file",
-		"data/nowhere":  "no/such/file",
-		"data/a b/loop": "..",
-		"elsewhere/up":  "../data",
+		"data/directory": "../elsewhere",
+		"data/link":      "../elsewhere/file",
+		"data/nowhere":   "no/such/file",
+		"data/a b/loop":  "..",
+		"elsewhere/up":   "../data",
 	} {
 		if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
@@ -143,7 +143,7 @@ func TestTree(t *testing.T) {
 	if err := a.tree("/d", filepath.Join(dir, "data")); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"d/a b/c d", "d/folder/file", "d/link", "no/such/file", "d/a b/loop", "d/folder/up"} {
+	for _, want := range []string{"d/a b/c d", "d/directory/file", "d/link", "no/such/file", "d/a b/loop", "d/directory/up"} {
 		if !bytes.Contains(out.Bytes(), []byte(want)) {
 			t.Errorf("has no %s", want)
 		}

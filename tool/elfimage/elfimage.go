@@ -6,9 +6,8 @@
 //	if err != nil { ... }
 //	obj, err := skeleton.OpenObject(img)
 //
-// It is what bpfgen does at build time, and costs a program that imports it the reader of
-// object files. Programs without objects of this kind do without: the images that generated
-// code carries need none.
+// It is what bpfgen does at build time. A program that imports it contains the reader of object
+// files, which others do not need: generated code carries images.
 package elfimage
 
 import (

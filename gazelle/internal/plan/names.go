@@ -38,8 +38,8 @@ func (p *Plan) name(d *Directory) {
 		}
 	}
 	packages := p.packages(d)
-	inFolder := packages == 1 && (d.Naming == NamingFolder || d.Naming == NamingAuto && !d.HasGoLibrary && importable(d.base()) == d.base())
-	p.releaseHeaders(d, inFolder)
+	inDirectory := packages == 1 && (d.Naming == NamingFolder || d.Naming == NamingAuto && !d.HasGoLibrary && importable(d.base()) == d.base())
+	p.releaseHeaders(d, inDirectory)
 	for _, u := range p.headersOnly {
 		d.Taken[u.Name] = true
 	}
@@ -48,7 +48,7 @@ func (p *Plan) name(d *Directory) {
 			paths.OrRoot(d.Rel), packages)
 	}
 	for _, u := range p.Units {
-		p.nameUnit(d, u, inFolder)
+		p.nameUnit(d, u, inDirectory)
 	}
 }
 
@@ -89,10 +89,10 @@ func hasSubskeleton(u *Unit) bool {
 
 // releaseHeaders dissolves the library of headers that is called otherwise now. Its
 // headers are given to targets anew, and none of them is lost.
-func (p *Plan) releaseHeaders(d *Directory, inFolder bool) {
+func (p *Plan) releaseHeaders(d *Directory, inDirectory bool) {
 	name := headersName(d)
 	switch {
-	case p.takesName(d, inFolder, name):
+	case p.takesName(d, inDirectory, name):
 	case p.losesSources(d) && !d.Taken[name] && !slices.ContainsFunc(p.headersOnly, func(u *Unit) bool { return u.Name == name }):
 		name = besideName(d)
 	default:
@@ -109,12 +109,12 @@ func (p *Plan) releaseHeaders(d *Directory, inFolder bool) {
 
 // takesName reports whether a library, or an object, comes now and has the name of the
 // library of headers: the directory had headers only when that was named.
-func (p *Plan) takesName(d *Directory, inFolder bool, name string) bool {
+func (p *Plan) takesName(d *Directory, inDirectory bool, name string) bool {
 	return slices.ContainsFunc(p.Units, func(u *Unit) bool {
 		if u.Existing != nil || u.Kind != Library && u.Kind != Object {
 			return false
 		}
-		wants, _ := d.convention(u, inFolder)
+		wants, _ := d.convention(u, inDirectory)
 		return wants+"_bpf" == name
 	})
 }
@@ -138,8 +138,8 @@ func (p *Plan) losesSources(d *Directory) bool {
 
 // convention returns what a unit is called, without what its kind adds, and the import
 // path that goes with it.
-func (d *Directory) convention(u *Unit, inFolder bool) (name, importpath string) {
-	if inFolder && u.Kind != Object && u.Kind != Bpf2go {
+func (d *Directory) convention(u *Unit, inDirectory bool) (name, importpath string) {
+	if inDirectory && u.Kind != Object && u.Kind != Bpf2go {
 		return d.base(), d.ImportPath
 	}
 	name = paths.Stem(path.Base(u.Srcs[0]))
@@ -152,8 +152,8 @@ func (d *Directory) convention(u *Unit, inFolder bool) (name, importpath string)
 	return name, path.Join(d.ImportPath, path.Dir(name), importable(path.Base(name)))
 }
 
-func (p *Plan) nameUnit(d *Directory, u *Unit, inFolder bool) {
-	name, importpath := d.convention(u, inFolder)
+func (p *Plan) nameUnit(d *Directory, u *Unit, inDirectory bool) {
+	name, importpath := d.convention(u, inDirectory)
 	existing := func(name, suffix string) string {
 		if u.Existing != nil {
 			return u.Existing.Name()
@@ -195,8 +195,8 @@ func (d *Directory) importPath(u *Unit, r *rule.Rule, convention string) string 
 	if u.Duplicate || len(ofKind(d.compiled(u.Srcs[0]), u.Kind)) > 1 || d.Embedded[r.Name()] && has != "" {
 		return has
 	}
-	ofFolder := has == d.ImportPath
-	if _, below := paths.Under(d.ImportPath, has); !below && !ofFolder || has == "" || d.Naming != NamingAuto || ofFolder && d.HasGoLibrary {
+	ofDirectory := has == d.ImportPath
+	if _, below := paths.Under(d.ImportPath, has); !below && !ofDirectory || has == "" || d.Naming != NamingAuto || ofDirectory && d.HasGoLibrary {
 		return convention
 	}
 	return has

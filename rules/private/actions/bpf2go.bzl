@@ -7,7 +7,7 @@ def generate_bpf2go(actions, *, label, bpf2go, object, package, ident, types, gl
       actions: the target's actions.
       label: the target's label.
       bpf2go: FilesToRunProvider, the generator.
-      object: File, the final object, in the folder of output, which embeds it.
+      object: File, the final object, in the directory of output, which embeds it.
       package: name of the Go package.
       ident: what all names in the file start with.
       types: names of C types to declare in Go besides those of maps and variables.

@@ -99,7 +99,7 @@ def prepare_compile(
       additional_inputs: list of File, what copts and defines name, besides headers.
       copts: flags of the target.
       defines: macros of the target.
-      includes: folders of the target, relative to its package.
+      includes: directories of the target, relative to its package.
 
     Returns:
       A struct with arguments for actions.run.

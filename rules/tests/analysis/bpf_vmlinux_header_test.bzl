@@ -77,9 +77,9 @@ def _program_test_impl(ctx):
     compile = [a for a in analysistest.target_actions(env) if a.mnemonic == "BpfCompile"][0]
 
     # Assert
-    folder = "{}/{}/kernel_header".format(analysistest.target_bin_dir_path(env), package)
-    asserts.true(env, "-isystem" + folder in compile.argv, "-isystem{} in {}".format(folder, compile.argv))
-    asserts.true(env, folder + "/vmlinux.h" in [f.path for f in compile.inputs.to_list()], "the header is an input")
+    directory = "{}/{}/kernel_header".format(analysistest.target_bin_dir_path(env), package)
+    asserts.true(env, "-isystem" + directory in compile.argv, "-isystem{} in {}".format(directory, compile.argv))
+    asserts.true(env, directory + "/vmlinux.h" in [f.path for f in compile.inputs.to_list()], "the header is an input")
     return analysistest.end(env)
 
 _program_test = analysistest.make(_program_test_impl)

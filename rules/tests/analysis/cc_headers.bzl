@@ -17,7 +17,7 @@ cc_headers = rule(
     attrs = {
         "defines": attr.string_list(doc = "Macros of whoever includes the headers."),
         "hdrs": attr.label_list(allow_files = True, doc = "The headers."),
-        "includes": attr.string_list(doc = "Folders of the package in which the headers are found."),
+        "includes": attr.string_list(doc = "Directories of the package in which the headers are found."),
     },
     provides = [CcInfo],
 )

@@ -45,7 +45,7 @@ def _find_in_package_test_impl(ctx):
     ]:
         found = find_in_package(files)
         asserts.equals(env, ("", image, config), (found.problem, found.image, found.config))
-        asserts.equals(env, [folder for folder in files if folder != "boot"], found.modules)
+        asserts.equals(env, [directory for directory in files if directory != "boot"], found.modules)
     for files, problem in [
         ({"usr": []}, "has no boot/vmlinuz-*"),
         ({"boot": ["vmlinuz-6.1", "vmlinuz-6.2"]}, "has more than one kernel: boot/vmlinuz-6.1, boot/vmlinuz-6.2"),

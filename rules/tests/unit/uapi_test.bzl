@@ -12,7 +12,7 @@ def _candidates_test_impl(ctx):
         "usr/aarch64-linux-gnu/include/asm",
     ], asm_candidates("arm64", "amd64"))
 
-    # Only the headers of the machine's own cpu are in a folder without a name.
+    # Only the headers of the machine's own cpu are in a directory without a name.
     for arch in ARCHES:
         asserts.equals(env, arch == "x86", "usr/include/asm" in asm_candidates(arch, "amd64"), arch)
         asserts.equals(env, arch == "arm64", "usr/include/asm" in asm_candidates(arch, "aarch64"), arch)

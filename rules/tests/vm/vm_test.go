@@ -193,7 +193,7 @@ func TestOutput(t *testing.T) {
 // Data files have the names, links and paths that they have outside.
 func TestData(t *testing.T) {
 	r := run(t, nil, 0, "-test.run=^TestData$")
-	contains(t, r.output, "a b.txt: with spaces\n", "folder/link.txt: with spaces\n", "--- PASS: TestData")
+	contains(t, r.output, "a b.txt: with spaces\n", "directory/link.txt: with spaces\n", "--- PASS: TestData")
 }
 
 // When memory runs out, the kernel's words for it are the explanation.

@@ -1,9 +1,9 @@
 // Package bpftarget knows for which machines BPF programs are compiled, and which Go
 // files are for which of them.
 //
-// BPF's instructions are the same everywhere. A generic target, bpfel or bpfeb, is one of
-// the two byte orders; an architecture's has besides what C programs ask of it by macros:
-// the registers that libbpf's bpf_tracing.h reads, the constants of asm headers.
+// BPF's instructions are the same everywhere. A generic target, bpfel or bpfeb, is one of the
+// two byte orders. An architecture's target also has what C programs take from macros: the
+// registers that libbpf's bpf_tracing.h reads, the constants of asm headers.
 package bpftarget
 
 import (
@@ -19,8 +19,8 @@ import (
 type Target struct {
 	// Clang is the name that clang has for it: bpfel or bpfeb.
 	Clang string
-	// Suffix ends the names of its Go files, as bpf2go has it. It is such that Go takes
-	// none of its own rules from it.
+	// Suffix ends the names of its Go files, as bpf2go has it. Go's rules for the ends of file
+	// names do not apply to it.
 	Suffix string
 	// Defines are macros, NAME or NAME=VALUE. A generic target has none.
 	Defines []string
@@ -110,9 +110,9 @@ func Suffixes() []string {
 
 func (m *machine) fileSuffix() string { return m.suffix + "_" + m.clang }
 
-// Parse reads a list of targets, separated by commas: bpfel, bpfeb, native for the
-// machine that it runs on, and GOARCHs. Of these, such that have one object are one
-// target. A generic target is for the GOARCHs that no other of the list is for.
+// Parse reads a list of targets, separated by commas: bpfel, bpfeb, native for the machine that
+// it runs on, and GOARCHs. GOARCHs that can share an object are one target. A generic target is
+// for the GOARCHs that no other of the list is for.
 //
 // The name bpf stands for the byte order of the machine that it runs on, as clang has it;
 // notes says what that means.

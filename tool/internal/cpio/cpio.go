@@ -35,7 +35,7 @@ func NewWriter(w io.Writer) *Writer {
 	return &Writer{w: w, dirs: map[string]bool{}}
 }
 
-// Dir writes a folder and the folders it is in, unless they were written before.
+// Dir writes a directory and the directories it is in, unless they were written before.
 func (w *Writer) Dir(name string) error {
 	name, err := clean(name)
 	if err != nil || name == "" || w.dirs[name] {
@@ -49,7 +49,7 @@ func (w *Writer) Dir(name string) error {
 }
 
 // File writes a regular file of size bytes, which it reads from r, and the
-// folders it is in. Of mode only the permissions count.
+// directories it is in. Of mode only the permissions count.
 func (w *Writer) File(name string, mode fs.FileMode, size int64, r io.Reader) error {
 	name, err := clean(name)
 	if err != nil {
@@ -61,7 +61,7 @@ func (w *Writer) File(name string, mode fs.FileMode, size int64, r io.Reader) er
 	return w.entry(name, typeRegular|uint32(mode.Perm()), size, r)
 }
 
-// Symlink writes a symbolic link to target, and the folders it is in.
+// Symlink writes a symbolic link to target, and the directories it is in.
 func (w *Writer) Symlink(name, target string) error {
 	name, err := clean(name)
 	if err != nil {

@@ -42,7 +42,7 @@ func (f *File) countFromSymbols() {
 			if r.Type == gnuData64 {
 				r.Type = R_BPF_64_ABS64
 			}
-			// What is wrong is for those to say who need it.
+			// An error is for those to report who need the addend.
 			a, err := ReadAddend(sec, *r, f.Order)
 			if err != nil || r.Symbol == nil {
 				continue
@@ -58,10 +58,10 @@ func (f *File) countFromSymbols() {
 		}
 	}
 	for _, p := range places {
-		// What does not fit is not moved by a symbol's place either.
+		// An addend for which the new offset is too large stays as it is.
 		_ = p.a.Set(p.off, f.Order)
 	}
-	// What said so holds no more.
+	// The compiler's name would have the addends converted once more.
 	f.Sections = slices.Delete(f.Sections, comment, comment+1)
 }
 

@@ -215,7 +215,7 @@ func (p *parser) symbol(entry, strings []byte) (*Symbol, error) {
 	case int(index) >= len(p.byIndex):
 		return nil, fmt.Errorf("symbol %s: is in section %d, which does not exist: the file is damaged: build it again", quote.Name(sym.Name), int(index))
 	case p.byIndex[index] == nil:
-		// Of a section that is made anew. Nothing can refer to it in earnest.
+		// The symbol is of a section that is made anew, to which nothing refers.
 		sym.Index = elf.SHN_UNDEF
 		sym.Type = elf.STT_NOTYPE
 	default:

@@ -3,9 +3,9 @@ package glob
 
 import "strings"
 
-// Match reports whether all of name is what the pattern says: a "*" stands for any
-// characters, also for none and for slashes, a "?" at another place than the first for
-// one. At the first place, "?" is itself: it begins the names of sections.
+// Match reports whether all of name is what the pattern says: a "*" stands for any characters,
+// also for none and for slashes, a "?" for one character. At the beginning, "?" is itself: it
+// begins the names of sections.
 func Match(pattern, name string) bool {
 	// What is left of both when the last "*" has to stand for more.
 	var restPattern, restName string

@@ -110,10 +110,10 @@ func (d *differ) typed(what, name, of, old, new, oldLayout, newLayout string) bo
 }
 
 // each compares the things of two lists that have the same name, and adds those that one
-// list lacks. Of several with one name, the first is compared with the first, and so on. say
+// list lacks. Of several with one name, the first is compared with the first, and so on. describe
 // returns the name of a thing and a note about it, gone is the concern of one that was
 // removed, and come that of one that was added, Nobody when it is nil.
-func each[T any](d *differ, what string, old, new []T, say func(*T) (name, about string), gone Concern, come func(*T) Concern, both func(a, b *T)) {
+func each[T any](d *differ, what string, old, new []T, describe func(*T) (name, about string), gone Concern, come func(*T) Concern, both func(a, b *T)) {
 	type key struct {
 		name string
 		nth  int
@@ -122,7 +122,7 @@ func each[T any](d *differ, what string, old, new []T, say func(*T) (name, about
 		keys, all = make([]key, len(list)), make(map[key]int, len(list))
 		count := make(map[string]int)
 		for i := range list {
-			name, _ := say(&list[i])
+			name, _ := describe(&list[i])
 			keys[i] = key{name, count[name]}
 			count[name]++
 			all[keys[i]] = i
@@ -135,7 +135,7 @@ func each[T any](d *differ, what string, old, new []T, say func(*T) (name, about
 		if j, ok := newAll[k]; ok {
 			both(&old[i], &new[j])
 		} else {
-			_, about := say(&old[i])
+			_, about := describe(&old[i])
 			d.add(Change{"removed", what, k.name, "", about, "", gone})
 		}
 	}
@@ -145,7 +145,7 @@ func each[T any](d *differ, what string, old, new []T, say func(*T) (name, about
 			if come != nil {
 				concern = come(&new[i])
 			}
-			_, about := say(&new[i])
+			_, about := describe(&new[i])
 			d.add(Change{"added", what, k.name, "", "", about, concern})
 		}
 	}

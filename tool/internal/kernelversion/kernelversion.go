@@ -70,8 +70,8 @@ var read = sync.OnceValue(func() *contents {
 	return c
 })
 
-// Find returns what the table has of a number, and false when it has nothing: it is newer
-// than the table, or none.
+// Find returns what the table has of a number, and false when it has nothing: the number is
+// newer than the table, or is not one of the kernel's.
 func Find(kind Kind, number int) (Fact, bool) {
 	c := read()
 	e, ok := c.entries[key{kind, number}]

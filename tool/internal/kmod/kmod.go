@@ -30,7 +30,7 @@ type Module struct {
 
 // Closure returns the named modules and all that they need, each after what it
 // depends on, which is the order in which they load. Files are the files of one
-// kernel's module folder. What is built into the kernel is left out.
+// kernel's module directory. What is built into the kernel is left out.
 //
 // A name may have - where the kernel has _, as for modprobe.
 func Closure(files, names []string) ([]Module, error) {

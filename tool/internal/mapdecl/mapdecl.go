@@ -15,8 +15,9 @@
 //     values are given there.
 //
 // The rules are those of libbpf (parse_btf_map_def): typedefs and qualifiers are skipped where
-// it does so, and what it refuses is refused, so that a declaration has one meaning. Maps as they were declared before BTF, by a struct bpf_map_def in
-// SEC("maps"), are not read by any loader since libbpf 1.0.
+// it does so, and what it refuses is refused, so that a declaration has one meaning. Maps as
+// they were declared before BTF, by a struct bpf_map_def in SEC("maps"), are not read by any
+// loader since libbpf 1.0.
 package mapdecl
 
 import (
@@ -42,7 +43,7 @@ type Map struct {
 	Extra uint64
 	// Pinning says how the loader pins the map: LIBBPF_PIN_*, or a number of another loader.
 	Pinning uint32
-	// Values are the declaration's initial values, nil when it has no place for any.
+	// Values are the declaration's initial values, nil when it has no member for any.
 	Values *Values
 }
 

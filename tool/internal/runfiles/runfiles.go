@@ -73,8 +73,8 @@ var (
 	unescapeTarget = strings.NewReplacer(`\n`, "\n", `\b`, `\`)
 )
 
-// Path returns the path of a file or directory. With a directory of runfiles, whether it is
-// there is not looked at. An error says that the manifest does not have it.
+// Path returns the path of a file or directory. With a directory of runfiles, it is not checked
+// whether the file exists. An error says that the manifest does not have it.
 func (f *Files) Path(name string) (string, error) {
 	name = path.Clean(name)
 	if f.manifest == nil {

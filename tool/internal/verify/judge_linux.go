@@ -48,8 +48,8 @@ func (r *runner) judge(result *Result, err error) {
 	case errors.As(err, &setting):
 		result.Verdict, result.Reason = Failed, reason(err)
 		return
-	// What the kernel says of a trampoline that it cannot make, without a compiler, is that it
-	// has no memory.
+	// For lack of a JIT compiler the kernel cannot make a trampoline, and answers that it has
+	// no memory.
 	case (isLack(err) || errors.Is(err, syscall.EPERM)) && !errors.Is(err, ebpf.ErrNotSupported):
 		result.Verdict, result.Reason = Failed, reason(err)
 		return
@@ -95,7 +95,7 @@ func (r *runner) lackingForm(section string) string {
 	return fmt.Sprintf("Linux %s is the first with programs of SEC(%q), and this is %s", form.Since, form.Name(), r.version)
 }
 
-// isLack reports whether the kernel had not enough of something.
+// isLack reports whether the kernel has run out of something.
 func isLack(err error) bool {
 	for _, errno := range []syscall.Errno{syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE} {
 		if errors.Is(err, errno) {
@@ -130,9 +130,9 @@ func complaint(log []string) string {
 // program's type.
 var unknownHelper = regexp.MustCompile(`(?:invalid func|unknown func|cannot use helper) [a-z0-9_]+#(\d+)`)
 
-// lackingHelper says which helper the program calls that the kernel does not have, empty when
-// that is not what the verifier complains of. Helpers that it has, and not for programs of
-// this type, are a fault of the program.
+// lackingHelper names the helper that the program calls and the kernel does not have, empty
+// when that is not what the verifier complains of. A helper that the kernel has, but not for
+// programs of this type, is a fault of the program.
 func (r *runner) lackingHelper(log []string) string {
 	m := unknownHelper.FindStringSubmatch(complaint(log))
 	if m == nil {

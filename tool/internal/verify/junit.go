@@ -40,7 +40,7 @@ func (r *Report) JUnit() ([]byte, error) {
 			}
 			c := testCase{Name: res.Case(), Class: s.Name, Time: fmt.Sprintf("%.6f", float64(res.NS)/1e9)}
 			// Some readers show the one of the two, and some the other.
-			say := func(text string) *message {
+			newMessage := func(text string) *message {
 				return &message{text, strings.Join(append([]string{text}, res.Log...), "\n")}
 			}
 			reason := res.Reason
@@ -49,13 +49,13 @@ func (r *Report) JUnit() ([]byte, error) {
 			}
 			switch {
 			case res.Bad():
-				c.Failure = say(reason)
+				c.Failure = newMessage(reason)
 				s.Failures++
 			case res.MayFail != "":
-				c.Skipped = say("may fail: " + res.MayFail + ": " + reason)
+				c.Skipped = newMessage("may fail: " + res.MayFail + ": " + reason)
 				s.Skipped++
 			case res.Verdict == NotApplicable:
-				c.Skipped = say("not applicable: " + reason)
+				c.Skipped = newMessage("not applicable: " + reason)
 				s.Skipped++
 			}
 			s.Cases = append(s.Cases, c)

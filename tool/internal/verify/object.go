@@ -181,11 +181,11 @@ func (o *loadable) table(target string, program uint32) (*image.StructOps, error
 	return nil, fmt.Errorf("target %s: struct %s has no function %s", quote.Text(target), quote.Name(name), quote.Name(member))
 }
 
-// errSetting is that of settings with which the kernel cannot be asked: a program that names
-// no target, or one of another kind than it has.
+// errSetting is the error of settings that do not say enough to load a program: one without a
+// target, or with a target of another kind.
 type errSetting struct{ error }
 
-// errLacks is that of a program for a target that the kernel has not what it takes for.
+// errLacks is the error of a program for a target for which the kernel lacks something.
 type errLacks struct{ error }
 
 func noTarget(why, program, form string) error {

@@ -19,9 +19,8 @@ import (
 	"github.com/rules-bpf/rules_bpf/internal/secdef"
 )
 
-// Preset is what a program is before it loads objects: the constants that user space sets,
-// on which it depends what the verifier sees. It holds for the objects that have one of the
-// names in it.
+// Preset is what a user sets before loading objects: the constants on which it depends what the
+// verifier sees. It applies to the objects that have one of the names in it.
 type Preset struct {
 	Name string
 	// file is where it was read from, for messages.
@@ -285,10 +284,10 @@ func (p *Preset) apply(o *loadable) (*loadable, use, error) {
 	if err != nil {
 		return nil, used, err
 	}
-	type place struct{ section, name string }
-	before := make(map[place]int)
+	type location struct{ section, name string }
+	before := make(map[location]int)
 	for i, s := range p.variables {
-		name, at := s.name, place{s.section, s.name}
+		name, at := s.name, location{s.section, s.name}
 		v, ok, err := consts.find(name, s.section, before[at])
 		before[at]++
 		if err == nil && !ok && !p.dump {
@@ -405,18 +404,18 @@ func (c constant) set(way string, value json.RawMessage) error {
 		m.Contents = make([]byte, m.ValueSize)
 	}
 	data := m.Contents[c.info.Offset:][:c.info.Size]
-	place := place{typ: c.typ, data: data}
+	at := location{typ: c.typ, data: data}
 	if name := c.info.Type.(*btf.Var).Name; way != name {
 		var err error
-		if place, err = place.follow(way[len(name):]); err != nil {
+		if at, err = at.follow(way[len(name):]); err != nil {
 			return err
 		}
 	}
-	return place.set(value)
+	return at.set(value)
 }
 
-// place is where a value of a type is.
-type place struct {
+// location is where a value of a type is.
+type location struct {
 	typ  btf.Type
 	data []byte
 	// bits is how many a bit-field has, 0 for all else, and shift where it begins in the data,
@@ -426,7 +425,7 @@ type place struct {
 }
 
 // follow goes a way of .member and [index].
-func (p place) follow(way string) (place, error) {
+func (p location) follow(way string) (location, error) {
 	for way != "" {
 		end := strings.IndexAny(way[1:], ".[") + 1
 		if end == 0 {
@@ -441,14 +440,14 @@ func (p place) follow(way string) (place, error) {
 		case strings.HasSuffix(part, "]"):
 			var n uint64
 			if n, err = strconv.ParseUint(part[1:len(part)-1], 10, 32); err != nil {
-				return place{}, fmt.Errorf("%s: want the number of an element: write it between brackets, as in [0]", quote.Text(part))
+				return location{}, fmt.Errorf("%s: want the number of an element: write it between brackets, as in [0]", quote.Text(part))
 			}
 			p, err = p.element(int(n))
 		default:
 			err = fmt.Errorf("%s: want the number of an element in brackets: end it with ]", quote.Text(part))
 		}
 		if err != nil {
-			return place{}, err
+			return location{}, err
 		}
 	}
 	return p, nil
@@ -468,11 +467,11 @@ func members(t btf.Type) ([]btf.Member, bool) {
 // maxDepth is how deep structs without names may lie in each other.
 const maxDepth = 32
 
-// member returns the place of a member, also of one in a member without a name.
-func (p place) member(name string) (place, error) {
+// member returns the location of a member, also of one in a member without a name.
+func (p location) member(name string) (location, error) {
 	list, ok := members(btf.UnderlyingType(p.typ))
 	if !ok {
-		return place{}, fmt.Errorf("has no members, as it is no struct: there is no .%s", quote.Name(name))
+		return location{}, fmt.Errorf("has no members, as it is no struct: there is no .%s", quote.Name(name))
 	}
 	if found, ok := p.find(list, name, 0); ok {
 		return found, nil
@@ -487,10 +486,10 @@ func (p place) member(name string) (place, error) {
 	if closest := secdef.Closest(name, names...); closest != "" {
 		hint = "did you mean " + closest + "?"
 	}
-	return place{}, fmt.Errorf("has no member %s: %s", quote.Name(name), hint)
+	return location{}, fmt.Errorf("has no member %s: %s", quote.Name(name), hint)
 }
 
-func (p place) find(list []btf.Member, name string, depth int) (place, bool) {
+func (p location) find(list []btf.Member, name string, depth int) (location, bool) {
 	for _, m := range list {
 		size, err := btf.Sizeof(m.Type)
 		offset := int(m.Offset / 8)
@@ -503,7 +502,7 @@ func (p place) find(list []btf.Member, name string, depth int) (place, bool) {
 		if err != nil || offset < 0 || size < 0 || size > len(p.data) || offset > len(p.data)-size {
 			continue
 		}
-		at := place{m.Type, p.data[offset:][:size], bits, shift}
+		at := location{m.Type, p.data[offset:][:size], bits, shift}
 		if m.Name == name {
 			return at, true
 		}
@@ -513,29 +512,29 @@ func (p place) find(list []btf.Member, name string, depth int) (place, bool) {
 			}
 		}
 	}
-	return place{}, false
+	return location{}, false
 }
 
-func (p place) element(i int) (place, error) {
+func (p location) element(i int) (location, error) {
 	array, ok := btf.UnderlyingType(p.typ).(*btf.Array)
 	if !ok {
-		return place{}, fmt.Errorf("has no elements, as it is no array: there is no [%d]", i)
+		return location{}, fmt.Errorf("has no elements, as it is no array: there is no [%d]", i)
 	}
 	if uint64(i) >= uint64(array.Nelems) {
-		return place{}, fmt.Errorf("has %d elements, and no [%d]", array.Nelems, i)
+		return location{}, fmt.Errorf("has %d elements, and no [%d]", array.Nelems, i)
 	}
 	size, err := btf.Sizeof(array.Type)
 	if err != nil {
-		return place{}, err
+		return location{}, err
 	}
 	if size < 0 || size > 0 && i >= len(p.data)/size {
-		return place{}, errors.New("has types that do not fit its size: compile the object again")
+		return location{}, errors.New("has types that do not fit its size: compile the object again")
 	}
-	return place{typ: array.Type, data: p.data[i*size:][:size]}, nil
+	return location{typ: array.Type, data: p.data[i*size:][:size]}, nil
 }
 
 // set sets the value. Members and elements that JSON does not have stay as they are.
-func (p place) set(value json.RawMessage) error {
+func (p location) set(value json.RawMessage) error {
 	switch t := btf.UnderlyingType(p.typ).(type) {
 	case *btf.Struct, *btf.Union:
 		list, err := object(value)
@@ -574,7 +573,7 @@ func (p place) set(value json.RawMessage) error {
 	return fmt.Errorf("is of a kind (%v) that cannot be set: take it out of the preset", p.typ)
 }
 
-func (p place) setArray(t *btf.Array, value json.RawMessage) error {
+func (p location) setArray(t *btf.Array, value json.RawMessage) error {
 	var text string
 	if json.Unmarshal(value, &text) == nil {
 		if elem, ok := btf.UnderlyingType(t.Type).(*btf.Int); ok && elem.Size == 1 {
@@ -617,7 +616,7 @@ func short(value json.RawMessage) string {
 
 // setInt sets a number: one of JSON, "0x10" in a text as bpftool writes some, a truth or a
 // letter of char.
-func (p place) setInt(signed, isBool bool, value json.RawMessage) error {
+func (p location) setInt(signed, isBool bool, value json.RawMessage) error {
 	width := p.bits
 	if width == 0 {
 		width = uint32(len(p.data)) * 8
@@ -664,7 +663,7 @@ func (p place) setInt(signed, isBool bool, value json.RawMessage) error {
 }
 
 // setWide sets a number of 128 bits.
-func (p place) setWide(signed bool, text string, value json.RawMessage) error {
+func (p location) setWide(signed bool, text string, value json.RawMessage) error {
 	n, ok := new(big.Int).SetString(text, 0)
 	if !ok {
 		return p.noNumber(value, strconv.ErrSyntax, signed, 128)
@@ -688,7 +687,7 @@ func (p place) setWide(signed bool, text string, value json.RawMessage) error {
 	return nil
 }
 
-func (p place) noNumber(value json.RawMessage, err error, signed bool, width uint32) error {
+func (p location) noNumber(value json.RawMessage, err error, signed bool, width uint32) error {
 	kind := "without a sign"
 	if signed {
 		kind = "with a sign"
@@ -707,7 +706,7 @@ func (p place) noNumber(value json.RawMessage, err error, signed bool, width uin
 	return fmt.Errorf("want %s, and have %s", what, short(value))
 }
 
-func (p place) setFloat(value json.RawMessage) error {
+func (p location) setFloat(value json.RawMessage) error {
 	n, err := strconv.ParseFloat(string(value), len(p.data)*8)
 	if err != nil {
 		return fmt.Errorf("want a number, and have %s", short(value))
@@ -722,7 +721,7 @@ func (p place) setFloat(value json.RawMessage) error {
 }
 
 // store writes the number, in the byte order of this machine.
-func (p place) store(n uint64) error {
+func (p location) store(n uint64) error {
 	if p.bits > 0 {
 		p.storeBits(n, isBigEndian)
 		return nil
@@ -743,7 +742,7 @@ func (p place) store(n uint64) error {
 }
 
 // storeBits writes the number into a bit-field, which may reach over several bytes.
-func (p place) storeBits(n uint64, bigEndian bool) {
+func (p location) storeBits(n uint64, bigEndian bool) {
 	for i := range p.bits {
 		// BTF counts from the most significant bit where the first byte is the most significant.
 		at, bit := p.shift+i, n>>i&1

@@ -203,7 +203,7 @@ func TestMembers(t *testing.T) {
 		{Type: &btf.Union{Size: 4, Members: []btf.Member{{Name: "word", Type: U32}, {Name: "byte", Type: U8}}}, Offset: 32},
 	}}
 	data := make([]byte, 8)
-	p := place{typ: flags, data: data}
+	p := location{typ: flags, data: data}
 	if err := p.set([]byte(`{"low": 5, "high": 17, "word": 258}`)); err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +227,7 @@ func TestPackedBits(t *testing.T) {
 		{Name: "c", Type: S32, Offset: 16, BitfieldSize: 5},
 	}}
 	data := make([]byte, 3)
-	p := place{typ: packed, data: data}
+	p := location{typ: packed, data: data}
 	if err := p.set([]byte(`{"a": 9, "b": 2748, "c": -3}`)); err != nil {
 		t.Fatal(err)
 	}
@@ -245,13 +245,13 @@ func TestPackedBits(t *testing.T) {
 	if err := p.set([]byte(`{"c": 30}`)); err == nil || !strings.Contains(err.Error(), "30 does not fit: it has 5 bits, with a sign") {
 		t.Errorf("%v", err)
 	}
-	small := place{typ: &btf.Struct{Name: "small", Size: 1, Members: []btf.Member{{Name: "a", Type: U32, BitfieldSize: 3}}}, data: make([]byte, 1)}
+	small := location{typ: &btf.Struct{Name: "small", Size: 1, Members: []btf.Member{{Name: "a", Type: U32, BitfieldSize: 3}}}, data: make([]byte, 1)}
 	if err := small.set([]byte(`{"a": 5}`)); err != nil || small.data[0] != map[bool]byte{false: 5, true: 5 << 5}[isBigEndian] {
 		t.Errorf("%x, %v", small.data, err)
 	}
 	// Of both byte orders: the field has 10 bits behind 3 others.
 	for bigEndian, want := range map[bool]string{false: "0810", true: "1008"} {
-		f := place{data: make([]byte, 2), bits: 10, shift: 3}
+		f := location{data: make([]byte, 2), bits: 10, shift: 3}
 		if f.storeBits(1<<9|1, bigEndian); fmt.Sprintf("%x", f.data) != want {
 			t.Errorf("big-endian %t: %x, want %s", bigEndian, f.data, want)
 		}
@@ -259,12 +259,12 @@ func TestPackedBits(t *testing.T) {
 }
 
 func TestWideNumbers(t *testing.T) {
-	wide := func(signed bool) place {
+	wide := func(signed bool) location {
 		typ := &btf.Int{Name: "__int128", Size: 16}
 		if signed {
 			typ.Encoding = btf.Signed
 		}
-		return place{typ: typ, data: make([]byte, 16)}
+		return location{typ: typ, data: make([]byte, 16)}
 	}
 	for _, tc := range []struct {
 		signed bool
@@ -292,7 +292,7 @@ func TestWideNumbers(t *testing.T) {
 
 // Types whose sizes do not fit are no reason to panic.
 func TestHostileTypes(t *testing.T) {
-	huge := place{typ: &btf.Array{Type: &btf.Struct{Size: 1 << 31}, Nelems: 1<<32 - 1}, data: make([]byte, 8)}
+	huge := location{typ: &btf.Array{Type: &btf.Struct{Size: 1 << 31}, Nelems: 1<<32 - 1}, data: make([]byte, 8)}
 	for _, i := range []int{1, 1 << 31, 1<<32 - 2} {
 		if _, err := huge.element(i); err == nil || !strings.Contains(err.Error(), "has types that do not fit its size") {
 			t.Errorf("%d: %v", i, err)

@@ -16,11 +16,11 @@
 //
 // # Not applicable
 //
-// A program may not load because the kernel has not what it is for: a type of programs or
-// maps, a helper, a kfunc, a function to attach to. That is no fault of the program, and a
-// verdict of its own ([NotApplicable]). What the runtime says of an error, and the table of
-// package kernelversion, tell one from the other. A field of a kernel's struct that is
-// missing is a fault: the program can ask for it (bpf_core_field_exists).
+// A program may not load because the kernel lacks what it is for: a type of programs or maps, a
+// helper, a kfunc, a function to attach to. That is no fault of the program, and a verdict of
+// its own ([NotApplicable]). What the runtime says of an error, and the table of package
+// kernelversion, tell one from the other. A field of a kernel's struct that is missing is a
+// fault: the program can check for it (bpf_core_field_exists).
 package verify
 
 import (
@@ -67,8 +67,8 @@ const (
 	Rejected Verdict = "rejected"
 	// NotApplicable: the kernel lacks what the program is for.
 	NotApplicable Verdict = "not applicable"
-	// Failed: the kernel was not asked, or could not say, for a reason that is none of the
-	// program's: a target that nobody has named, no memory.
+	// Failed: the kernel was not asked, or could not answer, for a reason other than the
+	// program: a target that is missing from the options, no memory.
 	Failed Verdict = "failed"
 )
 
@@ -236,11 +236,11 @@ func Decode(data []byte) (*Report, error) {
 			}
 		}
 		if !slices.Contains([]Verdict{Loaded, Rejected, NotApplicable, Failed}, res.Verdict) {
-			return nil, fmt.Errorf("result %d: verdict %s is none that this program knows: use a newer one", i, quote.Name(string(res.Verdict)))
+			return nil, fmt.Errorf("result %d: verdict %s is unknown to this program: use a newer one", i, quote.Name(string(res.Verdict)))
 		}
 		for name := range res.Limits {
 			if res.field(name) == nil {
-				return nil, fmt.Errorf("result %d: %s is nothing that can be limited: use a newer program", i, quote.Name(name))
+				return nil, fmt.Errorf("result %d: %s cannot be limited by this program: use a newer one", i, quote.Name(name))
 			}
 		}
 	}

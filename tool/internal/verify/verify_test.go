@@ -249,9 +249,9 @@ func TestDecode(t *testing.T) {
 		`{"version":99}`: "has version 99 of a report's form, and this program knows 1: use a newer one",
 		`{"version":1,"results":[{"program":"a","kernel":"6.1","cpu":"arm64","verdict":"loaded"}]}`:                                   "result 0: has no object",
 		`{"version":1,"results":[{"object":"o","program":"a","kernel":"6.1","verdict":"loaded"}]}`:                                    "result 0: has no cpu",
-		`{"version":1,"results":[{"object":"o","program":"a","kernel":"6.1","cpu":"arm64","verdict":"pizza"}]}`:                       "verdict pizza is none that this program knows",
-		`{"version":1,"results":[{"object":"o","program":"a","kernel":"6.1","cpu":"arm64"}]}`:                                         `verdict "" is none`,
-		`{"version":1,"results":[{"object":"o","program":"a","kernel":"6.1","cpu":"arm64","verdict":"loaded","limits":{"pizza":1}}]}`: "pizza is nothing that can be limited",
+		`{"version":1,"results":[{"object":"o","program":"a","kernel":"6.1","cpu":"arm64","verdict":"pizza"}]}`:                       "verdict pizza is unknown to this program",
+		`{"version":1,"results":[{"object":"o","program":"a","kernel":"6.1","cpu":"arm64"}]}`:                                         `verdict "" is unknown`,
+		`{"version":1,"results":[{"object":"o","program":"a","kernel":"6.1","cpu":"arm64","verdict":"loaded","limits":{"pizza":1}}]}`: "pizza cannot be limited by this program",
 	} {
 		if _, err := Decode([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", text, err, want)

@@ -85,7 +85,7 @@ func prepare() error {
 // mount mounts a file system, unless the kernel has none of this type.
 func mount(fstype, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		// A folder in sysfs is there when the kernel has the file system for it.
+		// A directory in sysfs is there when the kernel has the file system for it.
 		if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.ENOENT) {
 			return nil
 		}

@@ -59,7 +59,7 @@ func boot() error {
 	if err != nil {
 		return err
 	}
-	// For the port: before it, only the console hears of errors.
+	// The port needs it: before it is open, errors go to the console only.
 	if err := mount("devtmpfs", "/dev"); err != nil {
 		return err
 	}
@@ -195,8 +195,8 @@ func runProgram(run *vmproto.Run, w *vmproto.Writer) (int, error) {
 	return status, nil
 }
 
-// waitFor waits for a child to end. Orphans are children of the first process
-// too, and would stay in the process table if nobody asked for their status.
+// waitFor waits for a child to end. Orphans are children of the first process too, and would
+// stay in the process table if it did not wait for them.
 func waitFor(pid int) (int, error) {
 	for {
 		var ws syscall.WaitStatus

@@ -35,11 +35,11 @@ type Run struct {
 	// Args has the program's path, and its arguments.
 	Args []string
 	Env  []string
-	// Dir is the folder that the program starts in.
+	// Dir is the directory that the program starts in.
 	Dir string
-	// Dirs are folders to create.
+	// Dirs are directories to create.
 	Dirs []string
-	// Results are files and folders that the runner wants to have, as far as
+	// Results are files and directories that the runner wants to have, as far as
 	// they exist when the program has ended.
 	Results []string
 	// Started is when the runner started.
@@ -119,7 +119,7 @@ func (s sender) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// ErrNoFrame is what Receive finds that is no frame.
+// ErrNoFrame is returned by Receive for bytes that are not a frame.
 var ErrNoFrame = errors.New("the serial port of the test has something else on it")
 
 // Receive reads one frame. It returns io.EOF at the end of r, and

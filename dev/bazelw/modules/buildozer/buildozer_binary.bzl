@@ -3,7 +3,7 @@
 def _buildozer_repository_impl(ctx):
     go = ctx.which("go")
     if not go:
-        fail("buildozer is built with Go, and no go is on PATH: install Go and add its bin folder to PATH")
+        fail("buildozer is built with Go, and no go is on PATH: install Go and add its bin directory to PATH")
     ctx.file("BUILD.bazel", 'exports_files(["buildozer"])')
     result = ctx.execute(
         [go, "install", "github.com/bazelbuild/buildtools/buildozer@v0.0.0-20260904073137-eaa4d125b423"],

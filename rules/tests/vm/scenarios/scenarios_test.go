@@ -1,5 +1,5 @@
 // Package scenarios_test has tests that pass, fail, hang and crash, for the test
-// in the folder above to run.
+// in the directory above to run.
 package scenarios_test
 
 import (
