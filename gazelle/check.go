@@ -79,7 +79,7 @@ func (rs *resolution) check(u *plan.Unit, linked []label.Label) {
 	var twice []string
 	for name, definitions := range k.strong {
 		twice = append(twice, fmt.Sprintf("%s links %s more than once: %s. The linker refuses that: make one static or __weak",
-			u.Label(), name, places(definitions)))
+			u.Label(), name, locations(definitions)))
 	}
 	slices.Sort(twice)
 	for _, text := range twice {
@@ -98,20 +98,20 @@ func (rs *resolution) check(u *plan.Unit, linked []label.Label) {
 // missingSymbol reports a symbol that nothing defines.
 func (rs *resolution) missingSymbol(u *plan.Unit, st *state, s *bpfc.Symbol) {
 	if d, err := rs.l.index.FinalDefinition(s.Name); err == nil {
-		rs.l.reports.add(st.bc.unresolved, place(s.UsedAt), fmt.Sprintf("%s, which %s needs, is defined only in a final object, which nothing can link: %s. Move it to a library",
-			s.Name, u.Label(), places([]index.Definition{d})))
+		rs.l.reports.add(st.bc.unresolved, location(s.UsedAt), fmt.Sprintf("%s, which %s needs, is defined only in a final object, which nothing can link: %s. Move it to a library",
+			s.Name, u.Label(), locations([]index.Definition{d})))
 		return
 	}
 	hint := ""
 	if st.c.IndexLazy {
 		hint = " in the directories that -index=lazy looks into (name more with # gazelle:bpf_search)"
 	}
-	rs.l.reports.add(st.bc.unresolved, place(s.UsedAt), fmt.Sprintf("%s, which %s needs, is declared extern and no bpf_library defines it%s. If the kernel has it, declare it __ksym",
+	rs.l.reports.add(st.bc.unresolved, location(s.UsedAt), fmt.Sprintf("%s, which %s needs, is declared extern and no bpf_library defines it%s. If the kernel has it, declare it __ksym",
 		s.Name, u.Label(), hint))
 }
 
 // ambiguousSymbol reports a symbol that several libraries define.
 func (rs *resolution) ambiguousSymbol(bc *bpfConfig, s *bpfc.Symbol, definitions []index.Definition) {
-	rs.l.reports.add(bc.ambiguous, place(s.UsedAt), fmt.Sprintf("%s is defined by several libraries: %s. Include the header of one, or say which: # gazelle:resolve bpf %s LABEL",
-		s.Name, places(definitions), s.Name))
+	rs.l.reports.add(bc.ambiguous, location(s.UsedAt), fmt.Sprintf("%s is defined by several libraries: %s. Include the header of one, or say which: # gazelle:resolve bpf %s LABEL",
+		s.Name, locations(definitions), s.Name))
 }

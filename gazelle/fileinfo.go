@@ -70,7 +70,7 @@ func newSources() *sources {
 			return content, err == nil
 		}, ok
 	}).Brief()
-	// Of a name, the tokens are kept, so this one has a cache of its own.
+	// A scanner keeps the tokens of a name, so this one needs a cache of its own.
 	s.shallow = bpfc.NewScanner(func(what bpfc.Lookup) (string, func() ([]byte, bool), bool) {
 		name, ok := s.find(what)
 		return name, func() ([]byte, bool) { return nil, true }, ok
@@ -108,8 +108,8 @@ func (s *sources) scan(file string, u use) (*bpfc.File, error) {
 	return f, err
 }
 
-// leaveNamed removes the files that a rule's flags name by their labels from what a source
-// includes: the rule has them already, whoever makes them.
+// leaveNamed removes from what a source includes the files that a rule's flags name by their
+// labels: the rule has them already, whichever rule makes them.
 func leaveNamed(f *bpfc.File, named []string) {
 	if len(named) > 0 {
 		f.Includes = slices.DeleteFunc(f.Includes, func(inc bpfc.Include) bool {
@@ -168,8 +168,8 @@ func (s *sources) scanWith(scanner *bpfc.Scanner, file string, u use) (*bpfc.Fil
 
 // readInto appends what a file has to a buffer.
 func readInto(buf []byte, name string) ([]byte, error) {
-	// Without the flag, package os sets it and takes it back: four of its ten calls of the
-	// kernel for a small file.
+	// Without the flag, package os sets it and takes it back: four of its ten system calls for
+	// a small file.
 	file, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return buf, err
@@ -206,9 +206,9 @@ func (s *sources) find(what bpfc.Lookup) (string, bool) {
 	return found, ok && found != what.From
 }
 
-// meant returns the file of the tree that an include means which finds it nowhere else:
-// the only one, or of headers of the kernel's types the one that has those of single
-// architectures below it.
+// meant returns the file of the tree that an include means when it finds none otherwise: the
+// only candidate, or, of several headers of the kernel's types, the one that has those of
+// single architectures below it.
 func meant(files []string) (string, bool) {
 	if len(files) == 0 {
 		return "", false

@@ -144,8 +144,8 @@ func setOrDelete(r *rule.Rule, attr string, value build.Expr) {
 	}
 }
 
-// inGoSources returns what Gazelle's Go language calls a file: one of a directory
-// below it calls by its last name, as if it stood in this one.
+// inGoSources returns what Gazelle's Go language calls a file. One of a directory below has its
+// base name there, as if it were in this directory.
 func inGoSources(args language.GenerateArgs, name string) string {
 	if base := path.Base(name); !slices.Contains(args.RegularFiles, base) {
 		return base

@@ -97,8 +97,8 @@ func (l *bpfLang) DoneGeneratingRules() {
 	}
 }
 
-// AfterResolvingDeps says what is to be said, and ends the run when a policy says so.
-// Nothing has been written then.
+// AfterResolvingDeps logs the reports, and ends the run when a policy makes one of them an
+// error. Nothing has been written then.
 func (l *bpfLang) AfterResolvingDeps(context.Context) {
 	if l.reports.flush() {
 		log.Fatal("bpf: no file was changed, because of what is said above and a directive that makes it an error")

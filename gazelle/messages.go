@@ -15,7 +15,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/gazelle/internal/paths"
 )
 
-// reports collects what is said of a run, so that each cause is told once.
+// reports collects the messages of a run, so that each cause is reported once.
 type reports struct {
 	list []*report
 	by   map[string]*report
@@ -26,12 +26,12 @@ type reports struct {
 // A report is of one cause.
 type report struct {
 	text string
-	// also counts the other places of the same cause.
+	// also counts the other locations of the same cause.
 	also int
 }
 
-// add notes what is wrong, as a policy says. at is the place, and text is what to do
-// about the cause: what is told of one cause at several places is told of the first.
+// add reports what is wrong, as a policy says. at is the location, and text is what to do about
+// the cause: a cause with several locations is reported at the first.
 func (r *reports) add(p policy, at, text string) {
 	switch p {
 	case ignore:
@@ -69,7 +69,7 @@ func (r *reports) flush() bool {
 	return r.failed
 }
 
-func place(pos bpfc.Pos) string { return fmt.Sprintf("%s:%d", pos.File, pos.Line) }
+func location(pos bpfc.Pos) string { return fmt.Sprintf("%s:%d", pos.File, pos.Line) }
 
 // What look-ups of headers find wrong, beside what the index says.
 var (
@@ -130,7 +130,7 @@ func (l *bpfLang) headerProblem(bc *bpfConfig, inc bpfc.Include, err error) {
 	default:
 		text = fmt.Sprintf("no target has the header %s: say # gazelle:bpf_library %s in %s", e.file, path.Base(e.file), paths.OrRoot(paths.Parent(e.file)))
 	}
-	l.reports.add(p, place(inc.Pos), text)
+	l.reports.add(p, location(inc.Pos), text)
 }
 
 func join(labels []label.Label) string {
@@ -141,8 +141,8 @@ func join(labels []label.Label) string {
 	return strings.Join(out, ", ")
 }
 
-// places lists where a symbol is defined.
-func places(definitions []index.Definition) string {
+// locations lists where a symbol is defined.
+func locations(definitions []index.Definition) string {
 	var out []string
 	for _, d := range definitions {
 		out = append(out, fmt.Sprintf("%s (%s:%d)", d.Of, d.Symbol.Pos.File, d.Symbol.Pos.Line))

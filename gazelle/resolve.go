@@ -128,7 +128,7 @@ func sortLabels(labels []label.Label) {
 	}
 }
 
-// A dependency is a target, with the place that asks for it.
+// A dependency is a target, with the location that asks for it.
 type dependency struct {
 	label label.Label
 	pos   bpfc.Pos
@@ -197,8 +197,8 @@ func (rs *resolution) headerDependencies(u *plan.Unit) []dependency {
 	for _, scan := range u.Scans {
 		for _, inc := range scan.Includes {
 			own := u.Has(inc.Pos.File)
-			// What other targets' headers include is their business, but what none of
-			// them finds, this unit does not, either.
+			// Includes in other targets' headers are resolved for these targets, but what none
+			// of them finds, this unit does not, either.
 			if isBuiltin(inc) || !own && inc.File != "" ||
 				inc.File != "" && u.Has(inc.File) || inc.File == "" && !inc.Angled && u.Has(path.Join(paths.Parent(inc.Pos.File), inc.Path)) {
 				continue
@@ -208,7 +208,7 @@ func (rs *resolution) headerDependencies(u *plan.Unit) []dependency {
 			case err == nil && found == label.NoLabel, found == u.Label():
 			case err == nil:
 				st.headers = appendDependency(st.headers, dependency{label: found, pos: inc.Pos, why: `includes "` + inc.Path + `"`})
-			case !u.HeadersOnly() || rs.l.tellsOf(inc.Pos.File):
+			case !u.HeadersOnly() || rs.l.reportsFor(inc.Pos.File):
 				rs.l.headerProblem(st.bc, inc, err)
 			}
 		}
@@ -216,9 +216,9 @@ func (rs *resolution) headerDependencies(u *plan.Unit) []dependency {
 	return st.headers
 }
 
-// tellsOf reports whether what is wrong with a header of a library is told of the
-// library: that is when no source includes it, which would say it with all macros.
-func (l *bpfLang) tellsOf(file string) bool { return l.survey.full && !l.survey.included[file] }
+// reportsFor reports whether a problem of a library's header is reported for the library: only
+// when no source includes the header, as that is reported with all macros.
+func (l *bpfLang) reportsFor(file string) bool { return l.survey.full && !l.survey.included[file] }
 
 // resolveInclude finds the target that has a header. It returns no label for a
 // header of the toolchain.
@@ -296,7 +296,7 @@ func (rs *resolution) whyNot(inc bpfc.Include, names []string, isVmlinux bool) e
 	}
 	elsewhere := rs.l.sources.anywhere(inc.Path)
 	if inc.Angled && len(elsewhere) < 2 {
-		// Of the system's other headers, only the compiler knows.
+		// Only the compiler knows the system's other headers.
 		return nil
 	}
 	return &headerError{cause: errNoFile, elsewhere: elsewhere}
@@ -515,7 +515,7 @@ func (rs *resolution) dependencies(u *plan.Unit) []dependency {
 		if chain := rs.cycle(u, d.label); chain != nil {
 			if !u.HeadersOnly() {
 				log.Printf("%s: %s %s of %s, and so the libraries need each other: %s. Put their sources into one bpf_library, or what both need into a third",
-					place(d.pos), self, d.why, d.label, join(append([]label.Label{self}, chain...)))
+					location(d.pos), self, d.why, d.label, join(append([]label.Label{self}, chain...)))
 			}
 			continue
 		}

@@ -612,7 +612,7 @@ func (l *bpfLang) reach(c *config.Config) {
 	s.settle(units)
 	for _, sd := range s.order {
 		for i := range sd.commands {
-			s.place(&sd.commands[i], sd)
+			s.nameSource(&sd.commands[i], sd)
 		}
 	}
 }
@@ -669,8 +669,8 @@ func (s *survey) become(file string, user *surveyed) {
 	sd.isPackage = sd.isPackage || sd.canCreate()
 }
 
-// place says how a command's rule names its source.
-func (s *survey) place(cmd *plan.Command, sd *surveyed) {
+// nameSource sets how a command's rule names its source.
+func (s *survey) nameSource(cmd *plan.Command, sd *surveyed) {
 	owner := s.packageOf(paths.Parent(cmd.File))
 	if cmd.Src != "" && strings.HasPrefix(cmd.Src, "//") && owner != sd {
 		if name, ok := paths.Under(owner.rel, cmd.File); ok && cmd.Src != "//"+owner.rel+":"+exportedName(name) {

@@ -37,9 +37,9 @@ type Command struct {
 	NoGlobalTypes bool
 	// Targets has the values of -target, or none.
 	Targets []string
-	// Defines, Includes and Copts are what the compiler is told: macros without -D,
-	// directories relative to the Go file's, and other flags. What the environment
-	// alone knows is left out.
+	// Defines, Includes and Copts are passed to the compiler: macros without -D, directories
+	// relative to the Go file's, and other flags. What comes from the environment alone is left
+	// out.
 	Defines, Includes, Copts []string
 	// Err says why there is no rule for the line, of which nothing but its number is known then.
 	Err error
@@ -48,7 +48,7 @@ type Command struct {
 	Variants []Variant
 }
 
-// A Variant is what a line tells the compiler besides what others do.
+// A Variant is what a line passes to the compiler besides what others do.
 type Variant struct {
 	// Name is the identifier of the line.
 	Name string
@@ -163,7 +163,7 @@ func Commands(name string, content []byte) []Command {
 	return out
 }
 
-// Flags with a value that says nothing of the code.
+// Flags with a value that does not change the code.
 var ignored = []string{"cc", "strip", "makebase"}
 
 // parse reads the arguments.

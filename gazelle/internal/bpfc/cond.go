@@ -95,7 +95,7 @@ func (p *preprocessor) operands(hash token, line []token) []token {
 						From: hash.file.name, Path: path, Angled: angled, Next: t.text == "__has_include_next",
 					})
 				}
-				// The system's headers are there, as far as one can tell.
+				// The system's headers are assumed to be there.
 				number(found || ok && angled)
 			} else {
 				number(true)

@@ -14,7 +14,7 @@
 //     and initialisers are searched for names only.
 //   - What remains is the compiler's choice of what to put into the object: a
 //     static function that nothing reaches is not in it, nor is an extern that
-//     nobody uses.
+//     nothing uses.
 //
 // Headers are opened through a function of the caller, who decides which of them
 // to show. vmlinux.h and the headers of the system need not be among them.

@@ -85,7 +85,7 @@ func (u *unit) begin(s *Scanner, file *File, prelude *macros) {
 // add makes the declaration of a name that there was none of.
 func (u *unit) add(name string, pos Pos) *decl {
 	if len(u.known) == cap(u.known) {
-		// The ones before stay where they are.
+		// Pointers to the earlier ones stay valid.
 		u.known = make([]decl, 0, 64)
 	}
 	u.known = append(u.known, decl{name: name, pos: pos})

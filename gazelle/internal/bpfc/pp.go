@@ -44,9 +44,9 @@ type cond struct {
 	line int32
 	// all is set when every group is read.
 	all bool
-	// live is set while the group is read, taken when one of its groups was,
-	// outer when the #if itself stands in text that is read.
-	live, taken, outer, hadElse bool
+	// reading is set while the group is read, taken when one of its groups was, outer when the
+	// #if itself stands in text that is read.
+	reading, taken, outer, hadElse bool
 }
 
 const (
@@ -133,7 +133,7 @@ func (p *preprocessor) room(n int) []token {
 // newMacro returns room for a macro.
 func (p *preprocessor) newMacro() *macro {
 	if len(p.known) == cap(p.known) {
-		// The ones before stay where they are.
+		// Pointers to the earlier ones stay valid.
 		p.known = make([]macro, 0, 32)
 	}
 	p.known = p.known[:len(p.known)+1]
@@ -200,7 +200,7 @@ func (p *preprocessor) skipTypes() {
 		for len(f.types) > 0 && int(f.types[0].start) < f.at {
 			f.types = f.types[1:]
 		}
-		if len(f.types) == 0 || int(f.types[0].start) != f.at || !p.live() {
+		if len(f.types) == 0 || int(f.types[0].start) != f.at || !p.reading() {
 			return
 		}
 		for i := f.types[0].start; i < f.types[0].end; i++ {
@@ -249,7 +249,7 @@ func (p *preprocessor) raw() (token, bool) {
 			p.directive(f, t)
 			continue
 		}
-		if f.file != nil && !p.live() {
+		if f.file != nil && !p.reading() {
 			p.skip(f)
 			continue
 		}
@@ -287,8 +287,8 @@ func (p *preprocessor) peek() (token, bool) {
 	return t, ok
 }
 
-func (p *preprocessor) live() bool {
-	return len(p.conds) == 0 || p.conds[len(p.conds)-1].live
+func (p *preprocessor) reading() bool {
+	return len(p.conds) == 0 || p.conds[len(p.conds)-1].reading
 }
 
 // skip leaves out what a conditional hides, to the next directive.
@@ -307,7 +307,7 @@ func (p *preprocessor) plain() []token {
 		return nil
 	}
 	f := &p.frames[len(p.frames)-1]
-	if f.file != nil && !p.live() {
+	if f.file != nil && !p.reading() {
 		return nil
 	}
 	// What the caller does not take is looked at again, so a bound keeps that linear.
@@ -402,7 +402,7 @@ var dynamic = []string{"__COUNTER__", "__LINE__", "__FILE__", "__BASE_FILE__", "
 
 func isDynamic(name string) bool { return slices.Contains(dynamic, name) }
 
-// dynamic expands the macros whose value is another each time.
+// dynamic expands the macros whose value changes.
 func (p *preprocessor) dynamic(t *token) bool {
 	var text string
 	k := kindNumber
@@ -700,12 +700,12 @@ func (p *preprocessor) directive(f *frame, hash token) {
 
 	switch name {
 	case "if", "ifdef", "ifndef":
-		c := cond{line: hash.line, outer: p.live()}
+		c := cond{line: hash.line, outer: p.reading()}
 		if c.outer {
 			c.all = f.file.vmlinux && asksForArch(line)
-			c.live = c.all || p.condition(name, hash, line)
+			c.reading = c.all || p.condition(name, hash, line)
 		}
-		c.taken = c.live
+		c.taken = c.reading
 		p.conds = append(p.conds, c)
 		return
 	case "elif", "elifdef", "elifndef", "else", "endif":
@@ -721,18 +721,18 @@ func (p *preprocessor) directive(f *frame, hash token) {
 			p.problem(hash.file, hash.line, "#%s behind #else", name)
 		case name == "else":
 			c.hadElse = true
-			c.live = c.outer && (c.all || !c.taken)
+			c.reading = c.outer && (c.all || !c.taken)
 			c.taken = true
 		case c.all:
 			// Each architecture's.
-			c.live = c.outer
+			c.reading = c.outer
 		default:
-			c.live = c.outer && !c.taken && p.condition(strings.TrimPrefix(name, "el"), hash, line)
-			c.taken = c.taken || c.live
+			c.reading = c.outer && !c.taken && p.condition(strings.TrimPrefix(name, "el"), hash, line)
+			c.taken = c.taken || c.reading
 		}
 		return
 	}
-	if !p.live() {
+	if !p.reading() {
 		return
 	}
 	switch name {

@@ -107,7 +107,7 @@ func (s *Scanner) Brief() *Scanner {
 	return brief
 }
 
-// A Pos is a place in a file. Line counts from 1.
+// A Pos is a position in a file. Line counts from 1.
 type Pos struct {
 	File string
 	Line int
@@ -199,8 +199,8 @@ type File struct {
 	License    string
 	HasLicense bool
 	Problems   []Problem
-	// Records is set when the text of the file or of an opened header speaks of a map
-	// that hands records to user space: a ring buffer or a perf event array.
+	// Records is set when the text of the file or of an opened header mentions a map that hands
+	// records to user space: a ring buffer or a perf event array.
 	Records bool
 	// ArchDependent is set when a conditional asks for the architecture. Then File
 	// says what there is for the one of the flags; see Union.
@@ -391,12 +391,12 @@ func isVmlinux(name string) bool {
 // its place.
 func directives(content []byte) []byte {
 	out := make([]byte, 0, 4<<10)
-	again := false // the line goes on
+	continued := false // the line goes on
 	for line := range bytes.Lines(content) {
 		trimmed := bytes.TrimSpace(line)
-		if again || bytes.HasPrefix(trimmed, []byte("#")) {
+		if continued || bytes.HasPrefix(trimmed, []byte("#")) {
 			out = append(out, line...)
-			again = bytes.HasSuffix(trimmed, []byte("\\"))
+			continued = bytes.HasSuffix(trimmed, []byte("\\"))
 			continue
 		}
 		out = append(out, '\n')

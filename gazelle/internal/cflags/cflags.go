@@ -15,7 +15,7 @@ var separate = []string{"-include-pch", "-target", "--target", "-x", "-Xclang", 
 // long has flags with a second spelling: two dashes, and an equals sign or the next word.
 var long = []string{"-include", "-imacros"}
 
-// A Flag is one flag, or a word that is none.
+// A Flag is one flag, or a word that is not a flag.
 type Flag struct {
 	// Name is the flag without its value, and the whole word of one that has none as
 	// far as this package knows.

@@ -122,8 +122,8 @@ func String(s string) *build.StringExpr {
 	return e
 }
 
-// SetString sets a string attribute, to what a rule that is there has when that is the
-// same.
+// SetString sets a string attribute. The expression of an existing rule is kept when its value
+// is the same.
 func SetString(r, existing *rule.Rule, attr, value string) {
 	if existing != nil {
 		if e, ok := existing.Attr(attr).(*build.StringExpr); ok && e.Value == value {
@@ -137,7 +137,7 @@ func SetString(r, existing *rule.Rule, attr, value string) {
 // Unchanged returns what a rule has, when that is a list of these strings and nothing
 // else. Merged, it stays as it is.
 func Unchanged(r *rule.Rule, attr string, values []string) (Verbatim, bool) {
-	// Gazelle takes marks away that keep nothing, when it is to.
+	// When it is to, Gazelle removes keep comments that keep nothing.
 	if r == nil || rule.RemoveNoopKeepComments {
 		return Verbatim{}, false
 	}

@@ -418,7 +418,7 @@ func (a *assignment) ownIncludes(u *Unit) {
 		scan, err := a.d.Shallow(path.Join(a.d.Rel, u.Hdrs[i]))
 		if err != nil {
 			if !slices.Contains(a.d.Generated, u.Hdrs[i]) && !expr.IsLabel(u.Hdrs[i]) && !expr.HasRule(a.d.Build, u.Hdrs[i]) {
-				a.p.say("%v", err)
+				a.p.report("%v", err)
 			}
 			continue
 		}

@@ -44,7 +44,7 @@ func (p *Plan) name(d *Directory) {
 		d.Taken[u.Name] = true
 	}
 	if d.Naming == NamingFolder && packages > 1 {
-		p.say("%s: # gazelle:bpf_naming folder: the directory makes %d Go packages, and only one can have its import path",
+		p.report("%s: # gazelle:bpf_naming folder: the directory makes %d Go packages, and only one can have its import path",
 			paths.OrRoot(d.Rel), packages)
 	}
 	for _, u := range p.Units {
@@ -65,11 +65,11 @@ func (p *Plan) packages(d *Directory) int {
 			continue
 		}
 		// The units of one file follow each other.
-		again := false
+		counted := false
 		for j := i - 1; j >= 0 && p.Units[j].Srcs[0] == u.Srcs[0]; j-- {
-			again = again || p.Units[j].Kind != Object
+			counted = counted || p.Units[j].Kind != Object
 		}
-		if !again {
+		if !counted {
 			packages++
 		}
 	}

@@ -66,7 +66,7 @@ type Unit struct {
 	Command *bpf2go.Command
 	// Search has the directories that are searched for headers, from the root.
 	Search []string
-	// Number is what whoever keeps units knows this one by.
+	// Number identifies the unit to whoever keeps units.
 	Number int
 
 	hdrs map[string]bool
@@ -210,7 +210,7 @@ type Plan struct {
 	parts map[string]bool
 }
 
-func (p *Plan) say(format string, args ...any) {
+func (p *Plan) report(format string, args ...any) {
 	p.Messages = append(p.Messages, fmt.Sprintf(format, args...))
 }
 
@@ -309,7 +309,7 @@ func (p *Plan) scanSources(d *Directory) {
 	for i, name := range d.Sources {
 		scan, err := d.scan(name, d.compiled(name)...)
 		if err != nil {
-			p.say("%v", err)
+			p.report("%v", err)
 			p.breakSource(name)
 			continue
 		}
@@ -363,8 +363,8 @@ func (p *Plan) findIncluded(d *Directory) {
 	}
 }
 
-// isIncluded reports whether files of other packages include a source. Where that is
-// not known, a library of headers that has it says so.
+// isIncluded reports whether files of other packages include a source. Where that is not known,
+// it does when a library of headers has it.
 func (d *Directory) isIncluded(name string) bool {
 	if d.Surveyed {
 		return d.Reached[name]
@@ -380,10 +380,10 @@ func broken(scan *bpfc.File) bool {
 
 func (p *Plan) problems(file string, scan *bpfc.File) {
 	for _, problem := range scan.Problems {
-		p.say("%s:%d: %s", problem.Pos.File, problem.Pos.Line, problem.Text)
+		p.report("%s:%d: %s", problem.Pos.File, problem.Pos.Line, problem.Text)
 	}
 	if broken(scan) {
-		p.say("%s does not parse: its rules are left as they are", file)
+		p.report("%s does not parse: its rules are left as they are", file)
 	}
 }
 
@@ -404,7 +404,7 @@ func (p *Plan) kind(d *Directory, name string, scan *bpfc.File, rules []*Rule) s
 		return Skeleton
 	}
 	if len(skeletons) > 0 && !skeletons[0].Rule.ShouldKeep() {
-		p.say("%s has no license any more, so its bpf_skeleton %s becomes a bpf_library: add char LICENSE[] SEC(\"license\") = \"...\", or mark the rule with # keep",
+		p.report("%s has no license any more, so its bpf_skeleton %s becomes a bpf_library: add char LICENSE[] SEC(\"license\") = \"...\", or mark the rule with # keep",
 			path.Join(d.Rel, name), skeletons[0].Name)
 	}
 	return Library
@@ -519,7 +519,7 @@ func (p *Plan) addCommands(d *Directory) {
 		seen[c.Stem()] = true
 		scan, err := d.Scan(c.File, &c.Flags)
 		if err != nil {
-			p.say("%v", err)
+			p.report("%v", err)
 			continue
 		}
 		p.problems(c.File, scan)
