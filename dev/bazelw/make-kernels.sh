@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Fetches the kernels that tests boot: a directory for each, with its packages
+# Fetches the kernels that tests boot: a folder for each, with its packages
 # unpacked in it.
-# Usage: make-kernels.sh ROOT DIRECTORY KERNELS
+# Usage: make-kernels.sh ROOT FOLDER KERNELS
 # Called by setup.sh in a mount and process namespace of its own. What it prints
 # is a log; file descriptor 3 is the user's.
 set -euo pipefail

@@ -63,5 +63,5 @@ printf 'build.label=%s\n' "$(<"$bazel/build-label.txt")" >"$bazel/build-data.pro
 in_root jar --update --file /usr/share/bazel/A-server.jar -C /usr/share/bazel build-data.properties
 
 umount "$root/var/cache/apt/archives"
-# The host's directories of these names stand in their places when Bazel runs.
+# The host's folders of these names stand in their places when Bazel runs.
 rm -rf -- "${root:?}"/{boot,home,media,mnt,opt,root,run,srv,tmp}
