@@ -19,8 +19,7 @@
 // libbpf and with the runtime, and what the kernel has of it then is compared: see package
 // differential. A difference is an exception too, and so is an object that only libbpf
 // loads. A file that -accepted names has lines "object program reason", one for each
-// difference that is none to mend; a line that no longer applies is an exception. With
-// -each, the programs of an object that libbpf does not load as a whole are loaded one by
+// difference that is intended; a line that no longer applies is an exception. With
 // one. Every load has a process and a mount of bpffs of its own, so that what one pins or
 // leaves behind is not there for the next.
 //
@@ -101,7 +100,7 @@ func main() {
 	}
 	c.load, c.acceptedFile, c.each = *load, *accepted, *each
 	err = c.run(*dir)
-	// Not deferred: os.Exit does not run what is.
+	// os.Exit runs no deferred calls.
 	err = errors.Join(err, os.RemoveAll(c.temporary))
 	if err != nil {
 		fatal(err)
@@ -291,7 +290,7 @@ func newModule(dir string) error {
 	)
 }
 
-// build returns what go build and go vet have to say.
+// build returns the complaints of go build and go vet.
 func (c *corpus) build() string {
 	var output strings.Builder
 	for _, verb := range []string{"build", "vet"} {
@@ -304,7 +303,7 @@ func (c *corpus) build() string {
 	return output.String()
 }
 
-// report prints the counts, and says whether there was no exception.
+// report prints the counts, and reports whether there was no exception.
 func (c *corpus) report(w io.Writer) bool {
 	fmt.Fprintf(w, "%5d objects\n", c.objects)
 	if c.bpftool != "" {

@@ -97,7 +97,7 @@ func Forms() string {
 	return b.String()
 }
 
-// types returns what the kernel is given of a form.
+// types returns what is passed to the kernel for programs of a form.
 func types(f *secdef.Form) string {
 	text := ebpf.ProgramType(f.Type).String()
 	if f.AttachType != 0 {

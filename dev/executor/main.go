@@ -8,8 +8,8 @@
 //	executor -dir DIRECTORY [-root /] [-address FILE]
 //	bazel build --remote_executor=grpc://127.0.0.1:PORT //...
 //
-// It listens on the loopback interface only, and asks nobody who they are. When it gets
-// SIGTERM or SIGINT, it prints how many actions of which kind it has run. .ci/remote runs it.
+// It listens on the loopback interface only, without authentication. When it gets SIGTERM or
+// SIGINT, it prints how many actions of which kind it has run. .ci/remote runs it.
 package main
 
 import (

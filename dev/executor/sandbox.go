@@ -70,7 +70,8 @@ func sandboxed(ctx context.Context, root, dir string, c *repb.Command) (*exec.Cm
 		Pdeathsig:  syscall.SIGKILL,
 	}
 	if os.Geteuid() != 0 {
-		// Who is not root has these rights in a user namespace, and no other user to become.
+		// Without root these rights need a user namespace, in which there is no other user to
+		// become.
 		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
 		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
 		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
@@ -155,7 +156,7 @@ func (s *sandbox) enter() error {
 	if err := unix.Chdir(root); err != nil {
 		return err
 	}
-	// The old root comes to lie upon the new one, and is taken away.
+	// This mounts the old root over the new one, from where it is unmounted.
 	if err := unix.PivotRoot(".", "."); err != nil {
 		return fmt.Errorf("pivot_root: %w", err)
 	}
@@ -177,7 +178,7 @@ func show(from, to string) error {
 	if info.Mode()&fs.ModeSymlink == 0 {
 		return bind(from, to, unix.MS_RDONLY)
 	}
-	// As /bin is, of most distributions.
+	// /bin is a link on most distributions.
 	target, err := os.Readlink(from)
 	if err != nil {
 		return err
@@ -207,7 +208,7 @@ func bind(from, to string, flags uintptr) error {
 	if flags == 0 {
 		return nil
 	}
-	// What the mount had stays, which a user namespace may not take from it.
+	// Flags of the mount stay, as a user namespace may not clear them.
 	var st unix.Statfs_t
 	if err := unix.Statfs(to, &st); err != nil {
 		return err

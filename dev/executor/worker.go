@@ -158,7 +158,7 @@ func outputsOf(c *repb.Command) []string {
 	return slices.Compact(outputs)
 }
 
-// lay makes a directory of the store's.
+// lay writes a directory of the store to a path.
 func (w *worker) lay(to string, d *repb.Digest) error {
 	var dir repb.Directory
 	if err := w.store.message(d, &dir); err != nil {

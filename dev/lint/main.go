@@ -79,7 +79,7 @@ func run(bazel, only string) error {
 			return fmt.Errorf("-only: no check is called %q: there are %s", name, strings.Join(names, ", "))
 		}
 	}
-	// All of them, so that one run says all there is to mend.
+	// All of them run, so that one run shows all there is to mend.
 	var failed []string
 	for _, c := range checks {
 		if !slices.Contains(wanted, c.name) {
@@ -111,7 +111,7 @@ func sources(root string) ([]string, error) {
 	var files []string
 	for _, file := range strings.Split(list, "\x00") {
 		info, err := os.Lstat(filepath.Join(root, file))
-		// What git has, and somebody removed.
+		// Files that git has and that were removed.
 		if file == "" || errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

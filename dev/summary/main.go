@@ -69,8 +69,8 @@ type skip struct {
 	reason string
 }
 
-// run prints the summary of the reports under the directories to w, and says
-// whether all is well.
+// run prints the summary of the reports under the directories to w, and reports whether all is
+// well.
 func run(w io.Writer, skipFile string, directories []string) (bool, error) {
 	expected, err := readSkips(skipFile)
 	if err != nil {
@@ -202,9 +202,8 @@ func (k kernel) version(machine version) version {
 	return k.number
 }
 
-// testOf says which test the report at path is of, without the name of its kernel,
-// and in which kernel it ran. The report of a shard is in a directory below the test's
-// own.
+// testOf returns which test the report at path is of, without the name of its kernel, and in
+// which kernel it ran. The report of a shard is in a directory below the test's own.
 func testOf(path string) (string, kernel) {
 	dir := filepath.Dir(path)
 	for strings.HasPrefix(filepath.Base(dir), "shard_") {
@@ -221,7 +220,7 @@ func testOf(path string) (string, kernel) {
 	return strings.TrimSuffix(label, m[0]), kernel{parseVersion(m[1], m[2]), cmp.Or(m[3], "x86_64")}
 }
 
-// needsNewer says whether the reason of a skip names a version after kernel.
+// needsNewer reports whether the reason of a skip names a version after kernel.
 func needsNewer(reason string, kernel version) bool {
 	m := since.FindStringSubmatch(reason)
 	return m != nil && kernel.before(parseVersion(m[1], m[2]))

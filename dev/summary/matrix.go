@@ -29,7 +29,7 @@ type cell struct {
 // a suite for each.
 const aggregate = "TestKernel"
 
-// cell returns the place of a test's case. The kernel of this machine has none.
+// cell returns the cell of a test's case. The kernel of this machine has none.
 func (m matrix) cell(test, name string, in kernel) *cell {
 	if in == (kernel{}) {
 		return &cell{}
@@ -37,7 +37,7 @@ func (m matrix) cell(test, name string, in kernel) *cell {
 	s := suite{path.Base(test), "//" + path.Dir(test) + ":" + path.Base(test)}
 	if parts := strings.Split(name, "/"); parts[0] == aggregate {
 		if len(parts) < 3 {
-			// The case that has the others.
+			// The case that contains the others does not count.
 			return &cell{}
 		}
 		s = suite{parts[1], s.label + " " + parts[0] + "/" + parts[1]}

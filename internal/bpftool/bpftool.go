@@ -77,13 +77,13 @@ func find() []string {
 			continue
 		}
 		made = info.ModTime().UnixNano()
-		// With its own C library, which the host's may be older than.
+		// It runs with its own C library, as the host's may be older.
 		newest = []string{loaders[0], "--library-path", strings.Join(libraries, ":"), program}
 	}
 	if newest != nil {
 		return newest
 	}
-	// Debian has it in /usr/sbin, which is not on everybody's PATH.
+	// Debian has it in /usr/sbin, which is not on the PATH of all users.
 	for _, name := range []string{"bpftool", "/usr/sbin/bpftool", "/sbin/bpftool"} {
 		if path, err := exec.LookPath(name); err == nil {
 			return []string{path}

@@ -138,7 +138,7 @@ func ofKind(types []rawbtf.Type, kind rawbtf.Kind) []rawbtf.Type {
 
 func sameKind(a, b rawbtf.Kind) bool { return a == b || a.IsEnum() && b.IsEnum() }
 
-// Result is what a relocation comes to.
+// Result is the result of a relocation.
 type Result struct {
 	// Poison says that the kernel lacks what the instruction needs.
 	Poison bool

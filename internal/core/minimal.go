@@ -16,8 +16,8 @@ func (o onlyTypes) Modules() []*rawbtf.Types { return nil }
 // Only returns types as a kernel without modules.
 func Only(types *rawbtf.Types) Kernel { return onlyTypes{types} }
 
-// Same returns an error when a relocation comes to something else in one kernel than in
-// another. The IDs of types, which are those of one kernel, do not count.
+// Same returns an error when a relocation has another result in one kernel than in another. The
+// IDs of types, which are those of one kernel, do not count.
 func Same(relo Relocation, one, other *Relocator) error {
 	a, aErr := one.Resolve(relo)
 	b, bErr := other.Resolve(relo)
@@ -64,8 +64,8 @@ type Object struct {
 	Relos []Relocation
 }
 
-// Minimal returns the least of a kernel's types, as raw BTF, in which all relocations of the
-// objects come to what they come to in all of these types, but for the IDs of types. It is
+// Minimal returns, as raw BTF, the least of a kernel's types with which all relocations of the
+// objects have the results that they have with all of the types, except for type IDs. It is
 // what bpftool gen min_core_btf makes. kernel has no base.
 func Minimal(kernel *rawbtf.Types, objects []Object) ([]byte, error) {
 	m := &minimal{kernel: kernel, keep: make(map[uint32]*kept)}
@@ -83,7 +83,7 @@ func Minimal(kernel *rawbtf.Types, objects []Object) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A file that no kernel's build makes can have types in which less says something else.
+	// In a file that no kernel's build makes, types may mean something else without others.
 	types, err := rawbtf.Parse(raw, nil)
 	if err != nil {
 		return nil, err
@@ -92,7 +92,7 @@ func Minimal(kernel *rawbtf.Types, objects []Object) ([]byte, error) {
 		part := New(o.Types, Only(types), o.Relos)
 		for _, relo := range o.Relos {
 			if err := Same(relo, whole[i], part); err != nil {
-				return nil, fmt.Errorf("has types that cannot be made less: %w: give the whole file to programs", err)
+				return nil, fmt.Errorf("has types that cannot be reduced: %w: give the whole file to programs", err)
 			}
 		}
 	}

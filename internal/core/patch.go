@@ -31,9 +31,9 @@ const (
 // sizeBits are those of an instruction that reads or writes so many bytes.
 var sizeBits = map[uint32]uint8{1: 0x10, 2: 0x08, 4: 0x00, 8: 0x18}
 
-// Patch makes the instruction have what the result says. It reports true, and leaves the
-// instruction as it is, when that must be poisoned: the kernel lacks what it needs, or
-// has it in a form that the instruction would misread.
+// Patch puts the result into the instruction. It reports true, and leaves the instruction as it
+// is, when that must be poisoned: the kernel lacks what it needs, or has it in a form that the
+// instruction would misread.
 func (r Result) Patch(ins *Instruction) (poison bool, err error) {
 	if r.Poison {
 		return true, nil

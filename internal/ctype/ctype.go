@@ -1,6 +1,6 @@
-// Package ctype says what the generator of Go code and the runtime both have to
-// say of C types, as BTF describes them: how they are spelled in messages, and
-// what they are without their other names.
+// Package ctype has what the generator of Go code and the runtime both need of C types, as BTF
+// describes them: how they are spelled in messages, and what they are without their other
+// names.
 package ctype
 
 import (

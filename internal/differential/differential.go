@@ -7,9 +7,9 @@
 //
 // # Protocol
 //
-// Each loader is a process, so that what one leaves behind or breaks is nothing to the
-// other. It loads the object, prints [Made] as JSON in one line, and keeps all open until
-// its standard input ends.
+// Each loader is a process, so that what one leaves behind or breaks does not affect the other.
+// It loads the object, prints [Made] as JSON in one line, and keeps all open until its standard
+// input ends.
 package differential
 
 import (

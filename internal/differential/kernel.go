@@ -12,8 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The kernel is asked directly: what a library makes of the answers may be what it gets
-// wrong.
+// The system calls are made directly, as a library that reads the answers may be what is wrong.
 
 // Release returns the release of the running kernel, as uname -r does.
 func Release() (string, error) {

@@ -48,7 +48,7 @@ func Lines(file string, content []byte, program string) []Line {
 		}
 		words, err := split(rest)
 		if err != nil {
-			// Whose it is cannot be told for sure.
+			// It is not certain that the line runs the program.
 			if slices.ContainsFunc(strings.Fields(rest), func(word string) bool { return names(word, program) }) {
 				out = append(out, Line{Number: number, Package: pkg, Err: err})
 			}

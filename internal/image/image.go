@@ -8,10 +8,9 @@
 // refer to it by the index of an instruction (8 bytes each). Types are those of
 // [Object.BTF], by their IDs, and texts of BTF by their offsets in its strings. Whatever
 // the linker or libbpf's open phase does to an object, and that does not depend on the
-// kernel, is done: symbols are resolved to functions, maps and externs; the layout of
-// .kconfig is made; the lists of variables in BTF (DATASEC) have sizes and offsets, and
-// those of .ksyms are what kernels take. So [Object.BTF] is what BPF_BTF_LOAD gets on a
-// kernel that knows all kinds of types.
+// kernel, is done: symbols are resolved to functions, maps and externs; the layout of .kconfig
+// is made; DATASECs have sizes and offsets, and that of .ksyms is in the form that kernels
+// take. So [Object.BTF] is what BPF_BTF_LOAD gets on a kernel that knows all kinds of types.
 //
 // All numbers are in the byte order of the object, which must be that of the machine.
 package image
@@ -91,7 +90,7 @@ type Program struct {
 	Function uint32
 }
 
-// MapKind says what a map is of.
+// MapKind says what a map holds.
 type MapKind uint32
 
 const (
@@ -187,14 +186,14 @@ const (
 
 // KconfigVar is a variable whose value is a Kconfig option.
 type KconfigVar struct {
-	// Name is the setting's: CONFIG_HZ, or one of LINUX_KERNEL_VERSION and the like.
+	// Name is that of the Kconfig option, CONFIG_HZ, or one of LINUX_KERNEL_VERSION and the like.
 	Name string
 	// Offset and Size are where it lies in the map of .kconfig, in bytes.
 	Offset, Size uint32
 	Kind         KconfigKind
 	// Signed is for KconfigInt.
 	Signed bool
-	// Weak says that a setting that the kernel does not have is zero, and no error.
+	// Weak says that an option that the kernel does not have is zero, and no error.
 	Weak bool
 }
 
@@ -314,10 +313,10 @@ type LineInfo struct {
 	Column uint32
 }
 
-// JumpTableContents is a table of places in one function.
+// JumpTableContents is a table of instructions in one function, to which it jumps.
 type JumpTableContents struct {
-	// Function is the index of the function that the places are in.
+	// Function is the index of the function.
 	Function uint32
-	// Instructions are the indices of the places, from the function's first instruction.
+	// Instructions are the indices of the instructions, from the function's first one.
 	Instructions []uint32
 }

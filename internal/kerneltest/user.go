@@ -69,7 +69,7 @@ const againVariable = "RULES_BPF_AGAIN"
 func again(t *testing.T) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run=^"+t.Name()+"$")
-	// Nothing of what Bazel has for this test.
+	// An empty environment, without Bazel's variables for this test.
 	cmd.Env = []string{againVariable + "=" + t.Name(), "PATH=" + os.Getenv("PATH"), "TMPDIR=" + t.TempDir()}
 	return cmd
 }

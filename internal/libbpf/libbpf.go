@@ -71,8 +71,8 @@ type Reference struct {
 	Version string
 }
 
-// Open returns the program of a file. A file that is none holds what the machine that
-// should have made it lacks: the error is [ErrMissing].
+// Open returns the program of a file. A file that is not the program says what was missing to
+// build it: the error is [ErrMissing].
 func Open(path string) (*Reference, error) {
 	out, err := exec.Command(path, "version").Output()
 	if errors.Is(err, syscall.ENOEXEC) {

@@ -3,7 +3,7 @@
 //
 // # Model
 //
-// BTF is a table of types and a table of strings. A type has an ID, which is its place in
+// BTF is a table of types and a table of strings. A type has an ID, which is its position in
 // the table, counted from 1; ID 0 is void. It has a [Kind], an offset into the strings for
 // its name, and a size or the ID of the type that it refers to. Some kinds have parts:
 // members of structs and unions, values of enums, parameters of prototypes, and the secinfo
@@ -237,8 +237,7 @@ func NewLasting(data []byte) (*Types, error) {
 	return t, err
 }
 
-// OrderOf returns the byte order of BTF, by its first bytes. It reports false for what is no
-// BTF.
+// OrderOf returns the byte order of BTF, by its first bytes. It reports false for what is not BTF.
 func OrderOf(data []byte) (binary.ByteOrder, bool) {
 	switch {
 	case len(data) < 2:

@@ -1,6 +1,6 @@
-// Package rtnetlink makes requests of rtnetlink(7) for tests, those of users among them. It is
-// here so that who imports package bpftest gets no library for it. The runtime has requests of
-// its own for traffic control, which these look after.
+// Package rtnetlink makes requests of rtnetlink(7) for tests, including those of users. It is
+// here so that importers of package bpftest get no library for it. The runtime has requests of
+// its own for traffic control, which tests check with these.
 //
 // All requests are of the network namespace of the calling thread, and fail with the kernel's
 // errno.

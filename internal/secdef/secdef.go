@@ -35,7 +35,7 @@ type Form struct {
 	// Pattern is as in libbpf: "xdp" stands for this name alone, "kprobe+" for
 	// "kprobe" and for "kprobe/" with a target behind it.
 	Pattern string
-	// Type and AttachType are what the kernel is given of a program of this form.
+	// Type and AttachType are passed to the kernel for a program of this form.
 	Type       uapi.ProgramType
 	AttachType uapi.AttachType
 	// Flags are those of BPF_PROG_LOAD.

@@ -243,7 +243,7 @@ func (c *checker) variable(v *Var) {
 	}
 	has := describe(uint32(o.Size), o.Type, o.Section)
 	switch align := alignment(v.Type); {
-	case place(v.Section) != place(o.Section) && v.Section != Extern:
+	case memoryOf(v.Section) != memoryOf(o.Section) && v.Section != Extern:
 		c.add(quote.Text(v.Name), have, has, "give one of the two variables another name")
 	case uint64(v.Size) != o.Size:
 		c.add(quote.Text(v.Name), have, has, remedyRebuild)
@@ -258,9 +258,9 @@ func (c *checker) variable(v *Var) {
 	}
 }
 
-// place returns what kinds of memory are told apart by: the section of those that the
-// loader fills in or that are in an arena, nothing for the others.
-func place(section string) string {
+// memoryOf returns what distinguishes kinds of memory: the section of variables that the loader
+// fills in or that are in an arena, nothing for the others.
+func memoryOf(section string) string {
 	if section == Kconfig || section == Arena {
 		return section
 	}

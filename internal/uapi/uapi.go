@@ -47,8 +47,8 @@ const (
 // AttachType is an enum bpf_attach_type.
 type AttachType uint32
 
-// AttachNone is the attach type of programs whose type says all: what the kernel is
-// passed of them is zero, which it does not read.
+// AttachNone is the attach type of programs whose type says all: zero is passed to the kernel,
+// which does not read it.
 const AttachNone AttachType = 0
 
 // The attach types.
