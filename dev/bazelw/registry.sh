@@ -45,7 +45,7 @@ set_up_modules() {
   local -a wanted=("$RULES_GO@v$rules_go" "$GAZELLE@v$gazelle" "$GAZELLE_V2@$v2")
   # Named for all that is in it, the stubs and this file too.
   MODULES=$CACHE/modules-$(hash_of "${wanted[@]}" "$ROOT" \
-    "$(cd -- "$BAZELW_PARTS" && find modules registry.sh -type f -print0 | sort -z | xargs -0 sha256sum)")
+    "$(cd -- "$BAZELW_PARTS" && find modules lcov registry.sh -type f -print0 | sort -z | xargs -0 sha256sum)")
   MODULE_PATH[rules_go]=$MODULES/rules_go
   MODULE_PATH[gazelle]=$MODULES/gazelle
   for stub in "$BAZELW_PARTS"/modules/*/; do
@@ -82,6 +82,7 @@ make_modules() {
   cp -- "$ROOT"/usr/include/linux/{bpf,bpf_common,btf,fcntl,if_link,if_xdp,netdev,netlink,openat2,perf_event,pkt_cls,pkt_sched}.h \
     "$new/libbpf/include/uapi/linux/"
 
+  make_coverage_tools "$new/coverage_tools"
   write_bazelrc "$new/bazelrc"
   mv -T -- "$new" "$MODULES"
 }
@@ -100,6 +101,18 @@ copy_go_module() {
     xargs -0r chmod +x --
 }
 
+# make_coverage_tools TO: what Bazel would fetch for the command coverage, as a repository.
+make_coverage_tools() {
+  local out tool
+  mkdir -p -- "$1"
+  echo 'module(name = "remote_coverage_tools")' >"$1/MODULE.bazel"
+  for tool in lcov_merger coverage_report_generator; do
+    printf 'sh_binary(\n    name = "%s",\n    srcs = ["lcov"],\n    visibility = ["//visibility:public"],\n)\n' "$tool"
+  done >"$1/BUILD.bazel"
+  out=$(cd -- "$BAZELW_REPO" && CGO_ENABLED=0 GOWORK=off go build -trimpath -buildvcs=false -o "$1/lcov" ./dev/bazelw/lcov 2>&1) ||
+    die "cannot build $BAZELW_PARTS/lcov, which 'bazel coverage' needs; go says: $out"
+}
+
 # What a Bazel without the central registry needs beside .bazelrc.
 write_bazelrc() {
   cat >"$1" <<EOF
@@ -111,6 +124,9 @@ common --registry=file://$MODULES/registry
 common --lockfile_mode=off
 # What Bazel still adds for WORKSPACE files has to be downloaded.
 common --noenable_workspace
+
+# Bazel's own coverage output generator is a download as well.
+common --override_repository=bazel_tools~remote_coverage_tools_extension~remote_coverage_tools=$MODULES/coverage_tools
 
 # Clones and scratch workspaces share what they build. Bazel drops what was used
 # longest ago when the cache outgrows its bound.
