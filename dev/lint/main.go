@@ -3,10 +3,11 @@
 //	go run ./dev/lint
 //
 // Go with gofmt, go vet and staticcheck, Starlark with buildifier, shell scripts
-// with shellcheck where that is on PATH. Bazel builds what is generated: vet and
-// staticcheck look at it and at all that imports it, as at any other package.
+// with shellcheck where that is on PATH, and Markdown for links, labels and paths
+// that lead nowhere. Bazel builds the generated packages, which vet and staticcheck
+// check together with their importers.
 //
-//	go run ./dev/lint -bazel= [-only gofmt,buildifier,shellcheck]
+//	go run ./dev/lint -bazel= [-only gofmt,buildifier,shellcheck,docs]
 //
 // does without Bazel: packages that import generated ones are then left out.
 package main
@@ -64,6 +65,7 @@ func run(bazel, only string) error {
 		{"gofmt", l.gofmt},
 		{"buildifier", l.buildifier},
 		{"shellcheck", l.shellcheck},
+		{"docs", l.docs},
 		{"go", l.vet},
 	}
 	var names []string
