@@ -3,7 +3,7 @@
 # arguments: the parts that are wanted, -l to list them, nothing for all.
 
 failed=() times=()
-# With spaces around each.
+# With spaces around each name.
 wanted=" $* " known=" "
 
 minutes() { printf '%3d min %02d s' $(($1 / 60)) $(($1 % 60)); }
@@ -23,8 +23,8 @@ step() {
     echo "== $result in $time: $*"
 }
 
-# all_wanted reports whether all parts were to run. It lists the parts instead, and ends, when
-# these are asked for.
+# all_wanted reports whether all parts were to run. With -l it prints the list of parts and
+# exits.
 all_wanted() {
     local part
     if [[ $wanted == *" -l "* ]]; then
@@ -37,7 +37,7 @@ all_wanted() {
     [[ $wanted == "  " ]]
 }
 
-# report says what took its time and what failed.
+# report prints the parts by the time that they took, and those that failed.
 report() {
     printf '%s\n' ${times[@]+"${times[@]}"} "$(minutes "$SECONDS")  in all"
     ((${#failed[@]} == 0)) || printf 'failed: %s\n' "${failed[@]}"

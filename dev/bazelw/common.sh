@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What all parts of bazelw share: messages, the cache directory, the workspace.
+# Shared by all parts of bazelw: messages, the cache directory, the workspace.
 
 say() { printf 'bazelw: %s\n' "$*" >&2; }
 
@@ -9,7 +9,7 @@ die() {
   exit 1
 }
 
-# For what has no message of its own.
+# For failures without a message of their own.
 trap 'die "stopped in ${BASH_SOURCE[0]##*/}, line $LINENO, at: $BASH_COMMAND"' ERR
 
 # hash_of TEXT...: a short name for a combination of inputs.
@@ -42,7 +42,7 @@ elif [[ -n ${XDG_CACHE_HOME:-}${HOME:-} ]]; then
 else
   die "neither HOME nor XDG_CACHE_HOME is set: set RULES_BPF_BAZELW_CACHE to a directory for Bazel and its outputs"
 fi
-# Mounts and Bazel's flags need the one true name of the directory.
+# Mounts and Bazel's flags need the directory's path without symbolic links.
 CACHE=$(realpath -m -- "$CACHE")
 [[ $CACHE != *[[:space:]]* ]] ||
   die "the cache directory '$CACHE' has a space in its name, which Bazel's rc files cannot hold: set RULES_BPF_BAZELW_CACHE to another directory"

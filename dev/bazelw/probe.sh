@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# Which Bazel is to be run: one on PATH, or the launcher bazelisk, built from its
-# Go module; and does it reach what it needs?
+# Chooses the Bazel to run, one on PATH or the launcher bazelisk, built from its
+# Go module, and checks that it reaches what it needs.
 
 # The newest that builds with every Go that go.mod allows.
 readonly BAZELISK=github.com/bazelbuild/bazelisk@v1.29.0
 
 # A machine seldom changes its network, so the answer is kept. A `no` is kept
-# for a shorter time: somebody may have just come online.
+# for a shorter time: the machine may be online soon.
 readonly PROBE_YES_MINUTES=1440 PROBE_NO_MINUTES=30
 # bazelisk may have to download Bazel first, and to be built.
 readonly PROBE_SECONDS=60 BUILD_SECONDS=120
@@ -30,7 +30,7 @@ choose_bazel() {
     "whether bazelisk, built with Go, reaches Bazel and a registry" build_and_probe
 }
 
-# remembered NAME QUESTION COMMAND...: the command's answer, or what it was of late.
+# remembered NAME QUESTION COMMAND...: the command's answer, or a recent one from the cache.
 remembered() {
   local answer=$CACHE/probe-$1
   if ! answer_is_fresh "$answer"; then
@@ -80,8 +80,8 @@ build_and_probe() {
   probe "$BAZEL"
 }
 
-# Is it worth the half minute that building takes? Not where none of the hosts
-# that bazelisk downloads from has an address, nor a proxy or a mirror is set.
+# finds_downloads reports whether building bazelisk is worth half a minute: a proxy or a
+# mirror is set, or one of the hosts that it downloads from has an address.
 finds_downloads() {
   local dir host
   dir=$(cd / && GOWORK=off timeout --foreground "$BUILD_SECONDS" go mod download -json "$BAZELISK" 2>/dev/null | json_value Dir)
@@ -95,5 +95,5 @@ finds_downloads() {
   return 1
 }
 
-# json_value KEY: from what go prints, one key per line.
+# json_value KEY: the value of the key in go's JSON output, which has one key per line.
 json_value() { awk -F'"' -v key="$1" '$2 == key { print $4 }'; }

@@ -6,19 +6,19 @@
 # Calls enter the namespace of their workspace's running server: that takes no
 # time, and what tests have mounted is there for `bazel run` too. What the caller has
 # mounted since then is not, unless the mounts are shared, as init systems make them;
-# a server that lacks some is started again.
+# a server that lacks some is restarted.
 
 run_bazel() {
   local output_base server path new
   output_base=$(output_base_of "$@")
   describe_namespace "$output_base"
 
-  # What may name files of the host's /usr, which are not there any more.
+  # They may name files of the host's /usr, which the namespace hides.
   unset JAVA_HOME LD_LIBRARY_PATH LD_PRELOAD BASH_ENV
   # Gazelle's rules then fetch Go modules into the caller's cache, once for all
   # workspaces.
   export GO_REPOSITORY_USE_HOST_MODCACHE=1 GOMODCACHE=$GO_MODCACHE
-  # The same for all callers: Bazel runs again what depends on PATH.
+  # The same for all callers: Bazel reruns what depends on PATH.
   path=$GO_ROOT/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
   local -a bazel=(env -C "$CWD" "PATH=$path" bazel "--bazelrc=$MODULES/bazelrc")
   # The kernels of this repository's tests, once a test has asked for them.
@@ -37,8 +37,8 @@ run_bazel() {
     else
       exec nsenter --mount="/proc/$server/ns/mnt" -- "${bazel[@]}" "$@"
     fi
-    # The client would go on with it, among files that are not the ones of now.
-    # This waits for the command that it may be running.
+    # The client would connect to the old server, which sees the old files. shutdown
+    # waits for the command that the server may be running.
     nsenter --mount="/proc/$server/ns/mnt" -- "${bazel[@]}" --output_base="$output_base" shutdown >&2
   fi
 
@@ -53,8 +53,8 @@ run_bazel() {
     "$BAZELW_PARTS/enter.sh" "$ROOT" "$CACHE/mount" "$NAMESPACE" "${VISIBLE[@]}" -- "${bazel[@]}" "$@"
 }
 
-# drop_outputs removes what Bazel built for workspaces that are not there any more, as those of
-# tests are not, or that nobody has built for so long. Bazel itself never does.
+# drop_outputs removes the outputs of workspaces that no longer exist, such as those of tests,
+# or that have not been built for UNUSED_DAYS. Bazel itself never does.
 drop_outputs() {
   local base owner
   for base in "$CACHE"/out/*/; do
@@ -62,14 +62,14 @@ drop_outputs() {
     owner=$(cat -- "$base/DO_NOT_BUILD_HERE" 2>/dev/null) || continue
     [[ ! -d $owner || -n $(find "$base/server" -maxdepth 0 -mtime "+$UNUSED_DAYS" 2>/dev/null) ]] || continue
     if server_of "$base" >/dev/null; then continue; fi
-    say "removing the outputs of $owner, which nobody builds any more"
+    say "removing the outputs of $owner, which is gone or has not been built for $UNUSED_DAYS days"
     # Actions may have taken the right to write from directories, and another bazelw may do the same.
     chmod -R u+w -- "$base" 2>/dev/null || true
     rm -rf -- "$base" || true
   done
 }
 
-# warn_of_room says that Bazel may fail, which does not say itself that the disk is full.
+# warn_of_room warns of a disk that is nearly full: Bazel's own error does not name the cause.
 warn_of_room() {
   local free
   free=$(free_mb)
@@ -77,9 +77,9 @@ warn_of_room() {
     say "$CACHE has $free MB of free disk space, and a build of all of this repository takes some $OUTPUTS_MB MB: free some if it fails, or set RULES_BPF_BAZELW_CACHE to a directory on another disk"
 }
 
-# new_mount SERVER: where something is mounted that was not when the server started,
-# and that it does not see either; or fails. In the root's places it sees nothing of
-# the host's anyway.
+# new_mount SERVER: a mount point that is new since the server started and that the server
+# does not see; fails without one. Mounts below the directories of the root do not count,
+# as the server never sees the host's there.
 new_mount() {
   awk '
     { mount = $3 " " $4 " " $5 }
@@ -88,17 +88,17 @@ new_mount() {
     END { exit !found }' "/proc/$1/root/.bazelw.mounts" "/proc/$1/mountinfo" /proc/self/mountinfo
 }
 
-# server_of OUTPUT_BASE: the process of the Bazel server that has it.
+# server_of OUTPUT_BASE: the process ID of its Bazel server.
 server_of() {
   local pid
   pid=$(cat -- "$1/server/server.pid.txt" 2>/dev/null) || return 1
-  # After a crash the number may be another process's.
+  # After a crash the ID may be another process's.
   grep -qzxFe "--output_base=$1" "/proc/$pid/cmdline" 2>/dev/null || return 1
   printf '%s' "$pid"
 }
 
-# Where Bazel keeps the workspace's outputs: by its own rule, unless the startup
-# options before the command say otherwise.
+# output_base_of ARGUMENTS...: where Bazel keeps the workspace's outputs, by its own rule or by
+# the startup options before the command.
 output_base_of() {
   local user_root=$CACHE/out base=
   while [[ ${1:-} == -* ]]; do
@@ -139,11 +139,11 @@ describe_namespace() {
   for path in "$GO_ROOT"/*; do
     [[ ! -L $path ]] || VISIBLE+=("$(realpath -- "$path")")
   done
-  # A Go that was replaced in its place is another directory.
+  # A new Go at the same path is another directory.
   NAMESPACE=$(hash_of "$ROOT" "$(<"$BAZELW_PARTS/enter.sh")" "${VISIBLE[@]}" "$(stat -Lc %d:%i -- "$GO_ROOT")")
 }
 
-# hidden PATH: the root or an empty directory is in its place.
+# hidden PATH: whether the namespace has the root's directory, or an empty one, instead.
 hidden() {
   case $1/ in
     /usr/* | /etc/* | /var/* | /run/* | /bin/* | /sbin/* | /lib*) return 0 ;;

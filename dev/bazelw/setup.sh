@@ -12,7 +12,7 @@ readonly KERNELS_MB=1536
 # What `test //...` leaves, without the disk cache. Read by run.sh.
 # shellcheck disable=SC2034
 readonly OUTPUTS_MB=8192
-# What is left of an older checkout is dropped when nobody used it for so long.
+# Roots, modules and kernels of older checkouts are dropped when unused for so long.
 readonly UNUSED_DAYS=30
 
 # Another recipe makes another root, so that clones of different age can share a
@@ -22,7 +22,7 @@ ROOT=$CACHE/root-$(hash_of "$SUITE" "$(<"$BAZELW_PARTS/packages")" "$(<"$BAZELW_
 # The directory that the tests' MODULE.bazel takes the kernels from.
 KERNELS=$CACHE/kernels-$(hash_of "$(<"$BAZELW_PARTS/kernels")" "$(<"$BAZELW_PARTS/make-kernels.sh")")
 
-# What must be there before anything is tried, each with what to do about it.
+# Checks the requirements first, each with a message that has the remedy.
 need_host() {
   local tool
   ((EUID == 0)) ||
@@ -79,8 +79,8 @@ make_root() {
   say "set up in $((SECONDS - started)) s"
 }
 
-# needs_kernels ARGUMENTS...: tests boot them. The first example that somebody runs
-# does not wait for them, and a build without them is a build all the same.
+# needs_kernels ARGUMENTS...: whether the command runs tests, which boot them. The first
+# `run` of an example does not wait for them, and builds do not need them.
 needs_kernels() {
   local argument
   for argument in "$@"; do
@@ -118,7 +118,7 @@ need_debootstrap() {
   type -P apt-get >/dev/null ||
     die "debootstrap is not on PATH, and neither is apt-get to install it: install debootstrap"
   say "installing debootstrap with apt-get (about 10 s)"
-  # The package may be in the lists of old, should refreshing them fail.
+  # If refreshing the package lists fails, the old ones may still have the package.
   apt-get update >>"$log" 2>&1 </dev/null || true
   if ! DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends debootstrap >>"$log" 2>&1 </dev/null ||
     ! type -P debootstrap >/dev/null; then
@@ -140,7 +140,7 @@ guarded() {
   tick "$pid" "$new" &
   ticker=$!
   for signal in INT TERM HUP; do
-    # shellcheck disable=SC2064 # the numbers of now are meant
+    # shellcheck disable=SC2064 # the present values are meant
     trap "kill -KILL $pid $ticker 2>/dev/null; trap - $signal; kill -$signal $$" "$signal"
   done
   wait "$pid" || status=$?
@@ -149,10 +149,10 @@ guarded() {
   return "$status"
 }
 
-# A sign of life for whoever waits.
+# Shows progress to the user who waits.
 tick() {
   local pid=$1 new=$2 started=$SECONDS
-  # The lock and the caller's pipe are not for a sleep to hold.
+  # A sleep must not keep the lock and the caller's pipe open.
   drop_lock
   while sleep 15 >/dev/null 2>&1 && kill -0 "$pid" 2>/dev/null; do
     say "  ... $((SECONDS - started)) s, $(du -sm "$new" 2>/dev/null | cut -f1) MB"
@@ -161,10 +161,10 @@ tick() {
 
 last_error() { grep -aE '^(E:|dpkg: error|tar:|cp:|mount:)|[Ee]rror' "$1" | tail -n 1 | grep . || tail -n 1 -- "$1"; }
 
-# explain LOG NEW: ends with the one message that says why set-up failed.
+# explain LOG NEW: exits with the reason why set-up failed.
 explain() {
   local log=$1 new=$2 why
-  # A full disk shows in many ways, and the log may be cut short by it.
+  # A full disk causes many different errors, and may truncate the log.
   if (($(free_mb) < 100)) || grep -qaE 'No space left on device|not enough free space' "$log"; then
     why="the disk of $CACHE is full: free some space, or set RULES_BPF_BAZELW_CACHE to a directory on another disk"
   elif grep -qaE 'resolving|Could not (resolve|connect)|Failed to fetch|Failed getting release|Unable to connect|timed out|Couldn.t download' "$log"; then
