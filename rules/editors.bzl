@@ -1,9 +1,9 @@
-"""What editors see of the Go packages of BPF, through rules_go's driver for gopls.
+"""The Go packages of BPF for editors, through rules_go's driver for gopls.
 
 The driver builds rules_go's aspect, which writes a description of each Go package that it
 reaches. It walks the attributes of rules_go's own rules, `deps` and `embed`, and so misses a
 package that only the attribute `subskeletons` or `types_from` of a skeleton leads to. The
-aspect here describes these. docs/editors.md says how to give it to the driver.
+aspect here describes these. docs/editors.md shows how to give it to the driver.
 """
 
 load("@rules_go//go:def.bzl", "GoArchive")

@@ -15,12 +15,12 @@ load("//rules/private:kernel_repo.bzl", "archive_kernel_repo", "environ_kernel_r
 load("//rules/private:qemu_repo.bzl", "qemu_repo")
 
 def _root_tags(mctx, name):
-    """Returns tags of the root module, which decides for all what the machine has."""
+    """Returns the tags of the root module: those of other modules have no effect."""
     return [tag for module in mctx.modules if module.is_root for tag in getattr(module.tags, name)]
 
 def _declare_libbpf(tags):
     if len(tags) > 1:
-        fail("bpf.libbpf: there are {} tags, of which one can count".format(len(tags)))
+        fail("bpf.libbpf: there are {} tags, and one is allowed: remove the others".format(len(tags)))
     if tags:
         local_libbpf_repo(name = "bpf_libbpf", path = tags[0].path)
     else:
@@ -121,7 +121,7 @@ def _declare_archives(kernels, tags):
 def _bpf_kernels_impl(mctx):
     kernels = {}
     for module in mctx.modules:
-        # Kernels are for a module's own tests, which are nobody else's.
+        # Kernels are for a module's own tests, which only run where it is the root module.
         if not module.is_root:
             continue
         _declare_archives(kernels, module.tags.archive)
@@ -155,7 +155,7 @@ bpf_kernels = module_extension(
     implementation = _bpf_kernels_impl,
     doc = """Declares the kernels that `bpf_test` boots, all of them in the repository `bpf_kernels`.
 
-Only the root module's are looked at: mark the use as `dev_dependency`.
+Only tags of the root module are used: mark the use as `dev_dependency`.
 
 ```starlark
 bpf_kernels = use_extension("@rules_bpf//rules:extensions.bzl", "bpf_kernels", dev_dependency = True)
@@ -182,7 +182,7 @@ A kernel is fetched when a test in it is built. `@bpf_kernels//:6.12` has BpfKer
         ),
         "environ": tag_class(
             doc = """Kernels in a directory that an environment variable names (`--repo_env`), each in a directory of its name, laid out as in
-            an unpacked package. Where they are missing, their tests are skipped, and say so.""",
+            an unpacked package. Where they are missing, their tests are skipped, with the reason in their reports.""",
             attrs = {
                 "cpu": _CPU,
                 "names": attr.string_list(mandatory = True, doc = "Names of the kernels' targets and directories."),
@@ -190,7 +190,7 @@ A kernel is fetched when a test in it is built. `@bpf_kernels//:6.12` has BpfKer
             },
         ),
         "local": tag_class(
-            doc = "A kernel of this machine. Where a file of it is missing, its tests are skipped, and say so.",
+            doc = "A kernel of this machine. Where a file of it is missing, its tests are skipped, with the reason in their reports.",
             attrs = {
                 "config": attr.string(doc = "Absolute path of the kernel's configuration."),
                 "cpu": _CPU,

@@ -45,12 +45,12 @@ def _builtin_headers(ctx):
     if not target or DirectoryInfo in target:
         return target and target[DirectoryInfo]
 
-    # Files of a repository that knows nothing of directories, as toolchains_llvm's. Among
-    # them may be the headers of libc++, which wrap others, but not this one.
+    # Files of a repository without `directory` targets, as toolchains_llvm's. The headers of
+    # libc++ may be among them, and they have no stdarg.h.
     files = target[DefaultInfo].files.to_list()
     paths = [f.dirname for f in files if f.basename == "stdarg.h"]
     if len(paths) != 1:
-        fail("{}: builtin_headers: {} has {} files stdarg.h, and one says which directory has clang's own headers: give the files of lib/clang/VERSION/include alone".format(
+        fail("{}: builtin_headers: {} has {} files stdarg.h, and has to have one, beside which clang's own headers are: give the files of lib/clang/VERSION/include alone".format(
             ctx.label,
             target.label,
             len(paths) or "no",
@@ -92,7 +92,7 @@ bpf_toolchain = rule(
             doc = """
             The directory `include` of clang's resource directory (`clang -print-resource-dir`),
             as a `directory` or `subdirectory` of bazel_skylib; or its files, of which the one called
-            `stdarg.h` says where it is. Compiles get `-nostdinc` and this.
+            `stdarg.h` shows where it is. Compiles get `-nostdinc` and this.
             """,
             allow_files = True,
             cfg = "exec",

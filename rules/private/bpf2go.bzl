@@ -21,13 +21,13 @@ def _file_name_problem(attribute, name):
     return None
 
 def _directory(label):
-    """Returns what names the Go package when no attribute does: its other files are here."""
+    """Returns the path that names the Go package when no attribute does, that of its other files."""
     return label.package or label.name
 
 def _problem(ctx, toolchain):
     """Returns what is wrong with the target, or None."""
     if not is_go_identifier(ctx.attr.ident or ctx.label.name):
-        return "{} = \"{}\" is not an identifier of Go, with which names can start: set ident to one".format(
+        return "{} = \"{}\" is not a Go identifier, and names start with it: set ident to one".format(
             "ident" if ctx.attr.ident else "name",
             ctx.attr.ident or ctx.label.name,
         )

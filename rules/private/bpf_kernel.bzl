@@ -60,7 +60,7 @@ QEMU's machine:
             values = [""] + KERNEL_CPUS.keys(),
         ),
         "error": attr.string(
-            doc = "Instead of `image`: why there is no kernel, and what to do. Tests in it are skipped, with these words.",
+            doc = "Instead of `image`: why there is no kernel, and what to do. Tests in it are skipped, with this reason.",
         ),
         "image": attr.label(
             doc = "What a boot loader loads, which distributions call `vmlinuz`: `bzImage`, and `Image` for arm64 and riscv64.",

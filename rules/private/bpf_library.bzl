@@ -12,7 +12,7 @@ def _join(*parts):
     return normalize("/".join([part for part in parts if part]))
 
 def _header_info(ctx):
-    """Returns the headers of the library, and how those who need it find them."""
+    """Returns CcInfo with the headers of the library and the directories to find them in."""
     bin = ctx.bin_dir.path
     root = ctx.label.workspace_root
 

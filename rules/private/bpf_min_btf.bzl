@@ -54,7 +54,7 @@ err := skel.LoadWithOptions(skeleton.LoadOptions{KernelArchive: kernels})
             doc = """
             Files of raw BTF, one for each kernel, whose paths end in
             `DISTRIBUTION/VERSION/ARCHITECTURE/RELEASE.btf`, as those of btfhub-archive do when they are
-            unpacked. The architecture is what `uname -m` or `GOARCH` say, and the release what `uname -r` does.
+            unpacked. The architecture is that of `uname -m` or `GOARCH`, and the release that of `uname -r`.
             """,
             allow_files = [".btf"],
             mandatory = True,

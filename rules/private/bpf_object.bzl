@@ -27,8 +27,8 @@ bpf_object = rule(
 The object is for any loader: libbpf and `bpftool` take it, and a `bpf_skeleton`
 takes the target as its `src`. A `bpf_skeleton` with a C file as `src` needs none.
 
-The build warns of what loaders leave out without a word: static functions in sections
-of programs, variables and struct_ops tables in sections that none reads. A
+The build warns of what loaders silently leave out: static functions in program
+sections, and variables and struct_ops tables in sections that no loader reads. A
 `bpf_skeleton` refuses them.
 
 ```starlark

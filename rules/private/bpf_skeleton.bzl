@@ -10,7 +10,7 @@ load(":objects.bzl", "COMPILE_ATTRS", "SECTION_ATTRS", "compile_srcs_problem", "
 
 _TOOLCHAIN_TYPE = Label("//rules:toolchain_type")
 
-# They say how to compile and what to link, which an object has behind it.
+# Attributes for compiling and linking, which have no effect on an object that exists.
 _COMPILED_ATTRS = ["additional_compiler_inputs", "hdrs", "deps", "copts", "defines", "includes", "variants"]
 
 def _problem(ctx, toolchain):
@@ -47,16 +47,16 @@ def _problem(ctx, toolchain):
     return compile_srcs_problem(ctx, toolchain, [flag for flags in ctx.attr.variants.values() for flag in flags])
 
 def _objects(ctx, toolchain):
-    """Returns what the skeleton is made of.
+    """Returns the objects that the skeleton is generated from.
 
     Args:
       ctx: the rule's context.
       toolchain: BpfToolchainInfo.
 
     Returns:
-      A struct with `final`, a dict of the final objects by the names of their variants, a single
-      one by no name; `link`, a depset of the objects that the single one is yet to be linked of,
-      or None; `linked`, whether this target has linked them.
+      A struct with `final`, a dict of the final objects by the names of their variants, where a
+      single one has the name ""; `link`, a depset of the objects that the single one is still
+      to be linked from, or None; `linked`, whether this target has linked them.
     """
     if BpfObjectInfo in ctx.attr.src:
         return struct(final = {"": ctx.attr.src[BpfObjectInfo].object}, link = None, linked = False)
@@ -72,7 +72,7 @@ def _objects(ctx, toolchain):
                 ctx,
                 toolchain,
                 ctx.files.src,
-                # What is to be said of them, the skeleton says.
+                # The action BpfSkeleton checks the sections.
                 section_args = ["-section=*"],
                 variant = variant,
                 copts = copts,
@@ -211,9 +211,9 @@ the package's own loader needs of it: no ELF file, unless `embed_elf` asks for i
         "variants": attr.string_list_dict(
             doc = """
             The variants of the object, by names that Go can have: the source is compiled and linked for each, with
-            flags for clang after `copts`. What all variants have equally is in the Go package once, and what differs
-            has a field for each of its types, which is nil where a variant does not have it. Subskeletons are
-            checked against each variant.
+            flags for clang after `copts`. What is the same in all variants is in the Go package once; what differs
+            has a field for each of its types, which is nil in a variant without it. Subskeletons are checked
+            against each variant.
             """,
         ),
     },

@@ -5,8 +5,7 @@ load("@rules_go//go:def.bzl", "go_test")
 load("//rules/private:vm.bzl", "VM_ATTRS", "bpfvm_executable", "rlocation_path", "vm_config", "vm_kernels", "vm_transition")
 
 # What a test needs that loads programs into this machine's kernel: the sandbox's
-# user namespace has no right to, and a result says something of the kernel of
-# now only.
+# user namespace has no right to, and a result holds for the running kernel only.
 _NATIVE_TAGS = ["no-cache", "no-remote", "no-sandbox"]
 
 # bpf_test has an argument of this name.
@@ -165,7 +164,7 @@ def bpf_test(
 
     Without `kernels` it is a test like `go_test`, which runs in the kernel of the
     machine. Where it may not use BPF, or is built for another cpu (`--platforms`), it
-    is skipped, and says why. The tags that such a test needs are set.
+    is skipped, with the reason in its report. The tags that such a test needs are set.
 
     With `kernels`, there is a test per kernel, named `<name>_<kernel>` with `_`
     for what is neither a letter nor a digit, and `name` is a test suite of them:

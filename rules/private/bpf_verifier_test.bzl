@@ -26,7 +26,7 @@ def _objects(ctx, targets):
             fail("{}: {} has no files: list objects, or targets with BpfObjectInfo".format(ctx.label, target.label))
         for file in files:
             if file.extension not in ["o", "image"]:
-                fail("{}: {} is no object: list files whose names end in .o, or targets with BpfObjectInfo".format(ctx.label, file.short_path))
+                fail("{}: {} is not an object: list files whose names end in .o, or targets with BpfObjectInfo".format(ctx.label, file.short_path))
         objects += files
 
     # Targets may have an object in common, as a `bpf_skeleton` and the `bpf_object` that is its src.
@@ -189,20 +189,20 @@ def bpf_verifier_test(
         which `*` stands for any letters, or `edge.bpf.o/NAME` for one object's. The limits of
         a name come in place of those of a pattern with `*`.
       may_fail: dictionary of kernels, by the names of their targets or `native`, to lists of
-        `PROGRAM: REASON`: programs that need not load there, nor keep their limits. One that does
-        is said in the log.
+        `PROGRAM: REASON`: programs that need not load there, nor keep their limits. The log names
+        those that do both.
       presets: dictionary of names to presets, each of which is a row: a file with JSON, or a
         dictionary with `variables` (values of `const volatile` variables by C name), `maps`
         (max_entries by C name) and `programs`. The file may be what `bpftool -j map dump` prints
         of a map `.rodata`.
       programs: names of the programs to load; all unless given.
-      sections: dictionary of programs to what they have in place of their `SEC()`, for those whose
-        target Go code sets: `{"on_entry": "fentry/do_exit"}`.
+      sections: dictionary of programs to what takes the place of their `SEC()`, for those whose
+        target is set by Go code: `{"on_entry": "fentry/do_exit"}`.
       targets: dictionary of programs to what they replace or trace of another object,
-        `"LABEL PROGRAM:FUNCTION"`, in which `:FUNCTION` may be left out, or to what a program of
-        struct_ops is that is in no table, `"TYPE.MEMBER"`.
-      max_entries: for how many elements maps are made at most, 0 for as many as they say. It is
-        not for those whose size a preset says.
+        `"LABEL PROGRAM:FUNCTION"`, in which `:FUNCTION` may be left out; or, for a struct_ops
+        program that is in no table, to the member that it implements, `"TYPE.MEMBER"`.
+      max_entries: the most elements that maps are made for, 0 for as many as their definitions have.
+        It does not apply to maps whose size a preset has.
       kernel_types: file with the types of kernels without BTF, for CO-RE: `bpf_min_btf`, or raw BTF.
       kernel_args: as of `bpf_test`.
       modules: as of `bpf_test`.
@@ -218,7 +218,7 @@ def bpf_verifier_test(
     known = ["native"] + [_native.package_relative_label(kernel).name for kernel in kernels]
     for kernel in may_fail:
         if kernel not in known:
-            fail("{}: may_fail: {} is none of the kernels: {}".format(name, kernel, ", ".join(known)))
+            fail("{}: may_fail: the test has no kernel {}: give one of {}".format(name, kernel, ", ".join(known)))
     run = {key: kwargs[key] for key in KERNEL_TEST_ATTRS if key in kwargs}
     _bpf_verify(
         name = name + "_verify",

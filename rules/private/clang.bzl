@@ -1,6 +1,6 @@
-"""What makes a clang usable for BPF, and what the user reads when none is."""
+"""What makes a clang usable for BPF, and the message for a machine without one."""
 
-# The first with all that libbpf's headers and CO-RE relocations need.
+# The first with everything that libbpf's headers and CO-RE relocations need.
 MIN_CLANG_VERSION = 14
 
 # How far above MIN_CLANG_VERSION to look for a clang-N. Two come out each year.
@@ -63,7 +63,7 @@ _INSTALL_CLANG = """\
               see rules/toolchain.bzl of rules_bpf"""
 
 def no_clang_message(path, problems):
-    """Tells that there is no clang.
+    """Returns the message for a machine without a clang that can be used.
 
     Args:
       path: the PATH that was searched.

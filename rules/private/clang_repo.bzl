@@ -97,7 +97,7 @@ def _link_builtin_headers(rctx, clang):
     rctx.file("builtin/BUILD.bazel", headers_build("builtin"))
 
 def _clang_repo_impl(rctx):
-    # which() alone would not make Bazel look again when PATH changes.
+    # which() alone would not make Bazel repeat the search when PATH changes.
     path = rctx.getenv("PATH", "")
     clang, problems = _find_clang(rctx)
     toolchain_bzl = Label("//rules:toolchain.bzl")
@@ -113,7 +113,7 @@ def _clang_repo_impl(rctx):
     rctx.symlink(clang, "bin/clang")
 
     # The file at clang's path may be a small program that loads its libraries:
-    # this input stands for them in the keys of shared caches.
+    # this input stands for the libraries in the keys of shared caches.
     rctx.file("version.txt", _output(rctx, [clang, "--version"]))
     _link_builtin_headers(rctx, clang)
 

@@ -66,8 +66,8 @@ CPUS = {
     Label("@rules_go//go/toolchain:mipsle"): _mips(big_endian = False, long_bits = 32),
 }
 
-# Known cpus without Linux or without a name in bpf_tracing.h, so that an error
-# can call the cpu of the platform by its name.
+# Known cpus without Linux or without a name in bpf_tracing.h, which an error can then
+# name.
 OTHER_CPUS = [
     Label("@platforms//cpu:arm64_32"),
     Label("@platforms//cpu:arm64e"),

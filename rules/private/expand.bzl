@@ -13,7 +13,7 @@ def expand_make_variables(value, variables):
     parts = []
     rest = value
 
-    # Each turn goes behind one dollar sign.
+    # Each iteration consumes one dollar sign.
     for _ in range(len(value) + 1):
         before, dollar, rest = rest.partition("$")
         parts.append(before)
@@ -45,8 +45,8 @@ def expand_flags(ctx, values, targets):
     """
     expanded = []
 
-    # Bazel's server does not survive a target that it gets twice (bazelbuild/bazel#14681). An
-    # alias is another target than what it stands for, with the same label but its own name here.
+    # Bazel's server crashes on a target that it gets twice (bazelbuild/bazel#14681). An alias
+    # has the label of its actual target and is another key here.
     targets = {target: None for target in targets}.keys()
     for value in values:
         if "$" not in value:

@@ -37,13 +37,13 @@ def package_name(ctx, default = None):
 
     Args:
       ctx: the context of a rule with GO_PACKAGE_ATTRS.
-      default: path whose last element names the package where no attribute does.
-          The target's name unless given.
+      default: path whose last element names the package where no attribute does,
+          by default the target's name.
     """
     return ctx.attr.package or go_package_name(ctx.attr.importpath, default or ctx.label.name)
 
 def package_problem(ctx, default = None):
-    """Tells what is wrong with the name of the Go package.
+    """Returns what is wrong with the name of the Go package.
 
     Args:
       ctx: the context of a rule with GO_PACKAGE_ATTRS.
@@ -61,7 +61,7 @@ def package_problem(ctx, default = None):
     return None
 
 def source_path(name, suffix):
-    """Makes the path of a Go file of the name of a target.
+    """Makes the path of a Go file from the name of a target.
 
     Args:
       name: the target's name, or what stands for it.
@@ -70,11 +70,11 @@ def source_path(name, suffix):
           _linux.go and the like.
 
     Returns:
-      The path, from where the name is a path from.
+      The path, relative to what the name is relative to.
     """
     directory, slash, base = name.rpartition("/")
     if base[0] in "_.":
-        # Go leaves out files that begin so.
+        # Go ignores files whose names begin so.
         base = "x" + base
     return directory + slash + base + suffix + ".go"
 
@@ -113,9 +113,8 @@ def generated_package(ctx, *, source, generate, embedsrcs = [], deps = []):
             go_info,
             archive,
             DefaultInfo(files = depset([archive.data.export_file])),
-            # Nothing: the generated file is not for coverage, and of what is compiled for
-            # BPF there is none. Without it, Bazel would ask all dependencies, which
-            # may have headers of C.
+            # Empty: neither the generated file nor BPF code is instrumented. Without this
+            # provider Bazel would collect the files of all dependencies, C headers too.
             coverage_common.instrumented_files_info(ctx),
         ],
     )

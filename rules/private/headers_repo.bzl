@@ -36,8 +36,8 @@ def headers_build(name):
 # libbpf.
 
 def _libbpf_repo_impl(rctx):
-    # The files of a module's repository can be had whatever its BUILD file exports, and
-    # without what its targets depend on.
+    # A repository rule can read the files of a module's repository whatever its BUILD file
+    # exports, and without the dependencies of its targets.
     src = rctx.path(Label("@libbpf//:src/bpf_helpers.h")).dirname
     for header in src.readdir():
         if is_bpf_side(header.basename):
@@ -106,7 +106,7 @@ def _link_libc_headers(rctx):
         rctx.file("uapi/" + header, "#include <{}>\n".format(kernels))
 
 def _link_asm(rctx, arch, candidates, stub):
-    """Links the first of the directories that has headers, or writes what a user reads who needs them."""
+    """Links the first of the directories that has headers, or writes stubs with a message for whoever needs them."""
     for path in candidates:
         if path.get_child("types.h").exists:
             rctx.symlink(path, "asm_{}/asm".format(arch))

@@ -5,7 +5,7 @@ def include_dir(path, witness = None):
 
     With path mapping, Bazel rewrites the configuration's part of the paths of
     files (`bazel-out/k8-fastbuild/bin`), but leaves strings as they are. The
-    directory of generated headers is therefore told by a file below the same root.
+    directory of generated headers is therefore derived from a file below the same root.
 
     Args:
       path: the directory. Relative to the witness's root when there is one.

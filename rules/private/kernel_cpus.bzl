@@ -13,15 +13,15 @@ def kernel_cpu(name, cpu = ""):
 
     Args:
       name: name of the kernel, or of its target.
-      cpu: the cpu, when somebody has said it.
+      cpu: the cpu, empty to take it from the name.
 
     Returns:
-      One of KERNEL_CPUS: by the end of the name, such as `_arm64`, unless it was
-      said. A name without such an end is of a kernel for x86_64.
+      One of KERNEL_CPUS: `cpu`, or what the name ends in, such as `_arm64`. A name
+      without such an end is of a kernel for x86_64.
     """
     if cpu:
         if cpu not in KERNEL_CPUS:
-            fail("kernel {}: the cpu {} is none of {}".format(name, repr(cpu), ", ".join(KERNEL_CPUS)))
+            fail("kernel {}: unknown cpu {}: give one of {}".format(name, repr(cpu), ", ".join(KERNEL_CPUS)))
         return cpu
     for known in KERNEL_CPUS:
         if name.endswith("_" + known):

@@ -28,7 +28,7 @@ def find_in_package(files):
         plain += [directory + "/" + name for name in files[directory] if name == "vmlinux"]
         configs += [directory + "/" + name for name in files[directory] if name == "config"]
 
-    # Beside a kernel for a boot loader, this is one for debuggers. Those of riscv64 are like this.
+    # Beside a vmlinuz, vmlinux is for debuggers. Debian's kernel for riscv64 is a vmlinux alone.
     images = images or plain
     problem = ""
     if not images:

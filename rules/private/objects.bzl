@@ -58,7 +58,7 @@ SECTION_ATTRS = {
         doc = """
         Takes names that libbpf took by their prefix until 1.0, and that libbpf refuses today, for the form of
         `SEC()` that they begin with: `tc_ingress`, `socket1`, `xdp_entry`, `classifier/x`. The build warns of
-        each and says what to write.
+        each and names the form to write.
         """,
     ),
     "sections": attr.string_list(
@@ -97,8 +97,8 @@ def expanded_defines(ctx):
     """Returns the macros of a target, with the values of variables.
 
     Args:
-      ctx: the context of a rule with COMPILE_ATTRS, of which compile_srcs_problem has said that
-          there is none.
+      ctx: the context of a rule with COMPILE_ATTRS, for which compile_srcs_problem has returned
+          None.
 
     Returns:
       A list of strings.
@@ -106,7 +106,7 @@ def expanded_defines(ctx):
     return _expand(ctx, ctx.attr.defines)[0]
 
 def compile_srcs_problem(ctx, toolchain, copts = []):
-    """Tells why the sources of a target cannot be compiled.
+    """Returns what keeps the sources of a target from being compiled.
 
     Args:
       ctx: the context of a rule with COMPILE_ATTRS.
@@ -114,7 +114,7 @@ def compile_srcs_problem(ctx, toolchain, copts = []):
       copts: flags for clang after those of the target, of all variants.
 
     Returns:
-      A message, or None when they can.
+      A message, or None when nothing does.
     """
     for attribute, values in {"copts": ctx.attr.copts, "defines": ctx.attr.defines, "variants": copts}.items():
         _, problem = _expand(ctx, values)
@@ -157,7 +157,7 @@ def compile_srcs(ctx, toolchain, srcs, variant = None, copts = []):
     copts, _ = _expand(ctx, ctx.attr.copts + copts)
     defines = expanded_defines(ctx)
 
-    # Merged, so that what several of them need has one flag.
+    # Merged, so that a directory that several of them need has one flag.
     headers = cc_common.merge_cc_infos(
         cc_infos = [dep[CcInfo] for dep in ctx.attr.deps if CcInfo in dep],
     ).compilation_context
@@ -236,8 +236,8 @@ def objects_to_link(ctx, toolchain, srcs, variant = None, copts = []):
 def final_object(ctx, toolchain, srcs, section_args, name = None, allow_undefined = [], variant = None, copts = []):
     """Compiles sources and links them with the libraries in deps.
 
-    A single object without libraries is linked too: that nothing is missing in
-    it is for the linker to say.
+    A single object without libraries is linked too, for the linker to report what is
+    undefined in it.
 
     Args:
       ctx: the context of a rule with COMPILE_ATTRS.

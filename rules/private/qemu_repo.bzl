@@ -3,7 +3,7 @@
 load("//rules/private:kernel_cpus.bzl", "KERNEL_CPUS")
 
 def parse_qemu_version(output):
-    """Finds QEMU's version, so that tests run again with another one.
+    """Finds QEMU's version, so that tests are not cached across versions.
 
     Args:
       output: what `qemu --version` prints.
@@ -30,11 +30,11 @@ def _describe(rctx, cpu, emulator):
     result = rctx.execute([found, "--version"])
     version = parse_qemu_version(result.stdout) if result.return_code == 0 else ""
     if not version:
-        return {"problem": "{} --version does not say its version: reinstall it".format(found)}
+        return {"problem": "{} --version prints no version: reinstall QEMU".format(found)}
     return {"path": str(found), "version": version}
 
 def _qemu_repo_impl(rctx):
-    # which() alone would not make Bazel look again when PATH changes.
+    # which() alone would not make Bazel repeat the search when PATH changes.
     rctx.getenv("PATH", "")
     emulators = json.decode(rctx.read(rctx.attr._emulators))
     for cpu in KERNEL_CPUS:
@@ -45,8 +45,8 @@ qemu_repo = repository_rule(
     implementation = _qemu_repo_impl,
     doc = """Has a file for each cpu, such as `x86_64.json`: where QEMU for it is, and its version.
 
-    Files, and not a search by the test: so that a test that was skipped, which
-    Bazel caches, runs again when there is QEMU.""",
+    Files, and not a search by the test, because Bazel caches a test that was skipped:
+    it has to run when QEMU is installed later.""",
     attrs = {
         "_emulators": attr.label(default = Label("//tool/bpfvm:emulators.json")),
     },

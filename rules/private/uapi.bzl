@@ -1,5 +1,5 @@
-"""The headers of libbpf and of the kernel's UAPI: which there are, where distributions
-put them, and what stands in for those that a machine lacks.
+"""The headers of libbpf and of the kernel's UAPI: their names, where distributions
+install them, and the stubs for those that a machine lacks.
 
 Headers in linux/ and asm-generic/ are the same for all cpus. Those in asm/ are
 not, and the ones of another cpu are worse than none: they compile.
@@ -87,14 +87,14 @@ def asm_candidates(arch, host_cpu):
     # Packages for cross compilers.
     candidates += ["usr/{}/include/asm".format(triple) for triple in triples]
 
-    # Where everybody else has the headers of the machine's own cpu.
+    # Other distributions, which have the headers of the machine's own cpu alone.
     if _HOSTS.get(host_cpu) == arch:
         candidates.append("usr/include/asm")
     return candidates
 
 # The headers in asm/ that all architectures have and that headers in linux/
-# include. A stub with another name could only answer a program that no other
-# architecture could compile either.
+# include. No stub is needed for others: a program that includes them compiles for one
+# architecture only.
 ASM_HEADERS = [
     "auxvec.h",
     "bitsperlong.h",
@@ -168,9 +168,8 @@ LINUX_HEADERS = [
     "unistd.h",
 ]
 
-# Headers of the C library of which BPF programs want numbers that the kernel gives:
-# of signals and errors, and of flags. There is no C library, so they stand for the
-# kernel's.
+# Headers of the C library that BPF programs include for the kernel's constants: signals,
+# errors and flags. There is no C library, so each includes the kernel's header.
 LIBC_HEADERS = {
     "errno.h": "linux/errno.h",
     "fcntl.h": "linux/fcntl.h",
@@ -186,7 +185,7 @@ def _stub(header, error):
 """.format(error = error, header = header)
 
 def asm_stub(arch, header, archive = None):
-    """Makes a header in asm/ that there is not.
+    """Makes the stub of a header in asm/ that is missing.
 
     Args:
       arch: the kernel's name of the architecture.
@@ -243,7 +242,7 @@ def is_bpf_side(header):
     )
 
 def libbpf_stub(path, header):
-    """Makes a header of libbpf that is not where it was said to be.
+    """Makes the stub of a header of libbpf that the named directory lacks.
 
     Args:
       path: the directory that should have it.

@@ -1,4 +1,4 @@
-"""What rules share whose tests run in kernels that QEMU boots."""
+"""What the rules with tests in kernels that QEMU boots have in common."""
 
 load("@bazel_skylib//rules:common_settings.bzl", "BuildSettingInfo")
 load("@platforms//host:constraints.bzl", "HOST_CONSTRAINTS")
@@ -24,7 +24,7 @@ _CONSTRAINTS = {
 TARGET_CPU = select(_CONSTRAINTS | {"//conditions:default": ""})
 
 def _is_host(cpu):
-    """Says whether Bazel itself runs on the cpu."""
+    """Reports whether Bazel itself runs on the cpu."""
     constraints = {label.name: name for label, name in _CONSTRAINTS.items()}
     constraints["arm64"] = "arm64"
     return cpu in [constraints.get(constraint.split(":")[-1]) for constraint in HOST_CONSTRAINTS]
@@ -99,7 +99,7 @@ VM_ATTRS = {
 def vm_kernels(name, kernels, platforms):
     """Returns the kernels of a test.
 
-    For macros: what a rule depends on is not known before its transitions are.
+    For macros: a rule's transition is applied before its dependencies are known.
 
     Args:
       name: name of the test.
@@ -152,7 +152,7 @@ def _rlocation_path(workspace, file):
 def _runfiles_list(ctx, program, runfiles):
     """Returns a file with the paths of all files that the machine has."""
 
-    # The functions below run when ctx cannot be asked any more.
+    # The functions below run after ctx has become unusable.
     workspace = ctx.workspace_name
     list = ctx.actions.declare_file(ctx.label.name + ".runfiles_list")
     args = ctx.actions.args()

@@ -10,7 +10,7 @@ def check(actions, *, label, toolchain, object, library, objects, output):
       object: File, the final object.
       library: Label, the subskeleton's.
       objects: list of File, the objects of the library.
-      output: File, an empty file to write when it does.
+      output: File, an empty file that is written when the check succeeds.
 
     Returns:
       output.

@@ -36,7 +36,7 @@ def compile(actions, *, output, **kwargs):
     )
 
 def compile_problem(*, label, toolchain, cpu, includes):
-    """Tells why a compile is not possible.
+    """Returns what makes a compile impossible.
 
     The caller fails with it, and not compile, because each function between adds
     to the trace that Bazel prints above the message.
@@ -48,7 +48,7 @@ def compile_problem(*, label, toolchain, cpu, includes):
       includes: see prepare_compile.
 
     Returns:
-      A message, or None when it is possible.
+      A message, or None when nothing does.
     """
     if cpu.error:
         return cpu.error
@@ -84,7 +84,7 @@ def prepare_compile(
         copts = [],
         defines = [],
         includes = []):
-    """Makes the parts of the action, for compile and for tests that expect it to fail.
+    """Makes the arguments of the action, for compile and for tests that expect it to fail.
 
     Args:
       actions: the target's actions.
@@ -126,8 +126,8 @@ def prepare_compile(
     tool_args.add("--")
     tool_args.add(toolchain.clang)
 
-    # In a file where the line is long. Bpfgen reads it: what quotes are in a file, compilers
-    # understand each in its own way.
+    # In a file where the line is long. Bpfgen reads it, as compilers differ in how they read
+    # quotes in such a file.
     clang_args = actions.args()
     clang_args.set_param_file_format("multiline")
     clang_args.use_param_file("-bpfgen-args=%s")
@@ -158,13 +158,13 @@ def prepare_compile(
         dirs += context_dirs(headers.includes.to_list(), dep_headers)
         system_dirs += context_dirs(_system_includes(headers), dep_headers)
 
-    # As the headers of a system, whose warnings are not for the user.
+    # As system headers, in which clang does not warn.
     system_dirs += [include_dir(directory.path) for directory in directories]
     add_include_dirs(clang_args, "-iquote", quote_dirs)
     add_include_dirs(clang_args, "-I", dirs)
     add_include_dirs(clang_args, "-isystem", system_dirs)
 
-    # Last of all, for files that say bpf_helpers.h without bpf/ before it.
+    # Last of all, for files that include bpf_helpers.h without bpf/ before it.
     add_include_dirs(clang_args, "-idirafter", [include_dir(toolchain.libbpf.path + "/bpf")])
     clang_args.add_all(copts)
 

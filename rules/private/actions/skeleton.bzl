@@ -14,11 +14,11 @@ def generate_skeleton(actions, *, label, toolchain, objects, package, types, sub
       subskeletons: list of BpfSubskeletonInfo, of libraries that the object holds.
       types_from: BpfTypesInfo of the package of shared types, None for none.
       section_args: list of string, the flags that say which sections programs may be in.
-      link: depset of File, the objects that the one in `objects` is linked of, which this action
-          then does: another one would have the same inputs and take longer to start than to run.
-          None for objects that exist.
-      linked: whether the target linked the objects itself. What BpfLink warned of is not said
-          again then.
+      link: depset of File, the objects that the one in `objects` is linked from. This action then
+          links them too, as an action of its own would take longer to start than to run. None
+          for objects that are linked already.
+      linked: whether the target linked the objects itself. The warnings of BpfLink are not
+          repeated then.
       embed_elf: whether the Go file has the object file too.
       output: File, the Go file to write.
     """

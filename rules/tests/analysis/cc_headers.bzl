@@ -1,4 +1,4 @@
-"""A library of headers that needs no C++ toolchain, which there is none of for
+"""A library of headers that needs no C++ toolchain, which is missing for
 the platforms of the tests."""
 
 load("@rules_cc//cc/common:cc_common.bzl", "cc_common")

@@ -1,4 +1,4 @@
-"""Looking at the actions of a target under test."""
+"""Functions on the actions of a target under test."""
 
 load("@bazel_skylib//lib:unittest.bzl", "analysistest", "asserts")
 

@@ -1,4 +1,4 @@
-"""What a user reads when a compile fails, as a file."""
+"""The error output of a compile that fails, as a file."""
 
 load("//rules/private:target_cpu.bzl", "TargetCpuInfo")
 load("//rules/private/actions:compile.bzl", "prepare_compile")
@@ -20,7 +20,7 @@ def _compile_error_impl(ctx):
         copts = ctx.attr.copts,
     )
 
-    # They are never there, but a file that is declared needs an action.
+    # They are never written, but a declared file needs an action.
     for output in [object, unused_inputs_list]:
         ctx.actions.write(output, "")
 
@@ -39,7 +39,7 @@ def _compile_error_impl(ctx):
 
 compile_error = rule(
     implementation = _compile_error_impl,
-    doc = "Runs the action BpfCompile where it has to fail, and gives out its stderr.",
+    doc = "Runs the action BpfCompile, which has to fail, and outputs its stderr.",
     attrs = {
         "copts": attr.string_list(doc = "As in bpf_skeleton."),
         "hdrs": attr.label_list(allow_files = True, doc = "As in bpf_skeleton."),

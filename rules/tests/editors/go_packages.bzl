@@ -23,7 +23,7 @@ def _go_packages_impl(ctx):
 
 go_packages = rule(
     implementation = _go_packages_impl,
-    doc = "What rules_go's driver has for gopls of targets: files that describe packages, and their Go files as runfiles.",
+    doc = "The output of rules_go's driver for gopls of targets: files that describe packages, and their Go files as runfiles.",
     attrs = {
         "bpf_targets": attr.label_list(aspects = [bpf_pkg_info_aspect], **_TARGETS),
         "go_targets": attr.label_list(aspects = [go_pkg_info_aspect], **_TARGETS),

@@ -1,4 +1,4 @@
-"""A rule whose action reads what nobody declares."""
+"""A rule whose action reads an undeclared input."""
 
 def _wrong_impl(ctx):
     output = ctx.actions.declare_file(ctx.label.name + ".txt")

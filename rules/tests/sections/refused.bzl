@@ -1,4 +1,4 @@
-"""What a user reads when an object is refused, as a file."""
+"""The error output of bpfgen for an object that it refuses, as a file."""
 
 load("//rules:providers.bzl", "BpfObjectInfo")
 
@@ -24,7 +24,7 @@ def _refused_impl(ctx):
 
 refused = rule(
     implementation = _refused_impl,
-    doc = "Runs bpfgen on an object where it has to fail, and gives out its stderr.",
+    doc = "Runs bpfgen on an object that it has to refuse, and outputs its stderr.",
     attrs = {
         "args_of_bpfgen": attr.string_list(doc = "The subcommand and its flags.", mandatory = True),
         "object": attr.label(doc = "The object.", mandatory = True, providers = [BpfObjectInfo]),

@@ -17,7 +17,7 @@ def _kernel_cpu_test_impl(ctx):
         ("arm64", "", "x86_64"),
         ("6.12-arm64", "", "x86_64"),
         ("arm64_6.12", "", "x86_64"),
-        # What is said comes first.
+        # The cpu that is given comes first.
         ("board", "arm64", "arm64"),
         ("6.12_arm64", "s390x", "s390x"),
     ]:
