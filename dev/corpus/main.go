@@ -234,7 +234,13 @@ func (c *corpus) buildGenerator() error {
 // generate returns the Go file that bpfgen writes for an object.
 func (c *corpus) generate(pkg, object string) ([]byte, error) {
 	out := filepath.Join(c.temporary, "generated.go")
-	cmd := exec.Command(c.bpfgen, c.kind, "-package", pkg, "-o", out, object)
+	args := []string{c.kind, "-package", pkg, "-o", out}
+	if c.kind == "skeleton" {
+		// bpftool does not look at the names of sections. bpfgen takes, when told so, those of
+		// programs whose type Go code sets, and those that libbpf took until 1.0.
+		args = append(args, "-legacy-sections", "-section", "*")
+	}
+	cmd := exec.Command(c.bpfgen, append(args, object)...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	if err := cmd.Run(); err != nil {
