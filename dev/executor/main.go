@@ -89,7 +89,8 @@ func serve(dir, root string, jobs int) (*grpc.Server, *worker, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	server := grpc.NewServer(grpc.MaxRecvMsgSize(maxBatch + 1<<20))
+	// The caller removes the directory when this program has ended, so no action may still run.
+	server := grpc.NewServer(grpc.MaxRecvMsgSize(maxBatch+1<<20), grpc.WaitForHandlers(true))
 	all := &service{store: s, worker: w}
 	repb.RegisterCapabilitiesServer(server, all)
 	repb.RegisterActionCacheServer(server, all)

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -21,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 	bspb "google.golang.org/genproto/googleapis/bytestream"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/proto"
 )
@@ -132,8 +134,8 @@ func (c *client) download(d *repb.Digest) string {
 	}
 }
 
-// run runs a shell script with files in "in", which has the output "out/result".
-func (c *client) run(script string, files map[string]string) *repb.ExecuteResponse {
+// run runs a shell script with files in "in". It has the outputs "out/result", "tree" and others.
+func (c *client) run(script string, files map[string]string, outputs ...string) *repb.ExecuteResponse {
 	c.t.Helper()
 	in := &repb.Directory{}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
@@ -141,12 +143,18 @@ func (c *client) run(script string, files map[string]string) *repb.ExecuteRespon
 		in.Files = append(in.Files, &repb.FileNode{Name: name, Digest: c.upload([]byte(text))})
 	}
 	root := c.uploadMessage(&repb.Directory{Directories: []*repb.DirectoryNode{{Name: "in", Digest: c.uploadMessage(in)}}})
-	command := c.uploadMessage(&repb.Command{
+	command := &repb.Command{
 		Arguments:            []string{"/bin/sh", "-c", script},
 		EnvironmentVariables: []*repb.Command_EnvironmentVariable{{Name: "PATH", Value: "/usr/bin:/bin"}},
-		OutputPaths:          []string{"out/result", "tree"},
-	})
-	action := c.uploadMessage(&repb.Action{CommandDigest: command, InputRootDigest: root})
+		OutputPaths:          append([]string{"out/result", "tree"}, outputs...),
+	}
+	return c.execute(command, root)
+}
+
+// execute executes a command with inputs.
+func (c *client) execute(command *repb.Command, root *repb.Digest) *repb.ExecuteResponse {
+	c.t.Helper()
+	action := c.uploadMessage(&repb.Action{CommandDigest: c.uploadMessage(command), InputRootDigest: root})
 	stream, err := repb.NewExecutionClient(c.conn).Execute(c.t.Context(), &repb.ExecuteRequest{ActionDigest: action})
 	if err != nil {
 		c.t.Fatal(err)
@@ -254,6 +262,88 @@ func TestErrors(t *testing.T) {
 	var r repb.ExecuteResponse
 	if err := op.GetResponse().UnmarshalTo(&r); err != nil || r.GetStatus().GetCode() != 9 {
 		t.Errorf("a command that is missing: %v, %v, want FAILED_PRECONDITION", &r, err)
+	}
+}
+
+// A directory of many files is laid out for one action, and is the same one for those that come
+// after, unless they write there.
+func TestSharedInputs(t *testing.T) {
+	c := start(t)
+	files := map[string]string{"a": "text"}
+	for i := range sharedSize {
+		files[fmt.Sprint("file", i)] = ""
+	}
+	const shared = "grep -q ' /build/in ' /proc/self/mountinfo"
+	for _, test := range []struct {
+		what, script string
+		outputs      []string
+	}{
+		{"the first action", "! " + shared, nil},
+		{"the second one", shared, nil},
+		{"the third one", shared + " && ! touch in/new", nil},
+		{"the one with an output there", "! " + shared + " && cat in/a >in/new", []string{"in/new"}},
+		{"the one with an output that is there", "! " + shared, []string{"in"}},
+		{"the one after them", shared + " && test ! -e in/new", nil},
+	} {
+		r := c.run(test.script+" && test $(ls in/file* | wc -l) = 100 && cat in/a >out/result", files, test.outputs...)
+		out := r.GetResult().GetOutputFiles()
+		if r.GetResult().GetExitCode() != 0 || len(out) == 0 {
+			t.Errorf("%s: %v", test.what, r)
+			continue
+		}
+		for _, file := range out {
+			if got := c.download(file.GetDigest()); got != "text" {
+				t.Errorf("%s: %s is %q", test.what, file.GetPath(), got)
+			}
+		}
+	}
+}
+
+// What is missing of a directory can come later.
+func TestSharedInputsMissing(t *testing.T) {
+	c := start(t)
+	files := &repb.Directory{}
+	for i := range sharedSize {
+		files.Files = append(files.Files, &repb.FileNode{Name: fmt.Sprint(i), Digest: digestOf([]byte("late"))})
+	}
+	in := c.uploadMessage(&repb.Directory{Directories: []*repb.DirectoryNode{{Name: "in", Digest: c.uploadMessage(files)}}})
+	for i, want := range []codes.Code{codes.FailedPrecondition, codes.FailedPrecondition, codes.OK, codes.OK} {
+		if i == 2 {
+			c.upload([]byte("late"))
+		}
+		if r := c.execute(&repb.Command{Arguments: []string{"/bin/cat", "in/1"}}, in); codes.Code(r.GetStatus().GetCode()) != want {
+			t.Errorf("action %d: %v, want %v", i, r, want)
+		}
+	}
+}
+
+// Several actions store one blob and get links to it at once.
+func TestStoreAtOnce(t *testing.T) {
+	s, err := newStore(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	links := t.TempDir()
+	for blob := range 20 {
+		var all sync.WaitGroup
+		for action := range 8 {
+			all.Go(func() {
+				d, err := s.put(fmt.Append(nil, "blob ", blob))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				for _, executable := range []bool{false, true} {
+					to := filepath.Join(links, fmt.Sprint(blob, action, executable))
+					if err := s.link(d, executable, to); err != nil {
+						t.Error(err)
+					} else if info, err := os.Stat(to); err != nil || (info.Mode()&0o111 != 0) != executable {
+						t.Errorf("%s has mode %v, %v", to, info.Mode(), err)
+					}
+				}
+			})
+		}
+		all.Wait()
 	}
 }
 

@@ -28,6 +28,8 @@ const buildDir = "/build"
 type sandbox struct {
 	// Root has the programs, Dir the inputs, as its directory build.
 	Root, Dir string
+	// Shared are inputs that are not in Dir.
+	Shared []sharedDir
 	// WorkingDir is relative to buildDir.
 	WorkingDir string
 	Args       []string
@@ -52,11 +54,11 @@ func giveAway(path string) error {
 }
 
 // sandboxed returns the command in its sandbox. Its environment is what the action says.
-func sandboxed(ctx context.Context, root, dir string, c *repb.Command) (*exec.Cmd, error) {
+func sandboxed(ctx context.Context, root, dir string, shared []sharedDir, c *repb.Command) (*exec.Cmd, error) {
 	if len(c.GetArguments()) == 0 {
 		return nil, errors.New("the command has no arguments")
 	}
-	data, err := json.Marshal(sandbox{root, dir, c.GetWorkingDirectory(), c.GetArguments(), os.Geteuid() == 0})
+	data, err := json.Marshal(sandbox{root, dir, shared, c.GetWorkingDirectory(), c.GetArguments(), os.Geteuid() == 0})
 	if err != nil {
 		return nil, err
 	}
@@ -143,6 +145,11 @@ func (s *sandbox) enter() error {
 	}
 	if err := bind(filepath.Join(s.Dir, "build"), filepath.Join(root, buildDir), 0); err != nil {
 		return err
+	}
+	for _, dir := range s.Shared {
+		if err := bind(dir.From, filepath.Join(root, buildDir, dir.To), unix.MS_RDONLY); err != nil {
+			return err
+		}
 	}
 	for dir, fstype := range map[string]string{"/proc": "proc", "/tmp": "tmpfs"} {
 		to := filepath.Join(root, dir)

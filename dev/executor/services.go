@@ -208,7 +208,7 @@ func (s *service) Write(in bspb.ByteStream_WriteServer) error {
 	if err := w.take(first); err != nil {
 		return err
 	}
-	if err := s.store.putReader(d, w); err != nil {
+	if _, err := s.store.putReader(w, d); err != nil {
 		return status.Error(codes.InvalidArgument, err.Error())
 	}
 	return in.SendAndClose(&bspb.WriteResponse{CommittedSize: d.GetSizeBytes()})

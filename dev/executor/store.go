@@ -46,7 +46,8 @@ func newStore(dir string) (*store, error) {
 	return s, err
 }
 
-// path returns the file of a blob. A file that may be executed is another one.
+// path returns the file of a blob. A file that may be executed is another one, as links to one
+// file have one mode.
 func (s *store) path(hash string, executable bool) string {
 	if executable {
 		hash += ".x"
@@ -68,57 +69,87 @@ func (s *store) has(d *repb.Digest) bool {
 
 // put stores a blob.
 func (s *store) put(data []byte) (*repb.Digest, error) {
-	d := digestOf(data)
-	return d, s.putReader(d, bytes.NewReader(data))
+	return s.putReader(bytes.NewReader(data), nil)
 }
 
-// putReader stores what it reads, which must have the digest.
-func (s *store) putReader(d *repb.Digest, r io.Reader) error {
+// putFile stores what a file has.
+func (s *store) putFile(name string) (*repb.Digest, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return s.putReader(f, nil)
+}
+
+// putReader stores what it reads, and returns its digest, which must be the wanted one unless
+// that is nil.
+func (s *store) putReader(r io.Reader, want *repb.Digest) (*repb.Digest, error) {
+	sum := sha256.New()
+	d := want
+	err := writeFile(s.dir, io.TeeReader(r, sum), func(size int64) (string, fs.FileMode, error) {
+		got := &repb.Digest{Hash: hex.EncodeToString(sum.Sum(nil)), SizeBytes: size}
+		if want != nil && !proto.Equal(got, want) {
+			return "", 0, fmt.Errorf("got %d bytes with hash %s, want %d with %s", size, got.GetHash(), want.GetSizeBytes(), want.GetHash())
+		}
+		d = got
+		return s.path(got.GetHash(), false), blobMode, nil
+	})
+	return d, err
+}
+
+// link makes a link to a blob. The files of the store that may be executed are made when a
+// command first has one: of most blobs there are none.
+func (s *store) link(d *repb.Digest, executable bool, to string) error {
 	if err := checkHash(d.GetHash()); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(s.dir, "new")
+	from := s.path(d.GetHash(), executable)
+	err := os.Link(from, to)
+	if !executable || !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	blob, err := os.Open(s.path(d.GetHash(), false))
+	if err != nil {
+		return err
+	}
+	defer blob.Close()
+	if err := writeFile(s.dir, blob, func(int64) (string, fs.FileMode, error) { return from, blobMode | 0o111, nil }); err != nil {
+		return err
+	}
+	return os.Link(from, to)
+}
+
+// blobMode lets other users than the store's read a blob.
+const blobMode = 0o444
+
+// writeFile makes a file of what it reads, which is there at once or not at all. Its name,
+// which is in the directory, and its mode are asked for when all is read.
+//
+// A file of that name stays: it has the same text, and the kernel makes no link to a file that
+// another one replaces at that moment.
+func writeFile(dir string, r io.Reader, called func(size int64) (string, fs.FileMode, error)) error {
+	f, err := os.CreateTemp(dir, "new")
 	if err != nil {
 		return err
 	}
 	defer os.Remove(f.Name())
-	sum := sha256.New()
-	n, err := io.Copy(io.MultiWriter(f, sum), r)
+	size, err := io.Copy(f, r)
+	var name string
+	var mode fs.FileMode
+	if err == nil {
+		name, mode, err = called(size)
+	}
+	if err == nil {
+		err = f.Chmod(mode)
+	}
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	if got := hex.EncodeToString(sum.Sum(nil)); n != d.GetSizeBytes() || got != d.GetHash() {
-		return fmt.Errorf("got %d bytes with hash %s, want %d with %s", n, got, d.GetSizeBytes(), d.GetHash())
-	}
-	// Other users than this one read it.
-	for _, executable := range []bool{true, false} {
-		mode := fs.FileMode(0o444)
-		if executable {
-			mode = 0o555
-		}
-		if err := copyFile(s.path(d.GetHash(), executable), f.Name(), mode); err != nil {
-			return err
-		}
+	if err := os.Link(f.Name(), name); !errors.Is(err, fs.ErrExist) {
+		return err
 	}
 	return nil
-}
-
-// copyFile makes a file that is there at once or not at all.
-func copyFile(to, from string, mode fs.FileMode) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.CreateTemp(filepath.Dir(to), "new")
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	if err = errors.Join(err, out.Chmod(mode), out.Close()); err != nil {
-		return errors.Join(err, os.Remove(out.Name()))
-	}
-	return os.Rename(out.Name(), to)
 }
 
 func (s *store) get(d *repb.Digest) ([]byte, error) {

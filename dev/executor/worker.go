@@ -37,6 +37,8 @@ type worker struct {
 	// root is the directory of which actions see the programs and libraries.
 	root string
 	free chan struct{}
+	// trees are directories of inputs that several actions have.
+	trees *trees
 
 	mu sync.Mutex
 	// ran counts the actions by their mnemonics.
@@ -44,7 +46,9 @@ type worker struct {
 }
 
 func newWorker(s *store, dir, root string, jobs int) (*worker, error) {
-	return &worker{store: s, dir: dir, root: root, free: make(chan struct{}, jobs), ran: make(map[string]int)}, os.MkdirAll(dir, 0o755)
+	return &worker{
+		store: s, dir: dir, root: root, free: make(chan struct{}, jobs), trees: newTrees(s, dir), ran: make(map[string]int),
+	}, os.MkdirAll(dir, 0o755)
 }
 
 // mnemonicHeader has a RequestMetadata.
@@ -70,7 +74,8 @@ func (s *service) Execute(r *repb.ExecuteRequest, out repb.Execution_ExecuteServ
 	if response.Result == nil {
 		result, err := s.worker.run(out.Context(), r.GetActionDigest())
 		if err != nil {
-			// Bazel uploads what is missing and tries again.
+			// Bazel uploads what is missing and tries again: why, only this program can say.
+			fmt.Fprintf(os.Stderr, "executor: %s: %v\n", mnemonic(out.Context()), err)
 			response.Status = status.Convert(err).Proto()
 		}
 		response.Result = result
@@ -112,10 +117,14 @@ func (w *worker) run(ctx context.Context, digest *repb.Digest) (*repb.ActionResu
 	}
 	defer os.RemoveAll(dir)
 	build := filepath.Join(dir, "build")
-	if err := w.lay(build, action.GetInputRootDigest()); err != nil {
+	outputs := outputsOf(&command)
+	l := layer{trees: w.trees, root: build}
+	for _, output := range outputs {
+		l.outputs = append(l.outputs, path.Join(command.GetWorkingDirectory(), output))
+	}
+	if err := l.lay(".", action.GetInputRootDigest()); err != nil {
 		return nil, missing(action.GetInputRootDigest(), err)
 	}
-	outputs := outputsOf(&command)
 	for _, output := range outputs {
 		if err := makeDirs(build, path.Dir(path.Join(command.GetWorkingDirectory(), output))); err != nil {
 			return nil, err
@@ -127,7 +136,7 @@ func (w *worker) run(ctx context.Context, digest *repb.Digest) (*repb.ActionResu
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	result, err := w.execute(ctx, dir, &command)
+	result, err := w.execute(ctx, dir, l.shared, &command)
 	if err != nil {
 		return nil, err
 	}
@@ -158,50 +167,6 @@ func outputsOf(c *repb.Command) []string {
 	return slices.Compact(outputs)
 }
 
-// lay writes a directory of the store to a path.
-func (w *worker) lay(to string, d *repb.Digest) error {
-	var dir repb.Directory
-	if err := w.store.message(d, &dir); err != nil {
-		return err
-	}
-	if err := makeDir(to); err != nil {
-		return err
-	}
-	for _, f := range dir.GetFiles() {
-		if err := checkName(f.GetName()); err != nil {
-			return err
-		}
-		// A link: only the store's owner can write to the file.
-		if err := os.Link(w.store.path(f.GetDigest().GetHash(), f.GetIsExecutable()), filepath.Join(to, f.GetName())); err != nil {
-			return err
-		}
-	}
-	for _, l := range dir.GetSymlinks() {
-		if err := checkName(l.GetName()); err != nil {
-			return err
-		}
-		if err := os.Symlink(l.GetTarget(), filepath.Join(to, l.GetName())); err != nil {
-			return err
-		}
-	}
-	for _, sub := range dir.GetDirectories() {
-		if err := checkName(sub.GetName()); err != nil {
-			return err
-		}
-		if err := w.lay(filepath.Join(to, sub.GetName()), sub.GetDigest()); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func checkName(name string) error {
-	if name == "" || name == "." || name == ".." || strings.ContainsRune(name, '/') {
-		return fmt.Errorf("%q is no name of a file", name)
-	}
-	return nil
-}
-
 // makeDir makes a directory in which the command may write.
 func makeDir(dir string) error {
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -230,9 +195,9 @@ func makeDirs(under, dir string) error {
 }
 
 // execute runs a command in its sandbox.
-func (w *worker) execute(ctx context.Context, dir string, c *repb.Command) (*repb.ActionResult, error) {
+func (w *worker) execute(ctx context.Context, dir string, shared []sharedDir, c *repb.Command) (*repb.ActionResult, error) {
 	var stdout, stderr bytes.Buffer
-	cmd, err := sandboxed(ctx, w.root, dir, c)
+	cmd, err := sandboxed(ctx, w.root, dir, shared, c)
 	if err != nil {
 		return nil, err
 	}
@@ -264,7 +229,7 @@ func (w *worker) collect(result *repb.ActionResult, base, output string) error {
 		return err
 	}
 	if !info.IsDir() {
-		d, err := w.storeFile(file)
+		d, err := w.store.putFile(file)
 		if err != nil {
 			return err
 		}
@@ -285,14 +250,6 @@ func (w *worker) collect(result *repb.ActionResult, base, output string) error {
 	}
 	result.OutputDirectories = append(result.OutputDirectories, &repb.OutputDirectory{Path: output, TreeDigest: d})
 	return nil
-}
-
-func (w *worker) storeFile(file string) (*repb.Digest, error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	return w.store.put(data)
 }
 
 // tree stores the files of a directory, and adds those below it to the tree.
@@ -327,7 +284,7 @@ func (w *worker) tree(t *repb.Tree, dir string) (*repb.Directory, error) {
 			if err != nil {
 				return nil, err
 			}
-			digest, err := w.storeFile(file)
+			digest, err := w.store.putFile(file)
 			if err != nil {
 				return nil, err
 			}
