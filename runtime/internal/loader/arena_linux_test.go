@@ -4,6 +4,7 @@ package loader
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
 	"unsafe"
@@ -37,7 +38,7 @@ func TestArena(t *testing.T) {
 	needArenas(t)
 	o := loadMaps(t, arenaImage(0), Options{})
 	a := o.Maps[0].Arena
-	if a.Base == nil || a.Size != 10*4096 || a.Offset != 9*4096 || a.Data != 4096 {
+	if page := os.Getpagesize(); a.Base == nil || a.Size != 10*page || a.Offset != 9*page || a.Data != page {
 		t.Fatalf("%+v", a)
 	}
 	p := counter(a)

@@ -182,9 +182,10 @@ func TestKinds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	page := uint32(os.Getpagesize())
 	inner := image.Map{Name: "outer.inner", Kind: image.InnerMap, Type: uint32(ebpf.Array), KeySize: 4, ValueSize: 4, MaxEntries: 3}
 	img := mapsOf(
-		image.Map{Name: "ring", Type: uint32(ebpf.RingBuf), MaxEntries: 5000},
+		image.Map{Name: "ring", Type: uint32(ebpf.RingBuf), MaxEntries: page + 1},
 		image.Map{Name: "events", Type: uint32(ebpf.PerfEventArray), KeySize: 4, ValueSize: 4, KeyType: 1, ValueType: 1},
 		image.Map{Name: "outer", Type: uint32(ebpf.ArrayOfMaps), KeySize: 4, ValueSize: 4, MaxEntries: 4, Inner: 9},
 		image.Map{Name: "outer_hash", Type: uint32(ebpf.HashOfMaps), KeySize: 4, ValueSize: 4, MaxEntries: 4, Inner: 9},
@@ -199,7 +200,7 @@ func TestKinds(t *testing.T) {
 	img.Elements = []image.Element{{Map: 2, Key: 3, Target: 4}, {Map: 3, Key: 77, Target: 4}}
 	o := loadMaps(t, img, Options{})
 	for i, want := range map[int]sys.MapInfo{
-		0: {MaxEntries: 8192},
+		0: {MaxEntries: 2 * page},
 		1: {MaxEntries: uint32(cpus)},
 		2: {MaxEntries: 4},
 		6: {MaxEntries: 10, Extra: 3},
