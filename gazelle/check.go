@@ -27,9 +27,9 @@ func (k *link) add(of label.Label, scans []*bpfc.File, oneOf bool) {
 		definitions := scan.Definitions()
 		for i := range definitions {
 			s := &definitions[i]
-			first, again := k.defined[s.Name]
+			first, duplicate := k.defined[s.Name]
 			switch {
-			case !again || first.Symbol.Linkage == bpfc.Weak:
+			case !duplicate || first.Symbol.Linkage == bpfc.Weak:
 				k.defined[s.Name] = index.Definition{Of: of, Symbol: s}
 			case oneOf && first.Of == of:
 			case s.Linkage == bpfc.Weak || first.Symbol.Section == "license" || first.Symbol.Section == "version":

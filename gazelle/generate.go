@@ -471,10 +471,10 @@ func leaveToVariants(r *rule.Rule, cmd *bpf2go.Command) (kept string) {
 	return ""
 }
 
-// setCommand sets what a line of a Go file says.
+// setCommand sets the attributes that the command in a Go file has.
 func setCommand(r *rule.Rule, u *plan.Unit) {
 	cmd := u.Command
-	// With variants, people have said what is whose; a line that is not a variant's knows nothing of it.
+	// A rule with variants has been edited by hand, and the command does not know its variants.
 	if len(cmd.Defines) > 0 && (u.Existing == nil || u.Existing.Attr("variants") == nil) {
 		r.SetAttr("defines", cmd.Defines)
 	}

@@ -397,8 +397,8 @@ func (l *bpfLang) addSkeleton(at string, bc *bpfConfig, cmd plan.Command) {
 	}
 	of.hasBPF = true
 	name := path.Base(cmd.File)
-	first, again := of.skeletons[name]
-	if !again {
+	first, duplicate := of.skeletons[name]
+	if !duplicate {
 		of.skeletons[name] = cmd
 		of.lines[name] = []bpf2go.Command{cmd.Command}
 		return

@@ -49,9 +49,9 @@ func run(ctx context.Context, w io.Writer, directory string, user uint32, interv
 		return err
 	}
 	defer skel.Close()
-	skel.Rodata.FolderInode = st.Ino
+	skel.Rodata.DirectoryInode = st.Ino
 	// The kernel packs the two numbers of a device in another way than stat.
-	skel.Rodata.FolderDevice = unix.Major(st.Dev)<<20 | unix.Minor(st.Dev)
+	skel.Rodata.DirectoryDevice = unix.Major(st.Dev)<<20 | unix.Minor(st.Dev)
 	skel.Rodata.User = user
 	if err := skel.Load(); err != nil {
 		return err

@@ -51,7 +51,7 @@ func run(ctx context.Context, w io.Writer, iface string, allowance uint64) error
 	defer skel.Close()
 	fmt.Fprintf(w, "counting on %s\n", iface)
 	<-ctx.Done()
-	// The table is of one instant, and nobody is limited while it is printed.
+	// The table is of one instant, and no packet is limited while it is printed.
 	if err := skel.Detach(); err != nil {
 		return err
 	}

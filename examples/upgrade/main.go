@@ -31,7 +31,7 @@ type settings struct {
 	pins string
 	// version is that of the agent. A real one has it from its build.
 	version uint
-	// block are ports to be blocked, besides those that earlier versions were told.
+	// block are ports to be blocked, besides those that earlier versions blocked.
 	block []uint16
 }
 

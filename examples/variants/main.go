@@ -80,7 +80,7 @@ func run(ctx context.Context, w io.Writer, variants ...execs.Variant) error {
 }
 
 // open returns the events of whichever variant the skeleton is, with all that the best of them
-// has: the cgroup is 0 where the variant does not tell.
+// has: the cgroup is 0 where the variant does not record it.
 func open(skel *execs.Skeleton) (iter.Seq2[execs.EventRingbuf, error], func() error, error) {
 	if skel.Maps.EventsRingbuf != nil {
 		reader, err := skeleton.NewRingReader[execs.EventRingbuf](skel.Maps.EventsRingbuf)

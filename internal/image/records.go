@@ -2,11 +2,11 @@ package image
 
 import "encoding/binary"
 
-// coder writes records or reads them: what a record's fields are is said once, by its
-// fields function, for both directions.
+// coder writes records or reads them: the fields function of a record lists its fields
+// once, for both directions.
 type coder struct {
 	order binary.ByteOrder
-	// write says that fields are appended to buf, and otherwise taken from it, at at.
+	// write reports whether fields are appended to buf; otherwise they are read from it, at at.
 	write bool
 	buf   []byte
 	at    int

@@ -20,7 +20,7 @@ type Name struct {
 	Text string
 }
 
-// States are what can be said of a name, as api.txt says.
+// States are the states of a name in api.txt.
 var States = []string{"ours", "cilium", "not offered", "not yet"}
 
 // Names returns the names that libbpf exports, in the order of api.txt.

@@ -3,7 +3,7 @@
 // Each function asks for one thing that a test needs and sets it up where that is possible.
 // Where it is not, it skips the test: without the rights, on an older kernel, on a system that
 // is not Linux. What it has set up is undone when the test ends. The reason of a skip begins
-// with "needs", so that the skips of a machine that lacks something can be told from others in
+// with "needs", so that the skips of a machine that lacks something differ from others in
 // what go test -v prints:
 //
 //	func TestCounters(t *testing.T) {

@@ -442,7 +442,7 @@ type TCOptions struct {
 	// Priority is the position among the filters of clsact: lower ones run first, and of one
 	// priority the filter that was added last. Zero is 49152. TCX has none.
 	Priority uint16
-	// Handle tells filters of one priority apart. Zero is a number made of the names of the
+	// Handle distinguishes filters of one priority. Zero is a number made of the names of the
 	// object and the program. TCX has none.
 	Handle uint32
 }
@@ -629,7 +629,7 @@ func (p *PerfEventProgram) AttachPerfEvent(fd int, o *PerfEventOptions) (link.Li
 type SamplingOptions struct {
 	// PID is the process to sample, on any CPU; 0 all processes. All its threads are
 	// sampled, those too that it starts later. So are processes that it starts later
-	// on kernels before 5.13, which cannot tell them from threads.
+	// on kernels before 5.13, which do not distinguish them from threads.
 	PID int
 	// Cookie is what bpf_get_attach_cookie returns. It needs kernel 5.15.
 	Cookie uint64

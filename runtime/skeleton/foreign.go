@@ -32,7 +32,7 @@ import (
 // must be called, leaves coll alone. Programs can be attached by their handles; Attach attaches
 // them as their sections say, including those that others have attached.
 //
-// Only the symbol table of the ELF file tells which symbols are hidden; a spec and BTF do not.
+// Only the symbol table of the ELF file has which symbols are hidden; a spec and BTF do not.
 // A hidden variable of the object is therefore taken for the library's if it has its name and
 // type. Arenas and struct_ops maps are left out. The spec must have BTF, and be that of the
 // collection.
@@ -77,7 +77,7 @@ func fromCollection(coll *ebpf.Collection, spec *ebpf.CollectionSpec) (*Object, 
 // FromPins returns an object over the maps and programs that are pinned in a directory of a
 // bpffs, as `bpftool prog loadall FILE DIR pinmaps DIR` leaves them, for subskeletons of the
 // libraries that were linked into it. What [FromCollection] says of its object holds for this
-// one too: hidden symbols cannot be told here either.
+// one too: hidden symbols are unknown here as well.
 //
 // A map has the name of its pin, and a program that of its function. Types and variables are
 // those of the BTF that the kernel has of the maps: a process without CAP_SYS_ADMIN may not ask

@@ -32,7 +32,7 @@ type UntypedMap struct {
 	of *UntypedMap
 	// shared are the subskeletons' handles that were opened before Load.
 	shared []*UntypedMap
-	// pinningSet says that the user has said whether and where the map is pinned.
+	// pinningSet reports whether the user has set whether and where the map is pinned.
 	pinningSet bool
 	loaded     mapPointer
 	// fake has the elements in place of the kernel: see fake.go.

@@ -86,7 +86,7 @@ func (m *UntypedMap) Pinning() ebpf.PinType {
 	return ebpf.PinNone
 }
 
-// PinPath returns where Load pins the map, empty unless SetPinPath has said it
+// PinPath returns where Load pins the map, empty unless SetPinPath has set it
 // (bpf_map__pin_path).
 func (m *UntypedMap) PinPath() string { return m.definition().PinPath }
 

@@ -371,7 +371,7 @@ type LoadOptions struct {
 	// and does without where that gives no token. A variable that is set and empty is for no
 	// token.
 	TokenPath string
-	// LogLevel is how much the verifier tells of programs that it accepts, too, in
+	// LogLevel is how much the verifier logs, also for programs that it accepts, in
 	// [ebpf.Program.VerifierLog]. Without one, a program is only verified with a log when
 	// it was refused.
 	LogLevel ebpf.LogLevel
@@ -661,7 +661,7 @@ func (o *object) commitPrograms() {
 // whose section name gives the whole target and whose link slot has no open link, then
 // every struct_ops map that was created, and puts the links into the slots. Options are
 // those of the handles' SetAttachOptions.
-// [Object.Attachments] tells what it left out.
+// [Object.Attachments] lists what it left out.
 //
 // On error what this call attached is detached again, and the error names the
 // program or map at fault. Links that were there before stay, those of an earlier process too

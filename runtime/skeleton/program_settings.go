@@ -187,8 +187,8 @@ func (p *BaseProgram) SetIfindex(ifindex int) error {
 	})
 }
 
-// SetLogLevel sets how much the verifier logs about the program, in place of what
-// [LoadOptions] says for all (bpf_program__set_log_level). What it tells is in
+// SetLogLevel sets how much the verifier logs about the program, in place of the level
+// in [LoadOptions], which is for all (bpf_program__set_log_level). The log is in
 // [ebpf.Program.VerifierLog] of [BaseProgram.Program], and in a [*VerifierError].
 func (p *BaseProgram) SetLogLevel(level ebpf.LogLevel) error {
 	return p.set("log level", func(def *loader.Program) error {
@@ -293,7 +293,7 @@ type CloneOptions struct {
 	Flags uint32
 	// Ifindex is the network device that it is loaded for.
 	Ifindex int
-	// LogLevel is how much the verifier tells in [ebpf.Program.VerifierLog].
+	// LogLevel is how much the verifier logs in [ebpf.Program.VerifierLog].
 	LogLevel ebpf.LogLevel
 }
 

@@ -45,8 +45,8 @@ func (m *StorageMap[V]) Delete(fd int) error {
 	return m.UntypedMap.deleteElement(unsafe.Pointer(&key))
 }
 
-// BloomFilter is a handle on a bloom filter: a set that can tell for certain only
-// that it does not have a value.
+// BloomFilter is a handle on a bloom filter: a set whose only certain answer is that it
+// does not have a value.
 type BloomFilter[V any] struct{ BaseMap }
 
 // Add adds a value, for good.
@@ -56,8 +56,8 @@ func (f *BloomFilter[V]) Add(value V) error {
 	return f.UntypedMap.element(opAdd, nil, unsafe.Pointer(&value), 0)
 }
 
-// MayContain is false when the value was never added, and true when it was, or when it cannot
-// be told from others that were.
+// MayContain is false when the value was never added, and true when it was, or when it has
+// the hashes of others that were.
 func (f *BloomFilter[V]) MayContain(value V) (bool, error) {
 	f.UntypedMap.zeroPadding(unsafe.Pointer(&value))
 	err := f.UntypedMap.element(opLookInto, nil, unsafe.Pointer(&value), 0)

@@ -35,24 +35,24 @@ func newCompiler(g *generation, temp string, std streams) (*compiler, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The targets are made of the same sources, and most of what is said of one is said
-	// of all.
-	std.stderr = &onceWriter{w: std.stderr, said: make(map[string]bool)}
+	// The targets are compiled from the same sources, and most warnings are the same for
+	// all.
+	std.stderr = &onceWriter{w: std.stderr, written: make(map[string]bool)}
 	return &compiler{generation: g, temp: temp, std: std, maps: maps}, nil
 }
 
 // onceWriter writes each text once: what a call of Write gets as a whole.
 type onceWriter struct {
-	w    io.Writer
-	said map[string]bool
+	w       io.Writer
+	written map[string]bool
 }
 
 func (w *onceWriter) Write(text []byte) (int, error) {
 	key := withoutLine(string(text))
-	if w.said[key] {
+	if w.written[key] {
 		return len(text), nil
 	}
-	w.said[key] = true
+	w.written[key] = true
 	return w.w.Write(text)
 }
 

@@ -145,7 +145,7 @@ func (m *machine) boot(accel string, signals <-chan os.Signal) (int, error) {
 	return status, nil
 }
 
-// explain adds to an error what QEMU and the kernel have said.
+// explain adds to an error the output of QEMU and of the kernel.
 func (m *machine) explain(err error, ended *os.ProcessState, messages *bytes.Buffer, console []byte) error {
 	// QEMU's own messages, unless it was this program that ended it.
 	if said := strings.TrimSpace(messages.String()); said != "" {

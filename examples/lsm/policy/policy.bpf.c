@@ -14,8 +14,8 @@
 #define DEPTH 64
 
 // Set before load: the directory, as the kernel knows it, and the user.
-const volatile __u64 folder_inode = 0;
-const volatile __u32 folder_device = 0;
+const volatile __u64 directory_inode = 0;
+const volatile __u32 directory_device = 0;
 const volatile __u32 user = 0;
 
 struct denial {
@@ -32,8 +32,8 @@ static int is_below(struct dentry *dentry)
 	for (int i = 0; i < DEPTH; i++) {
 		struct dentry *parent;
 
-		if (BPF_CORE_READ(dentry, d_inode, i_ino) == folder_inode &&
-		    BPF_CORE_READ(dentry, d_sb, s_dev) == folder_device)
+		if (BPF_CORE_READ(dentry, d_inode, i_ino) == directory_inode &&
+		    BPF_CORE_READ(dentry, d_sb, s_dev) == directory_device)
 			return 1;
 		parent = BPF_CORE_READ(dentry, d_parent);
 		if (parent == dentry)

@@ -333,11 +333,11 @@ func (a *assignment) named() {
 // decideAll gives headers the owners of what includes them, from the sources on.
 func (a *assignment) decideAll() {
 	for _, known := range []bool{true, false} {
-		for again := true; again; {
-			again = false
+		for changed := true; changed; {
+			changed = false
 			for _, h := range a.order {
 				if a.owners[h] == nil && a.decide(h, known) {
-					again = true
+					changed = true
 				}
 			}
 		}

@@ -476,16 +476,16 @@ func (p *Plan) keep(d *Directory) {
 		return
 	}
 	p.left = make(map[*rule.Rule]bool)
-	for again := true; again; {
-		again = false
+	for changed := true; changed; {
+		changed = false
 		for _, r := range d.Rules {
 			for _, name := range r.Sources {
 				switch {
 				case p.Broken[name] && !p.left[r.Rule]:
-					p.left[r.Rule], again = true, true
+					p.left[r.Rule], changed = true, true
 				case !p.Broken[name] && p.left[r.Rule]:
 					p.breakSource(name)
-					again = true
+					changed = true
 				}
 			}
 		}

@@ -58,8 +58,8 @@ func sampleProcess(prog *ebpf.Program, frequency uint64, pid int, cookie uint64)
 			return nil, err
 		}
 		// A new thread has inherited the event of the one that started it, but without the
-		// program if that was attached later, and there is no way to tell. An event of its own
-		// could make the program run twice for each sample, so all begins again.
+		// program if that was attached later, and there is no way to find out. An event of its own
+		// could make the program run twice for each sample, so all threads are attached anew.
 		again, err := newThreads(pid, threads)
 		if len(again) == 0 || err != nil || try == sampleTries {
 			// err means that the process has ended: its events are as good as before.

@@ -57,7 +57,7 @@ var names = [count]string{
 
 func (f Feature) String() string { return names[f] }
 
-// probe remembers what a try has told.
+// probe caches the result of a test of the kernel.
 type probe struct {
 	mu         sync.Mutex
 	known, yes bool

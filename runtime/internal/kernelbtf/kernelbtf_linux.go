@@ -137,7 +137,7 @@ func (k *Kernel) moduleBTF(name string) ([]byte, error) {
 func moduleNames() ([]string, error) {
 	directory, err := kernelfs.Sysfs.Open(dir)
 	if err != nil {
-		// The kernel's own BTF is from an image, and there is none of modules.
+		// The kernel's own BTF is from an image, which has no BTF of modules.
 		return nil, nil
 	}
 	defer directory.Close()

@@ -403,8 +403,8 @@ func (w *progLoader) createTable(table *image.JumpTableContents) (int, error) {
 // tooNew returns an error that wraps [ebpf.ErrNotSupported] when a kernel of a version, as in
 // LINUX_VERSION_CODE, is older than the form of the program's section.
 func (p *Program) tooNew(version uint32) error {
-	// Some forms, such as xdp.frags, differ from others by flags alone, which FindType cannot
-	// tell, and the user may have changed flags.
+	// Some forms, such as xdp.frags, differ from others by flags alone, which FindType does
+	// not compare, and the user may have changed flags.
 	form, _, ok := secdef.Find(p.Section)
 	if !ok || ebpf.ProgramType(form.Type) != p.Type || ebpf.AttachType(form.AttachType) != p.AttachType || p.Flags&form.Flags != form.Flags {
 		if form, ok = secdef.FindType(p.Type, p.AttachType); !ok {

@@ -95,7 +95,7 @@ func ofLockdown(end, mode string) string {
 var complaints = []string{"uses reserved fields", "unknown opcode", "unknown insn class", "invalid atomic operand", "invalid BPF_ATOMIC"}
 
 // Ending returns the last lines of a log, without figures. It is empty when the verifier has
-// said nothing, as of a program that the kernel refuses before it looks at instructions.
+// logged nothing, as for a program that the kernel refuses before it looks at instructions.
 func Ending(log []string) string {
 	log = verifierlog.WithoutFigures(log)
 	return strings.Join(log[max(0, len(log)-4):], "\n")

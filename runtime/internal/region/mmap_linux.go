@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The calls below take no time worth noting, so Go's scheduler is not told of them, as with
-// those that the Go runtime makes itself: see package sys.
+// The calls below are too short to involve Go's scheduler, like those that the Go runtime
+// makes itself: see package sys.
 
 // mmap makes a mapping of n bytes of a file, at addr unless that is nil.
 func mmap(addr unsafe.Pointer, n, prot, flags, fd int, offset int64) (unsafe.Pointer, error) {

@@ -215,7 +215,7 @@ func (r *Reader) More() (s Span, record unsafe.Pointer, length uint32, next uint
 
 // Next returns the next record that is there, and its length. It is valid until Release, which
 // must come before the next call. It returns nil when there is none yet or an error: Wait
-// tells.
+// returns which.
 func (r *Reader) Next() (record unsafe.Pointer, length uint32) {
 	if r.guard != nil {
 		r.guard.takeBack()

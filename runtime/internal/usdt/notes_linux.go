@@ -36,8 +36,8 @@ func notesOf(f *usersym.File) ([]note, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: section %s: %w", f.Path, noteSection, err)
 	}
-	// prelink moves what is loaded, and not the addresses in notes. The section's
-	// address, which it moves too, tells how far.
+	// prelink moves segments, and not the addresses in notes. The address of this
+	// section, which it moves too, shows how far.
 	var base uint64
 	if sec := f.Section(baseSection); sec != nil {
 		base = sec.Addr

@@ -85,8 +85,8 @@ func (r *reader) readBTF() error {
 		return err
 	}
 	// The bytes alone, not the ELF file: given the file, the package would fill in
-	// offsets itself, and what BTF said would be lost to the comparison with the
-	// symbols.
+	// offsets itself, and the comparison with the symbols would not see BTF's
+	// own offsets.
 	spec, err := btf.LoadSpecFromReader(bytes.NewReader(raw))
 	if err != nil {
 		return fmt.Errorf("section .BTF: is damaged: %s: build the object again", quote.Text(err.Error()))

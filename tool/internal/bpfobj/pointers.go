@@ -117,7 +117,7 @@ func inFunction(name string) (function, local string) {
 // declLine returns where a variable is declared, as file:line, when the object still
 // has the compiler's debug information; a linked object has none.
 func (r *reader) declLine(name string) (line string) {
-	// The package indexes into what the file tells it, and the line is a courtesy.
+	// The package panics on damaged debug information, and the line is optional.
 	defer func() {
 		if recover() != nil {
 			line = ""

@@ -148,8 +148,7 @@ func NewScope(reserved ...string) *Scope {
 }
 
 // Name returns the Go name of the thing with the key: the first of the spellings that nothing
-// else has. A second thing with the same key, which cannot be told from the first, gets a
-// number.
+// else has. A second thing with the same key gets a number.
 func (s *Scope) Name(key string, spellings ...string) string {
 	s.count[key]++
 	if n := s.count[key]; n > 1 {

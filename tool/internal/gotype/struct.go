@@ -253,7 +253,7 @@ func hash(s string) string {
 	return fmt.Sprintf("%08x", h.Sum32())
 }
 
-// define returns what tells C types of one name apart.
+// define returns the text by which C types of one name are distinguished.
 func (d *Decls) define(c btf.Type) string {
 	if d.variant != "" {
 		return d.layoutKey(c)
@@ -261,7 +261,7 @@ func (d *Decls) define(c btf.Type) string {
 	return describe(c)
 }
 
-// describe tells types of one name apart.
+// describe returns a text by which types of one name are distinguished.
 func describe(t btf.Type) string {
 	var b strings.Builder
 	members := func(size uint32, members []btf.Member) {

@@ -211,7 +211,7 @@ type reader struct {
 	report *Report
 }
 
-// typeByID returns a type, nil when there is none of that ID.
+// typeByID returns a type, nil when no type has the ID.
 func (r *reader) typeByID(id uint32) btf.Type {
 	if id == 0 || r.types == nil {
 		return nil

@@ -58,7 +58,7 @@ type closure struct {
 	files   map[string]string
 	builtin map[string]bool
 	modules []Module
-	// state is one of the constants below, and 0 for what nobody asked for.
+	// state is one of the constants below, and 0 for modules that are not requested.
 	state map[string]int
 }
 

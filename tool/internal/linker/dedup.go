@@ -11,17 +11,17 @@ import (
 // graph are the types of all files. Types with one structure have one
 // representative, which the result has.
 //
-// Structure is what C's rules for compatible types go by, and what a program can
-// tell: kinds, names, sizes, members, and the structure of all types that a type
+// Structure is what C's rules for compatible types compare, and what a program can
+// observe: kinds, names, sizes, members, and the structure of all types that a type
 // refers to, round any number of cycles. Declaration tags of a type belong to it.
 //
 // Types form a graph whose cycles go through pointers. It is taken apart into its
 // strongly connected components, those that are referred to first. A type without
-// cycles is equal to another when both are written down with the same bytes and
-// refer to the same representatives. In a component with cycles types are told apart
-// by hashes that take in one step more of what types refer to in each round, until a
-// round tells no more of them apart. As hashes can be equal by accident, the outcome
-// is checked against the definition: if each type says the same as its representative,
+// cycles is equal to another when both are encoded as the same bytes and
+// refer to the same representatives. In a component with cycles types are distinguished
+// by hashes that include one more step of references in each round, until a round
+// distinguishes no more of them. As hashes can be equal by accident, the outcome
+// is checked against the definition: if each type has the encoding of its representative,
 // and refers to types whose representatives its representative refers to, then they
 // are equal.
 //
@@ -210,18 +210,18 @@ func (g *graph) dedup() {
 			}
 		}
 		g.components()
-		again := false
+		changed := false
 		for k, defs := range full {
 			for _, n := range defs[1:] {
 				if g.canon[n] != g.canon[defs[0]] {
 					// It is not known which one is meant.
 					delete(full, k)
-					again = true
+					changed = true
 					break
 				}
 			}
 		}
-		if !again {
+		if !changed {
 			break
 		}
 	}
@@ -359,7 +359,7 @@ func (g *graph) single(n uint32) {
 	g.buckets[h] = append(g.buckets[h], n)
 }
 
-// maxRounds bounds the rounds in which the types of a component are told apart. It
+// maxRounds bounds the rounds in which the types of a component are distinguished. It
 // takes as many as there are types without names in a row, which in C are few. With
 // too few of them the outcome is found to be wrong, and types stay that are equal.
 const maxRounds = 100
@@ -377,7 +377,7 @@ func (g *graph) cyclic(nodes []uint32) {
 		color[i] = mix(g.types[n].hash, 1)
 	}
 	classes := 0
-	// Each round but the last tells more types apart than the one before.
+	// Each round but the last distinguishes more types than the one before.
 	for range min(len(nodes)+1, maxRounds) {
 		next := make([]uint64, len(nodes))
 		distinct := make(map[uint64]struct{}, len(nodes))

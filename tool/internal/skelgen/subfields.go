@@ -89,7 +89,7 @@ func checkImportPath(name, path string) error {
 	return nil
 }
 
-// subNames returns the fields' names. Packages of one name are told apart by their
+// subNames returns the fields' names. Packages of one name are distinguished by their
 // import paths.
 func subNames(subs []Sub) []string {
 	scope := gonames.NewScope()

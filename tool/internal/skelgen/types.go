@@ -49,12 +49,12 @@ func ParseTypes(importPath string, list []byte) (*TypesFrom, error) {
 	t := &TypesFrom{ImportPath: importPath, Package: pkg, Names: make(map[string]string)}
 	for _, line := range lines[1:] {
 		key, name, _ := strings.Cut(line, " ")
-		switch _, again := t.Names[key]; {
+		switch _, duplicate := t.Names[key]; {
 		case !isDigest(key):
 			return nil, fmt.Errorf("line %q: does not begin with the 32 hex digits of a type: make the list again with bpfgen types -names", line)
 		case !token.IsIdentifier(name) || !token.IsExported(name):
 			return nil, fmt.Errorf("line %q: has no exported Go name behind the digits: make the list again with bpfgen types -names", line)
-		case again:
+		case duplicate:
 			return nil, fmt.Errorf("line %q: has the digits of another line: make the list again with bpfgen types -names", line)
 		}
 		t.Names[key] = name

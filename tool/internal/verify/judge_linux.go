@@ -118,7 +118,7 @@ func reason(err error) string {
 	return text[len(prefixes.FindString(text)):]
 }
 
-// complaint returns what the verifier said last, without its figures.
+// complaint returns the last message of the verifier, without its figures.
 func complaint(log []string) string {
 	if log = verifierlog.WithoutFigures(log); len(log) > 0 {
 		return strings.TrimSpace(log[len(log)-1])

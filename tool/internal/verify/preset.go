@@ -58,7 +58,7 @@ func ReadPreset(name, file string) (*Preset, error) {
 //	 "maps": {"flows": 1024}, "programs": ["xdp_main"]}
 //
 // and what `bpftool -j map dump` prints of a section .rodata with types. In this one, static
-// variables of several linked files that have one name are told apart by their order in the
+// variables of several linked files that have one name are distinguished by their order in the
 // section; the first form cannot name them, and it is an error when it does. file is for
 // messages.
 func ParsePreset(name, file string, data []byte) (*Preset, error) {

@@ -18,8 +18,8 @@
 //
 // A program may not load because the kernel lacks what it is for: a type of programs or maps, a
 // helper, a kfunc, a function to attach to. That is no fault of the program, and a verdict of
-// its own ([NotApplicable]). What the runtime says of an error, and the table of package
-// kernelversion, tell one from the other. A field of a kernel's struct that is missing is a
+// its own ([NotApplicable]). The runtime's explanation of an error and the table of
+// package kernelversion distinguish the two. A field of a kernel's struct that is missing is a
 // fault: the program can check for it (bpf_core_field_exists).
 package verify
 

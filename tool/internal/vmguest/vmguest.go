@@ -1,8 +1,8 @@
 //go:build linux
 
 // Package vmguest is the first process of a kernel that bpfvm has started: it makes
-// the machine one that BPF programs can be tested on, runs the test, and tells the
-// runner how it ended.
+// the machine one that BPF programs can be tested on, runs the test, and reports its
+// end to the runner.
 //
 // Its own messages go to the kernel's console, which people see when something
 // went wrong.
