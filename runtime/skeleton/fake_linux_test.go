@@ -357,7 +357,7 @@ func TestLoadFakes(t *testing.T) {
 func TestFakeRing(t *testing.T) {
 	m := new(RingBuffer)
 	m.init("test", binding.MapTypes{})
-	f, err := fakemap.New(fakemap.Spec{Type: ebpf.RingBuf, MaxEntries: 4096}, 1)
+	f, err := fakemap.New(fakemap.Spec{Type: ebpf.RingBuf, MaxEntries: uint32(os.Getpagesize())}, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 // openIn returns a function that finds headers beside the file that includes
-// them and in directories, but not vmlinux.h.
+// them and in directories.
 func openIn(dirs ...string) bpfc.OpenFunc {
 	return func(what bpfc.Lookup) (string, func() ([]byte, bool), bool) {
 		search := dirs
@@ -68,6 +68,11 @@ func disagreements(file *bpfc.File, object string) ([]string, error) {
 		text := "undefined " + s.Linkage.String()
 		if s.Kernel() {
 			text += " kernel"
+			// vmlinux.h, of which the scanner reads the directives only, has weak declarations
+			// of the kernel's functions.
+			if weak := "undefined weak kernel"; want[s.Name] == weak {
+				text = weak
+			}
 		}
 		got[s.Name] = text
 	}
