@@ -1,8 +1,7 @@
 """bpf_test: a Go test that uses the kernel."""
 
-load("@bazel_skylib//rules:common_settings.bzl", "BuildSettingInfo")
 load("@rules_go//go:def.bzl", "go_test")
-load("//rules/private:vm.bzl", "VM_ATTRS", "bpfvm_executable", "rlocation_path", "vm_config", "vm_kernels", "vm_transition")
+load("//rules/private:vm.bzl", "FOREIGN_VM", "VM_ATTRS", "bpfvm_executable", "rlocation_path", "vm_config", "vm_kernels", "vm_transition")
 
 # What a test needs that loads programs into this machine's kernel: the sandbox's
 # user namespace has no right to, and a result holds for the running kernel only.
@@ -27,7 +26,7 @@ def _bpf_run_test_impl(ctx):
         config, files = {"test": rlocation_path(ctx, program)}, []
 
         # The data of a test in a foreign machine, which runs it in there.
-        if ctx.attr._foreign_vm[BuildSettingInfo].value:
+        if FOREIGN_VM in ctx.features:
             bpfvm = ctx.attr._bpfvm_in_vm
     return [
         bpfvm_executable(

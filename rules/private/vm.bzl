@@ -1,6 +1,5 @@
 """What the rules with tests in kernels that QEMU boots have in common."""
 
-load("@bazel_skylib//rules:common_settings.bzl", "BuildSettingInfo")
 load("@platforms//host:constraints.bzl", "HOST_CONSTRAINTS")
 load("//rules:providers.bzl", "BpfKernelInfo")
 load("//rules/private:kernel_cpus.bzl", "KERNEL_CPUS", "kernel_cpu")
@@ -8,8 +7,12 @@ load("//rules/private/actions:modules.bzl", "pack_modules")
 
 _PLATFORMS_OPTION = "//command_line_option:platforms"
 
-# Whether what is built is for a machine in QEMU whose cpu is not the host's.
-_FOREIGN_VM = str(Label("//rules/private:foreign_vm"))
+_FEATURES_OPTION = "//command_line_option:features"
+
+# The feature of what is built for a machine in QEMU whose cpu is not the host's. A build
+# setting of Starlark would reach the tools too, and Bazel would build them once more: what
+# is built to run in the build itself has features of its own.
+FOREIGN_VM = "bpf_foreign_vm"
 
 # By the constraint value of each cpu.
 _CONSTRAINTS = {
@@ -39,15 +42,16 @@ def _vm_transition_impl(settings, attr):
         changed[_PLATFORMS_OPTION] = [Label(attr.platform)]
     elif attr.cpu != attr.target_cpu:
         changed[_PLATFORMS_OPTION] = [Label("@rules_go//go/toolchain:linux_" + KERNEL_CPUS[attr.cpu])]
-    changed[_FOREIGN_VM] = not _is_host(attr.cpu)
+    features = [feature for feature in settings[_FEATURES_OPTION] if feature != FOREIGN_VM]
+    changed[_FEATURES_OPTION] = features + ([] if _is_host(attr.cpu) else [FOREIGN_VM])
     return changed
 
 # For attributes of rules with VM_ATTRS: what runs in the machine is built for the
 # cpu of its kernel. Without a kernel nothing changes.
 vm_transition = transition(
     implementation = _vm_transition_impl,
-    inputs = [_PLATFORMS_OPTION, _FOREIGN_VM],
-    outputs = [_PLATFORMS_OPTION, _FOREIGN_VM],
+    inputs = [_PLATFORMS_OPTION, _FEATURES_OPTION],
+    outputs = [_PLATFORMS_OPTION, _FEATURES_OPTION],
 )
 
 # Attributes of a rule whose tests run in a kernel. The macro over it sets the
@@ -75,10 +79,6 @@ VM_ATTRS = {
         default = Label("//rules/private:bpfvm"),
         executable = True,
         cfg = "exec",
-    ),
-    "_foreign_vm": attr.label(
-        default = Label("//rules/private:foreign_vm"),
-        providers = [BuildSettingInfo],
     ),
     "_guest": attr.label(
         default = Label("//tool/bpfvm/guest"),
