@@ -6,9 +6,10 @@
 // It fails when a test failed, and when one was skipped that the file does not
 // list. A line of the file is
 //
-//	<regular expression for the case's name> <tab> <part of the reason>
+//	<regular expression for the case's name> <tab> <part of the reason> [<tab> <cpus>]
 //
-// so that a case may be skipped for the reason that is known, and for no other.
+// so that a case may be skipped for the reason that is known, and for no other. With
+// cpus, such as "arm64 s390x", it may be in kernels of these alone.
 //
 // No line is needed where a case says that it needs a newer kernel than its own:
 // "needs a kernel with netkit (6.7)" is expected on 6.1 and not on 6.12. The kernel
@@ -16,9 +17,9 @@
 // that is x86_64, as kernels_test_6_1 and kernels_test_6_12_arm64 do, is that one; of
 // every other, it is the kernel of this machine.
 //
-// A table says what ran in which kernel: a line for each suite, which is a test or
-// one of those that a test runs in the machine, and a column for each kernel. Where
-// several suites have one name, their lines have the labels.
+// A table says what ran in which kernel: a line for each test, be it that it had the machine
+// for itself or that another test ran it there, and a column for each kernel. Where several
+// tests have one name, their lines have the labels.
 package main
 
 import (
@@ -32,6 +33,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -67,6 +69,8 @@ type report struct {
 type skip struct {
 	name   *regexp.Regexp
 	reason string
+	// cpus of the kernels where it is expected: none is for all.
+	cpus []string
 }
 
 // run prints the summary of the reports under the directories to w, and reports whether all is
@@ -108,7 +112,7 @@ func run(w io.Writer, skipFile string, directories []string) (bool, error) {
 				case c.Skipped != nil:
 					skipped++
 					cell.skip(c.Skipped.Text)
-					if !isExpected(expected, c.Name, c.Skipped.Text) && !needsNewer(c.Skipped.Text, in.version(machine)) {
+					if !isExpected(expected, c.Name, c.Skipped.Text, in.cpu) && !needsNewer(c.Skipped.Text, in.version(machine)) {
 						unexpected++
 						fmt.Fprintf(w, "skipped, and should not be: %s %s\n%s\n", path, c.Name, c.Skipped.Text)
 					}
@@ -147,9 +151,9 @@ func run(w io.Writer, skipFile string, directories []string) (bool, error) {
 	return passed > 0 && failed == 0 && unexpected == 0, nil
 }
 
-func isExpected(skips []skip, name, reason string) bool {
+func isExpected(skips []skip, name, reason, cpu string) bool {
 	for _, s := range skips {
-		if s.name.MatchString(name) && strings.Contains(reason, s.reason) {
+		if s.name.MatchString(name) && strings.Contains(reason, s.reason) && (len(s.cpus) == 0 || slices.Contains(s.cpus, cpu)) {
 			return true
 		}
 	}
@@ -246,11 +250,12 @@ func readSkips(path string) ([]skip, error) {
 		if !ok || strings.TrimSpace(reason) == "" {
 			return nil, fmt.Errorf("%s:%d: want a name, a tab and a reason", path, n)
 		}
+		reason, cpus, _ := strings.Cut(reason, "\t")
 		re, err := regexp.Compile("^(?:" + name + ")$")
 		if err != nil {
 			return nil, fmt.Errorf("%s:%d: %w", path, n, err)
 		}
-		skips = append(skips, skip{re, strings.TrimSpace(reason)})
+		skips = append(skips, skip{re, strings.TrimSpace(reason), strings.Fields(cpus)})
 	}
 	return skips, lines.Err()
 }

@@ -106,11 +106,12 @@ func TestMatrix(t *testing.T) {
 	dir := t.TempDir()
 	for test, cases := range map[string]string{
 		"tests/kernels/kernels_test_6_12": `
-			<testcase name="TestKernel"/><testcase name="TestKernel/maps_test"/><testcase name="TestKernel/maps_test/TestA"/>
-			<testcase name="TestKernel/maps_test/TestB/x"><skipped>needs the moon</skipped></testcase>`,
+			<testcase name="TestKernel"/><testcase name="TestKernel/tests.maps.maps_test"/><testcase name="TestKernel/tests.maps.maps_test/TestA"/>
+			<testcase name="TestKernel/tests.maps.maps_test/TestB/x"><skipped>needs the moon</skipped></testcase>`,
 		"tests/kernels/kernels_test_7_2_arm64": `
-			<testcase name="TestKernel/maps_test/TestA"/><testcase name="TestKernel/maps_test/TestB/x"/>
-			<testcase name="TestKernel/core_test/TestC"><failure/></testcase>`,
+			<testcase name="TestKernel/tests.maps.maps_test/TestA"/><testcase name="TestKernel/tests.maps.maps_test/TestB/x"/>
+			<testcase name="TestKernel/tests.core.core_test/TestC"><failure/></testcase>
+			<testcase name="TestKernel/tests.two.same_test_native/TestT"/>`,
 		"tests/load/load_test_7_2_arm64/shard_1_of_2": `
 			<testcase name="TestL"/><testcase name="TestM"><skipped>x_test.go:3: needs the moon
 more</skipped></testcase>`,
@@ -118,7 +119,7 @@ more</skipped></testcase>`,
 		"tests/one/same_test_6_12":      `<testcase name="TestS"/>`,
 		"tests/two/same_test_6_12":      `<testcase name="TestS"/><testcase name="TestT"/>`,
 		"tests/two/same_test_7_2_arm64": `<testcase name="TestS"/>`,
-		"tests/three/kernels_test_6_12": `<testcase name="TestKernel/same_test/TestS"><failure/></testcase>`,
+		"tests/three/kernels_test_6_12": `<testcase name="TestKernel/tests.three.same_test/TestS"><failure/></testcase>`,
 		// In this machine's kernel.
 		"tests/maps/maps_test": `<testcase name="TestA"/>`,
 	} {
@@ -139,17 +140,43 @@ more</skipped></testcase>`,
 		t.Fatal(err)
 	}
 	const want = `
-                                                 6.12        7.2 arm64
-core_test                                        -           0 1 FAILED
-load_test                                        -           1+1
-maps_test                                        1+1         2
-//tests/one:same_test                            1           -
-//tests/three:kernels_test TestKernel/same_test  0 1 FAILED  -
-//tests/two:same_test                            2           1
+                         6.12        7.2 arm64
+core_test                -           0 1 FAILED
+load_test                -           1+1
+maps_test                1+1         2
+//tests/one:same_test    1           -
+//tests/three:same_test  0 1 FAILED  -
+//tests/two:same_test    2           2
 What was skipped in them:
   needs the moon (6.12: 1, 7.2 arm64: 1)
 `
 	if !strings.Contains(out.String(), want) {
+		t.Errorf("printed\n%s", out.String())
+	}
+}
+
+// What is expected for a cpu is not for another one, nor for the machine's own kernel.
+func TestSkipsOfCPU(t *testing.T) {
+	dir := t.TempDir()
+	for _, test := range []string{"a_test_7_2_s390x", "a_test_7_2", "a_test"} {
+		sub := filepath.Join(dir, "testlogs", test)
+		if err := os.MkdirAll(sub, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		const report = `<testsuites><testsuite><testcase name="TestA"/><testcase name="TestB"><skipped>needs the moon</skipped></testcase></testsuite></testsuites>`
+		if err := os.WriteFile(filepath.Join(sub, "test.xml"), []byte(report), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	skips := filepath.Join(dir, "skips")
+	if err := os.WriteFile(skips, []byte("TestB\tneeds the moon\tarm64 s390x\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if ok, err := run(&out, skips, []string{filepath.Join(dir, "testlogs")}); ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	if !strings.Contains(out.String(), "2 tests were skipped that") || strings.Contains(out.String(), "should not be: "+dir+"/testlogs/a_test_7_2_s390x") {
 		t.Errorf("printed\n%s", out.String())
 	}
 }

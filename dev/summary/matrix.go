@@ -14,9 +14,16 @@ import (
 // matrix has what ran in kernels of QEMU's machines, by suite.
 type matrix map[suite]map[kernel]*cell
 
-// suite is a test, or one of those that an aggregate runs. Tests of several packages may
-// have one name, and labels are different.
+// suite is a test, wherever it ran. Tests of several packages may have one name, and labels
+// are different.
 type suite struct{ name, label string }
+
+// suiteOf returns the suite with the path, which ends in the name of a test.
+func suiteOf(file string) suite {
+	// It is in the kernel of the machine that it runs in, which is one of QEMU's.
+	file = strings.TrimSuffix(file, "_native")
+	return suite{path.Base(file), "//" + path.Dir(file) + ":" + path.Base(file)}
+}
 
 // cell counts the cases of a suite in a kernel.
 type cell struct {
@@ -25,8 +32,8 @@ type cell struct {
 	skipped map[string]int
 }
 
-// aggregate is the test whose cases are those of others: TestKernel/NAME/CASE. It has
-// a suite for each.
+// aggregate is the test whose cases are those of others: TestKernel/LABEL/CASE, with dots in
+// the label.
 const aggregate = "TestKernel"
 
 // cell returns the cell of a test's case. The kernel of this machine has none.
@@ -34,13 +41,13 @@ func (m matrix) cell(test, name string, in kernel) *cell {
 	if in == (kernel{}) {
 		return &cell{}
 	}
-	s := suite{path.Base(test), "//" + path.Dir(test) + ":" + path.Base(test)}
+	s := suiteOf(test)
 	if parts := strings.Split(name, "/"); parts[0] == aggregate {
 		if len(parts) < 3 {
 			// The case that contains the others does not count.
 			return &cell{}
 		}
-		s = suite{parts[1], s.label + " " + parts[0] + "/" + parts[1]}
+		s = suiteOf(strings.ReplaceAll(parts[1], ".", "/"))
 	}
 	if m[s] == nil {
 		m[s] = map[kernel]*cell{}

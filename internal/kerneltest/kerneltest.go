@@ -27,6 +27,16 @@ func Release(t testing.TB) string {
 	return unix.ByteSliceToString(u.Release[:])
 }
 
+// Rounds is how often a test does what is to come out the same each time: as often as it says
+// on the machine itself, and a tenth of that, at least twice, in a machine that QEMU boots,
+// whose CPU may be emulated.
+func Rounds(most int) int {
+	if os.Getenv("IN_VM") != "" {
+		return max(2, most/10)
+	}
+	return most
+}
+
 // Config reports whether a Kconfig option is on. It is taken to be on where
 // the kernel's configuration cannot be read.
 func Config(t testing.TB, name string) bool {

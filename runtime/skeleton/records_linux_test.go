@@ -316,7 +316,8 @@ func TestRecordsDoNotAllocate(t *testing.T) {
 // Records of programs at full speed come, or are counted as lost.
 func TestNothingLostInSilence(t *testing.T) {
 	eachChannel(t, 1<<16, func(t *testing.T, c channel, r recordReader) {
-		const bursts, burst = 30, 10_000
+		const burst = 10_000
+		bursts := kerneltest.Rounds(30)
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
@@ -354,7 +355,7 @@ func TestNothingLostInSilence(t *testing.T) {
 			lost = refused
 		}
 		// The kernel ends a run that a signal interrupts, after the program, and it is made again.
-		if tried < bursts*burst+1 || came+lost != tried || lost != refused {
+		if tried < uint64(bursts*burst+1) || came+lost != tried || lost != refused {
 			t.Errorf("%d records came and %d were lost, of %d, of which %d were refused", came, lost, tried, refused)
 		}
 		t.Logf("%d of %d came", came, tried)

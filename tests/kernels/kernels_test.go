@@ -4,10 +4,11 @@
 package kernels_test
 
 import (
+	"cmp"
 	"encoding/xml"
+	"fmt"
 	"os"
 	"os/exec"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,13 +20,16 @@ import (
 // report is the part of a test's report for Bazel that is looked at.
 type report struct {
 	Suites []struct {
-		Cases []struct {
-			Name    string   `xml:"name,attr"`
-			Failure *outcome `xml:"failure"`
-			Error   *outcome `xml:"error"`
-			Skipped *outcome `xml:"skipped"`
-		} `xml:"testcase"`
+		Cases []testcase `xml:"testcase"`
 	} `xml:"testsuite"`
+}
+
+type testcase struct {
+	Name    string   `xml:"name,attr"`
+	Seconds float64  `xml:"time,attr"`
+	Failure *outcome `xml:"failure"`
+	Error   *outcome `xml:"error"`
+	Skipped *outcome `xml:"skipped"`
 }
 
 type outcome struct {
@@ -39,13 +43,15 @@ var own = []string{
 	"TEST_UNDECLARED_OUTPUTS_DIR", "TEST_WARNINGS_OUTPUT_FILE", "XML_OUTPUT_FILE",
 }
 
-// TestKernel has a subtest per test, and below it one per case of that.
+// TestKernel has a subtest per test, and below it one per case of that. A test is called as
+// its label, with dots: dev/summary reads that.
 func TestKernel(t *testing.T) {
 	if os.Getenv("IN_VM") == "" {
 		t.Skip("needs a machine that QEMU boots")
 	}
 	for _, name := range strings.Fields(os.Getenv("TESTS")) {
-		t.Run(path.Base(name), func(t *testing.T) {
+		_, label, _ := strings.Cut(name, "/")
+		t.Run(strings.ReplaceAll(label, "/", "."), func(t *testing.T) {
 			file, err := runfiles.Rlocation(name)
 			if err != nil {
 				t.Fatal(err)
@@ -96,8 +102,28 @@ func runAll(t *testing.T, file string) {
 			})
 		}
 	}
+	t.Log(slowest(&r))
 	// It may end before all cases have a result.
 	if cases == 0 || (status != 0) != (failed > 0) {
 		t.Errorf("%d cases, %d failed: %v\n%s", cases, failed, err, out)
 	}
+}
+
+// slowest says which cases without cases of their own took most of the time: whoever wants
+// the tests to be faster looks there.
+func slowest(r *report) string {
+	const most, least = 5, 1.0
+	var lines []string
+	for _, s := range r.Suites {
+		cases := s.Cases
+		slices.SortStableFunc(cases, func(a, b testcase) int { return cmp.Compare(b.Seconds, a.Seconds) })
+		for _, c := range cases {
+			parent := slices.ContainsFunc(cases, func(o testcase) bool { return strings.HasPrefix(o.Name, c.Name+"/") && o.Seconds >= least })
+			if c.Seconds < least || parent {
+				continue
+			}
+			lines = append(lines, fmt.Sprintf("%.1f s %s", c.Seconds, c.Name))
+		}
+	}
+	return "slowest: " + strings.Join(lines[:min(most, len(lines))], ", ")
 }

@@ -189,7 +189,7 @@ func TestGCStress(t *testing.T) {
 			keep[i%len(keep)] = b
 		}
 	})
-	for range 20 {
+	for range kerneltest.Rounds(20) {
 		skel := open(t)
 		calls := &skel.Bss.Calls
 		mustLoad(t, skel)
@@ -419,7 +419,7 @@ func TestNothingLeaks(t *testing.T) {
 	}
 	runtime.GC()
 	fds := kerneltest.FDs(t)
-	for range 100 {
+	for range kerneltest.Rounds(100) {
 		cycle()
 	}
 	if after := kerneltest.FDs(t); !maps.Equal(fds, after) {

@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -308,22 +307,13 @@ func wantTable(t *testing.T, m *skeleton.StructOpsMap, name string, progs map[st
 	}
 }
 
-// loads is how often what is to be the same at each load is looked at: less often on a machine
-// that QEMU boots, whose CPU may be emulated. A load takes it up to a second.
-func loads(most int) int {
-	if os.Getenv("IN_VM") != "" {
-		return most / 10
-	}
-	return most
-}
-
 // Maps of one type have their own programs, at each of many loads.
 func TestWiring(t *testing.T) {
 	check := checkWiring
 	if !hasLinks(t) {
 		check = checkWiringWithoutLinks
 	}
-	for i := range loads(200) {
+	for i := range kerneltest.Rounds(200) {
 		check(t, i)
 	}
 }
@@ -409,7 +399,7 @@ func TestWiringWithoutLinks(t *testing.T) {
 
 // The same seen from outside: connections reach the programs of their table.
 func TestWiringInUse(t *testing.T) {
-	for range loads(20) {
+	for range kerneltest.Rounds(20) {
 		skel := open(t)
 		load(t, skel)
 		if err := skel.Attach(); err != nil {
