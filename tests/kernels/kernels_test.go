@@ -113,17 +113,19 @@ func runAll(t *testing.T, file string) {
 // the tests to be faster looks there.
 func slowest(r *report) string {
 	const most, least = 5, 1.0
-	var lines []string
+	var cases []testcase
 	for _, s := range r.Suites {
-		cases := s.Cases
-		slices.SortStableFunc(cases, func(a, b testcase) int { return cmp.Compare(b.Seconds, a.Seconds) })
-		for _, c := range cases {
-			parent := slices.ContainsFunc(cases, func(o testcase) bool { return strings.HasPrefix(o.Name, c.Name+"/") && o.Seconds >= least })
-			if c.Seconds < least || parent {
-				continue
+		for _, c := range s.Cases {
+			hasCases := slices.ContainsFunc(s.Cases, func(o testcase) bool { return strings.HasPrefix(o.Name, c.Name+"/") && o.Seconds >= least })
+			if c.Seconds >= least && !hasCases {
+				cases = append(cases, c)
 			}
-			lines = append(lines, fmt.Sprintf("%.1f s %s", c.Seconds, c.Name))
 		}
 	}
-	return "slowest: " + strings.Join(lines[:min(most, len(lines))], ", ")
+	slices.SortFunc(cases, func(a, b testcase) int { return cmp.Compare(b.Seconds, a.Seconds) })
+	text := "slowest:"
+	for _, c := range cases[:min(most, len(cases))] {
+		text += fmt.Sprintf(" %s %.1f s,", c.Name, c.Seconds)
+	}
+	return strings.TrimSuffix(text, ",")
 }

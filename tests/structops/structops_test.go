@@ -977,7 +977,7 @@ func TestNoLeaks(t *testing.T) {
 	}
 	cycle()
 	before := kerneltest.FDs(t)
-	for range 20 {
+	for range kerneltest.Rounds(20) {
 		cycle()
 	}
 	if after := kerneltest.FDs(t); len(after) != len(before) {
