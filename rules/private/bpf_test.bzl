@@ -58,8 +58,13 @@ _bpf_run_test = rule(
             executable = True,
             cfg = "target",
         ),
-        # `bazel coverage` gives a test's coverage to it, and drops that of tests
-        # without.
+        # `bazel coverage` reads by it what C and C++ code, such as that of a test with
+        # cgo, has counted.
+        "_collect_cc_coverage": attr.label(
+            default = "@bazel_tools//tools/test:collect_cc_coverage",
+            cfg = "exec",
+        ),
+        # It gives a test's coverage to this, and drops that of tests without.
         "_lcov_merger": attr.label(
             default = configuration_field(fragment = "coverage", name = "output_generator"),
             cfg = "exec",

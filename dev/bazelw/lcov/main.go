@@ -100,11 +100,13 @@ func tracefiles(dir string) ([]string, error) {
 		if err != nil || entry.IsDir() {
 			return err
 		}
-		switch filepath.Ext(path) {
-		case ".dat":
+		for _, ending := range []string{".gcov", ".gcov.json.gz", ".profdata"} {
+			if strings.HasSuffix(path, ending) {
+				return fmt.Errorf("%s: only LCOV files are known here: run Bazel where it can fetch its own coverage output generator", path)
+			}
+		}
+		if filepath.Ext(path) == ".dat" {
 			names = append(names, path)
-		case ".gcov", ".profdata", ".profraw":
-			return fmt.Errorf("%s: only LCOV files are known here: run Bazel where it can fetch its own coverage output generator", path)
 		}
 		return nil
 	})

@@ -101,6 +101,7 @@ func TestErrors(t *testing.T) {
 		{"a.dat", "SF:a.go\nFNDA:x,f\n", `a.dat:2: "FNDA:x,f": `},
 		{"a.dat", "SF:a.go\nBRDA:1,0,0,x\n", `a.dat:2: "BRDA:1,0,0,x": `},
 		{"a.gcov", "", "a.gcov: only LCOV files are known here"},
+		{"a.gcov.json.gz", "", "a.gcov.json.gz: only LCOV files are known here"},
 	} {
 		dir := t.TempDir()
 		write(t, filepath.Join(dir, test.name), test.text)

@@ -36,13 +36,27 @@ def _embedding_test_impl(ctx):
 
 _embedding_test = analysistest.make(_embedding_test_impl, config_settings = _COVERAGE)
 
-def coverage_test_suite(name, generated, embedding):
+# What runs a test in a kernel.
+
+def _kernel_test_impl(ctx):
+    env = analysistest.begin(ctx)
+    sources = analysistest.target_under_test(env)[InstrumentedFilesInfo].instrumented_files
+    asserts.equals(env, ["consumer.go"], [f.basename for f in sources.to_list()])
+    inputs = [f.basename for f in find_action(env, "TestRunner").inputs.to_list()]
+    for script in ["collect_coverage.sh", "collect_cc_coverage.sh"]:
+        asserts.true(env, script in inputs, "{} is not run after the test: its inputs are {}".format(script, inputs))
+    return analysistest.end(env)
+
+_kernel_test = analysistest.make(_kernel_test_impl, config_settings = _COVERAGE)
+
+def coverage_test_suite(name, generated, embedding, kernel_test):
     """Declares the tests.
 
     Args:
       name: the suite's name.
       generated: targets of the same package whose Go packages are generated.
       embedding: a go_library of consumer.go that embeds one of part_skel.go.
+      kernel_test: a bpf_test of it.
     """
     tests = []
     for target in generated:
@@ -50,4 +64,5 @@ def coverage_test_suite(name, generated, embedding):
         _generated_test(name = test, target_under_test = target)
         tests.append(":" + test)
     _embedding_test(name = "coverage_embedding_test", target_under_test = embedding)
-    native.test_suite(name = name, tests = tests + [":coverage_embedding_test"])
+    _kernel_test(name = "coverage_kernel_test", target_under_test = kernel_test)
+    native.test_suite(name = name, tests = tests + [":coverage_embedding_test", ":coverage_kernel_test"])
