@@ -50,7 +50,7 @@ func (n *counts) add(r *differential.Result) {
 type comparison struct {
 	libbpf   differential.Side
 	accepted *differential.Accepted
-	// each says that the programs of an object that libbpf does not load are loaded one
+	// each is true when the programs of an object that libbpf does not load are loaded one
 	// by one.
 	each  bool
 	loads *loads

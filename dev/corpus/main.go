@@ -145,7 +145,7 @@ type corpus struct {
 	// temporary is a directory for all that is written, bpfgen among it.
 	temporary, bpfgen string
 
-	// load says that the objects are loaded, and each that programs are one by one.
+	// load is true when the objects are loaded, and each when programs are loaded one by one.
 	load, each   bool
 	acceptedFile string
 	paths        []string // of the objects

@@ -33,7 +33,7 @@ type sandbox struct {
 	// WorkingDir is relative to buildDir.
 	WorkingDir string
 	Args       []string
-	// AsNobody says that there is another user to become.
+	// AsNobody is true when the command runs as another user.
 	AsNobody bool
 }
 

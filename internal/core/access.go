@@ -33,7 +33,7 @@ type step struct {
 	index uint32
 	// name is the member's or the value's, empty for an element and an anonymous member.
 	name string
-	// anonymous says that it goes to an anonymous member.
+	// anonymous is true when it goes to an anonymous member.
 	anonymous bool
 }
 

@@ -19,7 +19,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/internal/rawbtf"
 )
 
-// Kind says what a relocation asks for: enum bpf_core_relo_kind of linux/bpf.h.
+// Kind is what a relocation asks for: enum bpf_core_relo_kind of linux/bpf.h.
 type Kind uint32
 
 // The kinds of relocations.
@@ -140,7 +140,7 @@ func sameKind(a, b rawbtf.Kind) bool { return a == b || a.IsEnum() && b.IsEnum()
 
 // Result is the result of a relocation.
 type Result struct {
-	// Poison says that the kernel lacks what the instruction needs.
+	// Poison is true when the kernel lacks what the instruction needs.
 	Poison bool
 	// Value is what the instruction is to have, local what it has according to the local
 	// type, which counts when check is set.
@@ -149,7 +149,7 @@ type Result struct {
 	// size is the size of the member in the kernel, in bytes, localSize that in the local
 	// type. They are set when the instruction reads or writes the member.
 	size, localSize uint32
-	// unsafe says that an instruction that reads the member by its local size would not
+	// unsafe is true when an instruction that reads the member by its local size would not
 	// get its value by reading by the other.
 	unsafe bool
 }

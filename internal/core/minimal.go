@@ -122,7 +122,7 @@ const (
 // kept is what is kept of a type.
 type kept struct {
 	depth depth
-	// behindPointer says that every way to it of this depth is one through a pointer, on which
+	// behindPointer is true when every way to it of this depth is one through a pointer, on which
 	// a struct that follows counts by its name alone.
 	behindPointer bool
 	// parts are the members or the values that are kept, of a struct or an enum.

@@ -58,8 +58,8 @@ func resizable(local, target rawbtf.Type) bool {
 // field is what a relocation asks about the member at the end of an access.
 type field struct {
 	value uint64
-	// certain says that the compiler has come to the same value: how a bit-field is read
-	// is up to it.
+	// certain is true when the compiler has computed the same value: it chooses how a
+	// bit-field is read.
 	certain bool
 	// size is that of the member or of an element of it, for an instruction that reads
 	// it, and typ its type. Bit-fields have none.
@@ -286,7 +286,7 @@ func (a *access) path() string {
 	return b.String()
 }
 
-// Missing says what the kernel has in place of what a poisoned instruction needs, and what
+// Missing explains what the kernel has in place of what a poisoned instruction needs, and what
 // to do.
 func (r *Relocator) Missing(relo Relocation) string {
 	name := r.name(relo)

@@ -20,9 +20,9 @@ type place struct{ object, of string }
 
 type acceptedLine struct {
 	number int
-	// own says that the line is for this kernel alone.
+	// own is true when the line is for this kernel alone.
 	own bool
-	// found says that the difference is there.
+	// found is true when the difference is there.
 	found bool
 }
 

@@ -13,7 +13,7 @@ import (
 type Difference struct {
 	// Of is the name of the map or the program.
 	Of string
-	// Text says what it is, in one line or more.
+	// Text describes it, in one line or more.
 	Text string
 }
 
@@ -63,7 +63,7 @@ func compareEntry(want, got entry, same comparison) string {
 	return strings.Join(texts, "\n")
 }
 
-// firstLine says how two texts differ, of long ones the first line that does.
+// firstLine returns how two texts differ, of long ones the first line that does.
 func firstLine(want, got string) string {
 	w, g := strings.Split(want, "\n"), strings.Split(got, "\n")
 	for i := 0; i < len(w) && i < len(g); i++ {

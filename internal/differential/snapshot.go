@@ -18,7 +18,7 @@ import (
 // Snapshot is what the kernel has of an object.
 type Snapshot struct {
 	maps, programs map[string]entry
-	// arena says that one of the maps is an arena.
+	// arena is true when one of the maps is an arena.
 	arena bool
 }
 

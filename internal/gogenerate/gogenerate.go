@@ -20,7 +20,7 @@ type Line struct {
 	// Args are what follows the program's name. The variables that go generate sets
 	// itself are expanded, others are left as they are.
 	Args []string
-	// Err says why go generate refuses the line, whose Args are not known then.
+	// Err is why go generate refuses the line, whose Args are not known then.
 	Err error
 }
 

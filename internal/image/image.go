@@ -76,7 +76,7 @@ type Function struct {
 	// ExceptionCallback is the function that the function names as its exception
 	// callback, or NoIndex.
 	ExceptionCallback uint32
-	// Global says that other functions see it as one that is verified on its own.
+	// Global is true when other functions see it as one that is verified on its own.
 	Global bool
 }
 
@@ -136,7 +136,7 @@ type Map struct {
 	Inner uint32
 	// Contents are the initial values of a section, nil when all are zero.
 	Contents []byte
-	// Metadata says that the section has variables bpf_metadata_*, for which the map is
+	// Metadata is true when the section has variables bpf_metadata_*, for which the map is
 	// bound to every program.
 	Metadata bool
 }
@@ -162,7 +162,7 @@ type Extern struct {
 	// Type is the ID of the variable's type, or of the function's FUNC_PROTO, as the
 	// object declares it.
 	Type uint32
-	// Weak says that the kernel need not have it.
+	// Weak is true when the kernel need not have it.
 	Weak bool
 }
 
@@ -193,7 +193,7 @@ type KconfigVar struct {
 	Kind         KconfigKind
 	// Signed is for KconfigInt.
 	Signed bool
-	// Weak says that an option that the kernel does not have is zero, and no error.
+	// Weak is true when an option that the kernel lacks is zero, and not an error.
 	Weak bool
 }
 
@@ -201,7 +201,7 @@ type KconfigVar struct {
 type Element struct {
 	// Map is the index of the map, Key that of the element.
 	Map, Key uint32
-	// IsProgram says that Target is an index of Programs, and not of Maps.
+	// IsProgram is true when Target is an index of Programs, and not of Maps.
 	IsProgram bool
 	Target    uint32
 }
@@ -235,7 +235,7 @@ type Variable struct {
 	Offset, Size uint32
 	// Type is the ID of its type, that of the VAR's type.
 	Type uint32
-	// Visible says that it has global linkage and is not hidden: libraries may find it.
+	// Visible is true when it has global linkage and is not hidden: libraries may find it.
 	Visible bool
 }
 

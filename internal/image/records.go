@@ -10,7 +10,7 @@ type coder struct {
 	write bool
 	buf   []byte
 	at    int
-	// bad says that something read is not in the image.
+	// bad is true when something read is not in the image.
 	bad bool
 
 	// strings and data are what records refer to by offset and length.

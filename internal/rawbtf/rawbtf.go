@@ -144,9 +144,9 @@ type Types struct {
 	// firstID and firstString are those of the first type and string here.
 	firstID, firstString uint32
 	types, strings       []byte
-	// swap says that the bytes are in the other order than this machine's.
+	// swap is true when the bytes are in the other order than this machine's.
 	swap bool
-	// lasting says that the memory outlives all names.
+	// lasting is true when the memory outlives all names.
 	lasting bool
 
 	// marks are the offsets of types that have been walked over: of each when shift is 0, and
@@ -155,7 +155,7 @@ type Types struct {
 	shift uint8
 	// walked is how many types have been walked over, and end where the next one is.
 	walked, end uint32
-	// whole says that there is nothing left to walk over.
+	// whole is true when there is nothing left to walk over.
 	whole bool
 
 	// remembered are the IDs of the types that Named has found, by essential names. A name

@@ -105,12 +105,12 @@ type Way struct {
 	// CallsSince is the version of the kernel that the calls need, when it is later than
 	// the form's.
 	CallsSince string
-	// BeforeLoad says that the calls are made before Load, and Attach attaches then.
+	// BeforeLoad is true when the calls are made before Load, and Attach attaches then.
 	BeforeLoad bool
 	// Parameters are the targets that want something else too, which one of the calls
 	// takes.
 	Parameters []string
-	// Note says what to do instead, of programs that no call attaches.
+	// Note is what to do instead, of programs that no call attaches.
 	Note string
 }
 

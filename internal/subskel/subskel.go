@@ -69,7 +69,7 @@ type Var struct {
 	// Size is in bytes.
 	Size uint32
 	Type btf.Type
-	// Weak says that the object need not have it.
+	// Weak is true when the object need not have it.
 	Weak bool
 }
 
@@ -77,7 +77,7 @@ type Var struct {
 type Map struct {
 	Name string
 	MapDef
-	// Weak says that the object need not have it.
+	// Weak is true when the object need not have it.
 	Weak bool
 }
 
@@ -133,9 +133,9 @@ type Object interface {
 type Mismatch struct {
 	// Symbol is the name in C.
 	Symbol string
-	// Library and Object say what each of them has.
+	// Library and Object are what each of them has.
 	Library, Object string
-	// Remedy says what to do.
+	// Remedy is what to do.
 	Remedy string
 	// File is the name of the library.
 	File string
@@ -306,7 +306,7 @@ func (m *Map) describe() string {
 	return "a map of " + MapTypeName(m.Type)
 }
 
-// differ says in what two definitions differ, with empty texts when they do not.
+// differ returns in what two definitions differ, with empty texts when they do not.
 func (m *MapDef) differ(o *MapDef) (have, has string) {
 	if m.Type != ebpf.UnspecifiedMap && o.Type != ebpf.UnspecifiedMap && m.Type != o.Type {
 		return "a map of " + MapTypeName(m.Type), "one of " + MapTypeName(o.Type)

@@ -59,7 +59,7 @@ type section struct {
 	base unsafe.Pointer
 	// vars are the variables that subskeletons point to, until Load.
 	vars []boundVar
-	// hidden says that the kernel cannot map the section.
+	// hidden is true when the kernel cannot map the section.
 	hidden bool
 }
 

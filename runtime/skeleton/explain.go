@@ -68,7 +68,7 @@ type programErrors struct {
 
 func (e *programErrors) Unwrap() []error { return e.errs }
 
-// explainPrograms says why programs were not loaded. Of several, it says a cause that they
+// explainPrograms explains why programs were not loaded. Of several, it names a cause that they
 // have in common once.
 func (o *object) explainPrograms(failed loader.ProgramErrors) error {
 	errs := make([]error, len(failed))

@@ -45,7 +45,7 @@ var mapOpCmd = [mapOps]sys.Cmd{
 	sys.MapUpdateElemCmd, sys.MapLookupAndDeleteElemCmd, sys.MapLookupElemCmd, sys.MapUpdateElemCmd, sys.MapLookupElemCmd,
 }
 
-// keyError says that a map has a key, or does not have it. These errors are made once for each
+// keyError reports that a map has a key, or does not have it. These errors are made once for each
 // handle and kind of call, as a key that is not there is an ordinary result.
 type keyError struct {
 	text string

@@ -21,13 +21,13 @@ type Mismatch struct {
 	Symbol string
 	// Library and Object say what each of them has.
 	Library, Object string
-	// Remedy says what to do.
+	// Remedy is what to do.
 	Remedy string
 	// File is the name of the library.
 	File string
 }
 
-// Error says what is wrong with the symbol, and what to do.
+// Error returns what is wrong with the symbol, and what to do.
 func (m *Mismatch) Error() string { return (*subskel.Mismatch)(m).Error() }
 
 // Error lists the symbols, each on a line of its own.

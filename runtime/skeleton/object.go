@@ -77,7 +77,7 @@ type Object struct {
 
 	mu    sync.Mutex
 	state state
-	// fake says that the maps are fakes, and that nothing is in the kernel: see fake.go.
+	// fake is true when the maps are fakes, and nothing is in the kernel: see fake.go.
 	fake bool
 	// loader has the definitions, and what is in the kernel.
 	loader *loader.Object

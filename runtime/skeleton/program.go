@@ -29,7 +29,7 @@ type BaseProgram struct {
 	unpinned bool
 	// options are for Attach: those of the handle's SetAttachOptions.
 	options any
-	// retyped says that the user chose another type than that of the section.
+	// retyped is true when the user chose another type than that of the section.
 	retyped bool
 	// unreadable are why arguments of USDTs cannot be read. The owner's mutex guards it.
 	unreadable []error

@@ -395,13 +395,13 @@ func (r *RecordReader[T]) short(n uint32) error {
 	return r.fail(fmt.Errorf("%w: %d bytes, %T has %d", ErrRecordSize, n, value, sizeOf[T]()))
 }
 
-// LostRecordsError says that a CPU's buffer was full and records were lost.
+// LostRecordsError reports that a CPU's buffer was full and records were lost.
 type LostRecordsError struct {
 	CPU   int
 	Count uint64
 }
 
-// Error says how many records were lost, and on which CPU.
+// Error returns how many records were lost, and on which CPU.
 func (e *LostRecordsError) Error() string {
 	return fmt.Sprintf("%d records of CPU %d were lost: read faster, or use a larger buffer", e.Count, e.CPU)
 }

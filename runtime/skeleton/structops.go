@@ -48,7 +48,7 @@ type StructOpsMap struct {
 	made *ebpf.Map
 	// unattached is why the link slot is empty. The object's mutex guards it.
 	unattached string
-	// used says that the map in the kernel was registered before: it cannot be registered again.
+	// used is true when the map in the kernel was registered before: it cannot be registered again.
 	used bool
 }
 

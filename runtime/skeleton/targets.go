@@ -8,7 +8,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/loader"
 )
 
-// MissingTargetError says that what a program attaches to, or the type of a struct_ops map,
+// MissingTargetError reports that what a program attaches to, or the type of a struct_ops map,
 // is not there.
 type MissingTargetError struct {
 	// Program is the name of the program, empty for a struct_ops map.
@@ -20,7 +20,7 @@ type MissingTargetError struct {
 	// Target is what was looked for: what the section or SetTarget names, or the name of the
 	// struct_ops type.
 	Target string
-	// Err says what is missing and what to do about it. It wraps [fs.ErrNotExist] or, where
+	// Err is what is missing and what to do about it. It wraps [fs.ErrNotExist] or, where
 	// another kernel would have it, [ebpf.ErrNotSupported].
 	Err error
 }

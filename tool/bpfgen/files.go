@@ -22,7 +22,7 @@ type output struct {
 	name string
 	// temp is the file that holds the contents until they are complete.
 	temp string
-	// special says that temp is copied into what the name stands for, not renamed.
+	// special is true when temp is copied into what the name stands for, not renamed.
 	special bool
 }
 

@@ -130,9 +130,9 @@ type skeletonInput struct {
 	variant string
 	elf     []byte
 	policy  *sections.Policy
-	// linked says that the linker has written the warnings that need what it does not keep.
+	// linked is true when the linker has written the warnings about what it does not keep.
 	linked bool
-	// keepELF says that the skeleton carries the object file too.
+	// keepELF is true when the skeleton carries the object file too.
 	keepELF bool
 }
 

@@ -52,7 +52,7 @@ type kernel struct {
 	// Image is what a boot loader loads; Config may be empty.
 	Image  string `json:"image"`
 	Config string `json:"config"`
-	// Problem says why the kernel is not there, and what to do.
+	// Problem is why the kernel is not there, and what to do.
 	Problem string `json:"problem"`
 }
 

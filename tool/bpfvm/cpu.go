@@ -31,7 +31,7 @@ type cpu struct {
 	// console is what the kernel calls the console, and port what the guest calls
 	// the port of the frames.
 	console, port string
-	// panicsOnPort says that a kernel which panics writes why on all ports.
+	// panicsOnPort is true when a kernel which panics writes why on all ports.
 	panicsOnPort bool
 	// flags is the line of /proc/cpuinfo that has one of virtual where the CPU has
 	// instructions for virtual machines. Without it, /dev/kvm is there only where

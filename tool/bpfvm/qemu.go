@@ -36,7 +36,7 @@ const kvmDevice = "/dev/kvm"
 type qemu struct {
 	// Path is the executable's, on this machine.
 	Path string `json:"path"`
-	// Problem says why there is none, and what to do.
+	// Problem is why there is none, and what to do.
 	Problem string `json:"problem"`
 }
 

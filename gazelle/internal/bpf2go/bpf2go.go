@@ -41,7 +41,7 @@ type Command struct {
 	// relative to the Go file's, and other flags. What comes from the environment alone is left
 	// out.
 	Defines, Includes, Copts []string
-	// Err says why there is no rule for the line, of which nothing but its number is known then.
+	// Err is why there is no rule for the line, of which nothing but its number is known then.
 	Err error
 	// Variants are those of several lines that differ in macros and flags, of which Defines
 	// and Copts have what all have. A line alone has none.

@@ -62,7 +62,7 @@ type Program struct {
 	Section string
 	// AttachType is what the program was loaded for.
 	AttachType ebpf.AttachType
-	// OnProgram says that it was loaded for a function of another program.
+	// OnProgram is true when it was loaded for a function of another program.
 	OnProgram bool
 	// Traits are those of the section's form.
 	Traits secdef.Traits

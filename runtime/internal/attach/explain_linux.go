@@ -58,7 +58,7 @@ func noInterface(ifindex int) bool {
 	return errors.Is(unix.IoctlIfreq(fd, unix.SIOCGIFNAME, request), unix.ENODEV)
 }
 
-// explainNetkit says what else may be wrong with an interface for a program of netkit.
+// explainNetkit explains what else may be wrong with an interface for a program of netkit.
 func explainNetkit(err error, ifindex int) error {
 	switch {
 	case errors.Is(err, unix.ENXIO):
@@ -69,8 +69,8 @@ func explainNetkit(err error, ifindex int) error {
 	return explainInterface(err, ifindex)
 }
 
-// noCgroup says that a directory is not that of a cgroup which takes programs, and where those
-// are.
+// noCgroup returns the error for a directory that is not one of a cgroup which takes programs,
+// with the directories that are.
 func noCgroup(err error, path string) error {
 	what := "is not a directory of a cgroup2 file system"
 	var st unix.Statfs_t
@@ -84,7 +84,7 @@ func noCgroup(err error, path string) error {
 	return refusal.Advise(fmt.Errorf("%s: %s: %w", path, what, err), where)
 }
 
-// explainTrampoline says why the kernel does not attach a program to a trampoline at the entry
+// explainTrampoline explains why the kernel does not attach a program to a trampoline at the entry
 // or the return of a function.
 func (p *Program) explainTrampoline(err error) error {
 	busy := errors.Is(err, unix.EBUSY)

@@ -91,7 +91,7 @@ func kprobeAt(prog *ebpf.Program, symbol string, offset uint64, o ProbeOptions) 
 	return attachEvent(prog, event, o.Cookie, o.Mode)
 }
 
-// explainKprobe says what the kernel's answer to a kprobe means. Kernels differ in it.
+// explainKprobe explains what the kernel's answer to a kprobe means. Kernels differ in it.
 func explainKprobe(err error, symbol string, offset uint64) error {
 	where := fmt.Sprintf("function %s", symbol)
 	if offset != 0 {
@@ -185,7 +185,7 @@ func Syscall(p *Program, name string, o ProbeOptions) (link.Link, error) {
 	return nil, noSyscall(name)
 }
 
-// noSyscall says that the kernel has no function of the system call.
+// noSyscall returns the error that the kernel has no function of the system call.
 func noSyscall(name string) error {
 	return fmt.Errorf("system call %q: the kernel has no function %s: %w", name, strings.Join(syscallFunctions(name), ", "), fs.ErrNotExist)
 }

@@ -99,7 +99,7 @@ func (o Position) replace(prog *ebpf.Program, kind link.Type, fits func(*link.In
 	return replace(prog, o.Replace, kind, fits)
 }
 
-// explainOrder says what the kernel's answer to a position among programs means.
+// explainOrder explains what the kernel's answer to a position among programs means.
 func explainOrder(err error) error {
 	switch {
 	case errors.Is(err, unix.ESTALE):

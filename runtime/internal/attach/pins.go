@@ -75,7 +75,7 @@ type Hook struct {
 	// empty when the connection is going to fail. For a link that can be updated it is what
 	// hookOf returns for the kernel's description of the link.
 	name func() (string, error)
-	// updated says that the kernel can update the link, and fresh that the link is to be
+	// updated is true when the kernel can update the link, and fresh when the link is to be
 	// the new connection, as with option Replace.
 	updated, fresh bool
 	// ifindex is the interface that it is on, 0 for none. It counts in the network namespace of

@@ -87,7 +87,7 @@ func functionNames(auto secdef.Auto, target string) []string {
 	return nil
 }
 
-// noFunction says that the kernel has none of the functions of a target.
+// noFunction returns the error that the kernel has none of the functions of a target.
 func noFunction(auto secdef.Auto, target string) error {
 	if auto == secdef.AutoSyscall {
 		return noSyscall(target)

@@ -35,12 +35,12 @@ func Tracepoint(p *Program, category, name string, cookie uint64) (link.Link, er
 	return l, explainTracepoint(err, category, name)
 }
 
-// noTracepoint says that the kernel has no such tracepoint.
+// noTracepoint returns the error that the kernel has no such tracepoint.
 func noTracepoint(category, name string) error {
 	return fmt.Errorf("the kernel has no tracepoint %s/%s: see the directory events of tracefs: %w", category, name, fs.ErrNotExist)
 }
 
-// explainTracepoint says what the kernel's answer to attaching to a tracepoint means.
+// explainTracepoint explains what the kernel's answer to attaching to a tracepoint means.
 func explainTracepoint(err error, category, name string) error {
 	switch {
 	case err == nil:
@@ -73,7 +73,7 @@ func RawTracepoint(p *Program, name string, cookie uint64) (l link.Link, err err
 	return l, err
 }
 
-// noRawTracepoint says that the kernel has no such tracepoint.
+// noRawTracepoint returns the error that the kernel has no such tracepoint.
 func noRawTracepoint(name string, err error) error {
 	return fmt.Errorf("tracepoint %q: the kernel has no tracepoint of this name: %w", name, err)
 }

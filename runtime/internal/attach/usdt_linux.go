@@ -110,7 +110,7 @@ func (l *usdtLink) releaseUnused() error {
 type usdtAttacher struct {
 	all  *USDTs
 	file *usersym.File
-	// byIP says that the kernel has no cookies: the program finds its arguments by
+	// byIP is true when the kernel has no cookies: the program finds its arguments by
 	// the address.
 	byIP bool
 	// cookie is the user's.

@@ -114,7 +114,7 @@ type Field struct {
 type Section struct {
 	Name string
 	Field
-	// Apart says that the variables have a field each, as they are not the same in all
+	// Apart is true when the variables have a field each, as they are not the same in all
 	// variants of the object. The Field of the section is not of a Go type then, and its Size
 	// is 0.
 	Apart bool

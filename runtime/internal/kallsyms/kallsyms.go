@@ -58,7 +58,7 @@ func ParseAddress(hex string) (uint64, error) {
 	return addr, err
 }
 
-// hiddenError says that the kernel hides addresses from this process. It is a type so that no
+// hiddenError reports that the kernel hides addresses from this process. It is a type so that no
 // process makes one when it starts.
 type hiddenError struct{}
 
@@ -133,7 +133,7 @@ func HasFunction(name string) bool {
 	return Functions(names) == nil && names[name]
 }
 
-// ErrAmbiguous says that the kernel has several symbols of a name.
+// ErrAmbiguous reports that the kernel has several symbols of a name.
 var ErrAmbiguous = errors.New("the kernel has more than one symbol of this name, and there is no way to name one of them")
 
 // Find sets the addresses of the symbols, and takes those out that the kernel does not

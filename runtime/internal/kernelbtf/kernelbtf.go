@@ -31,7 +31,7 @@ type Kernel struct {
 	vmlinux *rawbtf.Types
 	// memory has all that is mapped, vmlinux first.
 	memory [][]byte
-	// lasting says that vmlinux is mapped from the kernel's own memory.
+	// lasting is true when vmlinux is mapped from the kernel's own memory.
 	lasting bool
 	// names are those that Search was asked for, and lacking those of them that the kernel
 	// itself does not have, nil until modules are looked at.

@@ -17,10 +17,10 @@ import (
 type BTFError struct {
 	// Err is the kernel's answer.
 	Err error
-	// Log is what the kernel says of the types, by lines. It is empty when it was not asked.
+	// Log is the verifier's log of the types, by lines. It is empty when none was requested.
 	Log []string
-	// LeftOut says that the load went on without types, and that another error, with which
-	// this one is joined, may be for the lack of them.
+	// LeftOut is true when the load went on without types. Another error, with which this one
+	// is joined, may be for the lack of them.
 	LeftOut bool
 }
 

@@ -21,7 +21,7 @@ type code struct {
 	// modules are descriptors of the BTF of modules, by the offsets of calls of their
 	// functions (fd_array). The first is not used, as that offset stands for the kernel.
 	modules []int32
-	// withInfo says that programs are loaded with function and line info.
+	// withInfo is true when programs are loaded with function and line info.
 	withInfo bool
 }
 

@@ -53,13 +53,13 @@ func (e *StructOpsError) Error() string {
 
 func (e *StructOpsError) Unwrap() error { return e.Err }
 
-// TargetError says that the kernel, or the program given as the target, does not have what a
+// TargetError reports that the kernel, or the program given as the target, does not have what a
 // program or a struct_ops map is loaded for. It is in a [*ProgramError] or a
 // [*StructOpsError].
 type TargetError struct {
 	// Target is the name of the function, the tracepoint, the hook, the iterator or the type.
 	Target string
-	// Err says what is missing and what to do.
+	// Err is what is missing and what to do.
 	Err error
 }
 
@@ -97,7 +97,7 @@ func (e *ProgramError) Error() string {
 	return b.String()
 }
 
-// cause says why, without the program.
+// cause returns why, without the program.
 func (e *ProgramError) cause() string {
 	text := e.Err.Error()
 	if len(e.Log) > 0 {

@@ -22,7 +22,7 @@ var mapsSince = map[ebpf.MapType][2]uint32{
 	ebpf.Arena:         {6, 9},
 }
 
-// explainCreate says what the kernel may mean when it refuses a map with EINVAL.
+// explainCreate explains what the kernel may mean when it refuses a map with EINVAL.
 func explainCreate(attr *sys.MapCreateAttr, err error, version uint32) error {
 	if attr.ProgHashSize != 0 && version < 6<<16|18<<8 && (errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.E2BIG)) {
 		return fmt.Errorf("%w: a map that one program alone may use needs a kernel of version 6.18 or later: call SetExclusiveProgram(nil): %w", err, ebpf.ErrNotSupported)

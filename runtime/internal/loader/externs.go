@@ -15,7 +15,7 @@ import (
 
 // extern is what the kernel has for an extern of the image.
 type extern struct {
-	// found says that the kernel has it. One that it lacks is weak.
+	// found is true when the kernel has it. One that it lacks is weak.
 	found bool
 	// id is that of a function or a variable in the kernel's BTF, or in that of a module.
 	id uint32
@@ -23,7 +23,7 @@ type extern struct {
 	module int
 	// address is that of a KsymAddress.
 	address uint64
-	// differs says that the kernel has a function of the name, with another prototype.
+	// differs is true when the kernel has a function of the name, with another prototype.
 	differs bool
 }
 
@@ -135,7 +135,7 @@ func (l *load) findKfunc(e *image.Extern) (extern, error) {
 	return l.foundExtern(e, f)
 }
 
-// differs says what to do about a prototype that is not the kernel's.
+// differs returns what to do about a prototype that is not the kernel's.
 func differs(proto rawbtf.Type) string {
 	const text = "has other parameters or results in the kernel: declare it as the kernel does"
 	types := []rawbtf.Type{proto.Elem()}

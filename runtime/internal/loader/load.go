@@ -35,7 +35,7 @@ type load struct {
 	// functions has true for the functions of the image that these programs have the code of.
 	functions []bool
 
-	// succeeded says that Load or Prepare has, and complete that Load has.
+	// succeeded is true after Load or Prepare, and complete after Load.
 	succeeded, complete bool
 	// toPin are the maps to be pinned, and pins those that have been, by earlier attempts too.
 	toPin []pin
@@ -61,7 +61,7 @@ type load struct {
 	targets []target
 	// hashes are those of the programs that have maps for themselves.
 	hashes map[*Program][]byte
-	// hashing says that code is assembled for hashes, in which the numbers of maps do not count.
+	// hashing is true when code is assembled for hashes, in which the numbers of maps do not count.
 	hashing bool
 	// relocator applies CO-RE relocations, nil when there are none.
 	relocator *core.Relocator

@@ -70,7 +70,7 @@ type Map struct {
 	KeySize, ValueSize, MaxEntries uint32
 	// Flags are BPF_F_* of map creation. BPF_F_MMAPABLE of sections is added by Load.
 	Flags uint32
-	// Mmap says that Load is to make the map of a section so that it can be mapped. As for
+	// Mmap is true when Load is to make the map of a section so that it can be mapped. As for
 	// libbpf, Open sets it for sections with variables that their file does not keep to itself.
 	Mmap     bool
 	NUMANode uint32
@@ -84,15 +84,15 @@ type Map struct {
 	Inner *Map
 	// InnerMap stands in for Inner when it is not nil.
 	InnerMap *ebpf.Map
-	// PinByName says that the map is pinned in the directory that the options say, by its
-	// name. PinPath, when it is not empty, says where instead.
+	// PinByName is true when the map is pinned in the directory of the options, by its name.
+	// PinPath, when it is not empty, is the path instead.
 	PinByName bool
 	PinPath   string
-	// SameTypes says that a pinned map is taken only when the types of its keys and values are
+	// SameTypes is true when a pinned map is taken only when the types of its keys and values are
 	// those of the definition, as far as this process may ask the kernel for them. For libbpf
 	// their sizes are enough.
 	SameTypes bool
-	// Autocreate says that Load makes the map. Programs that use one that is not made
+	// Autocreate is true when Load makes the map. Programs that use one that is not made
 	// load only when that code is never reached.
 	Autocreate bool
 	// Contents are the initial value of a section, or of the variables in an arena, nil when
@@ -108,11 +108,11 @@ type Map struct {
 
 	// Map is the map in the kernel: set by Load, closed by Close.
 	Map *ebpf.Map
-	// Mappable says that the map in the kernel is made to be mapped (BPF_F_MMAPABLE). Where it
+	// Mappable is true when the map in the kernel is made to be mapped (BPF_F_MMAPABLE). Where it
 	// has a lock, a timer, a kptr or the like, the kernel still answers ENOTSUPP (524) to
 	// mmap: such values are not for user space.
 	Mappable bool
-	// Taken says that the map in the kernel was there before: that of Reuse or of the options,
+	// Taken is true when the map existed in the kernel before: that of Reuse or of the options,
 	// or one that was pinned. It keeps its contents. Set by Load.
 	Taken bool
 	// Arena is where an arena is mapped, nil for other maps: set by Load. The mapping stays
@@ -192,7 +192,7 @@ type StructOps struct {
 	// Programs are those of the members that hold functions, by the offset of the member
 	// in Table. A nil program, or none, leaves the member NULL.
 	Programs map[uint32]*Program
-	// Autocreate says that Load makes the map and loads the programs in it. That of a
+	// Autocreate is true when Load makes the map and loads the programs in it. That of a
 	// program alone does not count.
 	Autocreate bool
 

@@ -486,7 +486,7 @@ func (e Element) fd() (int, error) {
 	return -1, errors.New("neither a map nor a program is given")
 }
 
-// explainElement says what the kernel means when it refuses an element.
+// explainElement explains what the kernel means when it refuses an element.
 func explainElement(err error) error {
 	switch {
 	case errors.Is(err, syscall.E2BIG):

@@ -27,7 +27,7 @@ type madePin struct {
 // defaultPinRoot is where libbpf pins maps that are declared with LIBBPF_PIN_BY_NAME.
 const defaultPinRoot = "/sys/fs/bpf"
 
-// errPinTaken says that another process has pinned a map at the path while this load was
+// errPinTaken reports that another process has pinned a map at the path while this load was
 // creating its own. The next one takes that.
 var errPinTaken = errors.New("another map was pinned there meanwhile")
 

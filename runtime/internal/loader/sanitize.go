@@ -106,7 +106,7 @@ type sanitizer struct {
 	lacks featureSet
 	// last is the ID that the next type will have.
 	last uint32
-	// placeholder says that a type of one byte is needed there.
+	// placeholder is true when a type of one byte is needed there.
 	placeholder bool
 }
 

@@ -130,7 +130,7 @@ func (l *load) explain(e *ProgramError) {
 	}
 }
 
-// explainKfunc says why a weak kfunc with an index is missing.
+// explainKfunc explains why a weak kfunc with an index is missing.
 func (l *load) explainKfunc(index int) string {
 	e := &l.object.Image.Externs[index]
 	if local, err := l.object.localTypes(); err == nil && index < len(l.externs) && l.externs[index].differs {
@@ -139,7 +139,7 @@ func (l *load) explainKfunc(index int) string {
 	return fmt.Sprintf("calls the weak kfunc %s, which the kernel does not have: ask bpf_ksym_exists before", e.Name)
 }
 
-// explainPoison says what a number of a helper that does not exist stands for.
+// explainPoison explains what a number of a helper that does not exist stands for.
 func (l *load) explainPoison(number int) string {
 	img := l.object.Image
 	switch {

@@ -274,7 +274,7 @@ func classOf(t rawbtf.Type) string {
 	return ""
 }
 
-// describe says what a type is, as far as it matters to copies of values.
+// describe returns what a type is, as far as it matters to copies of values.
 func describe(t rawbtf.Type) string {
 	size, _ := t.SizeOf()
 	if t.Kind() == rawbtf.Array {

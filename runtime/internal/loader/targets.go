@@ -196,7 +196,7 @@ func (l *load) moduleFD(name string) (int, error) {
 	return k.FD(m.Types)
 }
 
-// noTargetError says that the kernel does not have what a program is to attach to. It is a
+// noTargetError reports that the kernel does not have what a program is to attach to. It is a
 // type so that no process makes one when it starts.
 type noTargetError struct{}
 

@@ -15,7 +15,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/kernelfs"
 )
 
-// ErrNoPMU says that the kernel has no events of a kind.
+// ErrNoPMU reports that the kernel has no events of a kind.
 var ErrNoPMU = errors.New("the kernel has no such events")
 
 // Tracepoint opens the event of a tracepoint, by its names in tracefs. It fails with

@@ -92,7 +92,7 @@ func WhyNoTrampoline(err error, typ ebpf.ProgramType, attach ebpf.AttachType) st
 	return noJIT
 }
 
-// WhyNoArena says why the kernel has no arenas, where it answers so: its JIT compiler makes them.
+// WhyNoArena returns why the kernel has no arenas, where it answers so: its JIT compiler makes them.
 func WhyNoArena(err error) string {
 	switch {
 	case !errors.Is(err, unix.EOPNOTSUPP):
@@ -128,7 +128,7 @@ func HasJIT() bool {
 	return kallsyms.HasFunction("bpf_jit_binary_alloc")
 }
 
-// WhyNoJIT says how to have the kernel compile BPF, which some programs cannot do
+// WhyNoJIT returns how to have the kernel compile BPF, which some programs cannot do
 // without. It is empty when it does.
 func WhyNoJIT() string {
 	data, err := os.ReadFile(jitSwitch)

@@ -64,7 +64,7 @@ func mergeWord(section *btf.Datasec, offset uint32, before, now, current uint64)
 // scalar is a piece of a section that is written as one.
 type scalar struct {
 	start, size uint32
-	// counts says that it is an integer that sync/atomic can add to.
+	// counts is true when it is an integer that sync/atomic can add to.
 	counts bool
 }
 

@@ -2,6 +2,6 @@
 
 package region
 
-// RaceDetector says that the program is built with the race detector, which watches
+// RaceDetector reports whether the program is built with the race detector, which watches
 // memory by its address.
 const RaceDetector = false

@@ -62,7 +62,7 @@ type Memory struct {
 	// file is the shared memory when it is a file, which shows which of its pages were written
 	// to, and nil otherwise.
 	file *os.File
-	// guarded says that buf's finalizer, which gives its pages back, is set.
+	// guarded is true when buf's finalizer, which gives its pages back, is set.
 	guarded bool
 }
 
@@ -86,22 +86,22 @@ type Region struct {
 	start int
 	// size is the size of the section, in bytes; pages is size rounded up.
 	size, pages int
-	// mapped says that the pages are those of a BPF map, and readOnly that these cannot
-	// be written; shared says that they are shared memory.
+	// mapped is true when the pages are those of a BPF map, readOnly when these cannot be
+	// written, and shared when they are shared memory.
 	mapped, readOnly, shared bool
 	// Types returns the types of the section's variables, nil if the object has none. It is
 	// called when two sides have written to one word. It may be nil.
 	Types func() *btf.Datasec
 }
 
-// Spec says what a region is to be.
+// Spec describes a region to be made.
 type Spec struct {
 	// Size is how many bytes it has.
 	Size int
 	// Contents are the values that it holds at first, nil for zeros.
 	Contents []byte
-	// Writable says that others may write to it while its pages are replaced, and that this
-	// must not be lost. Without, it is for a map that is mapped read-only.
+	// Writable is true when others may write to it while its pages are replaced, which must
+	// not be lost. Otherwise it is for a map that is mapped read-only.
 	Writable bool
 }
 

@@ -1,6 +1,6 @@
 package ring
 
-// unaligned says that the machine loads words from any address.
+// unaligned reports whether the machine loads words from any address.
 const unaligned = true
 
 // storeRelease stores after all that was read and written before. On this machine every store

@@ -72,7 +72,7 @@ const Overwrite = 1 << 19
 // ErrInUse is returned for a reader while another call on it has not returned.
 var ErrInUse = errors.New("the reader is in use: one goroutine reads, and not in the body of a range over the same reader")
 
-// Lost says that a CPU's buffer was full and records were lost.
+// Lost reports that a CPU's buffer was full and records were lost.
 type Lost struct {
 	CPU   int
 	Count uint64

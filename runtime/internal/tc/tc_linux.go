@@ -110,7 +110,7 @@ type Filter struct {
 	// The mutex of qdiscs guards these.
 	program uint32
 	owners  int
-	// kept says that Close leaves the filter to the next process.
+	// kept is true when Close leaves the filter to the next process.
 	kept bool
 }
 
@@ -120,7 +120,7 @@ func (f *Filter) Location() Location { return f.location }
 // A qdisc of kind clsact, on which this process has filters.
 type qdisc struct {
 	key qdiscKey
-	// made says that this process has made it.
+	// made is true when this process has made it.
 	made    bool
 	filters int
 }

@@ -27,7 +27,7 @@ type Token struct {
 	FD int
 	// Path is that of the bpffs which it is from.
 	Path string
-	// Absent says why there is no token, nil where none was asked for.
+	// Absent is why there is no token, nil where none was asked for.
 	Absent error
 }
 

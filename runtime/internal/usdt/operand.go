@@ -33,7 +33,7 @@ type Arg struct {
 	reg, index int
 	// shift is what the index register is shifted by to the left.
 	shift int
-	// Err says why a program cannot read the argument, nil when it can. For this argument alone
+	// Err is why a program cannot read the argument, nil when it can. For this argument alone
 	// bpf_usdt_arg returns -EINVAL.
 	Err error
 }

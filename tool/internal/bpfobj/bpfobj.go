@@ -142,7 +142,7 @@ type Section struct {
 	Kind Kind
 	// Size is the size in bytes.
 	Size uint64
-	// HasMap says that loaders make a map for the section. They do unless nothing
+	// HasMap is true when loaders make a map for the section. They do unless nothing
 	// refers to it and it has no symbols: a compiler's leftover. Variables of the
 	// arena are in a map that C declares.
 	HasMap bool
@@ -168,10 +168,10 @@ type Variable struct {
 	// Offset and Size are in bytes, from the start of the section.
 	Offset, Size uint64
 	Type         btf.Type
-	// Hidden says that the variable is for the object's own files only: its ELF
+	// Hidden is true when the variable is for the object's own files only: its ELF
 	// visibility is hidden or internal. BTF shows it like any other.
 	Hidden bool
-	// Addresses says that the variable holds addresses of other data in C. Loaders do not fill
+	// Addresses is true when the variable holds addresses of other data in C. Loaders do not fill
 	// these in: programs read offsets.
 	Addresses bool
 }
@@ -183,7 +183,7 @@ type KconfigVariable struct {
 	// Size is in bytes.
 	Size uint64
 	Type btf.Type
-	// Weak says that the kernel need not have the option.
+	// Weak is true when the kernel need not have the option.
 	Weak bool
 }
 
@@ -193,6 +193,6 @@ type ExternVariable struct {
 	// Size is in bytes.
 	Size uint64
 	Type btf.Type
-	// Weak says that no file needs to define it.
+	// Weak is true when no file needs to define it.
 	Weak bool
 }

@@ -13,10 +13,10 @@ import (
 // Map is a map declared in C.
 type Map struct {
 	Name string
-	// Hidden says that the map is for the object's own files only.
+	// Hidden is true when the map is for the object's own files only.
 	Hidden bool
-	// Extern says that a library declares the map and does not define it, and Weak
-	// that no file needs to.
+	// Extern is true when a library declares the map and does not define it, and Weak
+	// when no file needs to.
 	Extern, Weak bool
 
 	in *Object

@@ -83,7 +83,7 @@ type reader struct {
 	data []byte
 	file *elf.File
 	btf  *btf.Spec
-	// library says that extern maps and variables are wanted.
+	// library is true when extern maps and variables are wanted.
 	library bool
 	// symbols is the symbol table without its placeholder, which is symbol 0.
 	symbols []elf.Symbol

@@ -21,7 +21,7 @@ type StructOps struct {
 	// Size is the size of the variable, in bytes.
 	Size uint64
 	Type *btf.Struct
-	// Hidden says that the map is for the object's own files only.
+	// Hidden is true when the map is for the object's own files only.
 	Hidden bool
 	// Funcs are the members that are pointers to functions, in the order of the
 	// struct. Only members of the struct itself are among them, not those of structs

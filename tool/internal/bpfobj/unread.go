@@ -149,7 +149,7 @@ func nearestTable(section string) string {
 	return nearest
 }
 
-// sectionRemedy says where a variable belongs that is in a section no loader reads.
+// sectionRemedy returns where a variable belongs that is in a section no loader reads.
 func sectionRemedy(section string, table bool) string {
 	if table {
 		nearest := nearestTable(section)

@@ -16,7 +16,7 @@ type enumType struct {
 	doc    string
 	under  basicType
 	values []enumValue
-	// differs says that a constant is called after a variant.
+	// differs is true when a constant is called after a variant.
 	differs bool
 	origin
 }

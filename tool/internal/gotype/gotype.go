@@ -96,7 +96,7 @@ type Decls struct {
 	shared   map[string]string
 	alias    string
 	imported []decl
-	// BigEndian says that the object is for big-endian machines: bit-fields start
+	// BigEndian is true when the object is for big-endian machines: bit-fields start
 	// at the other end of a byte there.
 	BigEndian bool
 	// Prefix begins the names of all declarations and of their constants.
@@ -182,7 +182,7 @@ type Error struct {
 	Path string
 	// C is the type as C spells it.
 	C string
-	// Why says what is the matter with it.
+	// Why is what is wrong with it.
 	Why string
 }
 

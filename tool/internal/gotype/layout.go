@@ -33,7 +33,7 @@ type layout struct {
 	slots   []slot
 	visited int
 	end     uint64 // of the last field, in bytes
-	// programs says that function pointers of the struct itself are programs.
+	// programs is true when function pointers of the struct itself are programs.
 	programs bool
 	// align is the largest alignment of a field, and want the largest of those
 	// that methods hand out addresses of.
@@ -59,7 +59,7 @@ type member struct {
 	variable bool
 	// note is what the comment says of a variable after its name.
 	note string
-	// program says that the member is a pointer to a function of the struct itself,
+	// program is true when the member is a pointer to a function of the struct itself,
 	// not one of an anonymous struct or union in it.
 	program bool
 

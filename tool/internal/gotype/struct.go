@@ -31,7 +31,7 @@ type structType struct {
 type origin struct {
 	// id is what C calls the type, with what kind of name that is.
 	id string
-	// imported says that another package declares it.
+	// imported is true when another package declares it.
 	imported bool
 }
 
@@ -281,7 +281,7 @@ func describe(t btf.Type) string {
 	return b.String()
 }
 
-// docOf says what a declared type is in C.
+// docOf returns what a declared type is in C.
 func docOf(keyword, tag string, at place) string {
 	if tag == "" {
 		return at.c

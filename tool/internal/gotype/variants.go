@@ -172,7 +172,7 @@ func enumKey(c *btf.Enum) string {
 type grownEnum struct {
 	// values are the constants of all variants, those of the first one first.
 	values []btf.EnumValue
-	// differs says that there are two definitions, and conflict that a constant has two values.
+	// differs is true when there are two definitions, and conflict when a constant has two values.
 	differs, conflict bool
 }
 

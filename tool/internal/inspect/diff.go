@@ -228,7 +228,7 @@ func (d *differ) types(old, new []Type) {
 		each(d, "member", a.Members, b.Members, func(m *Member) (string, string) { return in(m.Name), m.Type }, Code, nil, func(x, y *Member) {
 			d.typed("member", in(x.Name), "type", x.Type, y.Type, x.Layout, y.Layout)
 			if laidOut {
-				d.property("member", in(x.Name), "offset", x.place(), y.place(), Data)
+				d.property("member", in(x.Name), "offset", x.position(), y.position(), Data)
 			}
 		})
 		each(d, "constant", a.Constants, b.Constants, func(c *Constant) (string, string) { return in(c.Name), fmt.Sprint(c.Value) }, Code, nil, func(x, y *Constant) {

@@ -45,7 +45,7 @@ type Report struct {
 	Sources []Source `json:"sources"`
 	// Needs are sorted: those of the newest kernels first, unknown ones before them.
 	Needs []Need `json:"needs"`
-	// Kernel is the first version that has all that is known, and Unknown says that
+	// Kernel is the first version that has all that is known, and Unknown is true when
 	// something is not known.
 	Kernel  string `json:"kernel"`
 	Unknown bool   `json:"unknown"`
@@ -63,7 +63,7 @@ type Program struct {
 	Target string `json:"target,omitempty"`
 	// Instructions are those of the program's own function, of 8 bytes each.
 	Instructions int `json:"instructions"`
-	// Autoload is false where the section begins with "?", and Autoattach says that
+	// Autoload is false where the section begins with "?", and Autoattach is true when
 	// Attach attaches it.
 	Autoload   bool `json:"autoload"`
 	Autoattach bool `json:"autoattach"`
@@ -106,7 +106,7 @@ type Map struct {
 	MaxEntries uint32 `json:"maxEntries"`
 	Flags      uint32 `json:"flags"`
 	Pinning    uint32 `json:"pinning,omitempty"`
-	// Section says that the map holds variables.
+	// Section is true when the map holds variables.
 	Section bool `json:"section"`
 }
 
@@ -122,7 +122,7 @@ type Variable struct {
 	Size   uint32 `json:"size"`
 	// Value is the initial one, as bytes in hexadecimal digits. Empty: all are zero.
 	Value string `json:"value,omitempty"`
-	// Visible says that other files see it.
+	// Visible is true when other files see it.
 	Visible bool `json:"visible"`
 }
 

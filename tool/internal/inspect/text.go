@@ -110,7 +110,7 @@ func (r *Report) typesTable(table func(head string, rows int, row func(i int) []
 	for i := range r.Types {
 		t := &r.Types[i]
 		for j, m := range t.Members {
-			add(t, j == 0, m.Name, m.place(), m.Type)
+			add(t, j == 0, m.Name, m.position(), m.Type)
 		}
 		for j, c := range t.Constants {
 			add(t, j == 0, c.Name, "", fmt.Sprintf("= %d", c.Value))
@@ -119,8 +119,8 @@ func (r *Report) typesTable(table func(head string, rows int, row func(i int) []
 	table("TYPE\tSIZE\tMEMBER\tOFFSET\tMEMBER'S TYPE", len(rows), func(i int) []string { return rows[i] })
 }
 
-// place says where a member is: in bytes, or in bits for a bit-field.
-func (m *Member) place() string {
+// position returns where a member is: in bytes, or in bits for a bit-field.
+func (m *Member) position() string {
 	if m.Bits != 0 || m.Offset%8 != 0 {
 		return fmt.Sprintf("bit %d, %d wide", m.Offset, m.Bits)
 	}

@@ -22,13 +22,12 @@ type Type struct {
 	// Members are those of a struct or a union. What a member has that has no name, or whose
 	// type has none, stands in its place, or follows it.
 	Members []Member `json:"members,omitempty"`
-	// Constants are those of an enum, and Signed says that its type has a sign.
+	// Constants are those of an enum, and Signed is true when its type has a sign.
 	Constants []Constant `json:"constants,omitempty"`
 	Signed    bool       `json:"signed,omitempty"`
-	// hidden says that it has no name, and is of a variable that packages do not show.
+	// hidden is true when it has no name, and is of a variable that packages do not show.
 	hidden bool
-	// table says that it is of struct_ops tables only, which are laid out anew as the kernel
-	// has them.
+	// table is true when it is of struct_ops tables only, which get the kernel's layout.
 	table bool
 }
 
@@ -79,7 +78,7 @@ func (r *reader) cTypes() {
 type place struct {
 	// in is a key, a value, a variable, or a member of another type.
 	in string
-	// hidden says that packages do not show it.
+	// hidden is true when packages do not show it.
 	hidden bool
 }
 

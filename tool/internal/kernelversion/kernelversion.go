@@ -85,7 +85,7 @@ func Find(kind Kind, number int) (Fact, bool) {
 	return Fact{prefixes[kind] + e.name, e.since, rule}, true
 }
 
-// Missing says why the table has nothing of a number.
+// Missing explains why the table has nothing of a number.
 func Missing() string {
 	return fmt.Sprintf("bpf.h of Linux %s does not have that number", read().newest)
 }

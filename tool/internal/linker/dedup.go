@@ -51,7 +51,7 @@ type node struct {
 	refs []uint32
 	tags []tag
 	hash uint64
-	// skip says that the type is not compared with others.
+	// skip is true when the type is not compared with others.
 	skip bool
 }
 

@@ -150,7 +150,7 @@ func (m *matcher) types(a, b rawbtf.Type, exact, inside bool) *difference {
 	return nil
 }
 
-// describeType says what a type is.
+// describeType returns what a type is.
 func describeType(t rawbtf.Type) string {
 	s := "a " + t.Kind().String()
 	switch t.Kind() {

@@ -22,7 +22,7 @@ type object struct {
 	// names are indices in the graph's names, by offsets of strings in BTF; 0 for those
 	// that have none yet.
 	names []uint32
-	// empty says that the file defines and refers to nothing.
+	// empty is true when the file defines and refers to nothing.
 	empty bool
 	// first is the ID in the graph of types of BTF's type 0.
 	first uint32

@@ -141,7 +141,7 @@ func (g *globalSymbol) resolve() error {
 	return nil
 }
 
-// where says where a function is defined, as " at file.c:12"; "" where that is not
+// where returns where a function is defined, as " at file.c:12"; "" where that is not
 // known, as for all variables.
 func (u *symbolRef) where() string {
 	if !u.defines() || !u.sym.Section.IsCode() {

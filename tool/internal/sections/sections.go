@@ -16,7 +16,7 @@ type Policy struct {
 	// Own are the names, as globs, of sections of the user's own: their programs have no
 	// type until Go code sets one.
 	Own []string
-	// Legacy says that names which loaders used to take by their prefix stand for the
+	// Legacy is true when names which loaders used to take by their prefix stand for the
 	// form that they begin with.
 	Legacy bool
 }

@@ -19,7 +19,7 @@ type mapField struct {
 	handle
 	// note is what the comment says after the C name.
 	note string
-	// weak says that the object of a library need not have the map.
+	// weak is true when the object of a library need not have the map.
 	weak bool
 }
 

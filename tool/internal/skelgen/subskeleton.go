@@ -41,7 +41,7 @@ type pointer struct {
 	typ gotype.Type
 	// note is what the comment says after the C name.
 	note string
-	// weak says that the object need not have the variable.
+	// weak is true when the object need not have the variable.
 	weak bool
 }
 
@@ -118,7 +118,7 @@ type variable struct {
 	typ  btf.Type
 	// note is what the comment says after the name.
 	note string
-	// weak says that the object need not have it.
+	// weak is true when the object need not have it.
 	weak bool
 }
 

@@ -23,7 +23,7 @@ type Difference struct {
 	// reports has.
 	What     string
 	Old, New string
-	// Heavier says that it takes more than it did, or loads no more.
+	// Heavier is true when it takes more than it did, or loads no more.
 	Heavier bool
 	// percent is by how much.
 	percent float64

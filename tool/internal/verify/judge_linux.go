@@ -85,7 +85,7 @@ func (r *runner) judge(result *Result, err error) {
 	}
 }
 
-// lackingForm says which version of Linux has programs of a section, empty when this kernel is
+// lackingForm returns which version of Linux has programs of a section, empty when this kernel is
 // as new.
 func (r *runner) lackingForm(section string) string {
 	form, _, ok := secdef.Find(section)

@@ -196,7 +196,7 @@ func noTarget(why, program, form string) error {
 type needs struct {
 	// maps are those that its code refers to, by their indices.
 	maps []bool
-	// callbacks says that it takes the address of a function.
+	// callbacks is true when it takes the address of a function.
 	callbacks bool
 }
 

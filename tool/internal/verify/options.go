@@ -151,7 +151,7 @@ func (o *Options) jobs() ([]job, []string, error) {
 	return all, notes, nil
 }
 
-// leftOut says why no program is loaded of an object with a preset, empty when one is, or when
+// leftOut returns why no program is loaded of an object with a preset, empty when one is, or when
 // it was asked for programs of other objects.
 func (o *Options) leftOut(j job) string {
 	asked := false

@@ -31,7 +31,7 @@ type Preset struct {
 	maps []setting
 	// programs are names or patterns of those to be loaded, nil for all.
 	programs []string
-	// dump says that it is what bpftool has dumped: all of a section, strings and static
+	// dump is true when it is what bpftool has dumped: all of a section, strings and static
 	// constants too.
 	dump bool
 }

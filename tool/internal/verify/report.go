@@ -139,7 +139,7 @@ func (r *Result) Name() string {
 	return name
 }
 
-// In says which kernel it is: "kernel 6.12 (arm64)".
+// In returns which kernel it is: "kernel 6.12 (arm64)".
 func (r *Result) In() string {
 	return fmt.Sprintf("kernel %s (%s)", quote.Text(r.Kernel), quote.Text(r.CPU))
 }

@@ -76,8 +76,8 @@ type runner struct {
 	options      skeleton.LoadOptions
 	// version is that of the kernel.
 	version version
-	// typ is that of the program that was loaded last, and callbacks says that it takes the
-	// address of a function.
+	// typ is that of the program that was loaded last, and callbacks is true when it takes
+	// the address of a function.
 	typ       ebpf.ProgramType
 	callbacks bool
 }

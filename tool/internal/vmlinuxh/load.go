@@ -30,7 +30,7 @@ type Types struct {
 	kfuncs  map[string]uint32
 	ptrSize uint64
 	depth   *depthCheck
-	// hint says what to do when the types are not whole.
+	// hint is what to do when the types are not whole.
 	hint string
 	// failed is why types could not be decoded: the others are not looked at then.
 	failed error
