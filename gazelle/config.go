@@ -34,7 +34,7 @@ const (
 	ambiguousDirective  = "bpf_ambiguous"
 )
 
-// A policy says what becomes of something that cannot be resolved.
+// A policy is what to do with something that cannot be resolved.
 type policy string
 
 const (
@@ -43,7 +43,7 @@ const (
 	fail   policy = "error"
 )
 
-// A bpf2goMode says what is written for lines that run bpf2go.
+// A bpf2goMode is which rules are written for lines that run bpf2go.
 type bpf2goMode string
 
 const (
@@ -58,7 +58,7 @@ type repository struct {
 	prefix, name string
 }
 
-// A directedKind says what becomes of the files that a pattern matches.
+// A directedKind is the kind of rule for the files that a pattern matches.
 type directedKind struct {
 	pattern, kind string
 }
@@ -79,7 +79,7 @@ type bpfConfig struct {
 	// updateOnly is set where Gazelle makes no new BUILD files.
 	updateOnly bool
 
-	// kinds says what becomes of files of this directory. Not inherited.
+	// kinds are the kinds of rules for files of this directory. Not inherited.
 	kinds []directedKind
 	// prefix is known once rules are generated, where Gazelle has no index.
 	prefix prefix
@@ -188,7 +188,7 @@ func (bc *bpfConfig) apply(rel string, d rule.Directive) error {
 	return nil
 }
 
-// direct says what becomes of files. The directives have the names of the kinds.
+// direct handles the directives that choose the kind of rule for files, and have its name.
 func (bc *bpfConfig) direct(d rule.Directive) error {
 	if d.Value == "" {
 		return errors.New("name files of this directory")

@@ -37,7 +37,7 @@ type sources struct {
 	scanner *bpfc.Scanner
 	// shallow opens no header.
 	shallow *bpfc.Scanner
-	// is says which paths are files.
+	// is caches which paths are files.
 	is map[string]bool
 	// scans has what was scanned and may be asked for again.
 	scans map[scanKey]*bpfc.File
@@ -55,7 +55,7 @@ type sources struct {
 	search []string
 }
 
-// A scanKey says how a file is scanned. The lists are joined.
+// A scanKey identifies how a file is scanned. The lists are joined.
 type scanKey struct {
 	file, rel, defines, search string
 }
@@ -80,7 +80,7 @@ func newSources() *sources {
 
 func (s *sources) path(name string) string { return filepath.Join(s.root, filepath.FromSlash(name)) }
 
-// A use says for what a file is scanned: the package of the rule, and the flags.
+// A use is what a file is scanned for: the package of the rule, and the flags.
 type use struct {
 	rel   string
 	flags *plan.Flags

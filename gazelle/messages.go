@@ -79,7 +79,7 @@ var (
 	errFinalOnly = errors.New("only a final object has it")
 )
 
-// A headerError says why no target has a header.
+// A headerError is the reason why no target has a header.
 type headerError struct {
 	cause error
 	// file is the header's path from the root when it was found, owner the final

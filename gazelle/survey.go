@@ -694,7 +694,7 @@ func exportedName(file string) string { return paths.Stem(file) + exportedSuffix
 
 const exportedSuffix = "_src"
 
-// reportUnclaimed says once that there are C files that look like objects.
+// reportUnclaimed reports, once, that there are C files that look like objects.
 func (l *bpfLang) reportUnclaimed() {
 	files := l.survey.unclaimed
 	if len(files) == 0 {

@@ -105,7 +105,7 @@ type minimal struct {
 	keep   map[uint32]*kept
 }
 
-// depth says how much of a type is looked at.
+// depth is how much of a type is compared.
 type depth int
 
 const (

@@ -44,14 +44,14 @@ const (
 
 // A part's flags.
 const (
-	// optional says that a reader that does not know the part can do without.
+	// optional is set when a reader that does not know the part can ignore it.
 	optional = 1 << iota
-	// coded says that runs of zeros are coded, as in zeros.go.
+	// coded is set when runs of zeros are coded, as in zeros.go.
 	coded
 	knownFlags = optional | coded
 )
 
-// partID says what a part has. Numbers are never given to something else.
+// partID is the number of a part, by its contents. A number is never reused.
 type partID uint32
 
 const (

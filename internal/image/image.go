@@ -50,7 +50,7 @@ type Object struct {
 	// Variables are all global variables, static ones too, in the order of maps and
 	// offsets.
 	Variables []Variable
-	// Arena says what lies in the arena.
+	// Arena describes the contents of the arena.
 	Arena Arena
 	// Relocations are in the order of the instructions that they change.
 	Relocations Table[Relocation]
@@ -90,7 +90,7 @@ type Program struct {
 	Function uint32
 }
 
-// MapKind says what a map holds.
+// MapKind is what a map holds.
 type MapKind uint32
 
 const (
@@ -141,7 +141,7 @@ type Map struct {
 	Metadata bool
 }
 
-// ExternKind says what an extern is.
+// ExternKind is what an extern is.
 type ExternKind uint32
 
 const (
@@ -252,7 +252,7 @@ type Arena struct {
 	DataSection uint32
 }
 
-// RelocationKind says what an instruction is to refer to.
+// RelocationKind is what an instruction is to refer to.
 type RelocationKind uint32
 
 const (

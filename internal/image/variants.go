@@ -54,7 +54,7 @@ func JoinVariants(images [][]byte) []byte {
 // pool has the bytes of all images, each as seldom as can be found with little work.
 type pool struct {
 	data []byte
-	// at says where data has a window for the first time, for the first indexed of them.
+	// at has the first offset of each window in data, for the first indexed of them.
 	at      map[[window]byte]int
 	indexed int
 }

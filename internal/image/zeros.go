@@ -11,7 +11,7 @@ import (
 const (
 	// minRun is how many zeros are coded: fewer are cheaper to copy than to count.
 	minRun = 64
-	// worth says what share of a part coding must save, as its inverse.
+	// worth is the share of a part that coding must save, as its inverse.
 	worth = 4
 )
 

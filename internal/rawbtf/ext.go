@@ -22,14 +22,14 @@ type ExtSection[T any] struct {
 	Records []T
 }
 
-// FuncInfo says what function starts at an instruction.
+// FuncInfo is the function that starts at an instruction.
 type FuncInfo struct {
 	// Offset is that of the instruction in its section, in bytes.
 	Offset uint32
 	Type   uint32
 }
 
-// LineInfo says from which line an instruction comes.
+// LineInfo is the source line of an instruction.
 type LineInfo struct {
 	// Offset is that of the instruction in its section, in bytes.
 	Offset uint32
@@ -42,7 +42,7 @@ type LineInfo struct {
 // Line returns the number of the line.
 func (l LineInfo) Line() uint32 { return l.Column >> 10 }
 
-// CoreRelo says that an instruction depends on a type of the kernel.
+// CoreRelo is the dependency of an instruction on a type of the kernel.
 type CoreRelo struct {
 	// Offset is that of the instruction in its section, in bytes.
 	Offset uint32

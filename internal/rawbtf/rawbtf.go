@@ -129,8 +129,8 @@ func sizeOf(info uint32) uint {
 	return typeSize + 4*uint(uint64(fixed)>>kind&3+uint64(each)>>kind&3*uint64(info&0xffff))
 }
 
-// markShift says how far marks are from each other in BTF that is not parsed: a mark is
-// where every 32nd type is.
+// markShift is the distance of marks in BTF that is not parsed, as a power of two: every
+// 32nd type has a mark.
 const (
 	markShift = 5
 	markMask  = 1<<markShift - 1

@@ -74,7 +74,7 @@ func (o *Object) Attachments() []Attachment {
 		}
 		missing, reason := "", p.unattached
 		if reason == notCalled {
-			// What Attach is going to say, if it will leave the program alone.
+			// The reason that Attach will have, if it leaves the program alone.
 			if leftOut := p.leftOut(); leftOut != "" {
 				reason = leftOut
 			}

@@ -171,10 +171,10 @@ func (p *BaseProgram) leftOut() string {
 	return form.LeftOut(target)
 }
 
-// attachAuto attaches a program that is not left out as its section name says.
+// attachAuto attaches a program that is not left out, by its section name.
 func (p *BaseProgram) attachAuto() (link.Link, error) {
 	form, target := p.form()
-	// The section says what it is on, or the options do.
+	// The section names the target, or the options do.
 	hook := attach.By("auto")
 	if form.Auto == secdef.AutoIter {
 		hook = attach.Hook{}
@@ -185,7 +185,7 @@ func (p *BaseProgram) attachAuto() (link.Link, error) {
 	return l, attach.Explain(err, p.def.Type)
 }
 
-// attachAll attaches the programs as their sections say. done gets what undoes it, on error
+// attachAll attaches the programs by their sections. done gets what undoes it, on error
 // too. When targets are missing, the error lists all of them.
 func attachAll(progs []*BaseProgram, done *undo.Stack) error {
 	for i, p := range progs {

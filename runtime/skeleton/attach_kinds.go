@@ -284,8 +284,8 @@ func (p *FreplaceProgram) AttachFreplace(target *ebpf.Program, function string) 
 	})
 }
 
-// IterOptions say what an iterator visits: union bpf_iter_link_info. Which fields count depends
-// on the kind of iterator, which is what SEC("iter/<kind>") says. The zero value visits
+// IterOptions are what an iterator visits: union bpf_iter_link_info. Which fields count depends
+// on the kind of iterator, the <kind> of SEC("iter/<kind>"). The zero value visits
 // everything.
 type IterOptions struct {
 	// Map is the map of bpf_map_elem, bpf_sk_storage_map and sockmap.
@@ -314,7 +314,7 @@ const (
 	CgroupAncestorsUp CgroupOrder = 4
 )
 
-// AttachIter makes an iterator that visits what the options say. [IterProgram.Read]
+// AttachIter makes an iterator that visits what is in the options. [IterProgram.Read]
 // runs the one in the program's slot. Others are run by their method Open, as of
 // [link.Iter].
 func (p *IterProgram) AttachIter(o *IterOptions) (link.Link, error) {
@@ -324,7 +324,7 @@ func (p *IterProgram) AttachIter(o *IterOptions) (link.Link, error) {
 }
 
 // SetAttachOptions sets the options with which Attach attaches the program. With options,
-// Attach also attaches iterators whose section does not say what they visit.
+// Attach also attaches iterators that need no options.
 func (p *IterProgram) SetAttachOptions(o *IterOptions) error { return setAttachOptions(p.Handle(), o) }
 
 // Read runs an attached iterator once and returns what the program wrote with
@@ -371,7 +371,7 @@ const (
 	XDPOffload XDPMode = 1 << 3
 )
 
-// XDPOptions say how an XDP program is attached.
+// XDPOptions are how an XDP program is attached.
 type XDPOptions struct {
 	Mode XDPMode
 	// Replace is a link of another XDP program on the interface. This program takes the place
@@ -425,7 +425,7 @@ const (
 	TCClsact
 )
 
-// TCOptions say how a program of traffic control is attached: libbpf's struct bpf_tcx_opts,
+// TCOptions are how a program of traffic control is attached: libbpf's struct bpf_tcx_opts,
 // and struct bpf_tc_opts for clsact.
 type TCOptions struct {
 	// Mode chooses between TCX and clsact.
@@ -527,7 +527,7 @@ const (
 
 // CgroupOptions are libbpf's struct bpf_cgroup_opts and the flags of BPF_PROG_ATTACH.
 type CgroupOptions struct {
-	// Mode says which other programs there may be. All but CgroupMulti have no link in the
+	// Mode is which other programs there may be. All but CgroupMulti have no link in the
 	// kernel: when the process ends without closing the link that is returned, the program
 	// stays attached for as long as the cgroup is there.
 	Mode CgroupMode
@@ -625,7 +625,7 @@ func (p *PerfEventProgram) AttachPerfEvent(fd int, o *PerfEventOptions) (link.Li
 	})
 }
 
-// SamplingOptions say what is sampled.
+// SamplingOptions are what is sampled.
 type SamplingOptions struct {
 	// PID is the process to sample, on any CPU; 0 all processes. All its threads are
 	// sampled, those too that it starts later. So are processes that it starts later

@@ -22,7 +22,7 @@ type Batch[K, V any] struct {
 }
 
 // LookupBatches ranges over the entries of a map as [Map.All] does, with a system
-// call for as many of them as size says instead of two for each:
+// call for as many of them as size instead of two for each:
 //
 //	for batch, err := range skeleton.LookupBatches(m, 1000) {
 //		if err != nil {

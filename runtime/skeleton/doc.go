@@ -166,7 +166,7 @@
 // # Upgrades without a gap
 //
 // [Object.AdoptPinned] pins links and maps, for the next version of a program, which puts its
-// own programs into the links. docs/daemons.md says for which links the kernel can do that.
+// own programs into the links. docs/daemons.md lists the links for which the kernel can do that.
 //
 // # Tests
 //

@@ -13,7 +13,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/refusal"
 )
 
-// explainLoad turns the loader's error into one that says what the user needs to
+// explainLoad turns the loader's error into one with what the user needs to
 // know of it.
 func (o *object) explainLoad(err error) error {
 	var failed loader.ProgramErrors

@@ -30,7 +30,7 @@ import (
 // sections, which are the kernel's memory where their maps can be mapped, as with [Object.Load].
 // The object holds references of its own: coll may be closed, and Close of the object, which
 // must be called, leaves coll alone. Programs can be attached by their handles; Attach attaches
-// them as their sections say, including those that others have attached.
+// them by their sections, including those that others have attached.
 //
 // Only the symbol table of the ELF file has which symbols are hidden; a spec and BTF do not.
 // A hidden variable of the object is therefore taken for the library's if it has its name and
@@ -76,7 +76,7 @@ func fromCollection(coll *ebpf.Collection, spec *ebpf.CollectionSpec) (*Object, 
 
 // FromPins returns an object over the maps and programs that are pinned in a directory of a
 // bpffs, as `bpftool prog loadall FILE DIR pinmaps DIR` leaves them, for subskeletons of the
-// libraries that were linked into it. What [FromCollection] says of its object holds for this
+// libraries that were linked into it. The doc comment of [FromCollection] holds for this
 // one too: hidden symbols are unknown here as well.
 //
 // A map has the name of its pin, and a program that of its function. Types and variables are

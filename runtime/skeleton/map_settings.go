@@ -61,7 +61,7 @@ func (m *UntypedMap) KeySize() uint32 { return m.definition().KeySize }
 func (m *UntypedMap) ValueSize() uint32 { return m.definition().ValueSize }
 
 // MaxEntries returns how many entries Load makes the map for: bytes for a ring buffer,
-// pages for an arena. Where the declaration says nothing, it is 0 (bpf_map__max_entries).
+// pages for an arena. Without one in the declaration, it is 0 (bpf_map__max_entries).
 func (m *UntypedMap) MaxEntries() uint32 { return m.definition().MaxEntries }
 
 // Flags returns the flags of map creation, BPF_F_* of linux/bpf.h (bpf_map__map_flags).

@@ -19,7 +19,7 @@ type MismatchError struct {
 type Mismatch struct {
 	// Symbol is the name in C.
 	Symbol string
-	// Library and Object say what each of them has.
+	// Library and Object are what each of them has.
 	Library, Object string
 	// Remedy is what to do.
 	Remedy string

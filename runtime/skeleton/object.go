@@ -340,7 +340,7 @@ func (o *Object) ELF() string {
 	return o.loader.Image.ELF
 }
 
-// LoadOptions say how to load. The zero value is what [Object.Load] does.
+// LoadOptions are the options of a load. The zero value is what [Object.Load] does.
 type LoadOptions struct {
 	// KernelTypes is raw BTF, such as that of /sys/kernel/btf/vmlinux of the same kernel
 	// with all of its types, in which CO-RE relocations look for their types in place of
@@ -358,7 +358,7 @@ type LoadOptions struct {
 	// default is to look at all, as os-release in a container is the image's.
 	KernelName string
 	// Kconfig has lines in the form of a kernel's .config, CONFIG_HZ=250. What it sets
-	// counts, whatever the running kernel's configuration says, which is only read for
+	// counts, whatever is in the running kernel's configuration, which is only read for
 	// variables that it does not set (libbpf's kconfig).
 	Kconfig string
 	// PinRoot is the directory in a bpffs where maps are pinned by their names,
@@ -366,7 +366,7 @@ type LoadOptions struct {
 	PinRoot string
 	// TokenPath is where a bpffs is mounted that delegates to this process's user namespace,
 	// from which Load makes the BPF token that all is loaded with (libbpf's bpf_token_path,
-	// Linux 6.9). When it is empty, the variable LIBBPF_BPF_TOKEN_PATH says where, and when
+	// Linux 6.9). When it is empty, the variable LIBBPF_BPF_TOKEN_PATH has the path, and when
 	// that is not set, a process that is not in the initial user namespace tries /sys/fs/bpf,
 	// and does without where that gives no token. A variable that is set and empty is for no
 	// token.

@@ -42,7 +42,7 @@ func (p *BaseProgram) Type() ebpf.ProgramType { return p.def.Type }
 func (p *BaseProgram) AttachType() ebpf.AttachType { return p.def.AttachType }
 
 // Target returns the function, the tracepoint or the hook that the program is for, empty
-// when neither SEC() nor SetTarget says one.
+// when neither SEC() nor SetTarget has one.
 func (p *BaseProgram) Target() string { return p.def.AttachTo }
 
 // Flags returns the flags of program load, BPF_F_* of linux/bpf.h (bpf_program__flags).
@@ -92,7 +92,7 @@ func (p *BaseProgram) SetAutoload(autoload bool) error {
 // section is one of the user's own, which no loader knows, needs it before Load; attach is
 // [ebpf.AttachNone] for types that have no attach types.
 // A type that is not that of the section makes Attach leave the program alone, and clears
-// what else the section says: that it may sleep, and its target. Types whose target is
+// what else the section has: that it may sleep, and its target. Types whose target is
 // passed to the kernel at load, such as [ebpf.Tracing], take it from SetTarget.
 func (p *BaseProgram) SetType(typ ebpf.ProgramType, attach ebpf.AttachType) error {
 	return p.set("type", func(def *loader.Program) error {
@@ -117,7 +117,7 @@ func (p *BaseProgram) SetAttachType(attach ebpf.AttachType) error {
 	})
 }
 
-// SetTarget sets what the program attaches to, in place of what SEC() says
+// SetTarget sets what the program attaches to, in place of the target in SEC()
 // (bpf_program__set_attach_target): the function of the loaded program prog, or, when prog is
 // nil, the function, the tracepoint or the hook of the kernel. An empty function leaves that of SEC()
 // as it is. SEC("freplace") and programs that trace another BPF program need it. It is for
@@ -201,7 +201,7 @@ func (p *BaseProgram) SetLogLevel(level ebpf.LogLevel) error {
 }
 
 // SetLogSize sets how many bytes the buffer for the verifier's log has at first, in place
-// of what [LoadOptions] says for all. It stands for libbpf's bpf_program__set_log_buf: the
+// of the size in [LoadOptions], which is for all. It stands for libbpf's bpf_program__set_log_buf: the
 // buffer is Load's own, and grows until the log fits. The kernel takes 1 GiB at most.
 func (p *BaseProgram) SetLogSize(bytes uint32) error {
 	return p.set("log size", func(def *loader.Program) error {
@@ -281,7 +281,7 @@ func (p *BaseProgram) SetAutoattach(autoattach bool) error {
 	})
 }
 
-// CloneOptions say how a clone differs from its program. Fields that are zero leave what the
+// CloneOptions are how a clone differs from its program. Fields that are zero leave what the
 // program has.
 type CloneOptions struct {
 	// Target and Function are as those of [BaseProgram.SetTarget].

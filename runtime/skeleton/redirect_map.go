@@ -9,7 +9,7 @@ import (
 )
 
 // The maps of this file are what bpf_redirect_map and bpf_sk_redirect_map choose from. Their
-// keys are numbers of 4 bytes, whatever the declaration says of them; only a SOCKHASH has
+// keys are numbers of 4 bytes, whatever their type in the declaration; only a SOCKHASH has
 // others.
 
 // DevMap is a handle on a map of network devices (BPF_MAP_TYPE_DEVMAP, DEVMAP_HASH).

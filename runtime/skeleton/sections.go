@@ -4,7 +4,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/internal/secdef"
 )
 
-// sectionForm returns what the name of a section says of its programs, and the target
+// sectionForm returns the form of SEC() of a section's name, and the target
 // it names. It is nil for a section of the user's own. Legacy names, of which loaders used to
 // match only the beginning, are accepted: bpfgen generates no code for them unless the user
 // allows it.

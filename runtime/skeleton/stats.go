@@ -51,7 +51,7 @@ type MapStats struct {
 	// MaxEntries is how many elements there may be. It is 0 for maps that belong to other
 	// things, such as sockets.
 	MaxEntries uint32
-	// MemoryBytes is what the kernel has allocated for the map, as it says itself: before
+	// MemoryBytes is what the kernel has allocated for the map, by its own account: before
 	// kernel 6.4 an estimate by its size. It is 0 where /proc is not mounted.
 	MemoryBytes uint64
 }

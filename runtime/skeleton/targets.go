@@ -25,7 +25,7 @@ type MissingTargetError struct {
 	Err error
 }
 
-// Error names the program or the map, and says what is missing.
+// Error names the program or the map, and what is missing.
 func (e *MissingTargetError) Error() string {
 	if e.Program == "" {
 		return fmt.Sprintf("map %s, SEC(%q): %v", e.Map, e.Section, e.Err)
@@ -135,7 +135,7 @@ func (p *BaseProgram) targetError(target string, err error) error {
 	return fmt.Errorf("program %s, SEC(%q): %w", p.name, p.section, err)
 }
 
-// findTargets looks for the targets that the programs attach to as their sections say, except
+// findTargets looks for the targets that the programs attach to by their sections, except
 // for those that are passed to the kernel at load. It returns an error for each that is not
 // there.
 func findTargets(progs []*BaseProgram) (errs []error) {

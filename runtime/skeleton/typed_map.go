@@ -212,7 +212,7 @@ func (m *MapOfMaps[K, M]) Put(key K, inner *ebpf.Map, flags ...ebpf.MapUpdateFla
 }
 
 // Inner returns a handle on the definition of the inner maps, for settings before Load:
-// it is not a map of its own. It is nil where the declaration says nothing of them.
+// it is not a map of its own. It is nil where the declaration does not have them.
 func (m *MapOfMaps[K, M]) Inner() *M {
 	h := new(M)
 	if base, err := m.UntypedMap.part(h); err != nil || !m.UntypedMap.inner(base) {

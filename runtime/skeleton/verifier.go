@@ -6,7 +6,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/internal/loader"
 )
 
-// VerifierError says which program the verifier rejected, and where.
+// VerifierError is the rejection of a program by the verifier, with the line of C.
 type VerifierError struct {
 	// Program and Section are the program's name and that of its section.
 	Program, Section string

@@ -179,7 +179,7 @@ func (g *generation) checkOthers(others []otherLine) error {
 	return nil
 }
 
-// noteObjects says which files are left of bpf2go: nothing replaces them.
+// noteObjects reports the files that are left of bpf2go: nothing replaces them.
 func (g *generation) noteObjects(std streams) {
 	for i := range g.targets {
 		object := strings.TrimSuffix(g.output(&g.targets[i]), ".go") + ".o"
@@ -189,7 +189,7 @@ func (g *generation) noteObjects(std streams) {
 	}
 }
 
-// noteStale says which files are left of targets that are no longer asked for. They are
+// noteStale reports the files that are left of targets that are no longer requested. They are
 // not removed: a command that go generate does not run, as one of a makefile, may write
 // them.
 func (g *generation) noteStale(std streams, others []otherLine) error {

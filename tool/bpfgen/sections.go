@@ -10,7 +10,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/tool/internal/sections"
 )
 
-// sectionFlags defines the flags that say which sections programs may be in.
+// sectionFlags defines the flags for the sections that programs may be in.
 func sectionFlags(fs *flag.FlagSet) *sections.Policy {
 	policy := new(sections.Policy)
 	fs.Func("section", "`name` of a section of your own, whose programs have no type until Go code calls SetType; * stands for any characters; may be repeated", func(name string) error {

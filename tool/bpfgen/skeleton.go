@@ -110,7 +110,7 @@ func linkForSkeleton(std streams, files []string) ([]byte, error) {
 	return elf, nil
 }
 
-// variantFlag is NAME=VALUE, what a flag says of a variant.
+// variantFlag is NAME=VALUE, a flag for one variant.
 type variantFlag struct {
 	name, value string
 	// flags are the words of the value, where these are flags for the compiler.
@@ -161,7 +161,7 @@ func skeletonOf(std streams, inputs []skeletonInput, opts skelgen.Options) ([]by
 	return src, nil
 }
 
-// readSkeletonInput reads an object, and says what loaders leave out of it.
+// readSkeletonInput reads an object, and reports what loaders leave out of it.
 func readSkeletonInput(std streams, in skeletonInput) (skelgen.Variant, error) {
 	none := skelgen.Variant{}
 	obj, err := bpfobj.Read(in.name, in.elf)

@@ -20,7 +20,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/tool/internal/verify"
 )
 
-// A config says what to load. Files are relative to the directory that tests start in.
+// A config is what to load. Files are relative to the directory that tests start in.
 type config struct {
 	Objects []string `json:"objects"`
 	// Limits are lists of FIGURE=NUMBER by programs.
@@ -74,7 +74,7 @@ func run(args []string, env func(string) string, stdout io.Writer) (failed bool,
 	if err := json.Unmarshal(data, &c); err != nil {
 		return false, fmt.Errorf("%s.json: %w", self, err)
 	}
-	// What runs tests in a kernel says what it is called.
+	// Set by what runs tests in a kernel.
 	o, err := c.options(env("BPF_KERNEL"))
 	if err != nil {
 		return false, err

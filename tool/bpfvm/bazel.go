@@ -25,7 +25,7 @@ import (
 // time was up: the Go runtime then prints all goroutines. Bazel waits for 15 s.
 const bazelGrace = 10 * time.Second
 
-// A config says what to run. The files in it are paths among the runfiles.
+// A config is what to run. The files in it are paths among the runfiles.
 type config struct {
 	// Test is the test's executable.
 	Test string `json:"test"`
@@ -56,7 +56,7 @@ type kernel struct {
 	Problem string `json:"problem"`
 }
 
-// runConfig runs what the file says, and returns the exit status.
+// runConfig runs the configuration in the file, and returns the exit status.
 func runConfig(file string, started time.Time) (int, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {

@@ -85,7 +85,7 @@ var cpus = []*cpu{
 
 // An emulator is QEMU for a CPU, which users have to install.
 type emulator struct {
-	// QEMU is the name of the executable, and Packages says what has it.
+	// QEMU is the name of the executable, and Packages are those that have it.
 	QEMU     string `json:"qemu"`
 	Packages string `json:"packages"`
 }

@@ -75,7 +75,7 @@ func parseHand(args []string) (*handFlags, []string, error) {
 	return f, set.Args(), nil
 }
 
-// runByHand runs what the arguments say, and returns the exit status.
+// runByHand runs the command line, and returns the exit status.
 func runByHand(args []string, started time.Time) (int, error) {
 	f, command, err := parseHand(args)
 	if errors.Is(err, flag.ErrHelp) {

@@ -103,7 +103,7 @@ type archive struct {
 	open map[fileID]string
 }
 
-// fileID says which file of the host something is, whatever its name.
+// fileID identifies a file of the host, whatever its name.
 type fileID struct{ dev, ino uint64 }
 
 func idOf(info fs.FileInfo) fileID {

@@ -42,7 +42,7 @@ unless it writes a file. The exit status is 0, or 2 for a failure.
 // reportFailed is the exit status of both for a failure.
 const reportFailed = 2
 
-// parseReport parses the flags of a subcommand. done says that it was asked for help alone.
+// parseReport parses the flags of a subcommand. done is true when only help was requested.
 func parseReport(set *flag.FlagSet, usage string, args []string, stdout io.Writer) (done bool, err error) {
 	set.SetOutput(io.Discard)
 	err = set.Parse(args)

@@ -31,7 +31,7 @@ type (
 	}
 )
 
-// reportSkip says that the whole test is skipped: to the reader, and to Bazel,
+// reportSkip reports that the whole test is skipped: to the reader, and to Bazel,
 // which knows no such result but keeps the report.
 func reportSkip(reason string) error {
 	fmt.Println("--- SKIP:", reason)

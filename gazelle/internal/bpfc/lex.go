@@ -258,7 +258,7 @@ func (f *lexed) read(tokens []token, content []byte) {
 func scanOther(before []token, src string, at int) (kind, uint16, int) {
 	switch c := src[at]; classes[c] {
 	case classIdent:
-		// What says how the characters of a literal are encoded.
+		// The prefix for the encoding of a literal's characters.
 		k, end := quoted(src, at+strings.IndexAny(src[at:], `"'`))
 		return k, 0, end
 	case classQuote:

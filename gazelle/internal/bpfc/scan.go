@@ -137,7 +137,7 @@ const (
 
 func (k Kind) String() string { return [...]string{"variable", "function", "program", "map"}[k] }
 
-// Linkage says who may use a symbol.
+// Linkage is who may use a symbol.
 type Linkage uint8
 
 // The linkages. Weak is a global symbol that another definition replaces;
@@ -585,7 +585,7 @@ func Union(files ...*File) *File {
 	return all
 }
 
-// rank says which of several symbols of one name stands for all.
+// rank orders several symbols of one name: the highest one stands for all.
 func (s *Symbol) rank() int {
 	switch {
 	case s.offered():

@@ -30,7 +30,7 @@ const (
 	Types       = "bpf_types"
 )
 
-// A Naming says which import path a directory's packages get.
+// A Naming is how the packages of a directory get their import paths.
 type Naming string
 
 // The namings. NamingAuto is NamingFolder for one package in a directory without

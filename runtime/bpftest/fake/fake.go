@@ -16,7 +16,7 @@
 // the kernel's maps give: a hash that is full, a key that is not there. The order of a range
 // is that in which keys were put, where the kernel has none. What is in the kernel alone is
 // not there: Map of a handle returns nil, programs cannot be loaded, run or attached, nothing
-// can be pinned, and what needs it fails and says so. Package bpftest is for tests of that.
+// can be pinned, and calls that need it fail with an error. Package bpftest is for tests of that.
 package fake
 
 import (
@@ -35,7 +35,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/runtime/skeleton"
 )
 
-// Options say what a fake is. A nil *Options is the zero value.
+// Options are the properties of a fake. A nil *Options is the zero value.
 type Options struct {
 	// Type is the map's type. The zero value is [ebpf.Hash] for [NewMap], [ebpf.PerCPUHash]
 	// for [NewPerCPUMap], [ebpf.Queue] for [NewQueue].

@@ -35,8 +35,8 @@
 // pair for netkit. An option that the kernel is too old for is named in the error. What is not
 // about the hook, such as a missing capability, is up to [Explain], for all of them.
 //
-// Options are those of the handles of package skeleton, whose docs say what they mean.
-// Package secdef says which hook a section is for. Only Linux has hooks: elsewhere all
+// Options are those of the handles of package skeleton, which documents them.
+// Package secdef has the hook that a section is for. Only Linux has hooks: elsewhere all
 // functions fail with [ebpf.ErrNotSupported].
 package attach
 
@@ -152,7 +152,7 @@ type USDTs struct {
 	Forget func(ip uint64) error
 }
 
-// IterOptions say what an iterator visits.
+// IterOptions are what an iterator visits.
 type IterOptions struct {
 	Map      *ebpf.Map
 	Cgroup   string

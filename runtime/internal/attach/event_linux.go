@@ -110,7 +110,7 @@ func openEvent(event *os.File, err error, what, option string, needed privilege.
 	return event, err
 }
 
-// paranoiaSwitch says who may open perf events. 2, the highest level that mainline
+// paranoiaSwitch is the sysctl for who may open perf events. 2, the highest level that mainline
 // kernels know, keeps them from processes without CAP_PERFMON.
 const paranoiaSwitch = "/proc/sys/kernel/perf_event_paranoid"
 

@@ -29,7 +29,7 @@ func Explain(err error, typ ebpf.ProgramType) error {
 	return err
 }
 
-// explainInterface says that a network interface does not exist: the kernel's answers to that
+// explainInterface adds that a network interface does not exist: the kernel's answers to that
 // differ.
 func explainInterface(err error, ifindex int) error {
 	if err == nil {

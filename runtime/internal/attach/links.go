@@ -59,7 +59,7 @@ type watchedLink struct {
 	link.Link
 	list   *Links
 	closed atomic.Bool
-	// pin is where [Connect] has pinned it, empty for others, and made says that nothing was
+	// pin is where [Connect] has pinned it, empty for others, and made is true when nothing was
 	// pinned there before.
 	pin  string
 	made bool

@@ -214,7 +214,7 @@ func (p *Pins) connect(l connection) (link.Link, error) {
 	return p.own(l, name, path, made, old == nil), nil
 }
 
-// own makes a pinned link one of this skeleton. made says that there was none before.
+// own makes a pinned link one of this skeleton. made is true when no link existed before.
 func (p *Pins) own(l connection, name, path string, pinned link.Link, made bool) link.Link {
 	watched := l.watch(pinned)
 	if w := watchedOf(watched); w != nil {

@@ -64,7 +64,7 @@ type Map[M any] struct {
 	Only   Only
 }
 
-// MapTypes says what the Go types of a map's keys and values are. It is zero for a handle
+// MapTypes are the Go types of a map's keys and values. It is zero for a handle
 // without such types.
 type MapTypes struct {
 	// Key and Value are their sizes in bytes.

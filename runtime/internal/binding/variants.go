@@ -5,7 +5,7 @@ import (
 	"unsafe"
 )
 
-// Only says which variants of an object have something that not all of them have.
+// Only lists the variants of an object that have something which not all of them have.
 type Only struct {
 	// In has a bit for each variant, that of the first the lowest of the first byte. It is
 	// empty for what all have.

@@ -1,7 +1,7 @@
 // Package features finds out what the running kernel can do, by trying.
 //
-// What a try says about the kernel is remembered for as long as the process lives. What
-// it says about the process is not: one that has no right to try today, or no descriptor
+// The result of a test of the kernel is cached for as long as the process lives. A result
+// that is about the process is not: one that has no right to try today, or no descriptor
 // left, may have it tomorrow.
 package features
 

@@ -36,7 +36,7 @@ type Kernel struct {
 	// names are those that Search was asked for, and lacking those of them that the kernel
 	// itself does not have, nil until modules are looked at.
 	names, lacking *rawbtf.Names
-	// modules are those that have been read, and haveRead says that these are all.
+	// modules are those that have been read, and haveRead is true when these are all.
 	modules    []*Module
 	haveRead   bool
 	types      []*rawbtf.Types

@@ -157,7 +157,7 @@ func (l *load) loadExtern(ins insn, index uint32) {
 	}
 }
 
-// inFunction says where in an object something is wrong: the line of C of an instruction,
+// inFunction adds to an error where in an object it is: the line of C of an instruction,
 // when that is known, and the program.
 func (l *load) inFunction(function, instruction uint32, err error) error {
 	return l.inLine(function, l.object.sourceLine(function, instruction), err)

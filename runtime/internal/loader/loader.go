@@ -24,7 +24,7 @@
 //  8. Maps are pinned, which is what others can see, and the owner is asked
 //     ([Options.Done]).
 //
-// The model is libbpf's; where the two differ, a comment says so and why.
+// The model is libbpf's; a comment has the reason where the two differ.
 //
 // An Object may not be used by several goroutines at once.
 package loader
@@ -208,7 +208,7 @@ type StructOps struct {
 	made opsMade
 }
 
-// Options say how to load.
+// Options are the options of a load.
 type Options struct {
 	// KernelTypes is raw BTF in whose types CO-RE relocations look in place of the running
 	// kernel's (libbpf's btf_custom_path). All else needs the running kernel's.

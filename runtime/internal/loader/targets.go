@@ -208,7 +208,7 @@ func (noTargetError) Error() string {
 
 func (noTargetError) Unwrap() error { return ebpf.ErrNotSupported }
 
-// noTarget says what the kernel does not have.
+// noTarget returns the error for a target that the kernel does not have.
 func (p *Program) noTarget() error {
 	module, name, ofModule := strings.Cut(p.AttachTo, ":")
 	if !ofModule {

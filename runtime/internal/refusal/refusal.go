@@ -1,4 +1,4 @@
-// Package refusal says why the kernel refuses to load or to attach something, and what to do
+// Package refusal explains why the kernel refuses to load or to attach something, and what to do
 // about it.
 //
 // # Model

@@ -80,7 +80,7 @@ func lockedMemory() (bytes uint64, limited bool) {
 	return limit.Cur, limit.Cur != unix.RLIM_INFINITY
 }
 
-// WhyNoTrampoline says that the kernel has no BPF JIT compiler when that is why it has refused
+// WhyNoTrampoline reports that the kernel has no BPF JIT compiler when that is why it has refused
 // a program and its answer does not say so: it answers that there is no memory when it cannot
 // make the trampoline that the program is called from, and that the program is wrong when the
 // target is another program. It is empty for other programs, and where the kernel has a JIT

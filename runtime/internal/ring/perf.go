@@ -72,8 +72,8 @@ func (r *Reader) Pass(s Span) {
 	}
 }
 
-// passedParts says which part of a perf buffer may be done with and not given back: one of so
-// many.
+// passedParts bounds the memory that is read and not given back: one part of so many of a
+// perf buffer.
 const passedParts = 16
 
 // passAll gives back the memory of all samples before a span.

@@ -22,7 +22,7 @@ type Reader struct {
 	own int32
 
 	perf bool
-	// direct says that spans may be read: not when the reader has a guard, when its records
+	// direct is true when spans may be read: not when the reader has a guard, when its records
 	// must be copied for their alignment, or when it is closed.
 	direct atomic.Bool
 	// failed is what Next has met in place of a record.

@@ -42,7 +42,7 @@ const (
 	ProgAssocStructOpsCmd     Cmd = 38
 )
 
-// returnsFD says that the command's answer is a descriptor.
+// returnsFD reports whether the command returns a descriptor.
 func (c Cmd) returnsFD() bool {
 	switch c {
 	case MapCreateCmd, ProgLoadCmd, ObjGetCmd, ProgFDByIDCmd, MapFDByIDCmd, RawTPOpenCmd, BTFLoadCmd, BTFFDByIDCmd, LinkCreateCmd, TokenCreateCmd:

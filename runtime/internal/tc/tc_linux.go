@@ -26,7 +26,7 @@ func DefaultHandle(name string) uint32 {
 	return h.Sum32()&0x7fffffff | 1
 }
 
-// Location says where a filter is.
+// Location is where a filter is.
 type Location struct {
 	// Ifindex is the interface, by its index in the network namespace.
 	Ifindex int32
@@ -217,7 +217,7 @@ func (f *Filter) set(prog Program, flags uint16) error {
 	return err
 }
 
-// taken says who has the location.
+// taken adds to an error who has the location.
 func (f *Filter) taken(err error) error {
 	if !errors.Is(err, unix.EEXIST) {
 		return err

@@ -87,7 +87,7 @@ func create(path string) (Token, error) {
 	return Token{FD: fd, Path: path}, nil
 }
 
-// HowToGet says who provides a token, and how.
+// HowToGet is advice: who provides a token, and how.
 const HowToGet = "a service manager or container manager mounts a bpffs for this user namespace, with the options delegate_cmds, delegate_maps, delegate_progs and delegate_attachs (systemd: PrivateUsers=yes, PrivateBPF=yes, BPFDelegateCommands=any, BPFDelegateMaps=any, BPFDelegatePrograms=any, BPFDelegateAttachments=any; Incus, LXD: security.delegate_bpf)"
 
 // explain adds to the kernel's answer what it means: see bpf_token_create of kernel/bpf/token.c.

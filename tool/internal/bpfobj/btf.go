@@ -43,7 +43,7 @@ func ParseBTF(contents []byte, order binary.ByteOrder) (*rawbtf.Types, error) {
 	return types, nil
 }
 
-// BTFError says in which section what package rawbtf cannot read is, and what to do about
+// BTFError adds to an error of package rawbtf the section that it cannot read, and what to do about
 // contents that are damaged.
 func BTFError(section string, err error) error {
 	if errors.Is(err, rawbtf.ErrDamaged) {

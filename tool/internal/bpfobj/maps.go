@@ -31,7 +31,7 @@ type MapDef struct {
 	Key, Value btf.Type
 	// KeySize and ValueSize are in bytes, of the types where there are some.
 	KeySize, ValueSize uint32
-	// Pinning says how the loader pins the map: 0 for not at all, 1 by its name. Other numbers
+	// Pinning is how the loader pins the map: 0 for not at all, 1 by its name. Other numbers
 	// are for a project's own loader.
 	Pinning uint32
 	// Inner is the declaration of the maps that are a map's values.

@@ -62,7 +62,7 @@ type Symbol struct {
 	Value, Size uint64
 }
 
-// Reloc says that bytes of a section's contents depend on a symbol.
+// Reloc is a relocation: bytes of a section's contents depend on a symbol.
 type Reloc struct {
 	Offset uint64
 	Type   uint32

@@ -123,7 +123,7 @@ func AssignFields(section string, fields []Field, reserved ...string) []string {
 // asked for in another one, and some differ: see [Scope.Settle].
 type Scope struct {
 	reserved map[string]bool
-	// level says which of its spellings each thing has. It does not sink, so that
+	// level is the index of the spelling that each thing has. It does not sink, so that
 	// passes come to an end.
 	level map[string]int
 	// asked are the things of this pass, and count is how many have each key.

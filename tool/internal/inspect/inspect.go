@@ -1,4 +1,4 @@
-// Package inspect says what is in a linked BPF object, and what it needs of a kernel: for
+// Package inspect reports what is in a linked BPF object, and what it needs of a kernel: for
 // people as tables, for programs as JSON. It compares two of them, too.
 package inspect
 

@@ -1,4 +1,4 @@
-// Package kernelversion says which version of Linux was the first with a helper, a map
+// Package kernelversion has which version of Linux was the first with a helper, a map
 // type or the like, from the table that dev/uapi makes of the header linux/bpf.h of each
 // release since 4.1.
 package kernelversion

@@ -30,7 +30,7 @@ import (
 	"github.com/rules-bpf/rules_bpf/internal/rawbtf"
 )
 
-// Map is what a declaration says. What it does not mention is 0.
+// Map is a declaration. What it does not have is 0.
 type Map struct {
 	Type ebpf.MapType
 	// KeySize and ValueSize are in bytes, of the types where the declaration has types. See
@@ -41,7 +41,7 @@ type Map struct {
 	MaxEntries, Flags, NUMANode uint32
 	// Extra is map_extra.
 	Extra uint64
-	// Pinning says how the loader pins the map: LIBBPF_PIN_*, or a number of another loader.
+	// Pinning is how the loader pins the map: LIBBPF_PIN_*, or a number of another loader.
 	Pinning uint32
 	// Values are the declaration's initial values, nil when it has no member for any.
 	Values *Values

@@ -32,7 +32,7 @@ func (v version) before(other version) bool {
 	return v[0] < other[0] || v[0] == other[0] && v[1] < other[1]
 }
 
-// judge says what the error of a load means.
+// judge sets the verdict for the error of a load.
 func (r *runner) judge(result *Result, err error) {
 	var rejected *skeleton.VerifierError
 	var missing *skeleton.MissingTargetError

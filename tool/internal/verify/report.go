@@ -1,4 +1,4 @@
-// Package verify says what a kernel's verifier makes of the programs of BPF objects: whether
+// Package verify reports what a kernel's verifier makes of the programs of BPF objects: whether
 // each of them loads, and how far it is from the limits.
 //
 // # Model
@@ -161,7 +161,7 @@ type key struct{ object, program, preset, kernel, cpu string }
 
 func (r *Result) key() key { return key{r.Object, r.Program, r.Preset, r.Kernel, r.CPU} }
 
-// Problems says what fails a test, a line each: "file: symbol: what, and what to do".
+// Problems returns what fails a test, a line each: "file: symbol: what, and what to do".
 func (r *Report) Problems() []string {
 	var problems []string
 	for i := range r.Results {

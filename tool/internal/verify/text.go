@@ -83,7 +83,7 @@ func columns(cells []string) string {
 	return b.String()
 }
 
-// remark says in a word what is the matter with a program that is loaded.
+// remark returns a word for what is wrong with a program that is loaded.
 func (r *Result) remark() string {
 	switch {
 	case len(r.Over) == 0:

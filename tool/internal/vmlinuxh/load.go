@@ -216,7 +216,7 @@ func (t *Types) roots() []uint32 {
 	return ids
 }
 
-// referenced says of each ID whether a type refers to it.
+// referenced reports for each ID whether a type refers to it.
 func (t *Types) referenced() []bool {
 	referenced := make([]bool, t.raw.Len())
 	var refs []uint32

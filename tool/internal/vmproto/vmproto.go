@@ -28,7 +28,7 @@ const (
 	ConfigFile = "/.bpfvm/config"
 )
 
-// A Run says what the guest is to do.
+// A Run is what the guest is to do.
 type Run struct {
 	// Port is the guest's name of the serial port that the frames go through.
 	Port string
@@ -51,7 +51,7 @@ type Run struct {
 	Deadline time.Time
 }
 
-// Kind says what a frame is.
+// Kind is what a frame is.
 type Kind byte
 
 // The kinds of frames.
