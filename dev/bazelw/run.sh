@@ -43,8 +43,10 @@ run_bazel() {
   fi
 
   need_namespaces
+  # The caller's own are in use.
+  [[ ! -d $output_base/server ]] || touch -- "$output_base/server"
   drop_outputs
-  warn_of_room
+  warn_of_room "$output_base"
   mkdir -p -- "$CACHE/mount"
   # Keeps them from being dropped as unused.
   touch "$ROOT" "$MODULES"
@@ -53,25 +55,36 @@ run_bazel() {
     "$BAZELW_PARTS/enter.sh" "$ROOT" "$CACHE/mount" "$NAMESPACE" "${VISIBLE[@]}" -- "${bazel[@]}" "$@"
 }
 
-# drop_outputs removes the outputs of workspaces that no longer exist, such as those of tests,
-# or that have not been built for UNUSED_DAYS. Bazel itself never does.
+# drop_outputs removes what Bazel built for workspaces that do not exist any more, as those of
+# tests do not, and what nobody has used for a month. Bazel itself never does. What was in use
+# within three hours stays: its server may run in another container, and ends after such a time
+# without a command.
 drop_outputs() {
-  local base owner
+  local base owner removed
+  # Others that were interrupted.
+  rm -rf --one-file-system -- "$CACHE"/out/removed.*
   for base in "$CACHE"/out/*/; do
     base=${base%/}
+    # A disk that was full may have left an empty file.
     owner=$(cat -- "$base/DO_NOT_BUILD_HERE" 2>/dev/null) || continue
-    [[ ! -d $owner || -n $(find "$base/server" -maxdepth 0 -mtime "+$UNUSED_DAYS" 2>/dev/null) ]] || continue
+    if [[ $owner != /* || -L $base ]]; then continue; fi
+    if used_within "$base" "$IDLE_MINUTES" || [[ -d $owner ]] && used_within "$base" "$((UNUSED_DAYS * 24 * 60))"; then continue; fi
     if server_of "$base" >/dev/null; then continue; fi
-    say "removing the outputs of $owner, which is gone or has not been built for $UNUSED_DAYS days"
-    # Actions may have taken the right to write from directories, and another bazelw may do the same.
-    chmod -R u+w -- "$base" 2>/dev/null || true
-    rm -rf -- "$base" || true
+    say "removing the outputs of $owner, which nobody builds any more"
+    # Out of the way of whoever begins to build there again.
+    removed=$CACHE/out/removed.$$.${base##*/}
+    if mv -T -- "$base" "$removed"; then rm -rf --one-file-system -- "$removed" || true; fi
   done
 }
 
-# warn_of_room warns of a disk that is nearly full: Bazel's own error does not name the cause.
+# used_within OUTPUT_BASE MINUTES: whether a server started or ended, or a command ran, since then.
+used_within() { [[ -n $(find "$1/server" "$1/command.log" -maxdepth 0 -mmin "-$2" 2>/dev/null) ]]; }
+
+# warn_of_room OUTPUT_BASE: says that a first build may fail. Bazel itself does not say that a disk
+# is full.
 warn_of_room() {
   local free
+  [[ ! -d $1/execroot ]] || return 0
   free=$(free_mb)
   ((free >= OUTPUTS_MB)) ||
     say "$CACHE has $free MB of free disk space, and a build of all of this repository takes some $OUTPUTS_MB MB: free some if it fails, or set RULES_BPF_BAZELW_CACHE to a directory on another disk"

@@ -12,6 +12,9 @@ readonly KERNELS_MB=1536
 # What `test //...` leaves, without the disk cache. Read by run.sh.
 # shellcheck disable=SC2034
 readonly OUTPUTS_MB=8192
+# After so long a server without a command ends (--max_idle_secs). Read by run.sh.
+# shellcheck disable=SC2034
+readonly IDLE_MINUTES=180
 # Roots, modules and kernels of older checkouts are dropped when unused for so long.
 readonly UNUSED_DAYS=30
 

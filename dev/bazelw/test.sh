@@ -214,12 +214,20 @@ EOF
 test_outputs() {
   local got base sleeper cache=$scratch/outputs
   mkdir -p -- "$cache/out/cache" "$cache/there"
-  for base in gone served there unused; do
+  for base in gone lately linked nameless open served there unused; do
     mkdir -p -- "$cache/out/$base/server" "$cache/out/$base/execroot"
     echo "$cache/there" >"$cache/out/$base/DO_NOT_BUILD_HERE"
+    touch -d "4 hours ago" "$cache/out/$base/server"
   done
-  echo "$cache/gone" | tee "$cache/out/gone/DO_NOT_BUILD_HERE" >"$cache/out/served/DO_NOT_BUILD_HERE"
-  touch -d "40 days ago" "$cache/out/unused/server"
+  for base in gone lately linked served; do
+    echo "$cache/gone" >"$cache/out/$base/DO_NOT_BUILD_HERE"
+  done
+  : >"$cache/out/nameless/DO_NOT_BUILD_HERE"
+  touch -d "40 days ago" "$cache/out/unused/server" "$cache/out/open/server"
+  touch -- "$cache/out/lately/command.log" "$cache/out/open/command.log"
+  mv -T -- "$cache/out/linked" "$cache/linked"
+  ln -s -- "$cache/linked" "$cache/out/linked"
+  mkdir -- "$cache/out/removed.1.gone"
   bash -c 'sleep 600; :' server "--output_base=$cache/out/served" &
   sleeper=$!
   echo "$sleeper" >"$cache/out/served/server/server.pid.txt"
@@ -236,14 +244,16 @@ test_outputs() {
     source "$repo/dev/bazelw/run.sh"
     drop_outputs 2>&1
     free_mb() { echo 9; }
-    warn_of_room 2>&1
+    warn_of_room "$cache/out/there" 2>&1
+    warn_of_room "$cache/out/new" 2>&1
   )
   pkill -P "$sleeper"
   kill "$sleeper" 2>/dev/null || true
   wait "$sleeper" 2>/dev/null || true
-  check "outputs that are kept" "cache served there" "$(cd "$cache/out" && echo *)"
+  check "outputs that are kept" "cache lately linked nameless open served there" "$(cd "$cache/out" && echo *)"
   check "outputs that are kept" "*removing the outputs of $cache/gone,*removing the outputs of $cache/there,*" "$got"
-  check "little disk space" "*$cache has 9 MB of free disk space*" "$got"
+  check "outputs behind a link" "execroot" "$(cd "$cache/linked" && echo e*)"
+  check "little disk space" "*/there, which*$cache has 9 MB of free disk space*" "$got"
 }
 
 # Kernels are fetched for what tests, and for nothing else.

@@ -20,6 +20,7 @@
 // differential. A difference is an exception too, and so is an object that only libbpf
 // loads. A file that -accepted names has lines "object program reason", one for each
 // difference that is intended; a line that no longer applies is an exception. With
+// -each, the programs of an object that libbpf does not load as a whole are loaded one by
 // one. Every load has a process and a mount of bpffs of its own, so that what one pins or
 // leaves behind is not there for the next.
 //

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path"
 	"path/filepath"
@@ -81,9 +82,7 @@ func (l *linter) docs() error {
 			}
 			if !known[target] {
 				report("no file or directory for the link", m[1])
-			} else if anchor != "" && !slices.ContainsFunc(heading.FindAllStringSubmatch(fence.ReplaceAllString(read(target), ""), -1), func(h []string) bool {
-				return anchor == strings.ReplaceAll(strings.ToLower(noAnchor.ReplaceAllString(h[1], "")), " ", "-")
-			}) {
+			} else if anchor != "" && !anchors(read(target))[anchor] {
 				report("no heading for the link", m[1])
 			}
 		}
@@ -92,4 +91,21 @@ func (l *linter) docs() error {
 		return errors.New("\n  " + strings.Join(problems, "\n  "))
 	}
 	return nil
+}
+
+// anchors returns the anchors of the headings of a Markdown file, as GitHub makes them: those of
+// equal headings have numbers from the second one on.
+func anchors(text string) map[string]bool {
+	found := map[string]bool{}
+	count := map[string]int{}
+	for _, h := range heading.FindAllStringSubmatch(fence.ReplaceAllString(text, ""), -1) {
+		anchor := strings.ReplaceAll(strings.ToLower(noAnchor.ReplaceAllString(h[1], "")), " ", "-")
+		if n := count[anchor]; n > 0 {
+			found[fmt.Sprintf("%s-%d", anchor, n)] = true
+		} else {
+			found[anchor] = true
+		}
+		count[anchor]++
+	}
+	return found
 }

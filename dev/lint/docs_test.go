@@ -17,6 +17,8 @@ func TestDocs(t *testing.T) {
 		{"another site", "[a](https://example.com/c.md)", ""},
 		{"a heading", "[a](docs/b.md#run-it-as-root-see-a)", ""},
 		{"a heading of the same file", "# One\n[a](#one)", ""},
+		{"a second heading", "# One\n# One\n[a](#one-1)", ""},
+		{"no second heading", "# One\n[a](#one-1)", "no heading for the link #one-1"},
 		{"no heading", "[a](docs/b.md#comment)", "no heading for the link docs/b.md#comment"},
 		{"an index", "`a[1](b)`", ""},
 		{"a target", "    bazel test //tests/maps:maps_test", ""},

@@ -247,10 +247,15 @@ func readSkips(path string) ([]skip, error) {
 			continue
 		}
 		name, reason, ok := strings.Cut(line, "\t")
+		reason, cpus, _ := strings.Cut(reason, "\t")
 		if !ok || strings.TrimSpace(reason) == "" {
 			return nil, fmt.Errorf("%s:%d: want a name, a tab and a reason", path, n)
 		}
-		reason, cpus, _ := strings.Cut(reason, "\t")
+		for _, cpu := range strings.Fields(cpus) {
+			if !slices.Contains([]string{"arm64", "riscv64", "s390x", "x86_64"}, cpu) {
+				return nil, fmt.Errorf("%s:%d: unknown cpu %q", path, n, cpu)
+			}
+		}
 		re, err := regexp.Compile("^(?:" + name + ")$")
 		if err != nil {
 			return nil, fmt.Errorf("%s:%d: %w", path, n, err)

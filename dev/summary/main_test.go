@@ -195,6 +195,8 @@ func TestBadInput(t *testing.T) {
 	}
 	for _, tc := range []struct{ skips, directory, want string }{
 		{write("noreason", "TestA\n"), dir, "noreason:1: want a name, a tab and a reason"},
+		{write("nothing", "TestA\t\tarm64\n"), dir, "nothing:1: want a name, a tab and a reason"},
+		{write("badcpu", "TestA\tx\tarm64 sparc\n"), dir, `badcpu:1: unknown cpu "sparc"`},
 		{write("badre", "\n(\tx\n"), dir, "badre:2: error parsing regexp"},
 		{filepath.Join(dir, "missing"), dir, "missing"},
 		{"", filepath.Join(dir, "missing"), "missing"},

@@ -395,8 +395,8 @@ type Anchor struct {
 	// Link is the link of the program. It must be of this hook.
 	Link   link.Link
 	LinkID link.ID
-	// Program and ProgramID are for programs that are attached without a link. Kernels that
-	// distinguish the two do not find a program with a link by these.
+	// Program and ProgramID are for programs that are attached without a link. On a cgroup the
+	// kernel does not find a program with a link by these.
 	Program   *ebpf.Program
 	ProgramID ebpf.ProgramID
 }

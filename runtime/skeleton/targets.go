@@ -36,8 +36,8 @@ func (e *MissingTargetError) Error() string {
 // Unwrap returns Err.
 func (e *MissingTargetError) Unwrap() error { return e.Err }
 
-// MissingTargets returns what Load and Attach need, as the skeleton is now set, and what is not
-// there: the functions, tracepoints, hooks and iterators of the kernel, the functions and USDTs
+// MissingTargets returns what is missing of that which Load and Attach need, as the skeleton is
+// now set: the functions, tracepoints, hooks and iterators of the kernel, the functions and USDTs
 // of user space, and the types and members of struct_ops maps. Programs that Load leaves out,
 // or that Attach does, do not count. To do without them, call SetAutoload(false) for what is
 // returned, and load the rest:

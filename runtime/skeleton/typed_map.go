@@ -99,7 +99,6 @@ type Entry[K, V any] struct {
 // change the map meanwhile. The entry that was just received may be deleted. An error ends the
 // range: [ebpf.ErrIterationAborted] when keys were deleted so fast that the kernel kept
 // starting over.
-// deleted so fast that the kernel kept starting over.
 func (m *Map[K, V]) All() iter.Seq2[Entry[K, V], error] {
 	return func(yield func(Entry[K, V], error) bool) {
 		var (

@@ -452,7 +452,7 @@ func TestNthFails(t *testing.T) {
 	bpftest.NeedsBPF(t)
 	const programs = 12
 	// The first one and the last one always.
-	tried := min(programs, kerneltest.Rounds(programs*10))
+	tried := min(programs, kerneltest.Rounds(programs*3))
 	for i := range tried {
 		n := i * (programs - 1) / (tried - 1)
 		t.Run(fmt.Sprint(n), func(t *testing.T) {

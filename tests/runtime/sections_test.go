@@ -79,8 +79,7 @@ func TestWritesDuringLoadAndClose(t *testing.T) {
 			},
 		} {
 			wg.Go(func() {
-				// Never what a variable had first: who writes that, after something
-				// else, while pages are replaced, is taken for who does not write.
+				// A write of the initial value looks like no write: see region.merge.
 				for i := uint64(3); !stop.Load(); i++ {
 					write(i)
 					time.Sleep(10 * time.Microsecond)

@@ -69,7 +69,7 @@ end_of_record
 		want string
 	}{
 		{[]string{"--coverage_dir=" + dir, "--filter_sources=/usr/lib/.+"}, a + b + made},
-		// As a part of a name it is none.
+		// A filter has to match the whole name.
 		{[]string{"--coverage_dir=" + dir, "--filter_sources=/usr/lib/.+", "--filter_sources=ade"}, a + b + made},
 		{[]string{
 			"--coverage_dir=" + dir, "--filter_sources=/usr/lib/.+",

@@ -6,6 +6,8 @@
 // all names that the load has ([Kernel.Search]). For a kernel that does not show them, they are
 // looked for in the images that distributions install. Type IDs of a module continue those of
 // the kernel.
+//
+// Modules are read when one is asked for, or a name that the kernel itself does not have:
 // each costs several system calls, and there may be hundreds. One that cannot be read, or is
 // unloaded meanwhile, is left out, and [Kernel.Unreadable] says why, for the error when a name
 // is not found.

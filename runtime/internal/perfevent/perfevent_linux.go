@@ -57,7 +57,7 @@ func KprobeAt(address uint64, ret bool) (*os.File, error) {
 
 // Uprobe opens an event of an offset in a file, or of the return of the function there, in a
 // process, or in all for a pid of 0. semaphore, unless 0, is the offset of a USDT's semaphore,
-// which the kernel raises while the event is enabled.
+// which the kernel raises while the event is open.
 func Uprobe(path string, offset, semaphore uint64, pid int, ret bool) (*os.File, error) {
 	return probe("uprobe", path, offset, semaphore, pid, ret)
 }

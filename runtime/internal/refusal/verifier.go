@@ -109,7 +109,8 @@ func LacksJIT(log []string) bool {
 
 // OfVerifier returns what to do about a rejection of the verifier, as far as the end of its log
 // and the instructions show that. code has the instructions that were passed to the kernel, in
-// the machine's byte order. It is empty when neither does.
+// the machine's byte order. The result is empty when neither
+// does.
 func OfVerifier(log []string, code []byte, order binary.ByteOrder) string {
 	end := Ending(log)
 	for _, c := range complaints {

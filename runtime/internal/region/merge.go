@@ -14,8 +14,8 @@ import (
 //
 // A new word that was not written to becomes now. Otherwise the order of the two writes is
 // lost, and the type of the word decides: an integer of 4 or 8 bytes gets both changes, as a
-// counter must; anything else keeps the later value. What cannot be told from a word that
-// was not written to is one that was given the value before again: it becomes now.
+// counter must; anything else keeps the later value. A new word into which the value before was
+// written again looks unwritten, and becomes now.
 func (r *Region) merge(to *uint64, index int, before, now uint64) {
 	for {
 		current := atomic.LoadUint64(to)

@@ -255,8 +255,8 @@ func LayOut(specs []Spec) (*Memory, []Region) {
 	return m, regions
 }
 
-// Fits reports whether a section of size bytes is no larger than [MaxSize], which it asks only
-// for a large one.
+// Fits reports whether a section of size bytes is no larger than [MaxSize], which it calls
+// only for large sections.
 func Fits(size int) bool { return size <= blockSize || uint64(size) <= MaxSize() }
 
 // MaxSize returns how many bytes a section may have: what the kernel takes as the value

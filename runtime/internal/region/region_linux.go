@@ -130,7 +130,6 @@ func (r *Region) mmap(fd, prot, flags int) (unsafe.Pointer, error) {
 // map was created with, from Snapshot; MapOver changes them. They are nil for a map that has
 // other contents, which must not get what is written to the region meanwhile. old is a second
 // mapping of the region's memory; MapOver makes one when it needs one that old does not have.
-// not have.
 //
 // The kernel refuses a writable mapping of a frozen map, and freezing fails
 // while one exists: frozen maps must be mapped with readOnly, after the freeze.

@@ -40,6 +40,8 @@
 // mapped once, so one that goes over the end is copied. The kernel drops records when there is
 // no room, and says how many before the next one that fits.
 //
+// # Waiting, deadlines, Close
+//
 // The descriptors of a [Reader] are in an epoll instance, which is a file in the network poller
 // of the Go runtime: a goroutine that waits blocks no thread, deadlines are the file's, and
 // closing the file wakes those who wait for it. The poller is edge-triggered, so the epoll

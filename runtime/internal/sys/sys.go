@@ -357,7 +357,8 @@ func MapElem(cmd Cmd, fd int, key, value unsafe.Pointer, flags uint64) error {
 }
 
 // MapUpdateBatch sets count elements, whose keys and values are one after the other, and
-// returns how many it has set. On an error that comes before the kernel counts, that is count.
+// returns how many it has set. If the kernel fails before it has set the number,
+// count is returned.
 func MapUpdateBatch(fd int, keys, values unsafe.Pointer, count int) (done int, err error) {
 	attr := struct {
 		in, out, keys, values Pointer

@@ -61,7 +61,7 @@ func (f *File) countFromSymbols() {
 		// An addend for which the new offset is too large stays as it is.
 		_ = p.a.Set(p.off, f.Order)
 	}
-	// The compiler's name would have the addends converted once more.
+	// Without .comment, which names GCC, they are not converted a second time.
 	f.Sections = slices.Delete(f.Sections, comment, comment+1)
 }
 
