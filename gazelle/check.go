@@ -112,6 +112,6 @@ func (rs *resolution) missingSymbol(u *plan.Unit, st *state, s *bpfc.Symbol) {
 
 // ambiguousSymbol reports a symbol that several libraries define.
 func (rs *resolution) ambiguousSymbol(bc *bpfConfig, s *bpfc.Symbol, definitions []index.Definition) {
-	rs.l.reports.add(bc.ambiguous, location(s.UsedAt), fmt.Sprintf("%s is defined by several libraries: %s. Include the header of one, or say which: # gazelle:resolve bpf %s LABEL",
+	rs.l.reports.add(bc.ambiguous, location(s.UsedAt), fmt.Sprintf("%s is defined by several libraries: %s. Include the header of one, or choose one: # gazelle:resolve bpf %s LABEL",
 		s.Name, locations(definitions), s.Name))
 }

@@ -147,7 +147,7 @@ func (bc *bpfConfig) apply(rel string, d rule.Directive) error {
 	case enableDirective:
 		enabled, err := strconv.ParseBool(d.Value)
 		if err != nil {
-			return errors.New("say true or false")
+			return errors.New("write true or false")
 		}
 		bc.enabled = enabled
 	case "generation_mode":
@@ -161,14 +161,14 @@ func (bc *bpfConfig) apply(rel string, d rule.Directive) error {
 		case bpf2goRules, bpf2goSkeleton, bpf2goOff:
 			bc.bpf2go = mode
 		default:
-			return errors.New("say rules, skeleton or off")
+			return errors.New("write rules, skeleton or off")
 		}
 	case namingDirective:
 		switch n := plan.Naming(d.Value); n {
 		case plan.NamingAuto, plan.NamingFolder, plan.NamingFile:
 			bc.naming = n
 		default:
-			return errors.New("say auto, folder or file")
+			return errors.New("write auto, folder or file")
 		}
 	case coptsDirective:
 		if d.Value == "" {
@@ -200,7 +200,7 @@ func (bc *bpfConfig) direct(d rule.Directive) error {
 		case !doublestar.ValidatePattern(pattern):
 			return fmt.Errorf("%s is not a pattern", pattern)
 		case !strings.HasSuffix(pattern, ".c") && d.Key != libraryDirective:
-			return fmt.Errorf("%s cannot become a %s: say it of a .c file, or bpf_library of a .h file", pattern, d.Key)
+			return fmt.Errorf("%s cannot become a %s: use it for a .c file, or bpf_library for a .h file", pattern, d.Key)
 		}
 		bc.kinds = append(bc.kinds, directedKind{pattern, d.Key})
 	}
@@ -267,7 +267,7 @@ func (bc *bpfConfig) addRepo(value string) error {
 	}
 	fields := strings.Fields(value)
 	if len(fields) != 2 || !strings.HasPrefix(fields[1], "@") {
-		return errors.New("say the beginning of the path in #include, and the repository: net/ratelimit @netlib")
+		return errors.New("write the beginning of the path in #include, and the repository: net/ratelimit @netlib")
 	}
 	bc.repos = append(slices.Clip(bc.repos), repository{
 		prefix: strings.TrimSuffix(fields[0], "/"), name: strings.TrimPrefix(fields[1], "@"),
@@ -281,7 +281,7 @@ func (p *policy) set(value string) error {
 		*p = v
 		return nil
 	}
-	return errors.New("say ignore, warn or error")
+	return errors.New("write ignore, warn or error")
 }
 
 // searched returns the directories that are searched for headers.

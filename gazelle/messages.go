@@ -107,10 +107,10 @@ func (l *bpfLang) headerProblem(bc *bpfConfig, inc bpfc.Include, err error) {
 		p = bc.ambiguous
 		text = fmt.Sprintf("%q is in several targets: %s. Say which one: # gazelle:resolve bpf %s LABEL", inc.Path, join(e.targets), inc.Path)
 	case errors.Is(err, errOutside):
-		text = fmt.Sprintf("%q is not in the repository: include it by its path from the root, or say which target has it: # gazelle:resolve bpf %s LABEL",
+		text = fmt.Sprintf("%q is not in the repository: include it by its path from the root, or name the target that has it: # gazelle:resolve bpf %s LABEL",
 			inc.Path, inc.Path)
 	case errors.Is(err, errVmlinux):
-		text = fmt.Sprintf("no bpf_vmlinux_header makes %q: add one, or say where the header is: # gazelle:resolve bpf vmlinux.h LABEL", inc.Path)
+		text = fmt.Sprintf("no bpf_vmlinux_header makes %q: add one, or name the target that has the header: # gazelle:resolve bpf vmlinux.h LABEL", inc.Path)
 	case errors.Is(err, errFinalOnly):
 		text = fmt.Sprintf("%q belongs to %s, a final object, which nothing can depend on: make it a library's with # gazelle:bpf_library %s in %s",
 			inc.Path, e.owner, path.Base(e.file), paths.OrRoot(paths.Parent(e.file)))
@@ -125,10 +125,10 @@ func (l *bpfLang) headerProblem(bc *bpfConfig, inc bpfc.Include, err error) {
 		text = fmt.Sprintf("%q is not in any directory that is searched: name one with # gazelle:bpf_search, or a target: # gazelle:resolve bpf %s LABEL",
 			inc.Path, inc.Path)
 	case l.survey.isExcluded(paths.Parent(e.file)):
-		text = fmt.Sprintf("no target has the header %s, and Gazelle leaves its directory out: write a bpf_library with it by hand, and say # gazelle:resolve bpf %s LABEL",
+		text = fmt.Sprintf("no target has the header %s, and Gazelle leaves its directory out: write a bpf_library with it by hand, and add # gazelle:resolve bpf %s LABEL",
 			e.file, inc.Path)
 	default:
-		text = fmt.Sprintf("no target has the header %s: say # gazelle:bpf_library %s in %s", e.file, path.Base(e.file), paths.OrRoot(paths.Parent(e.file)))
+		text = fmt.Sprintf("no target has the header %s: add # gazelle:bpf_library %s in %s", e.file, path.Base(e.file), paths.OrRoot(paths.Parent(e.file)))
 	}
 	l.reports.add(p, location(inc.Pos), text)
 }
