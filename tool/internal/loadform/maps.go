@@ -47,7 +47,9 @@ func (n *finisher) spellMap(decl rawbtf.Type, inner bool) uint32 {
 	var members []rawbtf.RawMember
 	for i := range decl.Vlen() {
 		name, m := decl.Member(i).Name, decl.RawMember(i)
-		member := decl.In().At(m.Type)
+		// Not member.ID, which for the ID of no type is that of void.
+		before := m.Type
+		member := decl.In().At(before)
 		switch name {
 		case "key_size", "value_size":
 			if has[strings.TrimSuffix(name, "_size")] {
@@ -64,7 +66,7 @@ func (n *finisher) spellMap(decl rawbtf.Type, inner bool) uint32 {
 		default:
 			m.Type = skip(member)
 		}
-		changed = changed || m.Type != member.ID
+		changed = changed || m.Type != before
 		members = append(members, m)
 	}
 	if !changed {
