@@ -11,7 +11,6 @@ readonly MODULES_MB=200
 # Where each module is: these come from Debian's packages, at a path inside the
 # root; set_up_modules adds the others.
 declare -A MODULE_PATH=(
-  [bazel_features]=/usr/share/bazel/tools/features
   [bazel_skylib]=/usr/share/bazel/tools/skylib
   [platforms]=/usr/share/bazel/tools/platforms
   [rules_cc]=/usr/share/bazel/rules/cc
@@ -48,6 +47,7 @@ set_up_modules() {
     "$(cd -- "$BAZELW_PARTS" && find modules lcov registry.sh -type f -print0 | sort -z | xargs -0 sha256sum)")
   MODULE_PATH[rules_go]=$MODULES/rules_go
   MODULE_PATH[gazelle]=$MODULES/gazelle
+  MODULE_PATH[bazel_features]=$MODULES/bazel_features
   for stub in "$BAZELW_PARTS"/modules/*/; do
     stub=$(basename -- "$stub")
     MODULE_PATH[$stub]=$MODULES/$stub
@@ -75,6 +75,11 @@ make_modules() {
   # the checksums of both; v2 has no dependencies and therefore no such file.
   copy_go_module "$3" "$new/gazelle/v2"
   touch "$new/gazelle/v2/go.sum"
+
+  # Without what rules_go asks for since 0.64, and Bazel 7 does not have.
+  cp -R -- "$ROOT/usr/share/bazel/tools/features" "$new/bazel_features"
+  grep -q instrumented_files_info_has_baseline_coverage_files "$new/bazel_features/features.bzl" ||
+    sed -i 's/^\( *\)instrumented_files_info_has_metadata_files = .*/&\n\1instrumented_files_info_has_baseline_coverage_files = False,/' "$new/bazel_features/features.bzl"
 
   # The headers that the registry's libbpf exports.
   mkdir -p -- "$new/libbpf/src" "$new/libbpf/include/uapi/linux"
