@@ -265,11 +265,12 @@ func TestCycles(t *testing.T) {
 		}
 	}
 	// What is made once and kept: caches, the scheduler's threads, the heap's size.
-	warm := *cycles/10 + 20
+	most := kerneltest.Rounds(*cycles)
+	warm := most/10 + 20
 	run(warm)
 	before := rest(warm)
-	run(*cycles)
-	after := rest(warm + *cycles)
+	run(most)
+	after := rest(warm + most)
 	close(done)
 	readers.Wait()
 

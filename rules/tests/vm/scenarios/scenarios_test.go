@@ -35,7 +35,7 @@ func TestOutput(t *testing.T) {
 	for i := range piece {
 		piece[i] = byte(i ^ i>>8)
 	}
-	for range 160 {
+	for range 32 {
 		if _, err := os.Stdout.Write(piece); err != nil {
 			t.Fatal(err)
 		}
