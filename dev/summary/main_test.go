@@ -113,7 +113,8 @@ func TestMatrix(t *testing.T) {
 			<testcase name="TestKernel/tests.core.core_test/TestC"><failure/></testcase>
 			<testcase name="TestKernel/tests.two.same_test_native/TestT"/>`,
 		"tests/load/load_test_7_2_arm64/shard_1_of_2": `
-			<testcase name="TestL"/><testcase name="TestM"><skipped>x_test.go:3: needs the moon
+			<testcase name="TestL"/><testcase name="TestM"><skipped>=== RUN   TestM
+    x_test.go:3: needs the moon
 more</skipped></testcase>`,
 		// Of one name, in two packages and in a test of many.
 		"tests/one/same_test_6_12":      `<testcase name="TestS"/>`,

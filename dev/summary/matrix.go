@@ -62,11 +62,11 @@ func (c *cell) skip(reason string) {
 	if c.skipped == nil {
 		c.skipped = map[string]int{}
 	}
-	// A Go test says the file and line first.
-	reason, _, _ = strings.Cut(strings.TrimSpace(reason), "\n")
+	// The name of the test and the file and line come first.
 	if i := strings.Index(reason, "needs "); i >= 0 {
 		reason = reason[i:]
 	}
+	reason, _, _ = strings.Cut(strings.TrimSpace(reason), "\n")
 	c.skipped[reason]++
 }
 
